@@ -1,0 +1,104 @@
+"""What a robot is: joints, motors, cameras, limits. Presets are modules of constants beside this one (so101.py, g1.py)."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.errors import UnknownNameError
+from waldo.robots.motor import Motor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """One actuated joint and the motor that drives it. Revolute: rad, N·m; prismatic: m, N."""
+
+    name: str
+    """The vendor's own name."""
+    motor: Motor
+    """The motor type that drives it."""
+    lower: float
+    """Lower position limit [rad or m]."""
+    upper: float
+    """Upper position limit [rad or m]."""
+    velocity: float
+    """Largest speed that is ever commanded [rad/s or m/s]."""
+    acceleration: float
+    """Largest acceleration that is ever commanded [rad/s² or m/s²]."""
+    effort: float
+    """Largest torque or force that the drive gives [N·m or N]."""
+    home: float = 0.0
+    """Position at rest [rad or m]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """One camera of a robot or of its cell."""
+
+    name: str
+    width: int
+    """Pixels across."""
+    height: int
+    """Pixels down."""
+    fps: int
+    """Frames a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """A robot's description. Arrays are in the order of `joints`."""
+
+    name: str
+    """Name of the preset."""
+    model: str
+    """Vendor and type, for people."""
+    joints: tuple[Joint, ...]
+    cameras: tuple[Camera, ...]
+    mjcf: str
+    """MJCF file: a file name inside waldo.robots/models, or a path. Its joints and actuators bear the joints' names."""
+    sources: tuple[str, ...] = ()
+    """Where dimensions, inertias and limits come from."""
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The joints' names, in the order of every array."""
+        return tuple(joint.name for joint in self.joints)
+
+    @cached_property
+    def lower(self) -> NDArray[np.float64]:
+        """Lower position limits, shape (joints,) [rad or m]."""
+        return np.array([joint.lower for joint in self.joints])
+
+    @cached_property
+    def upper(self) -> NDArray[np.float64]:
+        """Upper position limits, shape (joints,) [rad or m]."""
+        return np.array([joint.upper for joint in self.joints])
+
+    @cached_property
+    def home(self) -> NDArray[np.float64]:
+        """Positions at rest, shape (joints,) [rad or m]."""
+        return np.array([joint.home for joint in self.joints])
+
+    @property
+    def mjcf_path(self) -> Path:
+        """Where the MJCF file lies."""
+        path = Path(self.mjcf)
+        return path if path.is_absolute() else Path(str(importlib.resources.files("waldo.robots") / "models" / path))
+
+
+PRESETS = {"so101": "waldo.robots.so101:SO101", "g1": "waldo.robots.g1:G1"}
+"""Robot name -> where its description lives."""
+
+
+def load_robot(name: str) -> Robot:
+    """Return the preset `name`; an unknown one is answered with the nearest that exists."""
+    if name not in PRESETS:
+        raise UnknownNameError("robot", name, PRESETS)
+    module, _, attribute = PRESETS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,118 @@
+"""The `waldo` command: finds the subcommand, reads its options, runs it.
+
+A subcommand is a frozen keyword-only dataclass with `run() -> int`; its fields are the options. It is imported
+when it is called, so `waldo --help` loads nothing. `--config FILE.yaml` gives the same fields from a file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from waldo.errors import MissingExtraError, UnknownNameError, WaldoError
+
+
+class Command(Protocol):
+    """What every subcommand's dataclass offers."""
+
+    def run(self) -> int:
+        """Do the work and return the exit code."""
+        ...
+
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("waldo.demo:Demo", "the whole of waldo on this machine: teleoperate, record, export, train, evaluate"),
+    "robot": ("waldo.robots.command:RobotCommand", "run a robot: a simulated twin or real hardware"),
+    "teleop": ("waldo.collect.commands:Teleop", "drive a robot with the keyboard, a gamepad or a scripted operator"),
+    "record": ("waldo.collect.commands:Record", "record episodes from a running robot"),
+    "info": ("waldo.datasets.commands:Info", "say what a dataset holds"),
+    "check": ("waldo.datasets.commands:Check", "check a dataset: rates, gaps, loss, frozen cameras, limits, heat"),
+    "recover": ("waldo.datasets.commands:Recover", "close the episodes that a crash cut off"),
+    "export": ("waldo.datasets.commands:Export", "export a dataset to LeRobot v3.0"),
+    "train": ("waldo.train.commands:Train", "train a LeRobot policy on an exported dataset"),
+    "plan": ("waldo.train.commands:Plan", "break an instruction into subtasks"),
+    "eval": ("waldo.train.commands:Evaluate", "evaluate a policy in simulation, with motor heat"),
+    "fleet": ("waldo.fleet.commands:Fleet", "serve the dashboard of the robots on this network"),
+    "motors": ("waldo.robots.command:Motors", "print the motor library with its sources"),
+    "doctor": ("waldo.doctor:Doctor", "check this machine and say how to mend what is wrong"),
+}
+"""Subcommand -> (where its class lives, one line of help)."""
+
+EXTRA_OF = {
+    "rclpy": "collect",
+    "sensor_msgs": "collect",
+    "sshkeyboard": "collect",
+    "pygame": "collect",
+    "mujoco": "sim",
+    "gymnasium": "sim",
+    "matplotlib": "sim",
+    "torch": "train",
+    "lerobot": "train",
+    "transformers": "train",
+    "xgrammar": "train",
+    "openai": "train",
+    "uvicorn": "fleet",
+    "starlette": "fleet",
+    "prometheus_client": "fleet",
+}
+"""Top-level module -> the extra that installs it."""
+
+
+def help_text() -> str:
+    """Return the text of `waldo --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: waldo COMMAND [options]",
+            "",
+            "One open stack for robot teleoperation data and VLA training, in which motor heat is data.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`waldo COMMAND --help` lists a command's options; `--config FILE.yaml` reads them from a file.",
+        ]
+    )
+
+
+def parse(name: str, args: Sequence[str]) -> Command:
+    """Return the subcommand `name` filled in from its arguments (and its YAML file, if one is named)."""
+    if name not in COMMANDS:
+        raise UnknownNameError("command", name, COMMANDS)
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    command = cast("type[Command]", getattr(importlib.import_module(module), attribute))
+    import tyro
+
+    from waldo.config import expand_config
+
+    return tyro.cli(command, prog=f"waldo {name}", args=expand_config(command, args), config=(tyro.conf.OmitArgPrefixes,))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(help_text() + "\n")
+        return 0
+    if args[0] == "--version":
+        from waldo import __version__
+
+        sys.stdout.write(f"waldo {__version__}\n")
+        return 0
+    try:
+        return parse(args[0], args[1:]).run()
+    except WaldoError as error:
+        sys.stderr.write(f"waldo: error: {error}\n")
+        return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF:
+            raise
+        sys.stderr.write(f"waldo: error: {MissingExtraError(package, EXTRA_OF[package])}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\nwaldo: interrupted\n")
+        return 130
