@@ -107,7 +107,7 @@ class HeatModel:
         high = np.broadcast_to(np.log10(slowest * 60), limit.shape).copy()
         for _ in range(50):
             middle = (low + high) / 2
-            seconds = 10.0 ** middle
+            seconds = 10.0**middle
             winding = steady[..., 0] + np.sum(weights * np.exp(self._rates * seconds[..., None]), axis=-1)
             below = winding < limit
             low, high = np.where(below, middle, low), np.where(below, high, middle)

@@ -88,7 +88,9 @@ def parse(name: str, args: Sequence[str]) -> Command:
 
     from waldo.config import expand_config
 
-    return tyro.cli(command, prog=f"waldo {name}", args=expand_config(command, args), config=(tyro.conf.OmitArgPrefixes,))
+    return tyro.cli(
+        command, prog=f"waldo {name}", args=expand_config(command, args), config=(tyro.conf.OmitArgPrefixes,)
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,137 @@
+"""The seam between the robot node and a robot: what every driver offers, real or simulated.
+
+A driver speaks SI units in the order of `robot.joints`; raw register counts and degrees stay inside it. The robot node is
+its only caller: it reads, filters the command through the safety chain, and writes, once a control period.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.errors import UnknownNameError
+from waldo.robots.description import Robot
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotorReadings:
+    """What is known of each motor; every array has shape (joints,), NaN where the robot does not tell."""
+
+    winding_c: Array
+    """Winding temperature, measured or estimated [°C]."""
+    housing_c: Array
+    """Housing temperature [°C]."""
+    current_a: Array
+    """Motor current [A]."""
+    voltage_v: Array
+    """Supply voltage [V]."""
+    torque_nm: Array
+    """Torque at the joint [N·m]."""
+    duty_ratio: Array
+    """Share of the last ten minutes under load, 0..1."""
+    utilization_ratio: Array
+    """Thermal-equivalent torque over rated."""
+    time_to_limit_s: Array
+    """Time until the winding's limit if the recent load goes on [s], infinity for never."""
+    limit_c: Array
+    """The winding's limit [°C]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotState:
+    """One reading of a robot."""
+
+    stamp_ns: int
+    """When it was true [ns since the epoch, or since the start of simulated time]."""
+    position: Array
+    """Joint positions, shape (joints,) [rad or m]."""
+    velocity: Array
+    """Joint velocities, shape (joints,) [rad/s or m/s]."""
+    effort: Array
+    """Joint torques or forces, shape (joints,) [N·m or N]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One camera image."""
+
+    camera: str
+    stamp_ns: int
+    """When it was exposed [ns]."""
+    rgb: NDArray[np.uint8]
+    """Shape (height, width, 3)."""
+
+
+@runtime_checkable
+class Driver(Protocol):
+    """A robot that can be read and commanded."""
+
+    robot: Robot
+
+    def connect(self) -> None:
+        """Open the device and hold the present position; raises HardwareError with what to do."""
+        ...
+
+    def read(self) -> RobotState:
+        """Return the present state."""
+        ...
+
+    def motors(self) -> MotorReadings:
+        """Return the present motor readings."""
+        ...
+
+    def write(self, targets: Array) -> Array:
+        """Command position targets, shape (joints,); return what was really sent."""
+        ...
+
+    def frames(self) -> Sequence[Frame]:
+        """Return the camera images taken since the last call."""
+        ...
+
+    def disconnect(self) -> None:
+        """Leave the robot holding its position and close the device."""
+        ...
+
+
+@runtime_checkable
+class SimulatedDriver(Driver, Protocol):
+    """A driver whose time the robot node advances, and whose world can be started again."""
+
+    def advance(self) -> None:
+        """Let one control period pass."""
+        ...
+
+    def reset(self, seed: int) -> None:
+        """Lay the world out anew from `seed`; time goes on."""
+        ...
+
+    def environment(self) -> tuple[tuple[str, ...], Array]:
+        """Return the names and values of the simulation's ground truth: object poses and the goal."""
+        ...
+
+    def task(self) -> Mapping[str, object]:
+        """Return what is to be done: {"task": text, "name": task name, "seed": seed}."""
+        ...
+
+    def success(self) -> bool:
+        """Say whether the task is done."""
+        ...
+
+
+DRIVERS = {"twin": "waldo.sim.twin:TwinDriver"}
+"""Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
+
+
+def load_driver(name: str) -> type[Driver]:
+    """Return the driver class `name`."""
+    if name not in DRIVERS:
+        raise UnknownNameError("driver", name, DRIVERS)
+    module, _, attribute = DRIVERS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
