@@ -1,4 +1,4 @@
-"""What a robot is: joints, motors, cameras, limits. Presets are modules of constants beside this one (so101.py, g1.py)."""
+"""What a robot is: joints, motors, cameras, limits. Presets are modules of constants beside this one (so101, g1)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The seam between the robot node and a robot: what every driver offers, real or simulated.
 
-A driver speaks SI units in the order of `robot.joints`; raw register counts and degrees stay inside it. The robot node is
-its only caller: it reads, filters the command through the safety chain, and writes, once a control period.
+A driver speaks SI units in the order of `robot.joints`; raw register counts and degrees stay inside it. The robot node
+is its only caller: it reads, filters the command through the safety chain, and writes, once a control period.
 """
 
 from __future__ import annotations

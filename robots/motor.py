@@ -1,4 +1,4 @@
-"""What a motor is: its electrical, mechanical and thermal data, each with its source, `None` where nobody published it."""
+"""What a motor is: electrical, mechanical and thermal data, each with its source, `None` where nobody published it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Motor:
     thermal: ThermalConstants | None = None
     """The two-node constants."""
     sources: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
-    """Field name -> where its value comes from; "assumed: ..." where it was not published and a simulation needs one."""
+    """Field name -> where its value comes from; "assumed: ..." where a simulation needs one that nobody published."""
 
     def need(self, name: str, needed_for: str) -> float:
         """Return the value of a field, or say who needs what nobody published."""
