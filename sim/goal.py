@@ -10,7 +10,7 @@ SKILLS = ("lift", "put", "hand_over")
 """Skills that a goal may name: lift(object), put(object, target), hand_over(object)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Goal:
     """One subtask: a skill applied to an object, and for `put` the place where it shall end."""
 
@@ -37,7 +37,7 @@ class Goal:
         return f"{self.skill.replace('_', ' ')} the {self.object}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Scene:
     """What is there, by name."""
 
