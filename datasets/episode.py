@@ -1,0 +1,182 @@
+"""One finished episode, for reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from waldo.datasets import loss
+from waldo.datasets.mp4shard import ShardReader
+from waldo.datasets.seal import FORMAT, SCHEMA_VERSION, SHARD
+from waldo.datasets.statistics import image_statistics
+from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream, stream_from_dict
+from waldo.errors import FileError, UnknownNameError
+
+type Clock = Literal["header", "receipt"]
+"""Whose stamp: the publisher's or the recorder's."""
+
+
+class Episode:
+    """A finished episode. Nothing is read before it is asked for; arrays are whole, at the stream's own rate."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the group of an episode."""
+        self.path = Path(path)
+        try:
+            self.group = zarr.open_group(self.path, mode="r", use_consolidated=False)
+            self.attributes: Mapping[str, Any] = dict(self.group.attrs)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FileError(self.path, f"cannot be opened ({error})", "run waldo check on the dataset") from error
+        version = self.attributes.get("schema_version")
+        if self.attributes.get("format") != FORMAT or not isinstance(version, int) or version > SCHEMA_VERSION:
+            found = f"{self.attributes.get('format')!r} of version {version}"
+            raise FileError(self.path, f"is {found}, expected {FORMAT!r} of {SCHEMA_VERSION}", "update waldo")
+
+    def __repr__(self) -> str:
+        """Name the episode."""
+        return f"Episode({str(self.path)!r})"
+
+    @property
+    def index(self) -> int:
+        """The number in its name."""
+        match = re.search(r"episode_(\d+)\.zarr", self.path.name)
+        return int(match[1]) if match else -1
+
+    @property
+    def outcome(self) -> str:
+        """How the attempt went: success, failure or unknown."""
+        return str(self.attributes["outcome"])
+
+    @property
+    def reason(self) -> str:
+        """Why the recording ended."""
+        return str(self.attributes["reason"])
+
+    @property
+    def task(self) -> str:
+        """The instruction; empty where none was given."""
+        return str(self.attributes.get("task", ""))
+
+    @property
+    def robot(self) -> str:
+        """The robot's name."""
+        return str(self.attributes.get("robot", ""))
+
+    @cached_property
+    def streams(self) -> Mapping[str, Stream]:
+        """The streams by name."""
+        return {name: stream_from_dict(data) for name, data in self.attributes["streams"].items()}
+
+    @property
+    def cameras(self) -> Mapping[str, VideoStream]:
+        """The video streams by name."""
+        return {name: stream for name, stream in self.streams.items() if isinstance(stream, VideoStream)}
+
+    def count(self, stream: str) -> int:
+        """Return how many rows or frames a stream has."""
+        return int(self._summary(stream)["count"])
+
+    def lost(self, stream: str) -> int:
+        """Return how many messages of a stream are lost: gaps in its sequence, dropped frames, reported losses."""
+        return int(self._summary(stream)["lost"])
+
+    def time_ns(self, stream: str, clock: Clock = "header") -> NDArray[np.int64]:
+        """Return the stamps of a stream's rows or frames, (T,) [ns since the epoch], in the order of arrival."""
+        return self._array(stream, "time" if clock == "header" else "receipt_time")
+
+    def sequence(self, stream: str) -> NDArray[np.int64]:
+        """Return the publisher's numbers, (T,); -1 where it does not count."""
+        return self._array(stream, "sequence")
+
+    def gaps(self, stream: str) -> NDArray[np.int64]:
+        """Return how many messages are missing before each row or frame, (T,)."""
+        return loss.gaps(self.sequence(stream))
+
+    def values(self, stream: str, field: str) -> NDArray[Any]:
+        """Return a field of a scalar stream, (T, labels)."""
+        self.field(stream, field)
+        return self._array(stream, field)
+
+    def field(self, stream: str, field: str) -> Field:
+        """Return the description of a field."""
+        self._summary(stream)
+        described = self.streams[stream]
+        known = {f.name: f for f in described.fields} if isinstance(described, ScalarStream) else {}
+        if field not in known:
+            raise UnknownNameError(f"field of {stream}", field, known)
+        return known[field]
+
+    def frames(self, camera: str, indices: Iterable[int] | None = None) -> NDArray[np.uint8]:
+        """Return frames of a camera, uint8 (n, H, W, 3): those of `indices` in their order, or all of them."""
+        wanted = range(self.count(camera)) if indices is None else indices
+        chosen = np.asarray(list(wanted), dtype=np.int64)
+        if not len(chosen):
+            stream = self.camera(camera)
+            return np.empty((0, stream.height, stream.width, 3), np.uint8)
+        return self.shard(camera).read(chosen)
+
+    def repeated(self, camera: str) -> NDArray[np.bool_]:
+        """Return which frames are the same as the one before in every pixel, (T,)."""
+        return self._array(camera, "repeated")
+
+    def histogram(self, camera: str) -> NDArray[np.int64]:
+        """Return how often each value occurs in the sampled frames, (3, 256)."""
+        return self._array(camera, "histogram")
+
+    def image_statistics(self, camera: str) -> Mapping[str, NDArray[np.float64]]:
+        """Return min, max, mean, std and quantiles of each channel, (3,) with values 0..1."""
+        return image_statistics(self.histogram(camera))
+
+    def camera(self, name: str) -> VideoStream:
+        """Return a camera's description; a name that is no camera's is refused."""
+        if name not in self.cameras:
+            raise UnknownNameError("camera", name, self.cameras)
+        return self.cameras[name]
+
+    def video_path(self, camera: str) -> Path:
+        """Return the MP4 that holds a camera's frames; there is none where there are no frames."""
+        return self.path / self.camera(camera).name / "frames" / SHARD
+
+    def shard(self, camera: str) -> ShardReader:
+        """Return the reader of a camera's frames."""
+        stream = self.camera(camera)
+        shape = (stream.height, stream.width)
+        return ShardReader(self.video_path(camera), frames=self.count(camera), gop=stream.gop, shape=shape)
+
+    @cached_property
+    def span_ns(self) -> tuple[int, int]:
+        """First and last publisher's stamp of all streams [ns]; (0, 0) for an empty episode."""
+        stamps = [self.time_ns(name) for name in self.streams]
+        ends = [(int(s.min()), int(s.max())) for s in stamps if len(s)]
+        return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else (0, 0)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first stamp to the last."""
+        return (self.span_ns[1] - self.span_ns[0]) / 1e9
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the disk."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+
+    def _summary(self, stream: str) -> Mapping[str, Any]:
+        summaries = self.attributes["streams"]
+        if stream not in summaries:
+            raise UnknownNameError("stream", stream, summaries)
+        return summaries[stream]
+
+    def _array(self, stream: str, name: str) -> NDArray[Any]:
+        """Read an array whole; its checksum is verified on the way."""
+        self._summary(stream)
+        try:
+            return np.asarray(self.group[f"{stream}/{name}"][...])  # type: ignore[index]
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise FileError(self.path / stream / name, f"cannot be read ({error})", "run waldo check") from error

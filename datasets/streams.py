@@ -1,0 +1,151 @@
+"""What an episode's streams are: rows of numbers or the frames of a camera. Frozen, checked, JSON-able."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from waldo.errors import ConfigError
+
+NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
+"""A stream's name: parts of a path inside the episode's group."""
+
+RESERVED_FIELDS = ("time", "receipt_time", "sequence")
+"""Arrays that every stream has; no field may bear their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One quantity of a scalar stream: an array of shape (rows, labels)."""
+
+    name: str
+    """What it is, such as "position"."""
+    unit: str
+    """SI unit or °C; "1" for a ratio."""
+    labels: tuple[str, ...]
+    """What each column belongs to, such as the joints' names."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """How a value is stored. float32 resolves 2e-7 rad at 3 rad."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that could not be an array's and fields without columns."""
+        if not NAME.fullmatch(self.name) or "/" in self.name or self.name in RESERVED_FIELDS:
+            raise ConfigError("Field.name", self.name, f"letters, digits and _ . - and none of {RESERVED_FIELDS}")
+        if self.dtype not in ("float32", "float64"):
+            raise ConfigError(f"Field {self.name}.dtype", self.dtype, "float32 or float64")
+        if not self.labels or len(set(self.labels)) != len(self.labels):
+            raise ConfigError(f"Field {self.name}.labels", self.labels, "one or more distinct names")
+        object.__setattr__(self, "labels", tuple(self.labels))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalarStream:
+    """Rows of numbers at their native rate, such as `joints/state`."""
+
+    name: str
+    """Path of the stream's group in the episode."""
+    rate_hz: float
+    """Rate at which it is published [Hz]."""
+    fields: tuple[Field, ...]
+    """The quantities of a row."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible names, rates and fields."""
+        _check(self.name, self.rate_hz)
+        object.__setattr__(self, "fields", tuple(self.fields))
+        names = [field.name for field in self.fields]
+        if not names or len(set(names)) != len(names):
+            raise ConfigError(f"the fields of stream {self.name}", tuple(names), "one or more distinct names")
+
+    @property
+    def kind(self) -> Literal["scalar"]:
+        """Which sort of stream it is."""
+        return "scalar"
+
+    @property
+    def row_dtype(self) -> np.dtype[Any]:
+        """The layout of one row in the journal: the fields one after another, little endian, no padding."""
+        return np.dtype([(f.name, np.dtype(f.dtype).newbyteorder("<"), (len(f.labels),)) for f in self.fields])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as JSON-able values."""
+        fields = [{"name": f.name, "unit": f.unit, "labels": list(f.labels), "dtype": f.dtype} for f in self.fields]
+        return {"kind": self.kind, "name": self.name, "rate_hz": self.rate_hz, "fields": fields}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoStream:
+    """The frames of one camera, stored as H.264 in closed groups of pictures."""
+
+    name: str
+    """Path of the stream's group in the episode, such as `cameras/front`."""
+    width: int
+    """Pixels across; even."""
+    height: int
+    """Pixels down; even."""
+    rate_hz: float
+    """Frames a second [Hz]."""
+    gop: int = 5
+    """Frames a group of pictures: the most that must be decoded to see one."""
+    crf: int = 20
+    """x264's constant rate factor: lower is better and larger."""
+
+    def __post_init__(self) -> None:
+        """Refuse what H.264 with 4:2:0 chroma cannot hold."""
+        _check(self.name, self.rate_hz)
+        for name, value in (("width", self.width), ("height", self.height)):
+            if value < 16 or value % 2:
+                raise ConfigError(f"{name} of stream {self.name}", value, "an even number of pixels, 16 or more")
+        if self.gop < 1:
+            raise ConfigError(f"gop of stream {self.name}", self.gop, "1 or more")
+        if not 0 <= self.crf <= 51:
+            raise ConfigError(f"crf of stream {self.name}", self.crf, "0 to 51")
+
+    @property
+    def kind(self) -> Literal["video"]:
+        """Which sort of stream it is."""
+        return "video"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as JSON-able values."""
+        return {"kind": self.kind, **{key: getattr(self, key) for key in self.__slots__}}
+
+
+type Stream = ScalarStream | VideoStream
+
+
+def stream_from_dict(data: Mapping[str, Any]) -> Stream:
+    """Return the stream that `to_dict` described; keys that are not a description's are left out."""
+    if data["kind"] == "video":
+        return VideoStream(**{key: data[key] for key in VideoStream.__slots__})
+    fields = tuple(Field(f["name"], f["unit"], tuple(f["labels"]), f["dtype"]) for f in data["fields"])
+    return ScalarStream(name=data["name"], rate_hz=data["rate_hz"], fields=fields)
+
+
+def check_streams(streams: Sequence[Stream]) -> tuple[Stream, ...]:
+    """Return the streams of one episode, refusing names that cannot live in one group beside each other."""
+    names = [stream.name for stream in streams]
+    if not names:
+        raise ConfigError("streams", [], "one stream or more")
+    if len(names) > 255:
+        raise ConfigError("the number of streams", len(names), "at most 255")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError("streams", name, "distinct names")
+        inside = [other for other in names if other.startswith(name + "/")]
+        if inside:
+            raise ConfigError("streams", name, f"a name that is not the folder of another stream ({inside[0]})")
+    return tuple(streams)
+
+
+def _check(name: str, rate_hz: float) -> None:
+    """Refuse a name that is no path and a rate that no clock has."""
+    if not NAME.fullmatch(name) or any(set(part) == {"."} for part in name.split("/")):
+        raise ConfigError("stream name", name, "parts of letters, digits and _ . - joined by /")
+    if not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise ConfigError(f"rate_hz of stream {name}", rate_hz, "a number above 0")
