@@ -1,4 +1,4 @@
-"""Motor readings on the wire: diagnostic_msgs/DiagnosticArray (REP-107), one status a motor, keys that bear their unit."""
+"""Motor readings on the wire: DiagnosticArray (REP-107), one status a motor, keys that bear their unit."""
 
 from __future__ import annotations
 

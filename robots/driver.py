@@ -7,7 +7,7 @@ is its only caller: it reads, filters the command through the safety chain, and 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -129,8 +129,8 @@ DRIVERS = {"twin": "waldo.sim.twin:TwinDriver"}
 """Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
 
 
-def load_driver(name: str) -> type[Driver]:
-    """Return the driver class `name`."""
+def load_driver(name: str) -> Callable[..., Driver]:
+    """Return the class of the driver `name`; its first argument is the robot's description."""
     if name not in DRIVERS:
         raise UnknownNameError("driver", name, DRIVERS)
     module, _, attribute = DRIVERS[name].partition(":")

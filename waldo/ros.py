@@ -62,6 +62,10 @@ class Graph:
             if remaining <= 0:
                 return
 
+    def spin_once(self, timeout_s: float = 0.1) -> None:
+        """Run one callback, waiting for at most `timeout_s` of wall time."""
+        self._executor.spin_once(timeout_sec=timeout_s)
+
     def spin_until(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Run callbacks until `done()`; return False if `timeout_s` of wall time passed first."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

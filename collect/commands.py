@@ -1,0 +1,117 @@
+"""`waldo teleop` steers a robot; `waldo record` records it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from waldo import console
+from waldo.collect.device import Device
+from waldo.errors import ConfigError, UnknownNameError
+
+DEVICES = ("keyboard", "gamepad", "script")
+"""Teleoperation devices by name."""
+
+EXPERTS = "waldo.sim.expert:Expert"
+"""Where scripted operators come from; imported when one is asked for, so that a robot's computer needs no simulator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teleop:
+    """Drive a robot on the ROS graph with the keyboard, a gamepad or a scripted operator."""
+
+    device: tyro.conf.Positional[str] = "keyboard"
+    """What you steer with: keyboard, gamepad or script."""
+    robot: str = "so101"
+    """Name of the robot."""
+    namespace: str = ""
+    """ROS namespace of the robot; its name unless given."""
+    task: str = "lift"
+    """Task that the scripted operator works on."""
+    episodes: int = 10
+    """How many episodes the scripted operator records."""
+    first: int = 0
+    """Number of the scripted operator's first episode; it varies its hand."""
+    human: float = 1.0
+    """How human the scripted operator is: noise, pauses and recoveries; 0 is a machine."""
+    lockstep: int = 0
+    """Simulated time: how many nodes must hear each command before the clock goes on (robot and recorder: 2)."""
+
+    def run(self) -> int:
+        """Steer until the device is finished, SIGINT or SIGTERM."""
+        from waldo.collect.teleop import Teleop as Node
+        from waldo.process import until_signalled
+        from waldo.robots.description import load_robot
+        from waldo.ros import join_graph
+
+        done = until_signalled()
+        robot = load_robot(self.robot)
+        device = self._device()
+        with join_graph("teleop", self.namespace or self.robot) as graph:
+            Node(graph, device, robot.joint_names, lockstep=self.lockstep).run(done)
+        return 0 if device.finished else 130
+
+    def _device(self) -> Device:
+        """Return the device that is asked for."""
+        from waldo.robots.description import load_robot
+
+        if self.episodes < 1:
+            raise ConfigError("episodes", self.episodes, "1 or more")
+        if self.device == "keyboard":
+            from waldo.collect.keyboard import HELP, Keyboard
+
+            console.err().print(HELP)
+            return Keyboard(load_robot(self.robot))
+        if self.device == "gamepad":
+            from waldo.collect.gamepad import Gamepad
+
+            return Gamepad(load_robot(self.robot))
+        if self.device == "script":
+            from waldo.collect.scripted import Expert, Scripted
+
+            module, _, name = EXPERTS.partition(":")
+            make: Callable[..., Expert] = getattr(importlib.import_module(module), name)
+            return Scripted(lambda n: make(self.task, seed=n, human=self.human), self.episodes, self.first)
+        raise UnknownNameError("device", self.device, DEVICES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Record a robot into a dataset: every stream at its own rate. Start and save from the teleoperation device."""
+
+    dataset: tyro.conf.Positional[Path]
+    """Folder of the dataset; made if it does not exist."""
+    robot: str = "so101"
+    """Name of the robot."""
+    namespace: str = ""
+    """ROS namespace of the robot; its name unless given."""
+    operator: str = ""
+    """Who steers; kept in each episode."""
+    lockstep: bool = False
+    """Simulated time: the robot waits until everything has been received."""
+
+    def run(self) -> int:
+        """Record until SIGINT or SIGTERM."""
+        from waldo import __version__
+        from waldo.collect.recorder import Recorder
+        from waldo.collect.recorder_node import RecorderNode
+        from waldo.datasets.dataset import Dataset
+        from waldo.process import until_signalled
+        from waldo.robots.description import load_robot
+        from waldo.ros import join_graph
+
+        done = until_signalled()
+        robot = load_robot(self.robot)
+        attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
+        exists = (self.dataset / "dataset.json").exists()
+        dataset = Dataset.open(self.dataset) if exists else Dataset.create(self.dataset, robot=robot.name)
+        with dataset.lock():
+            for recovered in dataset.recover():
+                console.err().print(f"recorder: episode {recovered.index} was cut off: {recovered.note}")
+            with join_graph("recorder", self.namespace or self.robot) as graph:
+                RecorderNode(graph, Recorder(dataset, robot, attributes), lockstep=self.lockstep).run(done)
+        return 0

@@ -1,0 +1,85 @@
+"""`waldo robot` runs a robot node; `waldo motors` prints the motor library."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from waldo import console
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotCommand:
+    """Run a robot on the ROS graph: its simulated twin, or real hardware through another driver."""
+
+    robot: tyro.conf.Positional[str] = "so101"
+    """Name of the robot: so101 or g1."""
+    driver: str = "twin"
+    """What moves: "twin" is the MuJoCo simulation."""
+    task: str = "lift"
+    """Task whose world the twin simulates."""
+    namespace: str = ""
+    """ROS namespace; the robot's name unless given."""
+    cameras: bool = True
+    """Render and publish the cameras."""
+    lockstep: tuple[str, ...] = ()
+    """Simulated time on /clock that waits for these: operator, recorder. Empty: real time."""
+    seed: int = 0
+    """Seed of the first world; each reset takes the next one."""
+
+    def run(self) -> int:
+        """Run until SIGINT or SIGTERM."""
+        from waldo.process import until_signalled
+        from waldo.robots.description import load_robot
+        from waldo.robots.driver import load_driver
+        from waldo.robots.node import NodeConfig, RobotNode
+        from waldo.ros import join_graph
+
+        done = until_signalled()
+        config = NodeConfig(lockstep=self.lockstep, seed=self.seed)
+        driver_class = load_driver(self.driver)
+        robot = load_robot(self.robot)
+        if not self.cameras:
+            robot = dataclasses.replace(robot, cameras=())
+        options = {"task": self.task, "seed": self.seed} if self.driver == "twin" else {}
+        driver = driver_class(robot, **options)
+        driver.connect()
+        try:
+            with join_graph("robot", self.namespace or self.robot) as graph:
+                RobotNode(graph, driver, config).run(done)
+        finally:
+            driver.disconnect()
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motors:
+    """Print the motor library: each value with its unit and source, and what nobody has published."""
+
+    name: Annotated[str, tyro.conf.Positional] = ""
+    """One motor's name; all of them unless given."""
+
+    def run(self) -> int:
+        """Print one table a motor."""
+        from rich.table import Table
+
+        from waldo.robots.motors import MOTORS, load_motor
+
+        for key in [self.name] if self.name else list(MOTORS):
+            motor = load_motor(key)
+            table = Table("value", "figure", "source", title=f"{key}: {motor.name}", title_justify="left")
+            for field in dataclasses.fields(motor):
+                value = getattr(motor, field.name)
+                if field.name in ("name", "sources", "thermal"):
+                    continue
+                figure = "not published" if value is None else format(value, "g")
+                table.add_row(field.name, figure, motor.sources.get(field.name, ""))
+            if motor.thermal is not None:
+                for field in dataclasses.fields(motor.thermal)[:4]:
+                    source = f"{motor.thermal.basis}: {motor.thermal.source}"
+                    table.add_row(field.name, format(getattr(motor.thermal, field.name), "g"), source)
+            console.out().print(table)
+        return 0

@@ -1,0 +1,47 @@
+"""Motion limits: a command becomes a motion that stays inside each joint's position, speed and acceleration limits.
+
+Vectorised over worlds: arrays have shape (..., joints), so one robot and five hundred simulated ones share this code.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.robots.description import Robot
+
+Array = NDArray[np.float64]
+
+
+class MotionLimiter:
+    """Follows a target as fast as the limits of `robot` allow, braking in time to stop at it."""
+
+    def __init__(self, robot: Robot) -> None:
+        """Take the limits from the robot's joints."""
+        self._lower, self._upper = robot.lower, robot.upper
+        self._speed = np.array([joint.velocity for joint in robot.joints])
+        self._acceleration = np.array([joint.acceleration for joint in robot.joints])
+        self.position: Array = robot.home.copy()
+        self.velocity: Array = np.zeros_like(self.position)
+
+    def reset(self, position: Array, which: NDArray[np.intp] | None = None) -> None:
+        """Start again at rest at `position` (..., joints) [rad]; `which` names the worlds, else all of them."""
+        if which is None:
+            self.position = np.array(position, dtype=float)
+            self.velocity = np.zeros_like(self.position)
+        else:
+            self.position[which] = position
+            self.velocity[which] = 0.0
+
+    def step(self, target: Array, dt_s: float) -> Array:
+        """Return the next setpoint (..., joints) [rad] on the way to `target`, `dt_s` [s] after the last one."""
+        error = np.clip(target, self._lower, self._upper) - self.position
+        distance = np.abs(error)
+        # In discrete time a joint at speed v that brakes by a·dt each step covers v²/2a + v·dt/2.
+        brake = self._acceleration * dt_s / 2
+        reachable = np.minimum(distance / dt_s, np.sqrt(brake**2 + 2 * self._acceleration * distance) - brake)
+        wanted = np.sign(error) * np.minimum(np.maximum(reachable, 0.0), self._speed)
+        change = self._acceleration * dt_s
+        self.velocity = np.clip(wanted, self.velocity - change, self.velocity + change)
+        self.position = np.clip(self.position + self.velocity * dt_s, self._lower, self._upper)
+        return self.position
