@@ -72,7 +72,7 @@ class HeatModel:
         rates, modes = np.linalg.eig(system)
         self._rates: Array = np.real(rates)
         self._modes: Array = np.real(modes)
-        self._modes_inverse: Array = np.linalg.inv(self._modes)
+        self._modes_inverse: Array = np.asarray(np.linalg.inv(self._modes), dtype=np.float64)
 
     def at_ambient(self, ambient_c: float, worlds: tuple[int, ...] = ()) -> Array:
         """Return the state (*worlds, motors, 2) [°C] of motors that have cooled down fully."""
@@ -132,25 +132,37 @@ class DutyMeter:
     factor ED%. Before ten minutes have passed it is the share so far. Shapes (..., motors).
     """
 
-    def __init__(self, rated_torque_nm: Array) -> None:
-        """Take each motor's rated (continuous) torque [N·m], NaN where nobody published one."""
+    def __init__(self, rated_torque_nm: Array, worlds: tuple[int, ...] = ()) -> None:
+        """Take each motor's rated torque [N·m], NaN where nobody published one, and leading axes if any."""
         self.rated_torque_nm = np.asarray(rated_torque_nm, dtype=float)
-        self.seconds = 0.0
-        self._square: Array = np.zeros(1)
-        self._working: Array = np.zeros(1)
-        self._joules: Array = np.zeros(1)
-        self._peak: Array = np.full(1, -np.inf)
+        shape = (*worlds, *self.rated_torque_nm.shape)
+        self._seconds: Array = np.zeros((*worlds, 1))
+        self._square: Array = np.zeros(shape)
+        self._working: Array = np.zeros(shape)
+        self._joules: Array = np.zeros(shape)
+        self._peak: Array = np.full(shape, -np.inf)
+
+    def restart(self, which: NDArray[np.int64]) -> None:
+        """Forget what was counted in the worlds `which`, (n,); only for a meter with a leading axis of worlds."""
+        for array in (self._seconds, self._square, self._working, self._joules):
+            array[which] = 0
+        self._peak[which] = -np.inf
 
     def add(self, torque_nm: Array, loss_w: Array, winding_c: Array, dt_s: float) -> None:
         """Count `dt_s` [s] of torque [N·m], loss [W] and winding temperature [°C], each (..., motors)."""
         threshold = np.where(np.isfinite(self.rated_torque_nm), self.rated_torque_nm / 20, 0.0)
-        self.seconds += dt_s
+        self._seconds += dt_s
         # An exponential window of ten minutes needs no history; until it is full, the mean so far.
-        share = dt_s / min(self.seconds, DUTY_PERIOD_S)
+        share = dt_s / np.minimum(self._seconds, DUTY_PERIOD_S)
         self._square = self._square + share * (np.square(torque_nm) - self._square)
         self._working = self._working + share * ((np.abs(torque_nm) > threshold) - self._working)
         self._joules = self._joules + loss_w * dt_s
         self._peak = np.maximum(self._peak, winding_c)
+
+    @property
+    def seconds(self) -> Array:
+        """Time counted since the start, (..., 1) [s]."""
+        return self._seconds
 
     @property
     def duty_ratio(self) -> Array:

@@ -1,0 +1,265 @@
+"""Many copies of a task's world, stepped together: physics on a thread pool, motor heat with it.
+
+Physics runs at the model's own step, control at 60 Hz. A world's course depends on its seed and its commands alone: the
+same for one world as for a thousand, on one thread as on many.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from waldo.errors import ConfigError
+from waldo.robots.description import Robot, load_robot
+from waldo.robots.heat import DutyMeter, HeatModel, copper_loss
+from waldo.sim.camera import Renderer
+from waldo.sim.engine import Data, batch, mujoco
+from waldo.sim.goal import Goal, Scene
+from waldo.sim.tasks import Task, load_task
+
+Array = NDArray[np.float64]
+
+CONTROL_HZ = 60
+"""Commands a second."""
+AMBIENT_C = 25.0
+"""Temperature of the air [°C]."""
+RECENT_S = 5.0
+"""Time constant of the mean loss that stands for a motor's recent load [s]."""
+HELD_M = 0.02
+"""A thing this far above where it rests is in the hand [m]."""
+
+
+class World:
+    """The worlds of one task. Arrays have a leading axis of worlds; joints are in the order of `robot.joint_names`."""
+
+    def __init__(
+        self, task: str | Task, *, worlds: int = 1, threads: int | None = None, robot: Robot | None = None
+    ) -> None:
+        """Build `worlds` copies of `task`, world i laid out from seed i; `threads` None means all cores, at most 8."""
+        if worlds < 1:
+            raise ConfigError("worlds", worlds, "a number from 1")
+        self.task = load_task(task) if isinstance(task, str) else task
+        self.robot = robot or load_robot(self.task.robot)
+        self.worlds = worlds
+        self.model = self.task.compile()
+        count = min(os.cpu_count() or 1, 8) if threads is None else threads
+        self._batch = batch.Batch(self.model, worlds, min(max(count, 1), worlds))
+        self._bind()
+        self.substeps = round(1 / CONTROL_HZ / self.model.opt.timestep)
+        if not np.isclose(self.substeps * self.model.opt.timestep, 1 / CONTROL_HZ):
+            raise ConfigError("timestep", self.model.opt.timestep, f"a whole part of 1/{CONTROL_HZ} s")
+        self._set_up_heat()
+        self._seeds = np.zeros(worlds, dtype=np.int64)
+        self._goals: list[Goal] = [self.task.choose(np.random.default_rng(0))] * worlds
+        self.reset(range(worlds))
+
+    def _bind(self) -> None:
+        """Find the joints', actuators' and things' places in MuJoCo's arrays."""
+        model, names = self.model, self.robot.joint_names
+        for name in names:
+            if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name) < 0:
+                raise ConfigError("mjcf", str(self.robot.mjcf_path), f"a joint and an actuator named {name!r}")
+        self._qpos_at = np.array([model.joint(name).qposadr[0] for name in names])
+        self._qvel_at = np.array([model.joint(name).dofadr[0] for name in names])
+        self._actuators = np.array([model.actuator(name).id for name in names])
+        things = self.task.things
+        self._thing_qpos = np.array([model.joint(t.key).qposadr[0] + np.arange(7) for t in things])
+        self._thing_qvel = np.array([model.joint(t.key).dofadr[0] + np.arange(6) for t in things])
+        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
+        self._ctrl, self._force = self._batch.bind("ctrl"), self._batch.bind("actuator_force")
+        self._friction, self._mass = self._batch.expand("geom_friction"), self._batch.expand("body_mass")
+        self._inertia = self._batch.expand("body_inertia")
+        self._thing_geoms = np.array([model.geom(t.key).id for t in things])
+        self._thing_bodies = np.array([model.body(t.key).id for t in things])
+
+    def _set_up_heat(self) -> None:
+        motors = [joint.motor for joint in self.robot.joints]
+        self.heat_model = HeatModel([motor.need_thermal("simulated motor heat") for motor in motors])
+        self.torque_constant = np.array([m.need("torque_constant_nm_per_a", "simulated motor heat") for m in motors])
+        self.resistance = np.array([m.need("resistance_ohm", "simulated motor heat") for m in motors])
+        self.limit_c = np.array([m.winding_limit_c if m.winding_limit_c is not None else np.nan for m in motors])
+        rated = [m.rated_torque_nm if m.rated_torque_nm is not None else np.nan for m in motors]
+        self.duty = DutyMeter(np.array(rated), worlds=(self.worlds,))
+        self.ambient_c = AMBIENT_C
+        self.heat = self.heat_model.at_ambient(AMBIENT_C, (self.worlds,))
+        self.current = np.zeros((self.worlds, len(motors)))
+        self.loss = np.zeros_like(self.current)
+        self.recent_loss = np.zeros_like(self.current)
+        self.ticks = np.zeros(self.worlds, dtype=np.int64)
+
+    def reset(
+        self,
+        seeds: Sequence[int],
+        which: ArrayLike | None = None,
+        *,
+        warm: ArrayLike | None = None,
+        keep_heat: bool = False,
+    ) -> None:
+        """Lay worlds out anew, one seed each; `which` names them (None: all).
+
+        `warm`: winding and housing temperatures to start from, (..., 2) or (..., motors, 2) [°C]; None: at ambient.
+        `keep_heat`: the motors stay as warm, and their duty as counted, as they were.
+        """
+        indices = np.arange(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64))
+        if len(seeds) != len(indices):
+            raise ConfigError("seeds", len(seeds), f"as many seeds as worlds to reset, {len(indices)}")
+        if not len(indices):
+            return
+        order = np.argsort(indices)
+        ids = indices[order]
+        self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        for seed, world in zip(seeds, indices, strict=True):
+            self._lay_out(int(seed), int(world))
+        self._batch.set_const(ids)
+        self._batch.forward(ids)
+        self.ticks[indices] = 0
+        if not keep_heat:
+            self._cool(indices, warm)
+
+    def _cool(self, indices: NDArray[np.int64], warm: ArrayLike | None) -> None:
+        start = self.heat_model.at_ambient(self.ambient_c, (len(indices),))
+        self.heat[indices] = start if warm is None else np.broadcast_to(np.asarray(warm, dtype=float), start.shape)
+        for array in (self.current, self.loss, self.recent_loss):
+            array[indices] = 0
+        self.duty.restart(indices)
+
+    def _lay_out(self, seed: int, world: int) -> None:
+        rng = np.random.default_rng([seed & 0xFFFFFFFF, *self.task.name.encode()])
+        home = self.robot.home if self.task.home is None else np.array(self.task.home)
+        start = np.clip(home + rng.normal(0, self.task.home_noise, len(home)), self.robot.lower, self.robot.upper)
+        self._qpos[world, self._qpos_at] = start
+        self._ctrl[world, self._actuators] = start
+        poses = self.task.place(rng)
+        self._qpos[world, self._thing_qpos] = poses
+        self._goals[world] = self.task.choose(rng)
+        geoms, bodies = self._thing_geoms, self._thing_bodies
+        self._friction[world, geoms] = self.model.geom_friction[geoms] * rng.uniform(0.9, 1.1, (len(geoms), 1))
+        scale = rng.uniform(0.9, 1.1, len(bodies))
+        self._mass[world, bodies] = self.model.body_mass[bodies] * scale
+        self._inertia[world, bodies] = self.model.body_inertia[bodies] * scale[:, None]
+        self._seeds[world] = seed
+
+    def step(self, targets: ArrayLike) -> None:
+        """Command position targets (worlds, joints) [rad] and let 1/60 s pass in every world."""
+        self._ctrl[:, self._actuators] = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
+        self._batch.step(nstep=self.substeps)
+        self.ticks += 1
+        self._heat_up(1 / CONTROL_HZ)
+
+    def _heat_up(self, dt_s: float) -> None:
+        """Turn the torques into currents, losses and temperatures. Joint friction is MuJoCo's, so no gear loss here."""
+        torque = self.effort
+        self.current = torque / self.torque_constant
+        self.loss = copper_loss(self.current, self.resistance, self.heat[..., 0])
+        self.heat = self.heat_model.step(self.heat, self.loss, self.ambient_c, dt_s)
+        self.recent_loss += dt_s / RECENT_S * (self.loss - self.recent_loss)
+        self.duty.add(torque, self.loss, self.heat[..., 0], dt_s)
+
+    @property
+    def position(self) -> Array:
+        """Joint positions, (worlds, joints) [rad]."""
+        return self._qpos[:, self._qpos_at]
+
+    @property
+    def velocity(self) -> Array:
+        """Joint velocities, (worlds, joints) [rad/s]."""
+        return self._qvel[:, self._qvel_at]
+
+    @property
+    def effort(self) -> Array:
+        """Torques of the drives at the joints, (worlds, joints) [N·m]."""
+        return self._force[:, self._actuators]
+
+    @property
+    def seconds(self) -> Array:
+        """Time since each world's reset, (worlds,) [s]."""
+        return self.ticks / CONTROL_HZ
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        """The seed that each world was laid out from, (worlds,)."""
+        return self._seeds.copy()
+
+    @property
+    def time_to_limit_s(self) -> Array:
+        """Time until each winding's limit if the recent load goes on, (worlds, motors) [s]."""
+        return self.heat_model.time_to(self.limit_c, self.heat, self.recent_loss, self.ambient_c)
+
+    @property
+    def poses(self) -> Array:
+        """Poses of the things, (worlds, things, 7): x y z qw qx qy qz [m]; qw is never negative."""
+        poses = self._qpos[:, self._thing_qpos]
+        poses[..., 3:] *= np.where(poses[..., 3:4] < 0, -1.0, 1.0)
+        return poses
+
+    @property
+    def environment_names(self) -> tuple[str, ...]:
+        """Labels of `environment()`: "red_cube.x" ... "goal.red_cube" ... "goal.left_bin"."""
+        return self.task.labels
+
+    def environment(self) -> Array:
+        """Return the simulation's ground truth, (worlds, n): the things' poses and the goal as ones and zeros."""
+        goals = np.array([self._one_hot(goal) for goal in self._goals])
+        return np.concatenate([self.poses.reshape(self.worlds, -1), goals], axis=1)
+
+    def _one_hot(self, goal: Goal) -> list[float]:
+        things = [float(name == goal.object) for name in self.task.thing_names]
+        return things + [float(name == goal.target) for name in self.task.bin_names]
+
+    def goal(self, world: int) -> Goal:
+        """Return what a world is asked to do."""
+        return self._goals[world]
+
+    def set_goal(self, which: ArrayLike | None, goal: Goal) -> None:
+        """Ask worlds (None: all) to do `goal`; refuses what the task does not know."""
+        self.task.check(goal)
+        for world in range(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64)):
+            self._goals[int(world)] = goal
+
+    def goal_reached(self) -> NDArray[np.bool_]:
+        """Say in which worlds the goal is reached now, (worlds,)."""
+        poses = self.poses
+        speeds = np.linalg.norm(self._qvel[:, self._thing_qvel][..., :3], axis=-1)
+        reached = np.zeros(self.worlds, dtype=bool)
+        for goal in set(self._goals):
+            asked = np.array([g == goal for g in self._goals])
+            reached |= asked & self.task.reached(goal, poses, speeds)
+        return reached
+
+    def scene(self, world: int) -> Scene:
+        """Return what there is in a world, in words."""
+        task = self.task
+        rests = np.array([task.surface_m + thing.half[2] for thing in task.things])
+        raised = self.poses[world, :, 2] - rests
+        highest = int(np.argmax(raised))
+        holding = task.thing_names[highest] if raised[highest] > HELD_M else None
+        return Scene(objects=task.thing_names, targets=task.bin_names, holding=holding)
+
+    @cached_property
+    def _renderer(self) -> Renderer:
+        return Renderer(self.model)
+
+    @cached_property
+    def _data(self) -> Data:
+        return mujoco.MjData(self.model)
+
+    def render(self, world: int, camera_name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Return a camera's picture of a world, uint8 (height, width, 3); `size` (width, height) or the camera's."""
+        if size is None:
+            known = {c.name: (c.width, c.height) for c in self.robot.cameras}
+            size = known.get(camera_name, (320, 240))
+        self._batch.get_data(world, self._data)
+        mujoco.mj_kinematics(self.model, self._data)
+        mujoco.mj_comPos(self.model, self._data)
+        mujoco.mj_camlight(self.model, self._data)
+        return self._renderer.draw(self._data, camera_name, *size)
+
+    def close(self) -> None:
+        """Free the GL contexts, if pictures were drawn."""
+        if "_renderer" in self.__dict__:
+            self._renderer.close()
+            del self.__dict__["_renderer"]
