@@ -1,0 +1,73 @@
+// A history as a small SVG: winding, housing, the limit and the span of time, on one scale for all motors of a kind.
+
+const SVG = "http://www.w3.org/2000/svg";
+const COLD_C = 20;
+
+function make(name, attributes, parent) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  parent.append(element);
+  return element;
+}
+
+// Unknown samples break the line; they are never drawn as a number.
+function path(history, column, x, y) {
+  let text = "", pen = "M";
+  for (const sample of history) {
+    if (typeof sample[column] !== "number") { pen = "M"; continue; }
+    text += pen + x(sample[0]).toFixed(1) + " " + y(sample[column]).toFixed(1);
+    pen = "L";
+  }
+  return text;
+}
+
+export class Chart {
+  constructor(parent, { width, height, labels = false }) {
+    Object.assign(this, { width, height, labels });
+    this.svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: labels ? "chart large" : "chart" }, parent);
+    if (!labels) this.svg.setAttribute("preserveAspectRatio", "none");
+    this.warm = make("line", { class: "band warm" }, this.svg);
+    this.hot = make("line", { class: "band hot" }, this.svg);
+    this.limit = make("line", { class: "limit" }, this.svg);
+    this.fill = make("path", { class: "area" }, this.svg);
+    this.housing = make("path", { class: "housing" }, this.svg);
+    this.winding = make("path", { class: "winding" }, this.svg);
+    if (labels) {
+      this.limitText = make("text", { x: 2 }, this.svg);
+      this.from = make("text", { x: 2, y: height - 2 }, this.svg);
+      this.to = make("text", { x: width - 2, y: height - 2, "text-anchor": "end" }, this.svg);
+      this.to.textContent = "now";
+    }
+  }
+
+  draw(motor, history, now, span) {
+    const bottom = this.labels ? this.height - 14 : this.height - 1, top = this.labels ? 12 : 2;
+    let high = typeof motor.limit_celsius === "number" ? motor.limit_celsius : 90, low = COLD_C;
+    for (const [, winding, housing] of history) {
+      for (const value of [winding, housing]) {
+        if (typeof value === "number") { high = Math.max(high, value); low = Math.min(low, value); }
+      }
+    }
+    const x = (when) => this.width * (1 - (now - when) / span);
+    const y = (value) => bottom - (bottom - top) * (value - low) / (high - low);
+    const shown = history.filter((sample) => now - sample[0] <= span);
+    const winding = path(shown, 1, x, y);
+    this.winding.setAttribute("d", winding);
+    this.housing.setAttribute("d", path(shown, 2, x, y));
+    const whole = shown.length > 1 && shown.every((sample) => typeof sample[1] === "number");
+    this.fill.setAttribute("d", whole ? `${winding}L${x(shown.at(-1)[0])} ${bottom}L${x(shown[0][0])} ${bottom}Z` : "");
+    const [warm, hot, over] = motor.bands_celsius ?? [50, 70, 90];
+    for (const [line, value] of [[this.warm, warm], [this.hot, hot], [this.limit, motor.limit_celsius ?? over]]) {
+      for (const [key, at] of [["x1", 0], ["x2", this.width], ["y1", y(value)], ["y2", y(value)]]) line.setAttribute(key, at);
+    }
+    if (this.labels) {
+      this.limitText.setAttribute("y", y(motor.limit_celsius ?? over) - 3);
+      this.limitText.textContent = typeof motor.limit_celsius === "number" ? `limit ${motor.limit_celsius.toFixed(0)} °C` : "limit unknown";
+      this.from.textContent = `${Math.round(span / 60)} min ago`;
+    }
+    const known = shown.map((sample) => sample[1]).filter((value) => typeof value === "number");
+    this.svg.setAttribute("aria-label", known.length
+      ? `winding over the last ${Math.round(span / 60)} minutes: ${Math.min(...known).toFixed(0)} to ${Math.max(...known).toFixed(0)} °C`
+      : "no winding temperature");
+  }
+}

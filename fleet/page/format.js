@@ -1,0 +1,40 @@
+// Numbers as people read them. null is unknown, "inf" is never.
+
+export const UNKNOWN = "–";
+
+export function fixed(value, digits, unit = "") {
+  if (typeof value !== "number") return UNKNOWN;
+  return value.toFixed(digits) + unit;
+}
+
+export function percent(value) {
+  return typeof value === "number" ? Math.round(value * 100) + " %" : UNKNOWN;
+}
+
+// A forecast is no stopwatch: the further off, the coarser it is told.
+export function duration(seconds) {
+  if (seconds === "inf") return "∞";
+  if (typeof seconds !== "number") return UNKNOWN;
+  if (seconds < 120) return Math.round(seconds) + " s";
+  if (seconds < 600) {
+    const tens = Math.round(seconds / 10);
+    return Math.floor(tens / 6) + " min" + (tens % 6 ? " " + (tens % 6) * 10 + " s" : "");
+  }
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return minutes + " min";
+  if (minutes < 24 * 60) return Math.floor(minutes / 60) + " h" + (minutes % 60 ? " " + (minutes % 60) + " min" : "");
+  return "> 1 day";
+}
+
+export function durationWords(seconds) {
+  if (seconds === "inf") return "never at this load";
+  return typeof seconds === "number" ? duration(seconds) : "unknown";
+}
+
+export function age(seconds) {
+  return seconds < 120 ? Math.round(seconds) + " s" : duration(seconds);
+}
+
+export function jointName(joint) {
+  return joint.replace(/_joint$/, "").replaceAll("_", " ");
+}

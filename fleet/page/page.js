@@ -1,0 +1,108 @@
+// The fleet page: one event stream in, one card a robot out. What comes from the network is only ever set as text.
+
+import { Robot } from "./robot.js?{query}";
+import { age, duration, jointName } from "./format.js?{query}";
+
+const SILENCE_MS = 5000;      // no event for this long: the server is gone
+const REORDER_MS = 3000;      // cards change places no oftener than this, and never under the reader's hands
+const OPEN_AT_FIRST = 3;      // so many robots show their motors without being asked
+
+const byId = (id) => document.getElementById(id);
+const robots = new Map();
+let lastEvent = 0, lastOrder = 0, spoken = "";
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function take(event) {
+  const fleet = JSON.parse(event.data);
+  lastEvent = performance.now();
+  if (event.type === "all") forgetMissing(fleet.order);
+  for (const data of fleet.robots) {
+    let robot = robots.get(data.name);
+    if (!robot) {
+      robot = new Robot(data.name, robots.size < OPEN_AT_FIRST);
+      robots.set(data.name, robot);
+      byId("robots").append(robot.element);
+      lastOrder = 0;
+    }
+    robot.take(data, fleet);
+  }
+  const stale = new Set(fleet.stale);
+  for (const [name, robot] of robots) robot.show(fleet, stale.has(name));
+  showTop(fleet, stale);
+  reorder(fleet.order);
+}
+
+function forgetMissing(names) {
+  for (const [name, robot] of robots) {
+    if (!names.includes(name)) { robot.element.remove(); robots.delete(name); }
+  }
+}
+
+function reorder(order) {
+  const main = byId("robots");
+  const busy = main.contains(document.activeElement) || main.querySelector(".robot:hover");
+  if (lastOrder && (busy || performance.now() - lastOrder < REORDER_MS)) return;
+  lastOrder = performance.now();
+  order.forEach((name, place) => {
+    const element = robots.get(name)?.element;
+    if (element && main.children[place] !== element) main.insertBefore(element, main.children[place] ?? null);
+  });
+}
+
+function showTop(fleet, stale) {
+  const count = fleet.order.length, live = count - stale.size;
+  setText(byId("summary"), count ? `${live} live` + (stale.size ? `, ${stale.size} stale` : "") : "");
+  byId("empty").hidden = count > 0;
+  const error = byId("error");
+  error.hidden = fleet.error === null;
+  setText(error, fleet.error === null ? "" : `Not listening to ROS: ${fleet.error}. Restart waldo fleet.`);
+  setConnection("live", "live");
+  showNext(robots.get(fleet.order[0]), stale);
+  announce(stale);
+}
+
+function showNext(robot, stale) {
+  const motor = robot && !stale.has(robot.name) ? robot.first() : null;
+  byId("next").hidden = !motor;
+  if (!motor) return;
+  const left = motor.time_to_limit_seconds;
+  const near = typeof left === "number";
+  byId("next").dataset.urgency = motor.urgency;
+  setText(byId("next-time"), near ? duration(left) : left === "inf" ? "None in sight" : "Unknown");
+  setText(byId("next-who"), near ? `${robot.name}, ${jointName(motor.joint)}` :
+    left === "inf" ? "no motor reaches its limit at its present load" : "no robot forecasts its time to the limit");
+  document.title = near ? `${duration(left)} · waldo fleet` : "waldo fleet";
+}
+
+// Screen readers hear changes of state, not every number.
+function announce(stale) {
+  const parts = [];
+  for (const [name, robot] of robots) {
+    const motor = robot.first();
+    if (stale.has(name)) parts.push(`${name} is stale`);
+    else if (motor && motor.urgency === "critical") parts.push(`${name}: ${jointName(motor.joint)} is about to reach its limit`);
+    else if (motor && motor.level === "over") parts.push(`${name}: ${jointName(motor.joint)} is at its limit`);
+  }
+  const text = parts.join(". ");
+  if (text !== spoken) { spoken = text; setText(byId("announce"), text); }
+}
+
+function setConnection(state, text) {
+  const chip = byId("connection");
+  chip.dataset.state = state;
+  setText(chip, text);
+  document.body.classList.toggle("offline", state === "lost");
+}
+
+function watch() {
+  const silent = performance.now() - lastEvent;
+  if (lastEvent && silent > SILENCE_MS) setConnection("lost", `no connection for ${age(silent / 1000)}`);
+}
+
+const stream = new EventSource("events" + document.body.dataset.query);
+stream.addEventListener("all", take);
+stream.addEventListener("heard", take);
+setInterval(watch, 1000);

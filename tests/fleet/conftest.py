@@ -1,0 +1,99 @@
+"""A clock that stands until a test moves it, readings made up by hand, and a server on a real socket."""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import math
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from waldo.robots.diagnostics import KEYS
+
+
+@dataclass
+class Clock:
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def readings(**values: float) -> dict[str, float]:
+    """One motor's values by key; what is not named is unknown."""
+    return {key: values.get(key, math.nan) for key in KEYS}
+
+
+@dataclass
+class Running:
+    """A dashboard that serves on a free port of the loopback."""
+
+    site: object
+    server: object
+    port: int
+    thread: threading.Thread
+    open: list[http.client.HTTPConnection] = field(default_factory=list)
+
+    def request(self, path: str, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.open.append(connection)
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse()
+
+    def text(self, path: str, **headers: str) -> str:
+        return self.request(path, **headers).read().decode()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def motor() -> Callable[..., dict[str, float]]:
+    return readings
+
+
+@pytest.fixture
+def run_site() -> Iterator[Callable[..., Running]]:
+    """Return a function that serves a Site in a thread; everything ends with the test."""
+    pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
+    from waldo.fleet.commands import listen
+    from waldo.fleet.server import Server, Site
+
+    started: list[Running] = []
+
+    def run(site: Site) -> Running:
+        server = Server(site)
+        listening = listen("127.0.0.1", 0)
+        thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
+        thread.start()
+        running = Running(site, server, listening.getsockname()[1], thread)
+        started.append(running)
+        return running
+
+    yield run
+    for running in started:
+        running.server.stop()
+        running.thread.join(timeout=20)
+        for connection in running.open:
+            connection.close()
+        assert not running.thread.is_alive()
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A ROS domain of this test process's own, so that other robots on the machine stay out of it."""
+    pytest.importorskip("rclpy", reason="the extra `collect` is not installed")
+    with warnings.catch_warnings():
+        # lark, which reads message definitions, imports sre_parse; rclpy loads it with the first publisher.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        importlib.import_module("rosidl_generator_py")
+    domain = 100 + os.getpid() % 100
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    return domain

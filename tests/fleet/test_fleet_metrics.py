@@ -1,0 +1,81 @@
+import math
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from waldo.fleet.metrics import FleetCollector
+from waldo.fleet.store import FleetStore
+
+
+def registry_of(store: FleetStore, clock) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    FleetCollector(store, clock=clock, epoch=lambda: 5000.0, site="hall 2", registry=registry)
+    return registry
+
+
+def test_every_reading_under_its_name_and_labels(clock, motor) -> None:
+    store = FleetStore()
+    values = motor(
+        winding_celsius=61.5,
+        housing_celsius=48.25,
+        limit_celsius=85,
+        current_amperes=1.25,
+        voltage_volts=12,
+        torque_newton_metres=0.5,
+        duty_ratio=0.75,
+        utilization_ratio=1.5,
+        time_to_limit_seconds=90,
+    )
+    store.add_motors("arm", {"elbow": values}, clock())
+    store.add_battery("arm", 0.5, clock())
+    registry = registry_of(store, clock)
+    elbow = {"robot": "arm", "joint": "elbow"}
+
+    def joint(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"waldo_joint_{name}", elbow | labels)
+
+    assert joint("temperature_celsius", node="winding", source="reported") == 61.5
+    assert joint("temperature_celsius", node="housing", source="reported") == 48.25
+    assert joint("temperature_limit_celsius") == 85
+    assert joint("thermal_headroom_ratio") == (85 - 61.5) / 60
+    assert joint("time_to_limit_seconds", quantile="0.5") == 90
+    assert joint("duty_ratio", window="10m") == 0.75
+    assert joint("torque_utilization_ratio") == 1.5
+    assert joint("current_amperes") == 1.25
+    assert joint("voltage_volts") == 12
+    assert joint("torque_newton_metres") == 0.5
+    assert registry.get_sample_value("waldo_robot_battery_charge_ratio", {"robot": "arm"}) == 0.5
+    assert registry.get_sample_value("waldo_robot_last_seen_timestamp_seconds", {"robot": "arm"}) == 5000
+    assert registry.get_sample_value("waldo_robot_info", {"robot": "arm", "model": "", "site": "hall 2"}) == 1
+
+
+def test_what_is_unknown_has_no_sample_and_never_is_infinite(clock, motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor(time_to_limit_seconds=math.inf)}, clock())
+    samples = [
+        sample
+        for family in text_string_to_metric_families(generate_latest(registry_of(store, clock)).decode())
+        for sample in family.samples
+        if sample.name.startswith("waldo_joint_")
+    ]
+    assert [(sample.name, sample.value) for sample in samples] == [("waldo_joint_time_to_limit_seconds", math.inf)]
+
+
+def test_a_stale_robot_keeps_only_when_it_was_last_seen(clock, motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor(winding_celsius=50)}, clock())
+    store.add_battery("arm", 0.5, clock())
+    registry = registry_of(store, clock)
+    clock.now_s += 60
+    assert registry.get_sample_value("waldo_robot_last_seen_timestamp_seconds", {"robot": "arm"}) == 5000 - 60
+    text = generate_latest(registry).decode()
+    assert "waldo_joint_temperature_celsius{" not in text
+    assert "waldo_robot_battery_charge_ratio{" not in text
+
+
+def test_names_from_the_network_cannot_break_the_format(clock, motor) -> None:
+    store = FleetStore()
+    name = 'a"b\\c\nwaldo_robot_info 7'
+    store.add_motors(name, {"elbow": motor(winding_celsius=50)}, clock())
+    families = text_string_to_metric_families(generate_latest(registry_of(store, clock)).decode())
+    assert {sample.labels["robot"] for family in families for sample in family.samples} == {name}
