@@ -159,6 +159,11 @@ class Dataset:
         return Episodes([(index, partial(Episode, path)) for index, path in sorted(found)])
 
     @property
+    def indices(self) -> Sequence[int]:
+        """The indices of the finished episodes, in the order of `episodes`."""
+        return sorted(index for index, _, kind in self._names() if kind == "zarr")
+
+    @property
     def cut(self) -> Sequence[Path]:
         """The journals of episodes that are being recorded or were cut off."""
         return sorted(path for _, path, kind in self._names() if kind == "journal")

@@ -66,8 +66,7 @@ def read_mp4(path: Path) -> Iterator[Packet]:
 
 def count_frames(path: Path) -> int:
     """Return how many packets an MP4's video track has, by reading all of them."""
-    with av.open(str(path)) as file:
-        return sum(1 for packet in file.demux(file.streams.video[0]) if packet.size)
+    return sum(1 for _ in _samples(path))
 
 
 def append_index(path: Path, gop: int, chunks: int) -> None:
@@ -78,7 +77,7 @@ def append_index(path: Path, gop: int, chunks: int) -> None:
     at = np.array(spans, dtype=np.int64).reshape(-1, 2)
     ends = at.sum(axis=1)
     if not np.array_equal(at[1:, 0], ends[:-1]):
-        raise FileError(path, "its samples do not lie one after another", "this is a defect of waldo, please report it")
+        raise FileError(path, "its samples do not lie one after another", "a defect of waldo, please report it")
     index = np.full((chunks, 2), EMPTY, "<u8")
     starts = at[::gop, 0]
     stops = ends[np.minimum(np.arange(gop, len(at) + gop, gop), len(at)) - 1]

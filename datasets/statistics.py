@@ -23,6 +23,12 @@ def histogram(rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return np.stack([np.bincount(pixels[:, c], minlength=256) for c in range(3)]).astype("<u2")
 
 
+def sampled_pixels(height: int, width: int) -> int:
+    """Return how many pixels of a picture `histogram` counts."""
+    step = -(-max(height, width) // SAMPLE_PIXELS)
+    return -(-height // step) * -(-width // step)
+
+
 def image_statistics(counts: Histogram) -> Mapping[str, NDArray[np.float64]]:
     """Return min, max, mean, std and quantiles of each channel, each (3,) with values 0..1, from a histogram (3, 256).
 

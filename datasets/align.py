@@ -1,0 +1,116 @@
+"""Streams of different rates at the same instants: what each one said at a row's time, and how far away that was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.errors import ConfigError
+
+type Policy = Literal["hold", "nearest", "next", "linear"]
+"""Which samples stand for an instant.
+
+* hold: the last one at or before it, which is what a policy on the robot would know
+* nearest: the closest on either side
+* next: the first one at or after it, such as the command that answers an observation; at the end of a stream the last
+* linear: between the one before and the one after
+"""
+
+POLICIES = ("hold", "nearest", "next", "linear")
+
+Times = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """A stream at given instants. All arrays have one entry per instant (rows)."""
+
+    index: NDArray[np.int64]
+    """The sample that stands for each instant; -1 where there is none."""
+    weight: NDArray[np.float64]
+    """Share of the sample after `index`, 0..1; only "linear" makes it other than 0."""
+    staleness_ns: Times
+    """Instant minus the sample's stamp: above 0 the sample is older, below 0 newer. Of the farther one for "linear"."""
+    valid: NDArray[np.bool_]
+    """Whether there is a sample within the largest age."""
+
+    def apply(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return values (samples, ...) at the instants (rows, ...); NaN where not valid, so the values are floats."""
+        if not len(values):
+            return np.full((len(self.index), *values.shape[1:]), np.nan)
+        before = np.maximum(self.index, 0)
+        after = np.minimum(before + 1, len(values) - 1)
+        weight = self.weight.reshape(-1, *([1] * (values.ndim - 1)))
+        # Not a + w (b - a): where w is 0 the value must come out bit for bit, whatever comes after.
+        out = np.where(weight == 0, values[before], (1 - weight) * values[before] + weight * values[after])
+        out[~self.valid] = np.nan
+        return out
+
+
+def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_age_s: float) -> Alignment:
+    """Return which samples, stamped `stamps_ns` (samples,) in any order, stand for `instants_ns` (rows,)."""
+    if policy not in POLICIES:
+        raise ConfigError("policy", policy, f"one of {', '.join(POLICIES)}")
+    rows = len(instants_ns)
+    if not len(stamps_ns):
+        none = np.zeros(rows, np.int64)
+        return Alignment(index=none - 1, weight=np.zeros(rows), staleness_ns=none, valid=np.zeros(rows, bool))
+    order = np.argsort(stamps_ns, kind="stable")
+    stamps = stamps_ns[order]
+    last = len(stamps) - 1
+    before = np.searchsorted(stamps, instants_ns, "right") - 1
+    after = np.searchsorted(stamps, instants_ns, "left")
+    exists_before, exists_after = before >= 0, after <= last
+    before, after = np.maximum(before, 0), np.minimum(after, last)
+    weight = np.zeros(rows)
+    exists = np.ones(rows, bool)
+    if policy == "hold":
+        chosen, exists = before, exists_before
+    elif policy == "next":
+        chosen = after
+    elif policy == "nearest":
+        closer_after = np.abs(stamps[after] - instants_ns) < np.abs(instants_ns - stamps[before])
+        chosen = np.where(closer_after, after, before)
+    else:
+        chosen, exists = before, exists_before & exists_after
+        span = np.maximum(stamps[after] - stamps[before], 1)
+        weight = np.where(after > before, (instants_ns - stamps[before]) / span, 0.0)
+    staleness = instants_ns - stamps[chosen]
+    if policy == "linear":
+        ahead = stamps[after] - instants_ns
+        staleness = np.where(exists & (ahead > staleness), -ahead, staleness)
+        # Stamps out of order cannot be interpolated through sample numbers: take the sample itself there.
+        neighbours = order[np.minimum(chosen + 1, last)] == order[chosen] + 1
+        weight = np.where(neighbours, weight, 0.0)
+    valid = exists & (np.abs(staleness) <= round(max_age_s * 1e9))
+    return Alignment(index=np.where(valid, order[chosen], -1), weight=weight, staleness_ns=staleness, valid=valid)
+
+
+def regular_grid(start_ns: int, stop_ns: int, rate_hz: float) -> Times:
+    """Return instants from `start_ns` to `stop_ns` inclusive at an exact rate; rounding does not add up."""
+    count = int(np.floor((stop_ns - start_ns) * rate_hz / 1e9 + 1e-6)) + 1
+    return start_ns + np.round(np.arange(max(count, 0)) * 1e9 / rate_hz).astype(np.int64)
+
+
+def frame_grid(stamps_ns: Times, rate_hz: float) -> Times:
+    """Return one instant a frame of a camera that runs at `rate_hz`, and one for each frame that is missing.
+
+    The instants are the frames' own stamps, so a camera that runs at 29.97 Hz keeps one row a frame. Where an interval
+    is longer, as many instants as frames are missing stand in between. Jitter is told from a missing frame by a slow
+    loop that tracks the camera's phase.
+    """
+    if len(stamps_ns) < 2:
+        return stamps_ns.copy()
+    stamps = np.sort(stamps_ns)
+    period = float(1e9 / rate_hz)
+    grid: list[NDArray[np.int64]] = [stamps[:1]]
+    phase = float(stamps[0])
+    for before, now in zip(stamps[:-1].tolist(), stamps[1:].tolist(), strict=True):
+        steps = max(1, round((now - phase) / period))
+        phase += steps * period
+        phase += 0.1 * (now - phase)
+        grid.append(before + np.round(np.arange(1, steps + 1) * (now - before) / steps).astype(np.int64))
+    return np.concatenate(grid)

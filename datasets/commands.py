@@ -1,0 +1,149 @@
+"""The commands of the episode store: `waldo info`, `check`, `recover`, `export`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from waldo import console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Say what a dataset holds: episodes, outcomes, tasks, streams, size, loss."""
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """The dataset's folder."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def run(self) -> int:
+        """Print it."""
+        from waldo.datasets import tables
+        from waldo.datasets.dataset import Dataset
+        from waldo.datasets.info import dataset_info
+
+        dataset = Dataset.open(self.dataset)
+        with console.progress() as progress:
+            bar = progress.add_task("reading", total=len(dataset.indices), note="")
+            info = dataset_info(dataset, lambda: progress.advance(bar))
+        if self.json:
+            print_json(info)
+        else:
+            tables.print_info(info)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Check a dataset: rates, gaps, loss, staleness, frozen cameras, limits, heat, checksums. Exit code 1: problems."""
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """The dataset's folder."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+    def run(self) -> int:
+        """Check every episode and print what was found."""
+        from waldo.datasets import tables
+        from waldo.datasets.check import check_dataset
+        from waldo.datasets.dataset import Dataset
+
+        dataset = Dataset.open(self.dataset)
+        with console.progress() as progress:
+            bar = progress.add_task("checking", total=len(dataset.indices), note="")
+            reports = []
+            for report in check_dataset(dataset):
+                reports.append(report)
+                progress.advance(bar)
+        problems = sum(report.problems for report in reports)
+        cut = [path.name for path in dataset.cut]
+        if self.json:
+            print_json({"problems": problems, "cut": cut, "episodes": [asdict(report) for report in reports]})
+        else:
+            tables.print_check(reports, cut)
+        return 1 if problems else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recover:
+    """Close the episodes that a crash cut off, and say what was kept and what was lost."""
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """The dataset's folder."""
+
+    def run(self) -> int:
+        """Recover and print what became of each."""
+        from waldo.datasets import tables
+        from waldo.datasets.dataset import Dataset
+
+        dataset = Dataset.open(self.dataset)
+        with dataset.lock("waldo recover"):
+            tables.print_recovered(dataset.recover())
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Export a dataset to LeRobot v3.0. Exit code 1 if an episode had to be left out."""
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """The dataset's folder."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder of the LeRobot dataset; must not hold anything yet."""
+    fps: int = 30
+    """Rows a second."""
+    cameras: tuple[str, ...] = ()
+    """Cameras to export, such as `front wrist`; all if none is named; `none` for a dataset without images."""
+    action: Literal["command", "sent"] = "command"
+    """What the policy is to learn: what was asked, or what was sent to the motors."""
+    environment: bool = True
+    """Whether the simulation's ground truth becomes `observation.environment_state`."""
+    include: Literal["success", "all"] = "success"
+    """Which episodes: those with outcome success, or all."""
+    max_age_s: float = 0.25
+    """Farthest that a sample may lie from its row; an episode with a longer gap inside is left out [s]."""
+
+    def run(self) -> int:
+        """Export and print what was written."""
+        from waldo.datasets import tables
+        from waldo.datasets.dataset import Dataset
+        from waldo.datasets.lerobot_export import ExportConfig, export
+
+        config = ExportConfig(
+            fps=self.fps,
+            cameras=None if self.cameras == ("none",) else self.cameras,
+            action=self.action,
+            environment=self.environment,
+            include=self.include,
+            max_age_s=self.max_age_s,
+        )
+        with console.progress() as progress:
+            bar = progress.add_task("exporting", total=None, note="")
+
+            def advance(done: int, total: int) -> None:
+                progress.update(bar, completed=done, total=total)
+
+            result = export(Dataset.open(self.dataset), self.out, config, advance)
+        tables.print_export(result)
+        return 1 if result.left_out else 0
+
+
+def print_json(values: Any) -> None:
+    """Print values as JSON; what is no number is null."""
+    console.out().print(json.dumps(_finite(values), indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinities by None, deeply."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not -float("inf") < value < float("inf"):
+        return None
+    return value

@@ -1,0 +1,141 @@
+"""What the commands of the episode store say to people: tables on the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from waldo.console import out
+
+if TYPE_CHECKING:
+    from waldo.datasets.check import EpisodeReport, StreamReport
+    from waldo.datasets.dataset import Recovered
+    from waldo.datasets.lerobot_export import ExportResult
+
+MARKS = {"problem": "[red]problem[/red]", "note": "[yellow]note[/yellow]"}
+
+
+def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; numbers to the right."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    cells = [[_cell(value) for value in row] for row in rows]
+    for position, column in enumerate(columns):
+        numeric = all(row[position][:1].isdigit() or row[position] in ("", "-") for row in cells)
+        made.add_column(column, justify="right" if numeric and cells else "left", no_wrap=True)
+    for row in cells:
+        made.add_row(*row)
+    # Wide enough for every column, also where the output is no terminal.
+    out().print(made, width=max(out().width, 120), crop=False)
+    out().print()
+
+
+def print_info(info: Mapping[str, Any]) -> None:
+    """Print what a dataset holds."""
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(info["outcomes"].items())) or "none"
+    out().print(
+        f"{escape(info['path'])}: robot {escape(info['robot'])}, {len(info['episodes'])} episodes ({outcomes}), "
+        f"{info['duration_s'] / 60:.1f} min, {size(info['bytes'])}, {info['lost']} messages lost\n"
+    )
+    columns = ("episode", "outcome", "reason", "seconds", "size", "lost", "task")
+    rows = [
+        (e["index"], e["outcome"], e["reason"], f"{e['duration_s']:.1f}", size(e["bytes"]), e["lost"], e["task"])
+        for e in info["episodes"]
+    ]
+    table("episodes", columns, rows)
+    streams = [
+        (name, ", ".join(f"{rate:g}" for rate in s["rates_hz"]), s["episodes"], s["count"], s["lost"])
+        for name, s in info["streams"].items()
+    ]
+    table("streams", ("stream", "Hz", "episodes", "messages", "lost"), streams)
+    table("tasks", ("task", "episodes"), list(info["tasks"].items()))
+    for index, why in info["unreadable"].items():
+        out().print(f"[red]episode {index} cannot be read:[/red] {escape(why)}")
+    _print_cut(info["cut"])
+
+
+def print_check(reports: Sequence[EpisodeReport], cut: Sequence[str]) -> None:
+    """Print what the checks found: each stream's worst figures, each episode, each finding."""
+    by_name: dict[str, list[StreamReport]] = {}
+    for report in reports:
+        for stream in report.streams:
+            by_name.setdefault(stream.name, []).append(stream)
+    columns = ("stream", "nominal Hz", "Hz", "messages", "lost", "gap ms", "jitter ms", "stale ms")
+    table("streams (worst of all episodes)", columns, [_worst(name, found) for name, found in by_name.items()])
+    episodes = [
+        (r.index, r.outcome, r.reason, f"{r.duration_s:.1f}", f"{r.hottest_c:.1f}", r.problems) for r in reports
+    ]
+    table("episodes", ("episode", "outcome", "reason", "seconds", "hottest °C", "problems"), episodes)
+    for report in reports:
+        for finding in report.findings:
+            where = f"episode {report.index}" + (f", {finding.stream}" if finding.stream else "")
+            out().print(f"{MARKS[finding.level]}  {escape(where)}: {escape(finding.text)}")
+    _print_cut(cut)
+    problems = sum(report.problems for report in reports)
+    heat = [report.hottest_c for report in reports if math.isfinite(report.hottest_c)]
+    hottest = f", hottest winding {max(heat):.1f} °C" if heat else ""
+    colour = "red" if problems else "green"
+    out().print(f"[{colour}]{problems} problems[/{colour}] in {len(reports)} episodes{hottest}")
+
+
+def _worst(name: str, found: Sequence[StreamReport]) -> Sequence[object]:
+    """Return the table's row of one stream over all episodes."""
+    rates = [stream.rate_hz for stream in found if math.isfinite(stream.rate_hz)]
+    span = f"{min(rates):.2f} to {max(rates):.2f}" if rates else "-"
+    return (
+        name,
+        f"{found[0].nominal_hz:g}",
+        span,
+        sum(stream.count for stream in found),
+        sum(stream.lost for stream in found),
+        f"{max(stream.longest_gap_s for stream in found) * 1e3:.1f}",
+        f"{max(stream.jitter_s for stream in found) * 1e3:.1f}",
+        f"{max(stream.staleness_s for stream in found) * 1e3:.1f}",
+    )
+
+
+def print_recovered(recovered: Sequence[Recovered]) -> None:
+    """Print what became of each cut episode."""
+    if not recovered:
+        out().print("no episode was cut off")
+    for one in recovered:
+        counts = ", ".join(f"{count} {name}" for name, count in one.counts.items())
+        kept = f" ({escape(counts)})" if counts else ""
+        out().print(f"episode {one.index}: {escape(one.note)}{kept}, {one.lost_bytes} bytes lost")
+
+
+def print_export(result: ExportResult) -> None:
+    """Print what an export wrote."""
+    out().print(
+        f"{escape(str(result.path))}: {result.episodes} episodes, {result.rows} rows, "
+        f"{result.frames_copied} frames copied, {result.frames_encoded} encoded anew"
+    )
+    for camera, error_ms in result.frame_error_ms.items():
+        out().print(f"{escape(camera)}: the farthest frame lies {error_ms:.1f} ms from its row")
+    if result.skipped:
+        out().print(f"{result.skipped} episodes skipped (outcome is not success)")
+    for index, why in result.left_out.items():
+        out().print(f"[red]episode {index} is left out:[/red] {escape(why)}")
+
+
+def size(nbytes: int) -> str:
+    """Return a number of bytes for people."""
+    value = float(nbytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _print_cut(cut: Sequence[str]) -> None:
+    for name in cut:
+        out().print(f"{MARKS['note']}  {escape(name)}: being recorded or cut off; if cut off, run waldo recover")
+
+
+def _cell(value: object) -> str:
+    text = str(value)
+    return escape("-" if text == "nan" else text)
