@@ -2,7 +2,7 @@
 
 A simulation needs a torque constant, a resistance and thermal constants. Where no vendor publishes them, the motors
 that the presets use carry assumed ones; how they were had stands in `sources` ("assumed: ...") and in
-`ThermalConstants.source`. The other motors keep `None`, and what needs the value says so (waldo.robots.motor.UnpublishedError).
+`ThermalConstants.source`. The other motors keep `None`, and what needs the value says so (UnpublishedError).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _STS3215_THERMAL = ThermalConstants(
     basis="assumed",
     source="R_2 from the one published test: 1.47 N·m held on 12 V settles at 48 °C, with i = 1.47/1.08 A, 4.44 Ω, "
     f"8.2 W and 25 °C ambient (assumed), 23 K / 8.2 W = 2.8 K/W ({SO_ARM_134}). "
-    "C_w: 12 g of copper and iron at 0.42 J/gK; C_h: the other 43 g at about 1 J/gK; R_1: a winding time constant of 20 s (assumed)",
+    "C_w: 12 g of copper and iron at 0.42 J/gK; C_h: the other 43 g at about 1 J/gK; "
+    "R_1: a winding time constant of 20 s (assumed)",
 )
 
 

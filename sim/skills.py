@@ -14,11 +14,11 @@ Array = NDArray[np.float64]
 
 GRIPPER = 5
 """Index of the SO-101's gripper."""
-OPEN_RAD, SHUT_RAD, HELD_RAD = 0.80, 0.28, 0.20
+OPEN_RAD, SHUT_RAD, HELD_RAD = 0.95, 0.28, 0.20
 """Gripper: open; asked to shut on a 3 cm cube (it stops at 0.37); below this nothing is between the jaws [rad]."""
 ABOVE_M, GRASP_M, RAISE_M = 0.065, 0.018, 0.142
 """Heights of the grip point over the table: before the grasp, at the grasp, when lifted [m]."""
-CLEAR_M = 0.008
+CLEAR_M = 0.011
 """Room between the fixed jaw and the cube on the way down [m]."""
 TRIES = 3
 """Grasps that are tried before giving up."""
@@ -81,13 +81,13 @@ def grasp(op: Operator, name: str) -> Iterator[Move]:
         closing = _closing_yaw(place, yaw)
         direction = np.array([np.cos(closing), np.sin(closing)])
         aim = place[:2] - CLEAR_M * direction
-        if op.chance(0.12):
+        if op.chance(0.06):
             # A near miss: comes down beside the cube, sees it and corrects.
             miss = aim + op.rng.choice([-1, 1]) * 0.02 * np.array([-direction[1], direction[0]])
             yield _travel(op, _reach(op, np.array([*miss, ABOVE_M - 0.01]), closing, OPEN_RAD))
             yield op.pause(0.1)
         yield _travel(op, _reach(op, np.array([*aim, ABOVE_M]), closing, OPEN_RAD))
-        if op.chance(0.25):
+        if op.chance(0.12):
             yield op.pause(op.rng.uniform(0.05, 0.2))
         down = _reach(op, np.array([*aim, GRASP_M]), closing, OPEN_RAD)
         yield Move(to=down, seconds=0.7)

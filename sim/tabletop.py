@@ -21,7 +21,7 @@ SHOULDER_X_M = 0.0388
 """Where the pan axis stands [m]."""
 GAP_M = 0.062
 """Least distance between the centres of two cubes, so that the open hand fits between them [m]."""
-YAW_RAD = 0.6
+YAW_RAD = 0.5
 """Largest turn of a cube about the vertical [rad]."""
 
 
@@ -43,13 +43,13 @@ def _pose(xy: Array, yaw: float) -> Array:
 
 def _draw_xy(rng: np.random.Generator, azimuth_rad: float) -> Array:
     """Draw a place within easy reach: a ring sector about the pan axis."""
-    radius, azimuth = rng.uniform(0.165, 0.235), rng.uniform(-azimuth_rad, azimuth_rad)
+    radius, azimuth = rng.uniform(0.17, 0.23), rng.uniform(-azimuth_rad, azimuth_rad)
     return np.array([SHOULDER_X_M + radius * np.cos(azimuth), radius * np.sin(azimuth)])
 
 
 def place_one(rng: np.random.Generator) -> Array:
     """Draw the pose of one cube, (1, 7)."""
-    xy = _draw_xy(rng, 0.75)
+    xy = _draw_xy(rng, 0.55)
     return _pose(xy, rng.uniform(-YAW_RAD, YAW_RAD))[None]
 
 
@@ -105,7 +105,7 @@ def furnish(spec: Spec) -> None:
 LIFT = Task(
     name="lift",
     robot="so101",
-    horizon_s=6.0,
+    horizon_s=7.0,
     things=(RED,),
     skills=("lift",),
     place=place_one,
