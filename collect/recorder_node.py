@@ -61,6 +61,7 @@ class RecorderNode:
         self._clock_ns = 0
         self._lockstep = lockstep
         self._sequences: dict[str, int] = {}
+        self._heard = self._acknowledged = 0
         self._subscribed: set[str] = set()
         self._joints = recorder.robot.joint_names
         node = graph.node
@@ -137,7 +138,7 @@ class RecorderNode:
         def on_message(message: Any, info: Any) -> None:
             self._sequences[key] = int(info["publication_sequence_number"])
             handler(key, message, info)
-            self._acknowledge()
+            self._heard += 1
 
         self.graph.node.create_subscription(kind, topic, cast("Any", on_message), qos)
         self._subscribed.add(key)
@@ -148,6 +149,7 @@ class RecorderNode:
 
     def _acknowledge(self) -> None:
         """In lockstep, tell the robot what has been received."""
+        self._acknowledged = self._heard
         if self._received is None:
             return
         from std_msgs.msg import MultiArrayDimension, UInt64MultiArray
@@ -178,7 +180,7 @@ class RecorderNode:
             task = {"task": message.data}
         self.recorder.task = task if isinstance(task, dict) else {"task": str(task)}
         self._sequences["task"] = int(info["publication_sequence_number"])
-        self._acknowledge()
+        self._heard += 1
 
     def _on_joints(self, key: str, message: Any, info: Any) -> None:
         stamps = self._stamps(message.header, info)
@@ -220,7 +222,12 @@ class RecorderNode:
                 if time.monotonic() >= next_scan:
                     self.scan()
                     next_scan = time.monotonic() + SCAN_S
-                self.graph.spin_once(SCAN_S)
+                heard = self._heard
+                pending = heard > self._acknowledged
+                self.graph.spin_once(0.0 if pending else SCAN_S)
+                # One answer for all that has come in, not one for each message.
+                if pending and heard == self._heard:
+                    self._acknowledge()
         finally:
             if self.recorder.state is not State.IDLE:
                 console.err().print("recorder: an episode is open: keeping it as interrupted")

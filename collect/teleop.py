@@ -85,7 +85,7 @@ class Teleop:
         self._environments: dict[int, Any] = {}
         self._simulated = False
         self._latest: Observation | None = None
-        self._clock_ns = -1
+        self._clock_ns = self._answered_ns = -1
         self._engaged = False
         self._joint_state = JointState
         node, qos = graph.node, ros.stream_qos()
@@ -146,12 +146,14 @@ class Teleop:
 
     def _next_in_lockstep(self, done: Callable[[], bool]) -> bool:
         """Answer the next state of the simulation; False when asked to end."""
-        before = -1 if self._latest is None else self._latest.stamp_ns
-        self._graph.spin_until(lambda: done() or (self._latest is not None and self._latest.stamp_ns > before))
+        self._graph.spin_until(
+            lambda: done() or (self._latest is not None and self._latest.stamp_ns > self._answered_ns)
+        )
         if done() or self._latest is None:
             return False
-        stamp_ns = self._latest.stamp_ns
-        self._publish(self._device.step(self._latest, self.services, 1 / RATE_HZ), stamp_ns)
+        # The next state may already come in while the device calls a service: remember which one this answers.
+        self._answered_ns = self._latest.stamp_ns
+        self._publish(self._device.step(self._latest, self.services, 1 / RATE_HZ), self._answered_ns)
         return True
 
     def _next_in_real_time(self, done: Callable[[], bool]) -> bool:

@@ -1,11 +1,16 @@
-"""What every test shares: a ROS domain of its own on this machine only, and no hub."""
+"""What every test shares: a ROS domain of its own on this machine only, no hub, and a toy robot."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import pytest
+
+from waldo.robots.description import Camera, Joint, Robot
+from waldo.robots.driver import Frame, MotorReadings, RobotState
+from waldo.robots.motor import Motor
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -18,3 +23,70 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     domain = 1 + os.getpid() % 100
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     yield domain
+
+
+class ToyDriver:
+    """A simulated robot of two joints that goes where it is told; everything about it can be reckoned by hand."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        self.position = np.zeros(len(robot.joints))
+        self.tick = self.seed = 0
+        self.winding = np.full(len(robot.joints), 30.0)
+        self._target = self.position.copy()
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def read(self) -> RobotState:
+        still = np.zeros_like(self.position)
+        stamp = round(self.tick * 1e9 / 60)
+        return RobotState(stamp_ns=stamp, position=self.position.copy(), velocity=still, effort=still)
+
+    def motors(self) -> MotorReadings:
+        values = {name: np.full_like(self.winding, 0.5) for name in MotorReadings.__dataclass_fields__}
+        return MotorReadings(**{**values, "winding_c": self.winding.copy(), "limit_c": np.full_like(self.winding, 70)})
+
+    def write(self, targets: np.ndarray) -> np.ndarray:
+        self._target = targets.copy()
+        return self._target
+
+    def frames(self) -> Sequence[Frame]:
+        if self.tick % 2:
+            return []
+        rgb = np.full((48, 64, 3), 10 * self.tick % 250, np.uint8)
+        return [Frame(camera=c.name, stamp_ns=self.read().stamp_ns, rgb=rgb) for c in self.robot.cameras]
+
+    def advance(self) -> None:
+        self.position = self._target.copy()
+        self.tick += 1
+
+    def reset(self, seed: int) -> None:
+        self.seed = seed
+        self.position = np.zeros(len(self.robot.joints))
+
+    def environment(self) -> tuple[tuple[str, ...], np.ndarray]:
+        return ("cube.x", "cube.y"), np.array([self.seed, 0.25])
+
+    def task(self) -> Mapping[str, object]:
+        return {"task": "lift the cube", "name": "toy", "seed": self.seed}
+
+    def success(self) -> bool:
+        return self.seed % 2 == 0
+
+
+@pytest.fixture
+def toy_robot() -> Robot:
+    """Two joints and one camera."""
+    one = {"motor": Motor(name="m"), "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 60.0, "effort": 1.0}
+    joints = (Joint(name="a", **one), Joint(name="b", **one))
+    return Robot(
+        name="toy", model="toy", joints=joints, cameras=(Camera(name="front", width=64, height=48, fps=30),), mjcf=""
+    )
+
+
+@pytest.fixture
+def make_toy_driver(toy_robot: Robot) -> Callable[[], ToyDriver]:
+    """Make toy drivers."""
+    return lambda: ToyDriver(toy_robot)
