@@ -53,6 +53,12 @@ def test_ros_messages_that_uv_removed_are_brought_back_by_a_fresh_environment() 
     assert software.judge_ros_import("", "", -11).found == "cannot be imported (the process crashed)"
 
 
+def test_a_middleware_that_is_not_there_is_named_as_the_cause() -> None:
+    trouble = "[ERROR] [rcl]: Expected RMW implementation identifier of 'rmw_x' but instead found 'rmw_fastrtps_cpp'"
+    for found in (software.judge_ros_import("", trouble, 1), network.judge_message("", trouble, 1)):
+        assert (state(found), found.mend) == ("FAIL", software.RMW_MEND)
+
+
 def test_video() -> None:
     assert state(software.judge_h264("libx264 writes", "", 0)) == "OK"
     assert state(software.judge_h264("", "UnknownCodecError: libx264", 1)) == "FAIL"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from waldo.checks.finding import Finding, absent, fail, last_line, ok, python_command, run_probe, warn
-from waldo.checks.software import installed
+from waldo.checks.software import RMW_MEND, installed
 from waldo.ros import PROFILE_VARIABLES
 
 DEFAULT_SEGMENT = 512 * 1024
@@ -101,11 +101,9 @@ def judge_message(output: str, trouble: str, returncode: int | None) -> Finding:
     """Judge whether a message went from one process to another."""
     if returncode == 0:
         return ok("ROS message", output)
-    return fail(
-        "ROS message",
-        f"an image from one process did not reach another ({trouble or 'the process crashed'})",
-        "allow multicast and UDP ports 7400 and up in the firewall; rm /dev/shm/fastrtps_* when nothing of ROS runs",
-    )
+    found = f"an image from one process did not reach another ({trouble or 'the process crashed'})"
+    firewall = "allow multicast and UDP ports 7400 and up in the firewall; rm /dev/shm/fastrtps_* when no ROS runs"
+    return fail("ROS message", found, RMW_MEND if "RMW implementation" in trouble else firewall)
 
 
 def megabytes(size: int) -> str:

@@ -23,6 +23,10 @@ ROS_MEND = "rm -rf .venv && uv sync --all-extras, and from then on only `uv sync
 """The ROS wheels hold distributions that uv does not know of and that a second plain `uv sync` removes."""
 
 
+RMW_MEND = "unset RMW_IMPLEMENTATION: only rmw_fastrtps_cpp is installed here"
+"""What helps where the middleware named is not there; rclpy then names the RMW implementation that it found."""
+
+
 def installed(module: str) -> bool:
     """Say whether a top-level module is there, without importing it."""
     try:
@@ -57,7 +61,8 @@ def judge_ros_import(output: str, trouble: str, returncode: int | None) -> Findi
     """Judge what came of importing every ROS module."""
     if returncode == 0:
         return ok("rclpy", output)
-    return fail("rclpy", f"cannot be imported ({trouble or 'the process crashed'})", ROS_MEND)
+    found = f"cannot be imported ({trouble or 'the process crashed'})"
+    return fail("rclpy", found, RMW_MEND if "RMW implementation" in trouble else ROS_MEND)
 
 
 def judge_h264(output: str, trouble: str, returncode: int | None) -> Finding:
