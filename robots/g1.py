@@ -1,4 +1,4 @@
-"""The upper body of Unitree's G1 humanoid (29 joints, rev 1.0): waist and two arms, the pelvis fixed at standing height.
+"""The upper body of Unitree's G1 humanoid (29 joints, rev 1.0): waist and two arms on a pelvis that is fixed.
 
 Joint names, limits and torques: Unitree g1_29dof.xml, as in https://github.com/unitreerobotics/unitree_mujoco.
 """
@@ -17,7 +17,7 @@ SOURCES = (
 )
 
 SPEED_RAD_S = 3.0
-"""Largest commanded speed; xr_teleoperate limits the arms' targets to 20 to 30 rad/s, which no operator needs [rad/s]."""
+"""Largest commanded speed; xr_teleoperate allows the arms 20 to 30, which no operator needs [rad/s]."""
 ACCELERATION_RAD_S2 = 20.0
 """Largest commanded acceleration [rad/s²]."""
 

@@ -75,7 +75,7 @@ def furnish(spec: Spec) -> None:
                 contype=0,
                 conaffinity=0,
             )
-    world.add_geom(type=plane, size=[6, 6, 0.1], material="ground", contype=0, conaffinity=0)
+    world.add_geom(type=plane, size=[6, 6, 0.1], material="ground", contype=0, conaffinity=1)
 
 
 CARRY = Task(

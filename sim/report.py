@@ -153,7 +153,7 @@ def _axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    style: dict[str, Any] = {
+    style: Any = {
         "font.size": 9,
         "font.family": "DejaVu Sans",
         "axes.edgecolor": MUTED,

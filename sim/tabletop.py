@@ -99,7 +99,7 @@ def furnish(spec: Spec) -> None:
         name="table", type=box, size=[0.34, 0.42, 0.02], pos=[0.18, 0, -0.02], material="wood", contype=0, conaffinity=3
     )
     world.add_geom(type=box, size=[0.13, 0.19, 0.0006], pos=[0.235, 0, 0], material="mat", contype=0, conaffinity=0)
-    world.add_geom(type=plane, size=[4, 4, 0.1], pos=[0, 0, -0.72], material="ground", contype=0, conaffinity=0)
+    world.add_geom(type=plane, size=[4, 4, 0.1], pos=[0, 0, -0.72], material="ground", contype=0, conaffinity=1)
 
 
 LIFT = Task(

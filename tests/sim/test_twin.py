@@ -1,0 +1,118 @@
+"""The twin driver: a seam like any robot's, deterministic to the bit, in time that does not drift."""
+
+import numpy as np
+import pytest
+
+from waldo.robots.description import load_robot
+from waldo.robots.driver import SimulatedDriver, load_driver
+from waldo.sim import twin as twin_module
+from waldo.sim.camera import NoGraphicsError
+from waldo.sim.twin import TwinDriver, stamp_of
+
+
+@pytest.fixture
+def driver():
+    driver = TwinDriver(load_robot("so101"), "lift", cameras=False, seed=7)
+    driver.connect()
+    yield driver
+    driver.disconnect()
+
+
+def record(seed, ticks=90):
+    driver = TwinDriver(load_robot("so101"), "lift", cameras=False, seed=seed)
+    driver.connect()
+    rng, rows = np.random.default_rng(1), []
+    for _ in range(ticks):
+        driver.write(driver.robot.home + rng.normal(0, 0.1, 6))
+        driver.advance()
+        state, motors = driver.read(), driver.motors()
+        rows.append(np.concatenate([state.position, state.velocity, state.effort, motors.winding_c, motors.current_a]))
+    return np.array(rows)
+
+
+def test_it_is_a_simulated_driver(driver):
+    assert isinstance(driver, SimulatedDriver)
+    assert load_driver("twin") is TwinDriver
+
+
+def test_same_seed_and_commands_give_the_same_bits():
+    np.testing.assert_array_equal(record(3), record(3))
+    assert not np.array_equal(record(3), record(4))
+
+
+def test_stamps_count_ticks_and_never_drift(driver):
+    assert driver.read().stamp_ns == 0
+    for _ in range(3):
+        driver.advance()
+    assert driver.read().stamp_ns == 50_000_000
+    assert [stamp_of(tick) for tick in (1, 2, 60, 216_000)] == [16_666_667, 33_333_333, 10**9, 3600 * 10**9]
+
+
+def test_time_and_heat_go_on_over_a_reset(driver):
+    driver.write(driver.robot.home + 0.3)
+    for _ in range(30):
+        driver.advance()
+    winding = driver.motors().winding_c
+    driver.reset(8)
+    assert driver.read().stamp_ns == 500_000_000
+    np.testing.assert_array_equal(driver.motors().winding_c, winding)
+    assert driver.task() == {"task": "lift the red cube", "name": "lift", "seed": 8}
+    assert not driver.success()
+
+
+def test_it_holds_still_until_told(driver):
+    start = driver.read().position
+    for _ in range(60):
+        driver.advance()
+    np.testing.assert_allclose(driver.read().position, start, atol=0.05)
+
+
+def test_what_was_sent_is_returned(driver):
+    sent = driver.write(np.full(6, 9.0))
+    np.testing.assert_array_equal(sent, driver.robot.upper)
+
+
+def test_motor_readings_are_complete(driver):
+    driver.advance()
+    motors = driver.motors()
+    for name in motors.__slots__:
+        assert getattr(motors, name).shape == (6,)
+    np.testing.assert_array_equal(motors.limit_c, np.full(6, 70.0))
+    np.testing.assert_array_equal(motors.voltage_v, np.full(6, 7.4))
+
+
+def test_pictures_come_at_every_second_tick():
+    driver = TwinDriver(load_robot("so101"), "lift", seed=1)
+    try:
+        driver.connect()
+        first = driver.frames()
+    except NoGraphicsError as error:
+        pytest.skip(str(error))
+    if not first:
+        pytest.skip("no GL back end")
+    assert [(frame.camera, frame.stamp_ns) for frame in first] == [("front", 0), ("wrist", 0)]
+    stamps = []
+    for _ in range(4):
+        driver.advance()
+        stamps.append([frame.stamp_ns for frame in driver.frames()])
+    assert stamps == [[], [33_333_333] * 2, [], [66_666_667] * 2]
+    assert first[0].rgb.shape == (240, 320, 3)
+    driver.disconnect()
+
+
+def test_without_graphics_it_says_so_once_and_goes_on(monkeypatch, capsys):
+    def refuse(*args):
+        raise NoGraphicsError("none in this test")
+
+    twin_module.err.cache_clear()
+    driver = TwinDriver(load_robot("so101"), "lift", seed=1)
+    monkeypatch.setattr(driver.world, "render", refuse)
+    driver.connect()
+    for _ in range(4):
+        driver.advance()
+    assert not driver.frames()
+    assert capsys.readouterr().err == (
+        "waldo: no picture can be drawn without a display (none in this test); install one with: "
+        "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6); going on without cameras\n"
+    )
+    twin_module.err.cache_clear()

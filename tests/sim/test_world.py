@@ -1,0 +1,148 @@
+"""Worlds: what a seed lays out, what commands do, and that company changes nothing."""
+
+import numpy as np
+import pytest
+
+from waldo.errors import ConfigError, UnknownNameError
+from waldo.sim.goal import Goal
+from waldo.sim.tasks import TASKS, load_task
+from waldo.sim.world import World
+
+
+def drive(world, ticks=30):
+    """Move every world by the same commands and return all that can be seen."""
+    rng = np.random.default_rng(5)
+    for _ in range(ticks):
+        world.step(world.robot.home + rng.normal(0, 0.1, len(world.robot.joints)) * np.ones((world.worlds, 1)))
+    return world.position, world.velocity, world.effort, world.environment(), world.heat, world.current
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_world_is_bit_for_bit_one_of_many(task):
+    alone, many = World(task, worlds=1, threads=1), World(task, worlds=5, threads=2)
+    alone.reset([42])
+    many.reset([7, 8, 42, 9, 10])
+    for one, several in zip(drive(alone), drive(many), strict=True):
+        np.testing.assert_array_equal(one[0], several[2])
+
+
+def test_a_reset_is_reproduced_and_leaves_the_others_alone():
+    world = World("lift", worlds=3, threads=1)
+    world.reset([1, 2, 3])
+    first = world.environment()
+    drive(world)
+    moved = world.position[0].copy()
+    world.reset([2], which=[1])
+    np.testing.assert_array_equal(world.environment()[1], first[1])
+    np.testing.assert_array_equal(world.position[0], moved)
+    assert world.seeds.tolist() == [1, 2, 3]
+    assert world.seconds.tolist() == [0.5, 0.0, 0.5]
+
+
+def test_resetting_in_any_order_is_the_same():
+    world = World("lift", worlds=3, threads=1)
+    world.reset([1, 2, 3])
+    first = world.environment()
+    world.reset([3, 1], which=[2, 0])
+    np.testing.assert_array_equal(world.environment(), first)
+
+
+def test_seeds_differ():
+    world = World("sort", worlds=40, threads=1)
+    values = world.environment()
+    assert len({tuple(row) for row in values.round(9)}) == 40
+    assert len({world.goal(i).text for i in range(40)}) == 6
+
+
+def test_the_environment_is_labelled():
+    world = World("sort")
+    names, values = world.environment_names, world.environment()[0]
+    assert names[:7] == tuple(f"red_cube.{part}" for part in ("x", "y", "z", "qw", "qx", "qy", "qz"))
+    assert names[21:] == ("goal.red_cube", "goal.blue_cube", "goal.green_cube", "goal.left_bin", "goal.right_bin")
+    world.set_goal(None, Goal(skill="put", object="green cube", target="left bin"))
+    assert world.environment()[0, 21:].tolist() == [0, 0, 1, 1, 0]
+    assert values[2] == pytest.approx(0.015)
+    assert world.goal(0).text == "put the green cube in the left bin"
+
+
+def test_a_lifted_cube_is_a_goal_reached():
+    task = load_task("lift")
+    goal = Goal(skill="lift", object="red cube")
+    poses = np.zeros((3, 1, 7))
+    poses[:, 0, 2] = [0.015, 0.114, 0.116]
+    assert task.reached(goal, poses, np.zeros((3, 1))).tolist() == [False, False, True]
+
+
+def test_a_cube_at_rest_in_the_bin_is_a_goal_reached():
+    task = load_task("sort")
+    goal = Goal(skill="put", object="blue cube", target="right bin")
+    poses = np.zeros((4, 3, 7))
+    poses[:, 1, :3] = [[0.12, -0.215, 0.02], [0.12, -0.215, 0.06], [0.12, 0.215, 0.02], [0.12, -0.215, 0.02]]
+    speeds = np.zeros((4, 3))
+    speeds[3, 1] = 0.2
+    assert task.reached(goal, poses, speeds).tolist() == [True, False, False, False]
+
+
+def test_torque_warms_the_winding_as_the_heat_model_says():
+    world = World("lift", worlds=1)
+    world.reset([0], warm=(50.0, 40.0))
+    np.testing.assert_allclose(world.heat[0], np.tile([50.0, 40.0], (6, 1)))
+    before = world.heat.copy()
+    world.step(world.robot.home[None])
+    torque = world.effort[0]
+    loss = (torque / 0.78) ** 2 * 2.68 * (1 + 0.00393 * 25)
+    np.testing.assert_allclose(world.loss[0], loss)
+    np.testing.assert_array_equal(world.heat, world.heat_model.step(before, world.loss, 25.0, 1 / 60))
+
+
+def test_heat_can_be_carried_over():
+    world = World("lift", worlds=1)
+    world.reset([0], warm=(60.0, 55.0))
+    world.step(world.robot.home[None])
+    heat = world.heat.copy()
+    world.reset([1], keep_heat=True)
+    np.testing.assert_array_equal(world.heat, heat)
+    world.reset([1])
+    np.testing.assert_array_equal(world.heat, np.full_like(heat, 25.0))
+
+
+def test_the_scene_in_words():
+    scene = World("sort").scene(0)
+    assert scene.objects == ("red cube", "blue cube", "green cube")
+    assert scene.targets == ("left bin", "right bin")
+    assert scene.holding is None
+
+
+def test_targets_are_kept_within_the_limits():
+    world = World("lift")
+    for _ in range(120):
+        world.step(np.full((1, 6), 99.0))
+    assert np.all(world.position[0] < world.robot.upper + 0.02)
+
+
+def test_an_unknown_task_is_answered_with_the_nearest():
+    with pytest.raises(UnknownNameError) as error:
+        World("lifts")
+    assert str(error.value) == "unknown task 'lifts'; did you mean 'lift'? (known: carry, lift, sort)"
+
+
+def test_goals_that_the_task_does_not_know_are_refused():
+    world = World("lift")
+    with pytest.raises(ConfigError) as wrong_skill:
+        world.set_goal(None, Goal(skill="put", object="red cube", target="left bin"))
+    assert str(wrong_skill.value) == "skill is 'put', expected one of lift in the task lift"
+    with pytest.raises(UnknownNameError) as wrong_object:
+        world.set_goal(None, Goal(skill="lift", object="red cup"))
+    assert str(wrong_object.value) == "unknown object 'red cup'; did you mean 'red cube'? (known: red cube)"
+
+
+def test_no_worlds_are_refused():
+    with pytest.raises(ConfigError) as error:
+        World("lift", worlds=0)
+    assert str(error.value) == "worlds is 0, expected a number from 1"
+
+
+def test_a_seed_for_each_world_is_asked_for():
+    with pytest.raises(ConfigError) as error:
+        World("lift", worlds=2).reset([1])
+    assert str(error.value) == "seeds is 1, expected as many seeds as worlds to reset, 2"
