@@ -15,6 +15,7 @@ export function percent(value) {
 export function duration(seconds) {
   if (seconds === "inf") return "∞";
   if (typeof seconds !== "number") return UNKNOWN;
+  if (seconds <= 0) return "now";
   if (seconds < 120) return Math.round(seconds) + " s";
   if (seconds < 600) {
     const tens = Math.round(seconds / 10);

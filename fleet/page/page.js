@@ -71,10 +71,10 @@ function showNext(robot, stale) {
   const left = motor.time_to_limit_seconds;
   const near = typeof left === "number";
   byId("next").dataset.urgency = motor.urgency;
-  setText(byId("next-time"), near ? duration(left) : left === "inf" ? "None in sight" : "Unknown");
+  setText(byId("next-time"), left === 0 ? "At the limit" : near ? duration(left) : left === "inf" ? "None in sight" : "Unknown");
   setText(byId("next-who"), near ? `${robot.name}, ${jointName(motor.joint)}` :
     left === "inf" ? "no motor reaches its limit at its present load" : "no robot forecasts its time to the limit");
-  document.title = near ? `${duration(left)} · waldo fleet` : "waldo fleet";
+  document.title = near ? `${left === 0 ? "At the limit" : duration(left)} · waldo fleet` : "waldo fleet";
 }
 
 // Screen readers hear changes of state, not every number.
@@ -83,8 +83,8 @@ function announce(stale) {
   for (const [name, robot] of robots) {
     const motor = robot.first();
     if (stale.has(name)) parts.push(`${name} is stale`);
-    else if (motor && motor.urgency === "critical") parts.push(`${name}: ${jointName(motor.joint)} is about to reach its limit`);
     else if (motor && motor.level === "over") parts.push(`${name}: ${jointName(motor.joint)} is at its limit`);
+    else if (motor && motor.urgency === "critical") parts.push(`${name}: ${jointName(motor.joint)} is about to reach its limit`);
   }
   const text = parts.join(". ");
   if (text !== spoken) { spoken = text; setText(byId("announce"), text); }

@@ -133,7 +133,7 @@ export class Robot {
     this.state.dataset.state = stale ? "stale" : level;
     setText(this.battery, typeof this.charge === "number" ? `battery ${percent(this.charge)}` : "");
     const left = first?.time_to_limit_seconds;
-    setText(this.left, stale ? "No data" : left === "inf" ? "∞" : duration(left));
+    setText(this.left, stale ? "No data" : left === 0 ? "At the limit" : duration(left));
     setText(this.who, stale ? "readings below are the last known" : this.whoText(first, left));
     setText(this.count, `${this.motors.size} motor${this.motors.size === 1 ? "" : "s"}`);
     for (const motor of this.motors.values()) motor.show(motor.data.joint === this.firstJoint && typeof left === "number");
@@ -142,6 +142,7 @@ export class Robot {
 
   whoText(first, left) {
     if (!first) return "no motors";
+    if (left === 0) return `${jointName(first.joint)} is at its limit`;
     if (typeof left === "number") return `until ${jointName(first.joint)} reaches its limit`;
     return left === "inf" ? "no limit in sight at this load" : "time to limit not told";
   }

@@ -95,6 +95,22 @@ def test_values_appear_the_most_urgent_robot_first(page) -> None:
     assert levels == ["cool", "hot", "cool", "cool"]
 
 
+def test_a_motor_at_its_limit_leads_and_says_so(page, store, clock, motor) -> None:
+    wait_until(page, lambda: len(cards(page)) == 2)
+    values = motor(winding_celsius=71, limit_celsius=70, time_to_limit_seconds=0)
+    store.add_motors("idle", {"gripper": values}, clock())
+    wait_until(page, lambda: page.find_element(By.ID, "next-time").text == "At the limit")
+    wait_until(page, lambda: cards(page) == ["idle", "<b>busy</b>"])
+    assert page.find_element(By.ID, "next-who").text == "idle, gripper"
+    idle = page.find_element(By.CSS_SELECTOR, ".robot")
+    assert idle.find_element(By.CLASS_NAME, "left-who").text == "gripper is at its limit"
+    assert idle.find_element(By.CSS_SELECTOR, ".title .chip").text == "at the limit"
+    assert cell(page, 0, 1, "left") == "now"
+    assert (
+        page.find_element(By.ID, "announce").get_attribute("textContent").startswith("<b>busy</b>: wrist roll is about")
+    )
+
+
 def test_values_change_live_and_the_chart_grows(page, store, clock, motor) -> None:
     wait_until(page, lambda: len(cards(page)) == 2)
     for n in range(1, 4):
@@ -151,6 +167,8 @@ def test_an_empty_fleet_says_what_it_waits_for_and_a_lost_server_shows(browser, 
     running = run_site(Site(store=FleetStore(), clock=clock))
     browser.get(f"http://127.0.0.1:{running.port}/")
     wait_until(browser, lambda: "No robot has spoken yet." in browser.find_element(By.ID, "empty").text)
+    assert not browser.find_element(By.ID, "next").is_displayed()
+    assert not browser.find_element(By.ID, "error").is_displayed()
     running.server.stop()
     wait_until(browser, lambda: browser.find_element(By.ID, "connection").text.startswith("no connection for"))
     assert "offline" in browser.find_element(By.TAG_NAME, "body").get_attribute("class")
