@@ -8,6 +8,8 @@ scheduling: the same seed gives the same messages with the same stamps.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +35,10 @@ MOTOR_CYCLES = 6
 
 PEERS = ("operator", "recorder")
 """Whom the clock of a simulated robot can wait for."""
+
+
+FIGURES = re.compile(r"-?\d+(\.\d+)?")
+"""Numbers in a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,7 @@ class RobotNode:
         self._received: dict[str, int] = {}
         self._published: dict[str, int] = {}
         self._shown = ""
+        self._epoch_ns = 0
         self._state = driver.read()
         self._headroom = np.full(len(self.robot.joints), np.nan)
         self._open_topics()
@@ -187,7 +194,8 @@ class RobotNode:
         quality = [cv2.IMWRITE_JPEG_QUALITY, self.config.jpeg_quality]
         _, data = cv2.imencode(".jpg", cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), quality)
         message = CompressedImage(format="jpeg", data=data.tobytes())
-        message.header.stamp, message.header.frame_id = ros.ns_to_stamp(frame.stamp_ns), frame.camera
+        message.header.stamp = ros.ns_to_stamp(frame.stamp_ns + self._epoch_ns)
+        message.header.frame_id = frame.camera
         return message
 
     def _publish_motors(self, stamp_ns: int) -> None:
@@ -214,13 +222,21 @@ class RobotNode:
         """Return the present on the robot's own clock: the simulation's in simulated time, else the system's."""
         return self._state.stamp_ns if self.config.lockstep else time.time_ns()
 
+    def _read(self) -> RobotState:
+        """Return the driver's state. A simulation in real time counts from 0: its state is true now."""
+        state = self.driver.read()
+        if self.simulated is None or self.config.lockstep:
+            return state
+        self._epoch_ns = time.time_ns() - state.stamp_ns
+        return dataclasses.replace(state, stamp_ns=state.stamp_ns + self._epoch_ns)
+
     def run(self, done: Callable[[], bool]) -> None:
         """Run control cycles until `done()`."""
         if self.config.lockstep:
             self._wait_for_peers(done)
         deadline = time.monotonic()
         while not done():
-            self._state = self.driver.read()
+            self._state = self._read()
             self._publish_state(self._state)
             self._publish_motors(self._state.stamp_ns)
             if self.config.lockstep:
@@ -236,7 +252,7 @@ class RobotNode:
         state = self._state
         if self._laid_out_anew:
             self._laid_out_anew = False
-            state = self.driver.read()
+            state = self._read()
         setpoint = self.safety.step(self._now_ns(), state.position, state.stamp_ns, self._headroom, 1 / CONTROL_HZ)
         sent = self.driver.write(setpoint)
         self._send("joint_commands_sent", self._joints(self.robot.joint_names, state.stamp_ns, sent))
@@ -246,13 +262,17 @@ class RobotNode:
         self._cycle += 1
 
     def _say_status(self) -> None:
-        """Log each change of the safety chain's mode or reason, once."""
+        """Log each change of the safety chain's mode or reason once, however its figures change."""
         status = self.safety.status
         text = f"{status.mode.value}: {status.reason}" if status.reason else status.mode.value
-        if text != self._shown:
-            self._shown = text
-            log = self.graph.node.get_logger()
-            (log.error if status.mode is Mode.STOPPED else log.info)(text)
+        kind = FIGURES.sub("", text)
+        if kind != self._shown:
+            self._shown = kind
+            # rclpy refuses a second severity from the same line of code.
+            if status.mode is Mode.STOPPED:
+                self.graph.node.get_logger().error(text)
+            else:
+                self.graph.node.get_logger().info(text)
 
     # simulated time
 

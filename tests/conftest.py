@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
     """A ROS domain that no other test process on this machine uses at the same time."""
     domain = 1 + os.getpid() % 100
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    yield domain
+    return domain
 
 
 class ToyDriver:

@@ -1,4 +1,4 @@
-"""The layout holds: rooms are links in one package, nothing shadows Hugging Face's datasets, no room imports upwards."""
+"""The layout holds: rooms are links in one package, nothing shadows a library, no room imports upwards."""
 
 from __future__ import annotations
 
