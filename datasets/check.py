@@ -306,8 +306,9 @@ def _report(
 ) -> EpisodeReport:
     return EpisodeReport(
         index=episode.index,
-        outcome=episode.outcome,
-        reason=episode.reason,
+        # Not `episode.outcome`: damaged metadata may lack it.
+        outcome=str(episode.attributes.get("outcome", "")),
+        reason=str(episode.attributes.get("reason", "")),
         duration_s=episode.duration_s if streams else float("nan"),
         hottest_c=hottest,
         streams=tuple(streams),

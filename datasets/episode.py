@@ -115,10 +115,10 @@ class Episode:
 
     def frames(self, camera: str, indices: Iterable[int] | None = None) -> NDArray[np.uint8]:
         """Return frames of a camera, uint8 (n, H, W, 3): those of `indices` in their order, or all of them."""
+        stream = self.camera(camera)
         wanted = range(self.count(camera)) if indices is None else indices
         chosen = np.asarray(list(wanted), dtype=np.int64)
         if not len(chosen):
-            stream = self.camera(camera)
             return np.empty((0, stream.height, stream.width, 3), np.uint8)
         return self.shard(camera).read(chosen)
 

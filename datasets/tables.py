@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from waldo.console import out
 
@@ -19,17 +18,22 @@ if TYPE_CHECKING:
 MARKS = {"problem": "[red]problem[/red]", "note": "[yellow]note[/yellow]"}
 
 
-def table(title: str, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers to the right."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    cells = [[_cell(value) for value in row] for row in rows]
-    for position, column in enumerate(columns):
-        numeric = all(row[position][:1].isdigit() or row[position] in ("", "-") for row in cells)
-        made.add_column(column, justify="right" if numeric and cells else "left", no_wrap=True)
-    for row in cells:
-        made.add_row(*row)
-    # Wide enough for every column, also where the output is no terminal.
-    out().print(made, width=max(out().width, 120), crop=False)
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table, numbers to the right; as wide as it needs, where rich's own cuts names without a terminal."""
+    cells = [["-" if str(value) == "nan" else str(value) for value in row] for row in rows]
+    lines: list[list[str]] = [list(columns), *cells]
+    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
+    numeric = [
+        all(row[position][:1].isdigit() or row[position] in ("", "-") for row in cells)
+        for position in range(len(columns))
+    ]
+    out().print(f"[italic]{escape(title)}[/italic]")
+    for number, line in enumerate(lines):
+        text = "  ".join(
+            cell.rjust(width) if right and cells else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
+        out().print(escape(text.rstrip()), style="bold" if number == 0 else None)
     out().print()
 
 
@@ -134,8 +138,3 @@ def size(nbytes: int) -> str:
 def _print_cut(cut: Sequence[str]) -> None:
     for name in cut:
         out().print(f"{MARKS['note']}  {escape(name)}: being recorded or cut off; if cut off, run waldo recover")
-
-
-def _cell(value: object) -> str:
-    text = str(value)
-    return escape("-" if text == "nan" else text)

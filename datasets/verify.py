@@ -28,9 +28,10 @@ class Damage:
 
 def verify(episode: Episode) -> list[Damage]:
     """Read everything once and compare the checksums."""
-    damage: list[Damage] = []
     if metadata_checksum(episode.path) != episode.attributes.get("metadata_crc32c"):
-        damage.append(Damage(stream="", place="zarr.json", found="the metadata's checksum is wrong"))
+        # Metadata that cannot be trusted says nothing of where the rest is.
+        return [Damage(stream="", place="zarr.json", found="the checksum of the metadata is wrong")]
+    damage: list[Damage] = []
     for name in episode.streams:
         damage += _scalars(episode, name)
         if name in episode.cameras and episode.count(name):

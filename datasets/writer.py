@@ -26,10 +26,10 @@ from waldo.errors import ConfigError, UnknownNameError, WaldoError
 
 LOG = logging.getLogger("waldo.datasets")
 
-QUEUE_FRAMES = 32
-"""Frames of one camera that may wait for its encoder: about a second."""
+QUEUE_FRAMES = 15
+"""Frames of one camera that may wait for its encoder: half a second at 30 Hz, all that a kill can take."""
 
-PATIENCE_S = 0.25
+PATIENCE_S = 0.5
 """How long a full queue holds the caller back before the frame is given up as lost [s]."""
 
 OUTCOMES = ("success", "failure", "unknown")

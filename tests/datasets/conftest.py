@@ -1,0 +1,164 @@
+"""A small robot, its streams and a recorder that writes them: what all tests of the episode store share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.episode import Episode
+from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream
+from waldo.datasets.writer import EpisodeWriter
+from waldo.robots.description import Joint, Robot
+from waldo.robots.motor import Motor
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+JOINTS = ("hip", "knee", "claw")
+START_NS = 1_700_000_000_000_000_000
+WIDTH, HEIGHT = 64, 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What goes wrong while recording; the defaults are a recording without fault."""
+
+    seconds: float = 1.0
+    seed: int = 0
+    task: str = "lift the red cube"
+    outcome: str = "success"
+    robot: str = "tiny"
+    without_frames: Mapping[str, Collection[int]] = field(default_factory=dict)
+    frozen: Mapping[str, range] = field(default_factory=dict)
+    without_rows: Collection[int] = ()
+    command_offset: float = 0.0
+    winding_c: float = 40.0
+    late_ns: int = 1_000_000
+    bad_value: float | None = None
+
+
+@pytest.fixture
+def robot() -> Robot:
+    motor = Motor(name="motor", winding_limit_c=70.0)
+    joints = tuple(
+        Joint(name=n, motor=motor, lower=-1.0, upper=1.0, velocity=5.0, acceleration=20.0, effort=2.0) for n in JOINTS
+    )
+    return Robot(name="tiny", model="test", joints=joints, cameras=(), mjcf="none.xml")
+
+
+@pytest.fixture
+def streams() -> tuple[Stream, ...]:
+    position = Field("position", "rad", JOINTS)
+    return (
+        ScalarStream(
+            name="joints/state",
+            rate_hz=60.0,
+            fields=(position, Field("velocity", "rad/s", JOINTS), Field("effort", "N·m", JOINTS)),
+        ),
+        ScalarStream(name="joints/command", rate_hz=60.0, fields=(position,)),
+        ScalarStream(name="joints/sent", rate_hz=60.0, fields=(position,)),
+        ScalarStream(
+            name="motors",
+            rate_hz=10.0,
+            fields=(
+                Field("winding", "°C", JOINTS),
+                Field("duty", "1", JOINTS),
+                Field("time_to_limit", "s", JOINTS),
+            ),
+        ),
+        ScalarStream(
+            name="environment", rate_hz=60.0, fields=(Field("value", "m", ("red_cube.x", "goal.red_cube"), "float64"),)
+        ),
+        VideoStream(name="cameras/front", width=WIDTH, height=HEIGHT, rate_hz=30.0),
+        VideoStream(name="cameras/wrist", width=WIDTH, height=HEIGHT, rate_hz=30.0),
+    )
+
+
+def picture(number: int, seed: int = 0) -> np.ndarray:
+    """Return a picture whose brightness and moving bar tell its number."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    out = np.stack([rows * 3, columns * 2, np.full_like(rows, 40 + 20 * seed)], axis=-1).astype(np.uint8)
+    left = (5 * number) % (WIDTH - 12)
+    out[10:30, left : left + 12] = (250, 250, 30 + number % 200)
+    return out
+
+
+def write(writer: EpisodeWriter, script: Script) -> None:
+    """Play a script into an episode."""
+    for tick in range(round(script.seconds * 60)):
+        stamp = START_NS + round(tick * 1e9 / 60)
+        kw = {"header_ns": stamp, "receipt_ns": stamp + script.late_ns, "sequence": tick + 1}
+        phase = np.sin(tick / 30 + np.arange(3)) * 0.9
+        if tick not in script.without_rows:
+            effort = np.full(3, 0.5 if script.bad_value is None or tick != 7 else script.bad_value)
+            writer.row("joints/state", values={"position": phase, "velocity": phase / 2, "effort": effort}, **kw)
+        asked = np.sin((tick + 1) / 30 + np.arange(3)) * 0.9 + script.command_offset
+        writer.row("joints/command", values={"position": asked}, **kw)
+        writer.row("joints/sent", values={"position": np.clip(asked, -1, 1)}, **kw)
+        writer.row("environment", values={"value": [tick / 10, 1.0]}, **kw)
+        if tick % 6 == 0:
+            heat = {"winding": np.full(3, script.winding_c), "duty": np.full(3, np.nan), "time_to_limit": [np.inf] * 3}
+            writer.row("motors", values=heat, **(kw | {"sequence": tick // 6 + 1}))
+        if tick % 2 == 0:
+            number = tick // 2
+            for camera in ("cameras/front", "cameras/wrist"):
+                if number in script.without_frames.get(camera, ()):
+                    continue
+                frozen = script.frozen.get(camera, range(0))
+                shown = frozen.start if number in frozen else number
+                seed = script.seed + (camera == "cameras/wrist")
+                writer.frame(camera, rgb=picture(shown, seed), **(kw | {"sequence": number + 1}))
+
+
+@pytest.fixture
+def record(tmp_path: Path, streams: tuple[Stream, ...]) -> Callable[..., Dataset]:
+    """Return what records one episode for each script into a dataset, `tmp_path / "dataset"` unless named."""
+
+    def run(*scripts: Script, path: Path | None = None) -> Dataset:
+        folder = path or tmp_path / "dataset"
+        robot = scripts[0].robot
+        dataset = Dataset.open(folder) if folder.exists() else Dataset.create(folder, robot=robot)
+        with dataset.lock():
+            for script in scripts:
+                writer = dataset.begin(streams, {"task": script.task, "seed": script.seed})
+                write(writer, script)
+                writer.save(script.outcome)
+        return dataset
+
+    return run
+
+
+@pytest.fixture
+def script() -> type[Script]:
+    return Script
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., np.ndarray]:
+    return picture
+
+
+@pytest.fixture
+def play() -> Callable[[EpisodeWriter, Script], None]:
+    return write
+
+
+@pytest.fixture
+def episode(record: Callable[..., Dataset]) -> Episode:
+    """Return one second of a recording without fault."""
+    return record(Script()).episodes[0]
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Dataset:
+    """Return an empty dataset that is locked for the test."""
+    dataset = Dataset.create(tmp_path / "locked", robot="tiny")
+    with ExitStack() as stack:
+        stack.enter_context(dataset.lock())
+        yield dataset

@@ -1,0 +1,89 @@
+import json
+import subprocess
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from waldo.datasets import mp4shard, video
+from waldo.errors import FileError
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """Return an MP4 of 13 frames in groups of 5, and what they decode to."""
+    rng = np.random.default_rng(3)
+    frames = np.kron(rng.integers(0, 255, (13, 6, 8, 3)), np.ones((1, 8, 8, 1))).astype(np.uint8)
+    packets = video.encode_frames(frames, gop=5, crf=10, rate=Fraction(30))
+    path = tmp_path / "shard.mp4"
+    assert mp4shard.write_mp4(path, packets, Fraction(30)) == 13
+    mp4shard.append_index(path, 5, 3)
+    return mp4shard.ShardReader(path, frames=13, gop=5, shape=(48, 64))
+
+
+def test_every_frame_in_any_order(shard):
+    whole = shard.read(range(13))
+    assert np.array_equal(shard.read([12, 3, 3, 0, 7]), whole[[12, 3, 3, 0, 7]])
+
+
+def test_frames_that_are_not_there_are_refused(shard):
+    with pytest.raises(IndexError, match=f"frames 0 to 13 of {shard.path}, which has 13"):
+        shard.read([0, 13])
+
+
+def test_ffprobe_reads_it_as_a_plain_mp4(shard):
+    command = ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", str(shard.path)]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except FileNotFoundError:
+        pytest.skip("ffprobe is not installed")
+    assert answer.stderr == ""
+    stream = json.loads(answer.stdout)["streams"][0]
+    assert (stream["codec_name"], stream["nb_read_frames"], stream["avg_frame_rate"]) == ("h264", "13", "30/1")
+
+
+def test_pyav_decodes_the_same_pictures(shard):
+    whole = shard.read(range(13))
+    with av.open(str(shard.path)) as file:
+        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    assert np.abs(decoded.astype(int) - whole).max() <= 3  # two conversions from YUV, rounded differently
+
+
+def test_torchcodec_seeks_to_the_same_pictures(shard):
+    decoders = pytest.importorskip("torchcodec.decoders")
+    decoder = decoders.VideoDecoder(str(shard.path))
+    assert len(decoder) == 13
+    whole = shard.read(range(13))
+    for number in (0, 6, 12):
+        picture = decoder.get_frame_played_at(number / 30 + 0.001).data.permute(1, 2, 0).numpy()
+        assert np.abs(picture.astype(int) - whole[number]).max() <= 3
+
+
+def test_packets_read_back_from_the_mp4(shard):
+    packets = list(mp4shard.read_mp4(shard.path))
+    assert [packet.key for packet in packets] == [k % 5 == 0 for k in range(13)]
+    assert np.array_equal(video.decode(packets[5:10], range(5), (48, 64)), shard.read(range(5, 10)))
+
+
+def test_a_damaged_index_is_refused(shard):
+    data = bytearray(shard.path.read_bytes())
+    data[-10] ^= 1
+    shard.path.write_bytes(data)
+    with pytest.raises(FileError) as error:
+        mp4shard.read_index(shard.path, 3)
+    expected = f"{shard.path}: the checksum of the shard's index is wrong; take the file from a backup"
+    assert str(error.value) == expected
+
+
+def test_a_file_too_short_for_its_index_is_refused(tmp_path):
+    (tmp_path / "short").write_bytes(b"1234")
+    with pytest.raises(FileError, match="is 4 bytes long, too short for the index of 3 chunks"):
+        mp4shard.read_index(tmp_path / "short", 3)
+
+
+@pytest.mark.parametrize(
+    ("rate", "fraction"), [(30.0, "30"), (29.97, "2997/100"), (15, "15"), (30000 / 1001, "30000/1001")]
+)
+def test_rates_are_exact_fractions(rate, fraction):
+    assert str(mp4shard.rate_fraction(rate)) == fraction

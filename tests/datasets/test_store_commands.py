@@ -1,0 +1,98 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from waldo import cli, console
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Return what runs a command line and gives its exit code and what it printed."""
+
+    def call(*args):
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(console, "out", lambda: Console(file=out, highlight=False, soft_wrap=True))
+        monkeypatch.setattr(console, "err", lambda: Console(file=err, highlight=False, soft_wrap=True))
+        monkeypatch.setattr("waldo.datasets.tables.out", console.out)
+        return cli.main([str(arg) for arg in args]), out.getvalue()
+
+    return call
+
+
+def test_info_says_what_a_dataset_holds(run, record, script):
+    dataset = record(script(), script(outcome="failure", task="put [x] down", without_rows=[7]))
+    code, text = run("info", dataset.path)
+    assert code == 0
+    assert "robot tiny, 2 episodes (1 failure, 1 success)" in text
+    assert "put [x] down" in text
+    assert [line.split() for line in text.splitlines() if line.startswith("joints/state")] == [
+        ["joints/state", "60", "2", "119", "1"]
+    ]
+
+
+def test_info_as_json(run, record, script):
+    dataset = record(script())
+    code, text = run("info", dataset.path, "--json")
+    info = json.loads(text)
+    assert code == 0
+    assert info["episodes"][0]["streams"]["cameras/front"] == {"rate_hz": 30.0, "count": 30, "lost": 0}
+    assert info["tasks"] == {"lift the red cube": 1}
+
+
+def test_check_passes_a_sound_dataset(run, record, script):
+    code, text = run("check", record(script()).path)
+    assert code == 0
+    assert "0 problems in 1 episodes, hottest winding 40.0 °C" in text
+    assert "episode 0: the robot 'tiny' is not known here: limits and heat are not checked" in text
+
+
+def test_check_fails_with_what_was_found(run, record, script):
+    dataset = record(script(seconds=2.0, without_frames={"cameras/front": [30]}))
+    code, text = run("check", dataset.path)
+    assert code == 1
+    line = "problem  episode 0, cameras/front: lost 1 of 60 messages (1 missing in the sequence)"
+    assert line in text.splitlines()
+    code, text = run("check", dataset.path, "--json")
+    assert code == 1
+    report = json.loads(text)
+    assert report["problems"] == 1
+    assert report["episodes"][0]["findings"][0]["kind"] == "loss"
+
+
+def test_recover_says_what_it_did(run, locked, streams, play, script, record):
+    dataset = record(script(seconds=0.2))
+    assert run("recover", dataset.path) == (0, "no episode was cut off\n")
+    writer = locked.begin(streams, {})
+    play(writer, script(seconds=0.2))
+    writer._finish_cameras()
+    writer._journal.close()
+    (locked.path / "episode_000000.journal").rename(dataset.path / "episode_000001.journal")
+    code, text = run("recover", dataset.path)
+    assert code == 0
+    assert text.startswith("episode 1: kept as unknown (interrupted) (12 joints/state, 12 joints/command,")
+    assert text.endswith("0 bytes lost\n")
+
+
+def test_export_says_what_it_wrote(run, record, script, tmp_path):
+    pytest.importorskip("lerobot")
+    dataset = record(script(), script(seconds=2.0, without_rows=range(60, 90)))
+    code, text = run("export", dataset.path, tmp_path / "out", "--cameras", "front", "--no-environment")
+    assert code == 1
+    assert text.splitlines() == [
+        f"{tmp_path / 'out'}: 1 episodes, 30 rows, 30 frames copied, 0 encoded anew",
+        "front: the farthest frame lies 0.0 ms from its row",
+        "episode 1 is left out: joints/state has a gap at 1.23 s that is longer than is allowed",
+    ]
+    code, text = run("export", dataset.path, tmp_path / "states", "--cameras", "none", "--include", "all")
+    assert code == 1
+    assert "30 rows, 0 frames copied" in text
+
+
+def test_user_errors_are_one_line(run, tmp_path, capsys):
+    assert run("info", Path("/nowhere"))[0] == 2
+    assert capsys.readouterr().err == (
+        "waldo: error: /nowhere: is not a dataset (it has no dataset.json); check the path\n"
+    )
