@@ -46,9 +46,7 @@ class UnreachableError(WaldoError):
 
     def __init__(self, what: str, error_m: float) -> None:
         """Take what should be reached and by how much it is missed."""
-        super().__init__(
-            f"{what} cannot be reached: the nearest pose is {error_m * 1000:.0f} mm off; lay the task out anew"
-        )
+        super().__init__(f"{what} cannot be reached: the nearest pose is {error_m * 1000:.0f} mm off; use another seed")
 
 
 class Operator:
@@ -100,6 +98,8 @@ class Expert:
         self._stiffness = self._gains()
         self._script: Iterator[Move] = iter(())
         self._done = True
+        self.gave_up = ""
+        """Why it stopped before the goal was reached; empty unless something was out of reach."""
 
     def _gains(self) -> Array:
         model = kinematics_of(self.task.robot).model
@@ -119,7 +119,7 @@ class Expert:
         self._operator.at = np.array(position, dtype=float)
         self._from = self._operator.at
         self._script = script_of(self._operator)
-        self._done = False
+        self._done, self.gave_up = False, ""
         self._next()
 
     def _see(self, position: Array, environment: Mapping[str, float]) -> None:
@@ -131,6 +131,10 @@ class Expert:
             self._move = next(self._script)
         except StopIteration:
             self._done = True
+            return
+        except UnreachableError as error:
+            # A thing was knocked out of reach: a person gives up here, too.
+            self._done, self.gave_up = True, str(error)
             return
         self._operator.at = self._move.to
         self._tick, self._ticks = 0, max(1, round(self._move.seconds * self._pace * CONTROL_HZ))

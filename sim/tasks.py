@@ -159,7 +159,7 @@ def _add_thing(spec: Spec, thing: Thing) -> None:
         size=thing.half,
         mass=thing.mass,
         friction=[1.0, 0.02, 0.001],
-        condim=4,
+        condim=3,
         contype=1,
         conaffinity=3,
         material=material.name,

@@ -83,6 +83,18 @@ def test_it_follows_the_goal_that_it_is_given():
     assert share == 1
 
 
+@pytest.mark.parametrize(("task", "key", "offset"), [("lift", "red_cube.x", 0.5), ("carry", "box.x", 0.6)])
+def test_it_gives_up_what_is_out_of_reach(task, key, offset):
+    world = World(task)
+    expert = Expert(task)
+    environment = dict(zip(world.environment_names, world.environment()[0], strict=True))
+    environment[key] += offset
+    expert.begin(world.position[0], environment)
+    assert expert.command(world.position[0], environment) is None
+    assert " cannot be reached: the nearest pose is " in expert.gave_up
+    assert expert.gave_up.endswith(" mm off; use another seed")
+
+
 def test_a_finished_expert_says_so():
     expert = Expert("lift")
     assert expert.command(np.zeros(6), {}) is None
