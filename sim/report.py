@@ -203,7 +203,7 @@ def _plot_load(motors: list[MotorHeat]) -> Any:
     axes[1].scatter(limits, rows, marker="|", s=120, color=BAD, label="limit", zorder=3)
     axes[1].set_yticks(rows, [""] * len(shown))
     axes[1].set_xlabel("winding after endless repetition [°C]")
-    axes[1].legend(frameon=False, loc="lower right", fontsize=8)
+    axes[1].legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 0.98), fontsize=8)
     for axis in axes:
         axis.grid(axis="y", visible=False)
     return figure

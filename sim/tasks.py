@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.errors import ConfigError, UnknownNameError
-from waldo.robots.description import load_robot
+from waldo.robots.description import Robot, load_robot
 from waldo.sim.goal import Goal
 
 if TYPE_CHECKING:
@@ -134,11 +134,11 @@ class Task:
         inside = np.all(offset < np.array(target.half), axis=-1) & (pose[..., 2] < self.surface_m + target.wall)
         return np.asarray(inside & (speeds[..., index] < STILL_M_S))
 
-    def compile(self) -> Model:
-        """Build the scene around the robot and compile it."""
+    def compile(self, robot: Robot | None = None) -> Model:
+        """Build the scene around `robot` (None: the task's preset) and compile it."""
         from waldo.sim.engine import mujoco
 
-        spec = mujoco.MjSpec.from_file(str(load_robot(self.robot).mjcf_path))
+        spec = mujoco.MjSpec.from_file(str((robot or load_robot(self.robot)).mjcf_path))
         self.furnish(spec)
         for item in self.bins:
             _add_bin(spec, item, self.surface_m)

@@ -45,7 +45,11 @@ class World:
         self.task = load_task(task) if isinstance(task, str) else task
         self.robot = robot or load_robot(self.task.robot)
         self.worlds = worlds
-        self.model = self.task.compile()
+        if self.robot.joint_names != load_robot(self.task.robot).joint_names:
+            raise ConfigError(
+                "robot", self.robot.name, f"{self.task.robot}, whose joints the task {self.task.name} needs"
+            )
+        self.model = self.task.compile(self.robot)
         count = min(os.cpu_count() or 1, 8) if threads is None else threads
         self._batch = batch.Batch(self.model, worlds, min(max(count, 1), worlds))
         self._bind()

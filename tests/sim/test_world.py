@@ -1,9 +1,12 @@
 """Worlds: what a seed lays out, what commands do, and that company changes nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from waldo.errors import ConfigError, UnknownNameError
+from waldo.robots.description import load_robot
 from waldo.sim.goal import Goal
 from waldo.sim.tasks import TASKS, load_task
 from waldo.sim.world import World
@@ -140,6 +143,20 @@ def test_no_worlds_are_refused():
     with pytest.raises(ConfigError) as error:
         World("lift", worlds=0)
     assert str(error.value) == "worlds is 0, expected a number from 1"
+
+
+def test_a_task_of_another_robot_is_refused():
+    with pytest.raises(ConfigError) as error:
+        World("carry", robot=load_robot("so101"))
+    assert str(error.value) == "robot is 'so101', expected g1, whose joints the task carry needs"
+
+
+def test_a_robot_without_the_named_joints_is_refused(tmp_path):
+    path = tmp_path / "bare.xml"
+    path.write_text("<mujoco><worldbody/></mujoco>")
+    with pytest.raises(ConfigError) as error:
+        World("lift", robot=dataclasses.replace(load_robot("so101"), mjcf=str(path)))
+    assert str(error.value) == f"mjcf is {str(path)!r}, expected a joint and an actuator named 'shoulder_pan'"
 
 
 def test_a_seed_for_each_world_is_asked_for():
