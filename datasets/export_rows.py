@@ -82,20 +82,22 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     """Return the episode's rows. Rows at either end that lack a source are left away; one inside makes it unfit."""
     sources = _sources(episode, config)
     instants = _instants(episode, config, sources)
-    aligned = {s.stream: _align(episode, s, instants, config) for s in sources}
+    aligned = {source.key: _align(episode, source, instants, config) for source in sources}
     frames = {
         name: align(instants, episode.time_ns(name), "nearest", max_age_s=config.max_age_s) for name in config.cameras
     }
-    needed = {s.stream: aligned[s.stream] for s in sources if s.required} | frames
+    needed = {source.stream: aligned[source.key] for source in sources if source.required} | frames
     keep = _usable(episode, instants, needed)
     columns = {
         source.key: Column(
             names=episode.field(source.stream, source.field).labels,
-            values=aligned[source.stream].apply(episode.values(source.stream, source.field))[keep].astype(np.float32),
+            values=aligned[source.key].apply(episode.values(source.stream, source.field))[keep].astype(np.float32),
         )
         for source in sources
     }
-    everything = aligned | frames
+    # The first source of a stream is the one that matters most.
+    everything = {source.stream: aligned[source.key] for source in reversed(sources)} | frames
+    everything = {name: everything[name] for name in sorted(everything)}
     columns["telemetry.staleness"] = Column(
         names=tuple(everything),
         values=np.stack([_staleness_s(a)[keep] for a in everything.values()], axis=1).astype(np.float32),

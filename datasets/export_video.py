@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets import video
 from waldo.datasets.episode import Episode
-from waldo.datasets.mp4shard import TICKS_PER_FRAME, count_frames
+from waldo.datasets.mp4shard import Mp4Writer, count_frames
 from waldo.datasets.video import Packet
 from waldo.errors import FileError
 
@@ -86,8 +83,7 @@ class VideoFiles:
     def __init__(self, name_file: Callable[[int], Path], rate: Fraction, max_bytes: int) -> None:
         """Take what names the n-th file, the frame rate and the size at which a new file is begun."""
         self._name_file, self._rate, self._max_bytes = name_file, rate, max_bytes
-        self._file: Any = None
-        self._track: Any = None
+        self._file: Mp4Writer | None = None
         self._parameters = b""
         self._bytes = 0
         self.rows: list[int] = []
@@ -128,19 +124,13 @@ class VideoFiles:
         self._end()
         path = self._name_file(len(self.rows))
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = av.open(str(path), "w", "mp4", {"movflags": "faststart", "fflags": "+bitexact"})
-        with av.open(io.BytesIO(first.data), format="h264") as source:
-            self._track = self._file.add_stream_from_template(source.streams.video[0])
-        self._track.time_base = Fraction(self._rate.denominator, self._rate.numerator * TICKS_PER_FRAME)
+        self._file = Mp4Writer(path, first, self._rate)
         self._parameters, self._bytes = parameters, 0
         self.rows.append(0)
 
     def _put(self, packet: Packet) -> None:
-        out: Any = av.Packet(packet.data)
-        out.stream, out.time_base = self._track, self._track.time_base
-        out.pts = out.dts = self.rows[-1] * TICKS_PER_FRAME
-        out.duration, out.is_keyframe = TICKS_PER_FRAME, packet.key
-        self._file.mux(out)
+        assert self._file is not None
+        self._file.write(packet)
         self.rows[-1] += 1
 
     def _end(self) -> None:

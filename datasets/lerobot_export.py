@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+import av.logging
 import numpy as np
 from numpy.typing import NDArray
 
@@ -181,6 +182,8 @@ class _LeRobotWriter:
             gop, crf = self._encoding[camera]
             encoder = RGBEncoderConfig(vcodec="h264", g=gop, crf=crf, preset=PRESET)
             self._meta.update_video_info(feature_key(camera), video_encoder=encoder)
+        # LeRobot has just switched FFmpeg's own log to the terminal on.
+        av.logging.set_level(None)
         write_info(self._meta.info, self._meta.root)
         self._meta.finalize()
 

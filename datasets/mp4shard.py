@@ -11,7 +11,9 @@ import io
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +38,43 @@ def rate_fraction(rate_hz: float) -> Fraction:
     return Fraction(rate_hz).limit_denominator(1001)
 
 
+class Mp4Writer:
+    """An MP4 of constant rate, written packet by packet; the first one must be a key frame."""
+
+    def __init__(self, path: Path, first: Packet, rate: Fraction) -> None:
+        """Create the file with the parameter sets of the first packet, which is not written yet."""
+        self.count = 0
+        options = {"movflags": "faststart", "fflags": "+bitexact"}
+        self._file: Any = av.open(str(path), "w", "mp4", options)
+        with av.open(io.BytesIO(first.data), format="h264") as source:
+            self._track: Any = self._file.add_stream_from_template(source.streams.video[0])
+        # The track's own time base is not what it was set to once the header is written (FFmpeg doubles slow ones), so
+        # packets carry theirs and are converted.
+        self._time_base = Fraction(rate.denominator, rate.numerator * TICKS_PER_FRAME)
+        self._track.time_base = self._time_base
+
+    def write(self, packet: Packet) -> None:
+        """Append one packet."""
+        out: Any = av.Packet(packet.data)
+        out.stream, out.time_base = self._track, self._time_base
+        out.pts = out.dts = self.count * TICKS_PER_FRAME
+        out.duration, out.is_keyframe = TICKS_PER_FRAME, packet.key
+        self._file.mux(out)
+        self.count += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+
+
 def write_mp4(path: Path, packets: Iterable[Packet], rate: Fraction) -> int:
     """Write packets (the first one a key frame) as an MP4 of constant rate; return how many they were."""
     stream = iter(packets)
     first = next(stream)
-    options = {"movflags": "faststart", "fflags": "+bitexact"}
-    count = 0
-    source: Any = av.open(io.BytesIO(first.data), format="h264")
-    file: Any = av.open(str(path), "w", "mp4", options)
-    with source, file:
-        track: Any = file.add_stream_from_template(source.streams.video[0])
-        track.time_base = Fraction(rate.denominator, rate.numerator * TICKS_PER_FRAME)
-        for packet in _chain(first, stream):
-            out: Any = av.Packet(packet.data)
-            out.stream, out.time_base = track, track.time_base
-            out.pts = out.dts = count * TICKS_PER_FRAME
-            out.duration, out.is_keyframe = TICKS_PER_FRAME, packet.key
-            file.mux(out)
-            count += 1
-    return count
+    with closing(Mp4Writer(path, first, rate)) as file:
+        for packet in chain([first], stream):
+            file.write(packet)
+    return file.count
 
 
 def read_mp4(path: Path) -> Iterator[Packet]:
@@ -151,8 +171,3 @@ def _samples(path: Path) -> Iterator[tuple[bytes, bool]]:
         for packet in file.demux(file.streams.video[0]):
             if packet.size:
                 yield bytes(packet), packet.is_keyframe
-
-
-def _chain(first: Packet, rest: Iterator[Packet]) -> Iterator[Packet]:
-    yield first
-    yield from rest

@@ -89,7 +89,7 @@ def test_a_long_gap_inside_makes_it_unfit(record, script):
     episode = record(script(seconds=2.0, without_rows=range(60, 90))).episodes[0]
     with pytest.raises(UnfitEpisodeError) as error:
         make_rows(episode, CONFIG)
-    assert str(error.value) == "episode 0: joints/state has a gap at 1.23 s that is longer than is allowed"
+    assert str(error.value) == "episode 0: joints/state has a gap at 1.27 s that is longer than is allowed"
 
 
 def test_a_missing_stream_makes_it_unfit(record, script):

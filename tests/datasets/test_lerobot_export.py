@@ -29,7 +29,7 @@ def image(item, camera="front"):
 
 
 def test_the_lerobot_that_this_was_written_for():
-    # Its classes write our metadata. With another version: read its dataset_metadata.py again, then change the constant.
+    # Its classes write our metadata. With another version: read its dataset_metadata.py, then change the constant.
     assert importlib.metadata.version("lerobot") == LEROBOT_VERSION
 
 
@@ -143,7 +143,7 @@ def test_an_unfit_episode_is_left_out_and_said(record, script, tmp_path):
     dataset = record(script(), script(seconds=2.0, without_rows=range(60, 90)), script(seed=1))
     result = export(dataset, tmp_path / "out")
     assert (result.episodes, result.rows) == (2, 60)
-    assert result.left_out == {1: "joints/state has a gap at 1.23 s that is longer than is allowed"}
+    assert result.left_out == {1: "joints/state has a gap at 1.27 s that is longer than is allowed"}
 
 
 def test_a_target_that_is_not_empty_is_refused(record, script, tmp_path):

@@ -66,6 +66,16 @@ def test_packets_read_back_from_the_mp4(shard):
     assert np.array_equal(video.decode(packets[5:10], range(5), (48, 64)), shard.read(range(5, 10)))
 
 
+@pytest.mark.parametrize("rate", [10, 15, 20, 30, 60])
+def test_frames_stand_at_their_times_at_any_rate(tmp_path, rate):
+    packets = video.encode_frames(np.zeros((7, 48, 64, 3), np.uint8), gop=5, crf=20, rate=Fraction(rate))
+    mp4shard.write_mp4(tmp_path / "a.mp4", packets, Fraction(rate))
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        times = [float(p.pts * p.time_base) for p in file.demux(video=0) if p.size]
+        assert file.streams.video[0].average_rate == rate
+    assert times == pytest.approx(np.arange(7) / rate)
+
+
 def test_a_damaged_index_is_refused(shard):
     data = bytearray(shard.path.read_bytes())
     data[-10] ^= 1
