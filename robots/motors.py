@@ -160,30 +160,49 @@ DM_J4310 = _damiao("DM-J4310", 10, 3, 7)
 DM_J4340 = _damiao("DM-J4340", 40, 9, 27)
 
 
-def _robstride(name: str, gear: float, kt: float, rated: float, peak: float) -> Motor:
-    fields = (
-        "gear_ratio",
-        "torque_constant_nm_per_a",
-        "rated_torque_nm",
-        "peak_torque_nm",
-        "voltage_v",
-        "winding_limit_c",
+def _fitted(winding: float, housing: float, r1: float, r2: float, mass_kg: float) -> ThermalConstants:
+    """Constants fitted to a RobStride overload table: seconds until 145 °C at each torque, rotating, from 25 °C."""
+    return ThermalConstants(
+        winding_j_per_k=winding,
+        housing_j_per_k=housing,
+        winding_to_housing_k_per_w=r1,
+        housing_to_ambient_k_per_w=r2,
+        basis="fitted",
+        source="least error of the times in the RobStride manual's overload table (rotating); the table fixes "
+        f"time constants and ratios, a heat capacity of {mass_kg} kg x 600 J/kgK (assumed) fixes the scale",
     )
+
+
+def _robstride(
+    name: str,
+    gear: float,
+    kt: float,
+    rated: float,
+    peak: float,
+    resistance: float | None = None,
+    thermal: ThermalConstants | None = None,
+) -> Motor:
+    fields = ("gear_ratio", "rated_torque_nm", "peak_torque_nm", "voltage_v", "winding_limit_c")
+    sources = {**dict.fromkeys(fields, ROBSTRIDE), "torque_constant_nm_per_a": f"{ROBSTRIDE}, N·m per A rms"}
+    if resistance is not None:
+        sources["resistance_ohm"] = "fitted with the thermal constants: loss over squared rms current, all phases"
     return Motor(
         name=f"RobStride {name}",
         gear_ratio=gear,
         torque_constant_nm_per_a=kt,
+        resistance_ohm=resistance,
         rated_torque_nm=rated,
         peak_torque_nm=peak,
         voltage_v=48.0,
         winding_limit_c=145,
-        sources={**dict.fromkeys(fields, ROBSTRIDE), "torque_constant_nm_per_a": f"{ROBSTRIDE}, N·m per A rms"},
+        thermal=thermal,
+        sources=sources,
     )
 
 
 RS00 = _robstride("RS00", 10, 1.48, 5, 14)
-RS02 = _robstride("RS02", 7.75, 1.22, 6, 17)
-RS03 = _robstride("RS03", 9, 2.36, 20, 60)
+RS02 = _robstride("RS02", 7.75, 1.22, 6, 17, 0.746, _fitted(10.9, 232, 1.086, 2.868, 0.405))
+RS03 = _robstride("RS03", 9, 2.36, 20, 60, 0.494, _fitted(31.8, 496, 0.631, 2.105, 0.88))
 RS04 = _robstride("RS04", 9, 2.1, 40, 120)
 RS05 = _robstride("RS05", 7.75, 0.94, 1.6, 5.5)
 RS06 = _robstride("RS06", 9, 1.09, 11, 36)

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from waldo.errors import UnknownNameError
+from waldo.robots.heat import HeatModel, copper_loss
 from waldo.robots.motor import Motor, UnpublishedError
 from waldo.robots.motors import MOTORS, STS3215_7V, load_motor
 
@@ -48,6 +50,27 @@ def test_the_g1_motors_hold_their_assumed_rating():
         loss = amperes**2 * motor.need("resistance_ohm", "a test") * (1 + 0.00393 * 95)
         rise = loss * (thermal.winding_to_housing_k_per_w + thermal.housing_to_ambient_k_per_w)
         assert 25 + rise == pytest.approx(120)
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("rs02", {17: 10, 16: 14, 15: 18, 14: 29, 13: 42, 12: 71, 11: 165, 10: 250, 9: 838}),
+        ("rs03", {60: 13, 50: 34, 40: 67, 30: 393}),
+    ],
+)
+def test_fitted_constants_reproduce_the_vendors_overload_table(name, table):
+    """RobStride manuals: seconds until 145 °C at each torque [N·m], rotating, from 25 °C."""
+    motor = MOTORS[name]
+    model = HeatModel([motor.need_thermal("a test")])
+    errors = []
+    for torque, seconds in table.items():
+        current = torque / motor.need("torque_constant_nm_per_a", "a test")
+        loss = copper_loss(np.array([current]), motor.need("resistance_ohm", "a test"), np.array([85.0]))
+        reached = model.time_to(145.0, model.at_ambient(25.0), loss, 25.0)[0]
+        errors.append(abs(reached / seconds - 1))
+    assert np.median(errors) < 0.10
+    assert max(errors) < 0.50
 
 
 def test_an_unpublished_value_is_asked_for_by_name():
