@@ -23,7 +23,10 @@ class Command(Protocol):
 
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("waldo.demo:Demo", "the whole of waldo on this machine: teleoperate, record, export, train, evaluate"),
+    "demo": (
+        "waldo.demo.command:Demo",
+        "the whole of waldo on this machine: teleoperate, record, export, train, evaluate",
+    ),
     "robot": ("waldo.robots.command:RobotCommand", "run a robot: a simulated twin or real hardware"),
     "teleop": ("waldo.collect.commands:Teleop", "drive a robot with the keyboard, a gamepad or a scripted operator"),
     "record": ("waldo.collect.commands:Record", "record episodes from a running robot"),
@@ -43,6 +46,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXTRA_OF = {
     "rclpy": "collect",
     "sensor_msgs": "collect",
+    "std_msgs": "collect",
+    "std_srvs": "collect",
+    "diagnostic_msgs": "collect",
     "sshkeyboard": "collect",
     "pygame": "collect",
     "mujoco": "sim",
