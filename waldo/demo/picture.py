@@ -24,8 +24,17 @@ def draw(folder: Path, out: Path) -> None:
     dataset = Dataset.open(folder / "dataset")
     episode = next((e for e in dataset.episodes if e.outcome == "success"), dataset.episodes[0])
     report = json.loads((folder / "evaluation" / "report.json").read_text())
-    style: dict[Any, Any] = {"font.size": 9, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "text.color": INK, "xtick.color": FAINT}
-    with mpl.rc_context({**style, "ytick.color": FAINT, "axes.spines.top": False, "axes.spines.right": False}):
+    style: dict[Any, Any] = {
+        "font.size": 9,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": FAINT,
+        "xtick.color": FAINT,
+        "ytick.color": FAINT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(style):
         figure = plt.figure(figsize=(12, 6.2), dpi=120, facecolor="white")
         rows = figure.add_gridspec(
             2, 1, height_ratios=(1, 1.25), hspace=0.32, left=0.05, right=0.98, top=0.92, bottom=0.09
@@ -35,7 +44,9 @@ def draw(folder: Path, out: Path) -> None:
         _joints(figure.add_subplot(plots[0]), episode)
         _heat(figure.add_subplot(plots[1]), report)
         _success(figure.add_subplot(plots[2]), report)
-        title = f"“{episode.attributes['task']}”: one of {len(dataset.episodes)} episodes recorded over DDS, 0 messages lost"
+        lost = sum(episode.lost(name) for episode in dataset.episodes for name in episode.streams)
+        count = f"one of {len(dataset.episodes)} episodes recorded over DDS, {lost} messages lost"
+        title = f"“{episode.task}”: {count}"
         figure.suptitle(title, x=0.05, y=0.975, ha="left", fontsize=12, fontweight="bold")
         temporary = out.with_suffix(".tmp.png")
         figure.savefig(temporary)
