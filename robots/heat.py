@@ -148,26 +148,32 @@ class DutyMeter:
             array[which] = 0
         self._peak[which] = -np.inf
 
-    def add(self, torque_nm: Array, loss_w: Array, winding_c: Array, dt_s: float) -> None:
-        """Count `dt_s` [s] of torque [N·m], loss [W] and winding temperature [°C], each (..., motors)."""
+    def add(
+        self, torque_nm: Array, loss_w: Array, winding_c: Array, dt_s: float, which: NDArray[np.int64] | None = None
+    ) -> None:
+        """Count `dt_s` [s] of torque [N·m], loss [W] and winding temperature [°C], each (..., motors).
+
+        `which`: the worlds that these are of, (n,); None means all.
+        """
+        at = ... if which is None else which
         threshold = np.where(np.isfinite(self.rated_torque_nm), self.rated_torque_nm / 20, 0.0)
-        self._seconds += dt_s
+        self._seconds[at] += dt_s
         # An exponential window of ten minutes needs no history; until it is full, the mean so far.
-        share = dt_s / np.minimum(self._seconds, DUTY_PERIOD_S)
-        self._square = self._square + share * (np.square(torque_nm) - self._square)
-        self._working = self._working + share * ((np.abs(torque_nm) > threshold) - self._working)
-        self._joules = self._joules + loss_w * dt_s
-        self._peak = np.maximum(self._peak, winding_c)
+        share = dt_s / np.minimum(self._seconds[at], DUTY_PERIOD_S)
+        self._square[at] += share * (np.square(torque_nm) - self._square[at])
+        self._working[at] += share * ((np.abs(torque_nm) > threshold) - self._working[at])
+        self._joules[at] += loss_w * dt_s
+        self._peak[at] = np.maximum(self._peak[at], winding_c)
 
     @property
     def seconds(self) -> Array:
         """Time counted since the start, (..., 1) [s]."""
-        return self._seconds
+        return self._seconds.copy()
 
     @property
     def duty_ratio(self) -> Array:
         """Share of the last ten minutes under load, 0..1 (ED% / 100)."""
-        return self._working
+        return self._working.copy()
 
     @property
     def equivalent_torque_nm(self) -> Array:
@@ -182,9 +188,9 @@ class DutyMeter:
     @property
     def joules(self) -> Array:
         """Heat put into the winding since the start [J]."""
-        return self._joules
+        return self._joules.copy()
 
     @property
     def peak_winding_c(self) -> Array:
         """Hottest winding temperature seen [°C]."""
-        return self._peak
+        return self._peak.copy()

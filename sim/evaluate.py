@@ -234,7 +234,11 @@ def _run(
             film.shoot(finished)
         if tick % hold == 0:
             targets = np.asarray(policy.act(observe(world, policy.image_keys)), dtype=float)
-        world.step(targets)
+        # Worlds that are done stand still, which saves their physics; those being filmed go on for the tail.
+        going = ~finished
+        if film:
+            going[: len(film.files)] |= film.rolling
+        world.step(targets, None if going.all() else np.flatnonzero(going))
         _sample(world, tick, ~finished, totals)
         now = ~finished & world.goal_reached()
         success |= now

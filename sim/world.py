@@ -118,6 +118,7 @@ class World:
         self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         for seed, world in zip(seeds, indices, strict=True):
             self._lay_out(int(seed), int(world))
+        self._sort_goals()
         self._batch.set_const(ids)
         self._batch.forward(ids)
         self.ticks[indices] = 0
@@ -147,21 +148,23 @@ class World:
         self._inertia[world, bodies] = self.model.body_inertia[bodies] * scale[:, None]
         self._seeds[world] = seed
 
-    def step(self, targets: ArrayLike) -> None:
-        """Command position targets (worlds, joints) [rad] and let 1/60 s pass in every world."""
+    def step(self, targets: ArrayLike, which: NDArray[np.int64] | None = None) -> None:
+        """Command position targets (worlds, joints) [rad] and let 1/60 s pass; in the worlds `which` (None: all)."""
         self._ctrl[:, self._actuators] = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
-        self._batch.step(nstep=self.substeps)
-        self.ticks += 1
-        self._heat_up(1 / CONTROL_HZ)
+        self._batch.step(ids=which, nstep=self.substeps)
+        self.ticks[slice(None) if which is None else which] += 1
+        self._heat_up(1 / CONTROL_HZ, which)
 
-    def _heat_up(self, dt_s: float) -> None:
+    def _heat_up(self, dt_s: float, which: NDArray[np.int64] | None) -> None:
         """Turn the torques into currents, losses and temperatures. Joint friction is MuJoCo's, so no gear loss here."""
-        torque = self.effort
-        self.current = torque / self.torque_constant
-        self.loss = copper_loss(self.current, self.resistance, self.heat[..., 0])
-        self.heat = self.heat_model.step(self.heat, self.loss, self.ambient_c, dt_s)
-        self.recent_loss += dt_s / RECENT_S * (self.loss - self.recent_loss)
-        self.duty.add(torque, self.loss, self.heat[..., 0], dt_s)
+        at = slice(None) if which is None else which
+        torque = self.effort[at]
+        self.current[at] = torque / self.torque_constant
+        loss = copper_loss(self.current[at], self.resistance, self.heat[at][..., 0])
+        self.loss[at] = loss
+        self.heat[at] = self.heat_model.step(self.heat[at], loss, self.ambient_c, dt_s)
+        self.recent_loss[at] += dt_s / RECENT_S * (loss - self.recent_loss[at])
+        self.duty.add(torque, loss, self.heat[at][..., 0], dt_s, which)
 
     @property
     def position(self) -> Array:
@@ -207,8 +210,12 @@ class World:
 
     def environment(self) -> Array:
         """Return the simulation's ground truth, (worlds, n): the things' poses and the goal as ones and zeros."""
-        goals = np.array([self._one_hot(goal) for goal in self._goals])
-        return np.concatenate([self.poses.reshape(self.worlds, -1), goals], axis=1)
+        return np.concatenate([self.poses.reshape(self.worlds, -1), self._goal_values], axis=1)
+
+    def _sort_goals(self) -> None:
+        """Work out once what every tick asks of the goals: their ones and zeros, and which worlds share one."""
+        self._goal_values = np.array([self._one_hot(goal) for goal in self._goals])
+        self._sharing = {goal: np.array([g == goal for g in self._goals]) for goal in set(self._goals)}
 
     def _one_hot(self, goal: Goal) -> list[float]:
         things = [float(name == goal.object) for name in self.task.thing_names]
@@ -223,15 +230,15 @@ class World:
         self.task.check(goal)
         for world in range(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64)):
             self._goals[int(world)] = goal
+        self._sort_goals()
 
     def goal_reached(self) -> NDArray[np.bool_]:
         """Say in which worlds the goal is reached now, (worlds,)."""
         poses = self.poses
         speeds = np.linalg.norm(self._qvel[:, self._thing_qvel][..., :3], axis=-1)
         reached = np.zeros(self.worlds, dtype=bool)
-        for goal in set(self._goals):
-            asked = np.array([g == goal for g in self._goals])
-            reached |= asked & self.task.reached(goal, poses, speeds)
+        for goal, worlds in self._sharing.items():
+            reached |= worlds & self.task.reached(goal, poses, speeds)
         return reached
 
     def scene(self, world: int) -> Scene:

@@ -50,6 +50,21 @@ def test_resetting_in_any_order_is_the_same():
     np.testing.assert_array_equal(world.environment(), first)
 
 
+def test_worlds_can_stand_still():
+    some, all_of_them = World("lift", worlds=3, threads=1), World("lift", worlds=3, threads=1)
+    target = np.tile(some.robot.home + 0.2, (3, 1))
+    start = some.position[1].copy()
+    for _ in range(20):
+        some.step(target, np.array([0, 2]))
+        all_of_them.step(target)
+    np.testing.assert_array_equal(some.position[[0, 2]], all_of_them.position[[0, 2]])
+    np.testing.assert_array_equal(some.heat[[0, 2]], all_of_them.heat[[0, 2]])
+    np.testing.assert_array_equal(some.duty.joules[[0, 2]], all_of_them.duty.joules[[0, 2]])
+    np.testing.assert_array_equal(some.position[1], start)
+    np.testing.assert_array_equal(some.heat[1], np.full((6, 2), 25.0))
+    assert some.ticks.tolist() == [20, 0, 20]
+
+
 def test_seeds_differ():
     world = World("sort", worlds=40, threads=1)
     values = world.environment()
