@@ -1,0 +1,107 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from waldo.cli import main
+from waldo.errors import FileError
+from waldo.train.train_config import TrainConfig
+from waldo.train.training import TrainingError, last_checkpoint, train
+
+
+def test_a_training_and_its_resumption_leave_checkpoints_a_log_and_one_loss(trained: Path) -> None:
+    assert last_checkpoint(trained) == (trained / "checkpoints/last/pretrained_model", 6)
+    assert sorted(p.name for p in (trained / "checkpoints").iterdir() if p.name.isdigit()) == ["000003", "000006"]
+    assert (trained / "loss.png").stat().st_size > 1000
+    assert "End of training" in (trained / "train.log").read_text()
+    with (trained / "loss.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert all(float(row["loss"]) > 0 for row in rows)
+
+
+def test_a_training_that_is_done_is_not_started_again(lerobot_dataset: Path, trained: Path) -> None:
+    result = train(TrainConfig(dataset=lerobot_dataset, output=trained, steps=6), resume=True)
+    assert (result.checkpoint, result.step, result.finished) == (trained / "checkpoints/last/pretrained_model", 6, True)
+
+
+def test_a_stop_keeps_the_step_it_came_at(lerobot_dataset: Path, tmp_path: Path, tiny_options: tuple[str, ...]) -> None:
+    """The whole command is interrupted, as a terminal would; LeRobot's own loop must have been running."""
+    code = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from waldo.train import training
+take = training._take
+def told(line, run):
+    take(line, run)
+    if run.step == 3:
+        sys.stdout.write("stepping\\n"); sys.stdout.flush()
+training._take = told
+from waldo.cli import main
+sys.exit(main(["train", {str(lerobot_dataset)!r}, "--output", {str(tmp_path / "run")!r}, "--steps", "1000000",
+               "--save-every", "1000000", "--threads", "1", "--", *{tiny_options!r}]))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "stepping\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    found = last_checkpoint(tmp_path / "run")
+    assert found is not None
+    assert found[1] >= 3
+    assert f"stopped at step {found[1]}; its checkpoint is kept. Go on with the same command and --resume" in error
+
+
+def test_lerobot_s_own_words_are_shown_when_it_fails(
+    lerobot_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    with pytest.raises(TrainingError) as caught:
+        train(TrainConfig(dataset=lerobot_dataset, output=output, steps=2, options=("--policy.dim_modle=8",)))
+    log = tmp_path / "run.train.log"
+    assert str(caught.value).startswith("lerobot-train ended with exit code ")
+    assert str(caught.value).endswith(f"; its whole output is in {log}")
+    assert "dim_modle" in log.read_text()
+    assert "dim_modle" in capfd.readouterr().err
+
+
+def test_a_folder_in_use_is_left_alone(lerobot_dataset: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileError) as caught:
+        train(TrainConfig(dataset=lerobot_dataset, output=trained))
+    assert str(caught.value) == f"{trained}: already holds a training; give --resume or another --output"
+    with pytest.raises(FileError) as caught:
+        train(TrainConfig(dataset=lerobot_dataset, output=tmp_path / "new"), resume=True)
+    assert str(caught.value) == f"{tmp_path / 'new'}: holds no checkpoint to resume from; train without --resume"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{data}", "--policy", "ackt"], "waldo: error: unknown policy 'ackt'; did you mean 'act'? (known: act, "),
+        (["nowhere"], "waldo: error: nowhere: no such dataset folder; export one with: waldo export DATASET OUTPUT\n"),
+        (["{data}", "--steps", "0"], "waldo: error: steps is 0, expected a whole number from 1\n"),
+        (
+            ["{data}", "--", "dim=3"],
+            "waldo: error: option is 'dim=3', expected the form --key=value; lerobot-train's options follow a lone --\n",
+        ),
+    ],
+)
+def test_bad_input_ends_with_one_line_and_code_2(
+    arguments: list[str], message: str, lerobot_dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *(a.format(data=lerobot_dataset) for a in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(message)
+    assert error.count("\n") == 1
+
+
+def test_lerobot_is_kept_offline() -> None:
+    from waldo.train.training import child_environment
+
+    assert child_environment(3) | {"OMP_NUM_THREADS": "3", "HF_HUB_OFFLINE": "1"} == child_environment(3)
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
