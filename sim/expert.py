@@ -20,6 +20,7 @@ from waldo.errors import WaldoError
 from waldo.robots.description import load_robot
 from waldo.sim.goal import Goal
 from waldo.sim.kinematics import kinematics_of
+from waldo.sim.policy import Observation
 from waldo.sim.tasks import Task, load_task
 from waldo.sim.world import CONTROL_HZ, World
 
@@ -182,7 +183,7 @@ class ExpertPolicy:
         for world in range(self._world.worlds) if which is None else which:
             self._experts[int(world)] = None
 
-    def act(self, observation: Mapping[str, NDArray[np.float32] | list[str]]) -> Array:
+    def act(self, observation: Observation) -> Array:
         """Return the targets (worlds, joints) [rad]; a finished expert holds where it ended."""
         positions, values = self._world.position, self._world.environment()
         names = self._world.environment_names

@@ -6,6 +6,7 @@ are taken at every second tick.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -48,9 +49,11 @@ class TwinDriver:
         return self._world
 
     def connect(self) -> None:
-        """Hold the present position and take the first pictures."""
+        """Hold the present position and take the first pictures; a machine that cannot draw has no cameras."""
         self._targets = self._world.position[0].copy()
         self._expose()
+        if not self._cameras:
+            self.robot = dataclasses.replace(self.robot, cameras=())
 
     def read(self) -> RobotState:
         """Return the present state."""

@@ -14,7 +14,6 @@ from waldo.robots.motor import Motor
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 @pytest.fixture

@@ -1,5 +1,9 @@
 """The twin driver: a seam like any robot's, deterministic to the bit, in time that does not drift."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -116,3 +120,18 @@ def test_without_graphics_it_says_so_once_and_goes_on(monkeypatch, capsys):
         "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6); going on without cameras\n"
     )
     twin_module.err.cache_clear()
+
+
+def test_a_machine_that_cannot_draw_has_no_cameras() -> None:
+    program = (
+        "from waldo.robots.description import load_robot\n"
+        "from waldo.sim.twin import TwinDriver\n"
+        "driver = TwinDriver(load_robot('so101'))\n"
+        "driver.connect()\n"
+        "print(driver.robot.cameras, list(driver.frames()))\n"
+    )
+    environment = {**os.environ, "MUJOCO_GL": "disable"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "() []\n"
+    assert "apt-get install libegl1 libgl1-mesa-dri" in done.stderr
+    assert "going on without cameras" in done.stderr

@@ -187,10 +187,7 @@ class Demo:
             planner = TransformersPlanner(None)
             config = RunConfig(task="sort", episodes=self.size.trials, first_seed=EVALUATION_SEED)
             result = run_instruction(
-                lambda world: ExpertPolicy(world),
-                INSTRUCTION,
-                lambda scene: make_plan(planner, INSTRUCTION, scene),
-                config,
+                ExpertPolicy, INSTRUCTION, lambda scene: make_plan(planner, INSTRUCTION, scene), config
             )
             goals = [step.goal for step in result.subtasks[0]]
             values = {"instruction": INSTRUCTION, "plan": goals, "success": result.success}
