@@ -104,11 +104,12 @@ class EpisodeReport:
 
 def check_dataset(dataset: Dataset, thresholds: Thresholds | None = None) -> Iterator[EpisodeReport]:
     """Check the episodes of a dataset one after another; one that cannot be read is a problem, not an exception."""
-    for position in range(len(dataset.episodes)):
+    episodes = dataset.episodes
+    for position, index in enumerate(dataset.indices):
         try:
-            yield check_episode(dataset.episodes[position], thresholds)
+            yield check_episode(episodes[position], thresholds)
         except WaldoError as error:
-            yield _unreadable(dataset.indices[position], str(error))
+            yield _unreadable(index, str(error))
 
 
 def check_episode(episode: Episode, thresholds: Thresholds | None = None) -> EpisodeReport:

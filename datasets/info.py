@@ -33,9 +33,10 @@ def dataset_info(dataset: Dataset, advance: Callable[[], None] = lambda: None) -
     """Return what is to be said of a dataset; `advance` is called after each episode."""
     episodes: list[dict[str, Any]] = []
     unreadable: dict[int, str] = {}
+    found = dataset.episodes
     for position, index in enumerate(dataset.indices):
         try:
-            episodes.append(episode_info(dataset.episodes[position]))
+            episodes.append(episode_info(found[position]))
         except WaldoError as error:
             unreadable[index] = str(error)
         advance()

@@ -113,6 +113,8 @@ class Journal:
         head = HEADER.pack(MAGIC, kind, stream, flags, len(payload), header_ns, receipt_ns, sequence, 0)[:-4]
         head += struct.pack("<I", checksum(head, payload))
         with self._lock:
+            if self._fd < 0:
+                self._failure = "it is closed"
             if self._failure:
                 raise self._error()
             try:
@@ -132,11 +134,12 @@ class Journal:
             return
         self._stop.set()
         self._syncer.join()
-        try:
-            os.fsync(self._fd)
-        finally:
-            os.close(self._fd)
-            self._fd = -1
+        with self._lock:
+            try:
+                os.fsync(self._fd)
+            finally:
+                os.close(self._fd)
+                self._fd = -1
 
     def _sync_every(self, seconds: float) -> None:
         while not self._stop.wait(seconds):

@@ -130,6 +130,11 @@ class EpisodeWriter:
             LOG.error("%s: %d messages are lost", stream, count)
 
     @property
+    def index(self) -> int:
+        """The episode's index, from its name `episode_NNNNNN.zarr`."""
+        return int(self.destination.stem.removeprefix("episode_"))
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """Rows and frames taken so far, of each stream."""
         return dict(self._counts)
@@ -154,6 +159,7 @@ class EpisodeWriter:
             raise UnknownNameError("outcome", outcome, OUTCOMES)
         if not reason:
             raise ConfigError("reason", reason, "why the recording ended")
+        self._ended = "being saved"  # callbacks in other threads must not write behind CLOSE
         self._finish_cameras()
         closing = {"outcome": outcome, "reason": reason}
         self._journal.append(Kind.CLOSE, payload=json.dumps(closing).encode())
@@ -168,10 +174,10 @@ class EpisodeWriter:
     def discard(self) -> None:
         """End the episode and throw it away."""
         self._open()
+        self._ended = "discarded"
         for camera in self._cameras.values():
             camera.abandon()
         self._journal.close()
-        self._ended = "discarded"
         self._journal.path.unlink()
         sync_folder(self._journal.path.parent)
 

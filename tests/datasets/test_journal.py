@@ -95,6 +95,14 @@ def test_a_failing_disk_is_reported_with_its_reason(tmp_path, monkeypatch):
     journal.close()
 
 
+def test_a_closed_journal_takes_nothing(tmp_path):
+    journal = Journal(tmp_path / "j", OPENING)
+    journal.close()
+    journal.close()
+    with pytest.raises(FileError, match="cannot be written \\(it is closed\\)"):
+        journal.append(Kind.ROW, payload=b"12345678")
+
+
 def test_it_is_forced_onto_the_disk_while_recording(tmp_path, monkeypatch):
     synced = threading.Event()
     monkeypatch.setattr(os, "fdatasync", lambda fd: synced.set())

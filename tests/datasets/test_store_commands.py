@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,20 @@ def test_export_says_what_it_wrote(run, record, script, tmp_path):
     code, text = run("export", dataset.path, tmp_path / "states", "--cameras", "none", "--include", "all")
     assert code == 1
     assert "30 rows, 0 frames copied" in text
+
+
+def test_the_commands_load_nothing_heavy():
+    # `waldo info --help` on a robot must neither wait for torch nor need it.
+    code = "import sys, waldo.datasets.commands; print({'zarr', 'av', 'torch', 'lerobot', 'cv2'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "set()\n"
+
+
+def test_recording_and_checking_need_no_lerobot():
+    code = "import sys, waldo.datasets.dataset, waldo.datasets.check, waldo.datasets.lerobot_export; "
+    code += "print({'torch', 'lerobot', 'datasets', 'pandas'} & set(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "set()\n"
 
 
 def test_user_errors_are_one_line(run, tmp_path, capsys):

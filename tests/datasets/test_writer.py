@@ -157,6 +157,12 @@ def test_a_block_left_without_decision_is_saved_as_interrupted(locked, streams):
     assert (episode.outcome, episode.reason, episode.count("cameras/front")) == ("unknown", "interrupted", 1)
 
 
+def test_a_writer_knows_its_index(begun):
+    assert begun.index == 0
+    assert begun.destination.name == "episode_000000.zarr"
+    begun.discard()
+
+
 def test_repeated_frames_are_marked(begun, make_picture):
     for number, shown in enumerate((0, 1, 1, 1, 2)):
         frame(begun, number + 1, make_picture(shown))
