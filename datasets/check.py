@@ -25,6 +25,9 @@ UNKNOWN_ALLOWED = ("motors",)
 CLOCK_OFFSET_S = 60.0
 """If receipt lies farther from the header's stamp than this, the two were taken from different clocks [s]."""
 
+AT_WILL = ("joints/command",)
+"""Streams that come only while an operator's hand is on the device: their silence is no fault."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -186,6 +189,12 @@ def _timing(episode: Episode, report: StreamReport, limits: Thresholds) -> Itera
         yield problem("empty", "nothing was recorded")
         return
     header = episode.time_ns(name)
+    if report.staleness_s > limits.staleness_s:
+        yield problem("staleness", f"{report.staleness_s * 1e3:.0f} ms old when received")
+    if (back := int((np.diff(header) < 0).sum())) > 0:
+        yield problem("order", f"stamps go back {back} times")
+    if name in AT_WILL:
+        return
     first, last = episode.span_ns
     for end, silent_s in (("first", (header.min() - first) / 1e9), ("last", (last - header.max()) / 1e9)):
         if silent_s > max(limits.silence_s, limits.gap_periods * period):
@@ -199,12 +208,8 @@ def _timing(episode: Episode, report: StreamReport, limits: Thresholds) -> Itera
     if len(gaps):
         at = (header[gaps[np.argmax(steps[gaps])]] - first) / 1e9
         yield problem("gap", f"{len(gaps)} gaps, the longest {report.longest_gap_s * 1e3:.0f} ms at {at:.2f} s")
-    if (back := int((steps < 0).sum())) > 0:
-        yield problem("order", f"stamps go back {back} times")
     if report.jitter_s > limits.jitter_periods * period:
         yield problem("jitter", f"{report.jitter_s * 1e3:.1f} ms off the period of {period * 1e3:.1f} ms")
-    if report.staleness_s > limits.staleness_s:
-        yield problem("staleness", f"{report.staleness_s * 1e3:.0f} ms old when received")
     if not _staleness(header, episode.time_ns(name, "receipt"))[1]:
         text = "header and receipt were stamped by different clocks; staleness is counted from the youngest message"
         yield Finding(level="note", kind="clock", stream=name, text=text)
@@ -217,6 +222,9 @@ def _values(episode: Episode, name: str) -> Iterator[Finding]:
         return
     for field in stream.fields:
         bad = ~np.isfinite(episode.values(name, field.name))
+        if name in AT_WILL:
+            # A command that names no joint is not a bad one: the operator's hand is off.
+            bad &= ~bad.all(axis=1, keepdims=True)
         if bad.any():
             labels = [field.labels[i] for i in np.flatnonzero(bad.any(axis=0))]
             text = f"{field.name} is not finite in {int(bad.any(axis=1).sum())} rows ({', '.join(labels)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,12 @@ from waldo.errors import WaldoError
 
 NO_TELEMETRY = ("time_to_limit",)
 """Fields that are not exported: infinite most of the time, which no statistics survive."""
+
+SENT = "telemetry.sent_action"
+"""Key of what was sent to the motors, where the action is what was asked."""
+
+HANDS_OFF_PERIODS = 2.5
+"""No command for so many of its periods: the operator's hand is off."""
 
 
 class UnfitEpisodeError(WaldoError):
@@ -86,12 +92,15 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     frames = {
         name: align(instants, episode.time_ns(name), "nearest", max_age_s=config.max_age_s) for name in config.cameras
     }
+    values = {s.key: aligned[s.key].apply(episode.values(s.stream, s.field)) for s in sources}
+    if config.action == "command" and SENT in aligned:
+        _fill_hands_off(episode, aligned, values)
     needed = {source.stream: aligned[source.key] for source in sources if source.required} | frames
     keep = _usable(episode, instants, needed)
     columns = {
         source.key: Column(
             names=episode.field(source.stream, source.field).labels,
-            values=aligned[source.key].apply(episode.values(source.stream, source.field))[keep].astype(np.float32),
+            values=values[source.key][keep].astype(np.float32),
         )
         for source in sources
     }
@@ -125,7 +134,7 @@ def _sources(episode: Episode, config: RowConfig) -> Sequence[_Source]:
         sources.append(_Source("observation.environment_state", "environment", "value", "hold", True))
     other = "sent" if config.action == "command" else "command"
     if f"joints/{other}" in episode.streams:
-        key = "telemetry.sent_action" if other == "sent" else "telemetry.command"
+        key = SENT if other == "sent" else "telemetry.command"
         sources.append(_Source(key, f"joints/{other}", "position", "next", False))
     for name, skip in (("joints/state", ("position",)), ("motors", NO_TELEMETRY)):
         stream = episode.streams.get(name)
@@ -150,6 +159,20 @@ def _align(episode: Episode, source: _Source, instants: Times, config: RowConfig
     slow = 2.5 / episode.streams[source.stream].rate_hz
     age = config.max_age_s if source.required else max(config.max_age_s, slow)
     return align(instants, episode.time_ns(source.stream), source.policy, max_age_s=age)
+
+
+def _fill_hands_off(episode: Episode, aligned: dict[str, Alignment], values: dict[str, NDArray[np.float64]]) -> None:
+    """Where the operator's hand was off, the action is what was sent: the robot held, and nothing else was asked."""
+    command, sent = aligned["action"], aligned[SENT]
+    far = np.abs(command.staleness_ns) > HANDS_OFF_PERIODS * 1e9 / episode.streams["joints/command"].rate_hz
+    off = sent.valid & (~command.valid | far | np.isnan(values["action"]).any(axis=1))
+    values["action"][off] = values[SENT][off]
+    aligned["action"] = replace(
+        command,
+        index=np.where(off, sent.index, command.index),
+        staleness_ns=np.where(off, sent.staleness_ns, command.staleness_ns),
+        valid=command.valid | off,
+    )
 
 
 def _usable(episode: Episode, instants: Times, needed: Mapping[str, Alignment]) -> slice:

@@ -41,6 +41,7 @@ class Script:
     winding_c: float = 40.0
     late_ns: int = 1_000_000
     bad_value: float | None = None
+    hands_off: range = range(0)
 
 
 @pytest.fixture
@@ -91,6 +92,7 @@ def picture(number: int, seed: int = 0) -> np.ndarray:
 
 def write(writer: EpisodeWriter, script: Script) -> None:
     """Play a script into an episode."""
+    commands = 1
     for tick in range(round(script.seconds * 60)):
         stamp = START_NS + round(tick * 1e9 / 60)
         kw = {"header_ns": stamp, "receipt_ns": stamp + script.late_ns, "sequence": tick + 1}
@@ -99,7 +101,12 @@ def write(writer: EpisodeWriter, script: Script) -> None:
             effort = np.full(3, 0.5 if script.bad_value is None or tick != 7 else script.bad_value)
             writer.row("joints/state", values={"position": phase, "velocity": phase / 2, "effort": effort}, **kw)
         asked = np.sin((tick + 1) / 30 + np.arange(3)) * 0.9 + script.command_offset
-        writer.row("joints/command", values={"position": asked}, **kw)
+        if tick not in script.hands_off:
+            writer.row("joints/command", values={"position": asked}, **(kw | {"sequence": commands}))
+            commands += 1
+        elif tick == script.hands_off.start:
+            writer.row("joints/command", values={"position": np.full(3, np.nan)}, **(kw | {"sequence": commands}))
+            commands += 1
         writer.row("joints/sent", values={"position": np.clip(asked, -1, 1)}, **kw)
         writer.row("environment", values={"value": [tick / 10, 1.0]}, **kw)
         if tick % 6 == 0:

@@ -131,3 +131,7 @@ def test_an_episode_that_cannot_be_opened_is_a_problem(record, script):
     assert (first.index, second.index) == (0, 1)
     assert [f.kind for f in first.findings] == ["unreadable"]
     assert np.isnan(first.duration_s)
+
+
+def test_an_operator_who_lets_go_is_no_fault(check, script):
+    assert found(check(script(seconds=2.0, hands_off=range(40, 80)))) == []

@@ -97,3 +97,17 @@ def test_a_missing_stream_makes_it_unfit(record, script):
     with pytest.raises(UnfitEpisodeError) as error:
         make_rows(episode, CONFIG)
     assert str(error.value) == "episode 0: it has no cameras/wrist"
+
+
+def test_while_the_hand_is_off_the_action_is_what_was_sent(record, script):
+    episode = record(script(seconds=2.0, hands_off=range(40, 80), command_offset=0.3)).episodes[0]
+    rows = make_rows(episode, CONFIG)
+    action, sent = rows.columns["action"].values, rows.columns["telemetry.sent_action"].values
+    assert len(action) == 60
+    # The last row before the hand is back is answered by the command that follows two periods later.
+    off = np.arange(20, 39)
+    assert np.array_equal(action[off], sent[off])
+    on = np.r_[np.arange(20), np.arange(40, 60)]
+    command = episode.values("joints/command", "position")
+    asked = command[~np.isnan(command).any(axis=1)]
+    assert np.array_equal(action[on], asked[::2])
