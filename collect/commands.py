@@ -51,7 +51,7 @@ class Teleop:
         done = until_signalled()
         robot = load_robot(self.robot)
         device = self._device()
-        with join_graph("teleop", self.namespace or self.robot) as graph:
+        with join_graph("teleop", self.namespace or robot.name) as graph:
             Node(graph, device, robot.joint_names, lockstep=self.lockstep).run(done)
         return 0 if device.finished else 130
 
@@ -112,6 +112,6 @@ class Record:
         with dataset.lock():
             for recovered in dataset.recover():
                 console.err().print(f"recorder: episode {recovered.index} was cut off: {recovered.note}")
-            with join_graph("recorder", self.namespace or self.robot) as graph:
+            with join_graph("recorder", self.namespace or robot.name) as graph:
                 RecorderNode(graph, Recorder(dataset, robot, attributes), lockstep=self.lockstep).run(done)
         return 0

@@ -16,9 +16,9 @@ class RobotCommand:
     """Run a robot on the ROS graph: its simulated twin, or real hardware through another driver."""
 
     robot: tyro.conf.Positional[str] = "so101"
-    """Name of the robot: so101 or g1."""
-    driver: str = "twin"
-    """What moves: "twin" is the MuJoCo simulation."""
+    """so101 or g1; or, alone in a simulation, an MJCF file or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
+    driver: str = ""
+    """What moves: twin, a task's simulation, or model, a simulation of the robot alone; chosen by the robot's name."""
     task: str = "lift"
     """Task whose world the twin simulates."""
     namespace: str = ""
@@ -33,22 +33,23 @@ class RobotCommand:
     def run(self) -> int:
         """Run until SIGINT or SIGTERM."""
         from waldo.process import until_signalled
-        from waldo.robots.description import load_robot
+        from waldo.robots.description import PRESETS, load_robot
         from waldo.robots.driver import load_driver
         from waldo.robots.node import NodeConfig, RobotNode
         from waldo.ros import join_graph
 
         done = until_signalled()
         config = NodeConfig(lockstep=self.lockstep, seed=self.seed)
-        driver_class = load_driver(self.driver)
+        name = self.driver or ("twin" if self.robot in PRESETS else "model")
+        driver_class = load_driver(name)
         robot = load_robot(self.robot)
         if not self.cameras:
             robot = dataclasses.replace(robot, cameras=())
-        options = {"task": self.task, "seed": self.seed} if self.driver == "twin" else {}
+        options = {"task": self.task, "seed": self.seed} if name == "twin" else {}
         driver = driver_class(robot, **options)
         driver.connect()
         try:
-            with join_graph("robot", self.namespace or self.robot) as graph:
+            with join_graph("robot", self.namespace or robot.name) as graph:
                 RobotNode(graph, driver, config).run(done)
         finally:
             driver.disconnect()

@@ -95,9 +95,18 @@ class Robot:
 PRESETS = {"so101": "waldo.robots.so101:SO101", "g1": "waldo.robots.g1:G1"}
 """Robot name -> where its description lives."""
 
+MODEL_LOADER = "waldo.sim.model_robot:load_model_robot"
+"""What reads a description from an MJCF file; imported when one is named, so that a robot needs no simulator."""
+
 
 def load_robot(name: str) -> Robot:
-    """Return the preset `name`; an unknown one is answered with the nearest that exists."""
+    """Return a preset, or the robot of an MJCF file ("arm.xml") or of MuJoCo Menagerie ("menagerie:unitree_g1").
+
+    An unknown name is answered with the nearest that exists.
+    """
+    if name.endswith(".xml") or name.startswith("menagerie:"):
+        module, _, attribute = MODEL_LOADER.partition(":")
+        return getattr(importlib.import_module(module), attribute)(name)
     if name not in PRESETS:
         raise UnknownNameError("robot", name, PRESETS)
     module, _, attribute = PRESETS[name].partition(":")

@@ -125,7 +125,7 @@ class SimulatedDriver(Driver, Protocol):
         ...
 
 
-DRIVERS = {"twin": "waldo.sim.twin:TwinDriver"}
+DRIVERS = {"twin": "waldo.sim.twin:TwinDriver", "model": "waldo.sim.model_robot:ModelDriver"}
 """Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
 
 

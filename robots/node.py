@@ -104,7 +104,7 @@ class RobotNode:
             "motors": DiagnosticArray,
             **{f"cameras/{camera.name}": CompressedImage for camera in self.robot.cameras},
         }
-        if self.simulated is not None:
+        if self.simulated is not None and self.simulated.environment()[0]:
             topics["environment_state"] = JointState
         self._publishers: dict[str, Any] = {
             name: node.create_publisher(kind, name + ("/image_raw/compressed" if "cameras/" in name else ""), qos)
@@ -181,7 +181,7 @@ class RobotNode:
         message = self._joints(self.robot.joint_names, state.stamp_ns, state.position)
         message.velocity, message.effort = state.velocity.tolist(), state.effort.tolist()
         self._send("joint_states", message)
-        if self.simulated is not None:
+        if self.simulated is not None and "environment_state" in self._publishers:
             names, values = self.simulated.environment()
             self._send("environment_state", self._joints(names, state.stamp_ns, values))
         for frame in self.driver.frames():

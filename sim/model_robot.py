@@ -1,0 +1,178 @@
+"""Any MJCF model as a robot: a description read from its joints and actuators, and a driver that simulates it alone.
+
+What an MJCF does not tell stays unknown: the motors have no published values, so their heat is not simulated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.console import err
+from waldo.errors import FileError
+from waldo.robots.description import Camera, Joint, Robot
+from waldo.robots.driver import Frame, MotorReadings, RobotState
+from waldo.robots.motor import Motor
+from waldo.sim.camera import NoGraphicsError, Renderer
+from waldo.sim.engine import mujoco
+from waldo.sim.menagerie import PREFIX, find_model
+from waldo.sim.twin import FRAME_TICKS, stamp_of
+from waldo.sim.world import CONTROL_HZ
+
+Array = NDArray[np.float64]
+
+SPEED, ACCELERATION = 3.0, 20.0
+"""Limits where the model has none [rad/s, rad/s²], [m/s, m/s²]."""
+
+PICTURE = (320, 240)
+"""Width and height of the pictures of a model's cameras."""
+
+
+def load_model_robot(name: str) -> Robot:
+    """Return the robot of an MJCF file, or of a folder of MuJoCo Menagerie ("menagerie:unitree_g1")."""
+    path = find_model(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(name)
+    model = _compile(path)
+    joints: list[Joint] = []
+    for i in range(model.nu):
+        joints.append(_joint(path, model, i))
+    if not joints:
+        raise FileError(path, "has no actuators", "name a model with position actuators")
+    cameras = tuple(
+        Camera(name=model.camera(i).name, width=PICTURE[0], height=PICTURE[1], fps=30) for i in range(model.ncam)
+    )
+    return Robot(name=path.stem, model=path.stem, joints=tuple(joints), cameras=cameras, mjcf=str(path.absolute()))
+
+
+def _compile(path: Path) -> Any:
+    if not path.is_file():
+        raise FileError(path, "is not there", "name an MJCF file")
+    try:
+        return mujoco.MjModel.from_xml_path(str(path))
+    except ValueError as error:
+        raise FileError(path, f"is not an MJCF model ({' '.join(str(error).split())})") from error
+
+
+def _joint(path: Path, model: Any, actuator: int) -> Joint:
+    """Return the joint that an actuator drives; only position actuators on joints can be commanded."""
+    name = model.actuator(actuator).name
+    if model.actuator_trntype[actuator] != mujoco.mjtTrn.mjTRN_JOINT:
+        raise FileError(path, f"actuator {name!r} does not drive a joint", "waldo commands joint positions only")
+    # A position servo pulls back in proportion to its joint's position.
+    if model.actuator_biasprm[actuator, 1] >= 0:
+        raise FileError(path, f"actuator {name!r} is no position actuator", "waldo commands joint positions only")
+    joint = int(model.actuator_trnid[actuator, 0])
+    lower, upper = model.jnt_range[joint] if model.jnt_limited[joint] else (-2 * np.pi, 2 * np.pi)
+    if model.actuator_ctrllimited[actuator]:
+        low, high = model.actuator_ctrlrange[actuator]
+        lower, upper = max(lower, low), min(upper, high)
+    force = (
+        float(np.abs(model.actuator_forcerange[actuator]).max()) if model.actuator_forcelimited[actuator] else np.inf
+    )
+    home = model.key_qpos[0, model.jnt_qposadr[joint]] if model.nkey else model.qpos0[model.jnt_qposadr[joint]]
+    return Joint(
+        name=model.joint(joint).name,
+        motor=Motor(name="unknown"),
+        lower=float(lower),
+        upper=float(upper),
+        velocity=SPEED,
+        acceleration=ACCELERATION,
+        effort=force,
+        home=float(np.clip(home, lower, upper)),
+    )
+
+
+class ModelDriver:
+    """A SimulatedDriver (waldo.robots.driver) over one MJCF model with nothing around it and nothing to do."""
+
+    def __init__(self, robot: Robot) -> None:
+        """Take a robot of `load_model_robot`."""
+        self.robot = robot
+        self._model = _compile(robot.mjcf_path)
+        self._data = mujoco.MjData(self._model)
+        self._renderer = Renderer(self._model)
+        self._substeps = max(1, round(1 / CONTROL_HZ / self._model.opt.timestep))
+        self._model.opt.timestep = 1 / CONTROL_HZ / self._substeps
+        joints = [self._model.joint(name) for name in robot.joint_names]
+        self._qpos = np.array([joint.qposadr[0] for joint in joints])
+        self._qvel = np.array([joint.dofadr[0] for joint in joints])
+        self._tick = self._seed = 0
+        self._frames: list[Frame] = []
+        self.reset(0)
+
+    def connect(self) -> None:
+        """Take the first pictures; a machine that cannot draw has no cameras."""
+        self._expose()
+
+    def read(self) -> RobotState:
+        """Return the present state."""
+        data = self._data
+        return RobotState(
+            stamp_ns=stamp_of(self._tick),
+            position=data.qpos[self._qpos].copy(),
+            velocity=data.qvel[self._qvel].copy(),
+            effort=data.actuator_force.copy(),
+        )
+
+    def motors(self) -> MotorReadings:
+        """Return the torques; nothing else is known of the motors."""
+        unknown = np.full(len(self.robot.joints), np.nan)
+        values = dict.fromkeys((field.name for field in dataclasses.fields(MotorReadings)), unknown)
+        return MotorReadings(**{**values, "torque_nm": self._data.actuator_force.copy()})
+
+    def write(self, targets: Array) -> Array:
+        """Command position targets (joints,); return them within the joints' limits."""
+        self._data.ctrl[:] = np.clip(targets, self.robot.lower, self.robot.upper)
+        return self._data.ctrl.copy()
+
+    def frames(self) -> Sequence[Frame]:
+        """Return the pictures taken since the last call."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    def disconnect(self) -> None:
+        """Free the GL contexts."""
+        self._renderer.close()
+
+    def advance(self) -> None:
+        """Let one control period pass; every second one ends with a picture from each camera."""
+        mujoco.mj_step(self._model, self._data, self._substeps)
+        self._tick += 1
+        if self._tick % FRAME_TICKS == 0:
+            self._expose()
+
+    def reset(self, seed: int) -> None:
+        """Go back to the first keyframe, or the model's zero; time goes on."""
+        self._seed = seed
+        if self._model.nkey:
+            mujoco.mj_resetDataKeyframe(self._model, self._data, 0)
+        else:
+            mujoco.mj_resetData(self._model, self._data)
+        self._data.ctrl[:] = np.clip(self._data.qpos[self._qpos], self.robot.lower, self.robot.upper)
+        mujoco.mj_forward(self._model, self._data)
+
+    def environment(self) -> tuple[tuple[str, ...], Array]:
+        """Return nothing: there is nothing but the robot."""
+        return (), np.zeros(0)
+
+    def task(self) -> Mapping[str, object]:
+        """Return an empty task."""
+        return {"task": "", "name": "", "seed": self._seed}
+
+    def success(self) -> bool:
+        """Nothing is asked for."""
+        return False
+
+    def _expose(self) -> None:
+        stamp = stamp_of(self._tick)
+        try:
+            for camera in self.robot.cameras:
+                rgb = self._renderer.draw(self._data, camera.name, camera.width, camera.height)
+                self._frames.append(Frame(camera=camera.name, stamp_ns=stamp, rgb=rgb))
+        except NoGraphicsError as error:
+            self.robot = dataclasses.replace(self.robot, cameras=())
+            err().print(f"waldo: {error}; going on without cameras")
