@@ -124,21 +124,24 @@ class Demo:
         return f"{recording.recorded()} episodes"
 
     def check(self) -> str:
-        """Check the recording; anything lost ends the demo."""
-        from waldo.datasets.check import check_dataset
+        """Check every finished episode; anything lost ends the demo."""
+        from waldo.datasets.check import check_episode
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.info import dataset_info
 
         dataset = Dataset.open(self.folder / "dataset")
-        problems = sum(report.problems for report in check_dataset(dataset))
-        info = dataset_info(dataset)
-        if problems or info["lost"]:
-            raise WaldoError(
-                f"{dataset.path}: {problems} problems, {info['lost']} messages lost; "
-                f"see them with: waldo check {dataset.path}"
-            )
-        messages = sum(stream["count"] for stream in info["streams"].values())
-        return f"0 problems, {info['lost']} of {messages} messages lost"
+        finished = [episode for episode in dataset.episodes if episode.reason == "operator"]
+        problems = lost = messages = 0
+        with console.progress() as progress:
+            bar = progress.add_task("episodes", total=len(finished), note="")
+            for episode in finished:
+                problems += check_episode(episode).problems
+                lost += sum(episode.lost(name) for name in episode.streams)
+                messages += sum(episode.count(name) for name in episode.streams)
+                progress.advance(bar)
+        if problems or lost:
+            found = f"{problems} problems, {lost} messages lost"
+            raise WaldoError(f"{dataset.path}: {found}; see them with: waldo check {dataset.path}")
+        return f"0 problems, {lost} of {messages} messages lost"
 
     def export(self) -> str:
         """Export the successful episodes to LeRobot v3.0."""
