@@ -211,5 +211,7 @@ def test_the_scripted_operator_stops_when_it_cannot_record() -> None:
 
 def test_the_scripted_operator_needs_a_simulation() -> None:
     expected = "^the scripted operator needs a simulated robot: this one publishes no environment_state$"
+    scripted = Scripted(lambda n: Counting(), 1)
+    assert scripted.step(seen(0, 0), Calls(), 4.0) is None
     with pytest.raises(WaldoError, match=expected):
-        Scripted(lambda n: Counting(), 1).step(seen(0, 0), Calls(), DT)
+        scripted.step(seen(0, 0), Calls(), 4.0)
