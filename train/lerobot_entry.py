@@ -1,6 +1,7 @@
 """LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with three things added.
 
-* SIGINT or SIGTERM saves a checkpoint at the step reached and then stops (LeRobot would lose all since the last one).
+* SIGINT or SIGTERM saves a checkpoint at the step reached and then stops (LeRobot would lose all since the last one);
+  so does the end of the process that started this one, however it ends.
 * `--waldo-memory`: batches come from memory (`memory_dataset`), for policies that see no images.
 * Values that never changed in the data are not divided by zero (`keep_std_away_from_zero`).
 
@@ -18,6 +19,8 @@ from typing import Any
 import lerobot.scripts.lerobot_train as lerobot_train
 
 MEMORY = "--waldo-memory"
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
 STOPPED = 130
 """Exit code after a stop that was asked for."""
 
@@ -34,11 +37,20 @@ class _Stop:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def stop_with_parent() -> None:
+    """Have Linux send SIGTERM when the parent is gone; elsewhere a killed `waldo train` leaves this process running."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def main() -> None:
     """Train with the command line's options."""
     stop, lerobot = _Stop(), lerobot_train
     signal.signal(signal.SIGINT, stop.ask)
     signal.signal(signal.SIGTERM, stop.ask)
+    stop_with_parent()
     memory = MEMORY in sys.argv
     sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY)]
     due, mark_last, make = (

@@ -143,9 +143,9 @@ class Speaker:
         text = self.fill(template, **slots)
         verb = text.partition(" ")[0]
         be = "is" if len(names) == 1 else "are"
-        state = rng.choice(
-            (f"{phrase} {be} in {place_phrase}", f"{phrase} {be} there", f"you have put {phrase} in {place_phrase}")
-        )
+        state = rng.choice((f"{phrase} {be} in {place_phrase}", f"you have put {phrase} in {place_phrase}"))
+        if place_phrase == "there":
+            state = f"{phrase} {be} there"
         steps = tuple(Goal("put", n.full, place.full) for n in names)
         return Clause(text, gerund(verb) + text[len(verb) :], state, steps, order)
 

@@ -73,7 +73,7 @@ class PlannerTraining:
         torch.set_num_threads(self.threads)
         torch.manual_seed(self.seed)
         self.out.mkdir(parents=True, exist_ok=True)
-        tokenizer = make_tokenizer(self)
+        tokenizer = load_tokenizer(self) or make_tokenizer(self)
         model = make_model(self, tokenizer)
         optimizers = make_optimizers(self, model)
         start = load_state(self, model, optimizers)
@@ -105,7 +105,7 @@ def make_tokenizer(config: PlannerTraining) -> Any:
     examples = [sample(rng) for _ in range(6000)]
     texts = [t for e in examples for t in (prompt(e.instruction, e.scene, e.done), plan_json(e.plan))]
     bpe.train_from_iterator([*texts, *["\n\n", "user\n", "assistant\n", "system\n"] * 500], trainer)
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -113,6 +113,15 @@ def make_tokenizer(config: PlannerTraining) -> Any:
         chat_template=CHAT,
         model_max_length=1024,
     )
+    tokenizer.save_pretrained(config.out)
+    return tokenizer
+
+
+def load_tokenizer(config: PlannerTraining) -> Any:
+    """Return the tokenizer that an earlier run of this folder made, or None."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(config.out) if (config.out / "tokenizer.json").exists() else None
 
 
 def make_model(config: PlannerTraining, tokenizer: Any) -> Any:

@@ -160,6 +160,8 @@ class TrainPlan:
     """What the policy sees: "state" or "images"."""
     preset: str
     """The preset used."""
+    log_every: int
+    """Steps between lines of the log."""
 
 
 def plan_training(config: TrainConfig) -> TrainPlan:
@@ -203,4 +205,5 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         device=device,
         inputs=inputs,
         preset="small" if small else "lerobot",
+        log_every=int(cast("str", options["log_freq"])),
     )

@@ -52,6 +52,8 @@ class _Run:
     first: int
     steps: int
     log: LossLog
+    log_every: int
+    logged: int = 0
     lines: list[str] = field(default_factory=list)
     step: int = 0
     stopping: bool = False
@@ -87,7 +89,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> TrainResult:
     elif config.output.is_dir():
         config.output.rmdir()  # lerobot-train insists on making it
     _announce(config, plan, first)
-    run = _Run(first, config.steps, LossLog(first))
+    run = _Run(first, config.steps, LossLog(first), plan.log_every)
     code = _run(config, plan, arguments, run)
     return _finish(config, run, code)
 
@@ -176,16 +178,19 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 def _take(line: str, run: _Run) -> None:
-    """Make use of one line of lerobot-train's output. Its log writes steps as "2K", so the bar's count is the truth."""
+    """Make use of one line of lerobot-train's output."""
     if match := STEP.match(line):
-        run.step = run.first + int(match[1])
+        run.step = max(run.step, run.first + int(match[1]))
         line = line[match.end() :]
         if "loss:" not in line:
             return
     run.lines.append(line if line.endswith("\n") else line + "\n")
     values: dict[str, Any] = dict(NUMBERS.findall(line))
     if "loss" in values:
-        run.log.add(run.step, values)
+        # the log writes steps as "2K" and the bar skips some, but a line comes exactly every log_every steps
+        run.logged = (max(run.logged, run.first) // run.log_every + 1) * run.log_every
+        run.step = max(run.step, run.logged)
+        run.log.add(run.logged, values)
 
 
 def _finish(config: TrainConfig, run: _Run, code: int) -> TrainResult:

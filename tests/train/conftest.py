@@ -3,13 +3,13 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
-from waldo.robots.description import load_robot  # noqa: E402
-from waldo.sim.tasks import load_task  # noqa: E402
+from waldo.robots.description import load_robot
+from waldo.sim.tasks import load_task
 
 EPISODES, FRAMES = 3, 40
 

@@ -29,7 +29,8 @@ def test_what_can_be_done_passes(plan: list[Goal], scene: Scene) -> None:
         (
             [Goal("put", "ball", "left bin")],
             SCENE,
-            "step 1 (put the ball in the left bin) names the object 'ball', but there are: red cube, green cube, blue cube",
+            "step 1 (put the ball in the left bin) names the object 'ball', but there are: "
+            "red cube, green cube, blue cube",
         ),
         (
             [Goal("put", "red cube", "shelf")],
@@ -39,7 +40,8 @@ def test_what_can_be_done_passes(plan: list[Goal], scene: Scene) -> None:
         (
             [RED_LEFT, Goal("put", "red cube", "right bin")],
             SCENE,
-            "step 2 (put the red cube in the right bin) moves the red cube again after: put the red cube in the left bin",
+            "step 2 (put the red cube in the right bin) moves the red cube again after: "
+            "put the red cube in the left bin",
         ),
         (
             [Goal("hand_over", "red cube"), Goal("lift", "red cube")],

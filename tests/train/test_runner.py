@@ -52,7 +52,7 @@ def test_a_subtask_out_of_time_ends_the_run_and_says_where() -> None:
 
 
 def test_impossible_runs_are_refused() -> None:
-    with pytest.raises(ConfigError, match="^episodes is 0, expected a number from 1$"):
+    with pytest.raises(ConfigError, match=r"^episodes is 0, expected a number from 1$"):
         RunConfig(episodes=0)
-    with pytest.raises(ConfigError, match="^limit_s is 0, expected a time above 0$"):
+    with pytest.raises(ConfigError, match=r"^limit_s is 0, expected a time above 0$"):
         RunConfig(limit_s=0)

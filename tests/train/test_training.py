@@ -35,10 +35,11 @@ def test_a_stop_keeps_the_step_it_came_at(lerobot_dataset: Path, tmp_path: Path,
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from waldo.train import training
-take = training._take
+take, begun = training._take, []
 def told(line, run):
     take(line, run)
-    if run.step == 3:
+    if run.step >= 3 and not begun:
+        begun.append(True)
         sys.stdout.write("stepping\\n"); sys.stdout.flush()
 training._take = told
 from waldo.cli import main
@@ -87,7 +88,8 @@ def test_a_folder_in_use_is_left_alone(lerobot_dataset: Path, trained: Path, tmp
         (["{data}", "--steps", "0"], "waldo: error: steps is 0, expected a whole number from 1\n"),
         (
             ["{data}", "--", "dim=3"],
-            "waldo: error: option is 'dim=3', expected the form --key=value; lerobot-train's options follow a lone --\n",
+            "waldo: error: option is 'dim=3', expected the form --key=value; "
+            "lerobot-train's options follow a lone --\n",
         ),
     ],
 )
