@@ -48,7 +48,7 @@ class Train:
     save_every: int | None = None
     """Steps between checkpoints; None: a fifth of the run, at least 100."""
     threads: int | None = None
-    """CPU threads; None: all cores."""
+    """CPU threads; None: all cores, or two for the small preset without images, which has no use for more."""
     seed: int = 1000
     """Seed of the weights and of the order of the data."""
 

@@ -38,7 +38,7 @@ class TrainConfig:
     save_every: int | None = None
     """Steps between checkpoints; None: a fifth of the run, at least 100 steps."""
     threads: int | None = None
-    """CPU threads; None: all cores."""
+    """CPU threads; None: all cores, or two for the small preset without images, which has no use for more."""
     seed: int = 1000
     """Seed of the weights and of the order of the data."""
     options: tuple[str, ...] = ()
@@ -162,6 +162,8 @@ class TrainPlan:
     """The preset used."""
     log_every: int
     """Steps between lines of the log."""
+    threads: int
+    """CPU threads."""
 
 
 def plan_training(config: TrainConfig) -> TrainPlan:
@@ -206,4 +208,5 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         inputs=inputs,
         preset="small" if small else "lerobot",
         log_every=int(cast("str", options["log_freq"])),
+        threads=config.threads or (min(2, cores) if small and inputs == "state" else cores),
     )

@@ -120,7 +120,7 @@ def _run(config: TrainConfig, plan: TrainPlan, arguments: tuple[str, ...], run: 
         *(["--waldo-memory"] if plan.memory else []),
         *arguments,
     ]
-    environment = {**os.environ, **child_environment(config.threads or os.cpu_count() or 1)}
+    environment = {**os.environ, **child_environment(plan.threads)}
     # a session of its own: Ctrl-C on the terminal reaches us alone, and we ask it to stop in its own time
     process = subprocess.Popen(
         command,
@@ -172,6 +172,10 @@ def child_environment(threads: int) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "WANDB_MODE": "disabled",
         "OMP_NUM_THREADS": str(threads),
+        # threads that spin while they wait make a step many times slower as soon as anything else runs
+        "OMP_WAIT_POLICY": "passive",
+        # Threads that spin while they wait make a step ten times slower as soon as another process wants a core.
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
