@@ -72,6 +72,7 @@ class Motors:
         for key in [self.name] if self.name else list(MOTORS):
             motor = load_motor(key)
             table = Table("value", "figure", "source", title=f"{key}: {motor.name}", title_justify="left")
+            table.columns[2].overflow = "fold"
             for field in dataclasses.fields(motor):
                 value = getattr(motor, field.name)
                 if field.name in ("name", "sources", "thermal"):

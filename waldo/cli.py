@@ -7,7 +7,9 @@ when it is called, so `waldo --help` loads nothing. `--config FILE.yaml` gives t
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -110,6 +112,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"waldo {__version__}\n")
         return 0
+    if threading.current_thread() is threading.main_thread():
+        # A service manager's stop is a Ctrl-C: what is being done is closed in order.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return parse(args[0], args[1:]).run()
     except WaldoError as error:
