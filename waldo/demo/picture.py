@@ -35,12 +35,12 @@ def draw(folder: Path, out: Path) -> None:
         "axes.spines.right": False,
     }
     with mpl.rc_context(style):
-        figure = plt.figure(figsize=(12, 6.2), dpi=120, facecolor="white")
+        figure = plt.figure(figsize=(12.5, 6.0), dpi=120, facecolor="white")
         rows = figure.add_gridspec(
-            2, 1, height_ratios=(1, 1.25), hspace=0.32, left=0.05, right=0.98, top=0.92, bottom=0.09
+            2, 1, height_ratios=(1, 1.25), hspace=0.16, left=0.05, right=0.98, top=0.92, bottom=0.09
         )
         _cameras(figure, rows[0].subgridspec(1, 5, wspace=0.04), episode)
-        plots = rows[1].subgridspec(1, 3, wspace=0.24, width_ratios=(1.3, 1, 0.9))
+        plots = rows[1].subgridspec(1, 3, wspace=0.38, width_ratios=(1.35, 1, 0.8))
         _joints(figure.add_subplot(plots[0]), episode)
         _heat(figure.add_subplot(plots[1]), report)
         _success(figure.add_subplot(plots[2]), report)
