@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ def _load(folder: Path, device: str) -> tuple[Any, Any, Any]:
     try:
         config = PreTrainedConfig.from_pretrained(folder)
         config.device = device
-        with redirect_stdout(sys.stderr):  # LeRobot prints, and standard output is for results
+        with redirect_stdout(StringIO()):  # LeRobot prints, and standard output is for results
             policy = get_policy_class(config.type).from_pretrained(folder, config=config).to(device).eval()
         overrides = {"device_processor": {"device": device}}
         before, after = make_pre_post_processors(config, pretrained_path=str(folder), preprocessor_overrides=overrides)

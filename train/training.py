@@ -30,7 +30,8 @@ class TrainingError(WaldoError):
 
     def __init__(self, code: int, last: str, log: Path) -> None:
         """Take its exit code, the last thing that it said and where all of it is."""
-        super().__init__(f"lerobot-train ended with exit code {code}: {last}; its whole output is in {log}")
+        said = last if len(last) <= 200 else last[:197] + "..."
+        super().__init__(f"lerobot-train ended with exit code {code}: {said}; its whole output is in {log}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,18 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_one_clear_error(trained: Pat
         FileError, match=r"cannot be loaded as a LeRobot policy \(SafetensorError: .*\); train it again"
     ):
         LeRobotPolicy(tmp_path)
+
+
+def test_a_policy_that_looks_back_keeps_lerobot_s_own_history(trained: Path, world: World, tmp_path: Path) -> None:
+    for source in (trained / "checkpoints/last/pretrained_model").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"temporal_ensemble_coeff": 0.01, "n_action_steps": 1}))
+    policy = LeRobotPolicy(tmp_path)
+    assert policy.lockstep
+    observation = observe(world)
+    first, second = policy.act(observation), policy.act(observation)
+    assert first.shape == (4, 6)
+    assert not np.allclose(first, second)
+    policy.reset(np.array([0]))
+    np.testing.assert_allclose(policy.act(observation), first, atol=1e-5)
