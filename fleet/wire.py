@@ -18,7 +18,9 @@ def number(value: float, digits: int = 4) -> float | str | None:
     """Return a value for JSON with that many significant digits."""
     if math.isnan(value):
         return None
-    return "inf" if math.isinf(value) else float(format(value, f".{digits}g"))
+    # Rounding can carry the largest numbers beyond the largest float.
+    rounded = float(format(value, f".{digits}g"))
+    return "inf" if math.isinf(rounded) else rounded
 
 
 def motor_json(motor: MotorView) -> dict[str, Any]:

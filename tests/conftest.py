@@ -7,13 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorReadings, RobotState
 from waldo.robots.motor import Motor
+from waldo.sim.camera import choose_backend
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# Before any test, or any library that a test needs, imports MuJoCo.
+choose_backend()
+# A deadline is a timing assertion.
+settings.register_profile("waldo", deadline=None)
+settings.load_profile("waldo")
 
 
 @pytest.fixture
