@@ -6,14 +6,16 @@ when it is called, so `waldo --help` loads nothing. `--config FILE.yaml` gives t
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from waldo.errors import MissingExtraError, UnknownNameError, WaldoError
+from waldo.errors import MissingExtraError, UnknownNameError, UsageError, WaldoError
 
 
 class Command(Protocol):
@@ -96,9 +98,23 @@ def parse(name: str, args: Sequence[str]) -> Command:
 
     from waldo.config import expand_config
 
-    return tyro.cli(
-        command, prog=f"waldo {name}", args=expand_config(command, args), config=(tyro.conf.OmitArgPrefixes,)
-    )
+    words = expand_config(command, args)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(command, prog=f"waldo {name}", args=words, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(name, one_line(said.getvalue())) from None
+
+
+def one_line(box: str) -> str:
+    """Return what tyro says inside its box as one line, without its pointer to the help."""
+    inner = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
+    sections = " ".join("|" if set(line) == {"─"} else line for line in inner if line).split("|")
+    told = [section.strip() for section in sections if section.strip() and "For full helptext" not in section]
+    return "; ".join(told) or " ".join(box.split())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,6 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return parse(args[0], args[1:]).run()
     except WaldoError as error:
         sys.stderr.write(f"waldo: error: {error}\n")
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"waldo: error: {error.filename}: {error.strerror}\n")
         return 2
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

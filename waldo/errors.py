@@ -7,6 +7,7 @@ The command line prints the message as one line and exits with code 2.
   x UnknownNameError   a robot, task, policy, key ... that nobody has heard of
   x FileError          a file or folder that cannot be used as it is
   x ConfigError        a value outside what is possible
+  x UsageError         options that a command does not understand
   x MissingExtraError  a command whose packages are not installed
   x HardwareError      a device that is absent, refuses or has stopped answering
 """
@@ -49,6 +50,14 @@ class ConfigError(WaldoError):
         """Take the setting's name, the value found, what was expected and what to do."""
         self.key = key
         super().__init__(f"{key} is {found!r}, expected {expected}" + (f"; {do}" if do else ""))
+
+
+class UsageError(WaldoError):
+    """Options that a command does not understand."""
+
+    def __init__(self, command: str, found: str) -> None:
+        """Take the command and what is wrong with its options."""
+        super().__init__(f"{found}; see: waldo {command} --help")
 
 
 class MissingExtraError(WaldoError):
