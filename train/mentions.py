@@ -142,6 +142,16 @@ def strange_steps(instruction: str, scene: Scene, plan: Sequence[Goal], done: Se
     return list(dict.fromkeys(problems)) or _forgotten(text, scene, (*plan, *done))
 
 
+def sayable(instruction: str, scene: Scene) -> Scene:
+    """Return the part of a scene that an instruction can be about; all of it if that is said without names."""
+    text = " ".join(words_of(instruction))
+    if LOOSE.search(text):
+        return scene
+    objects = tuple(name for name in scene.objects if _hinted(name, text))
+    targets = tuple(name for name in scene.targets if _hinted(name, text))
+    return Scene(objects or scene.objects, targets if targets and "there" not in text else scene.targets, scene.holding)
+
+
 def _hinted(name: str, text: str) -> bool:
     """Tell whether any word of a name, or its plural, is in the text."""
     words = words_of(name)

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 
 from waldo.errors import FileError, WaldoError
 from waldo.sim.goal import Goal, Scene
-from waldo.train.mentions import strange_steps, unheard_names, unknown_mentions
+from waldo.train.mentions import sayable, strange_steps, unheard_names, unknown_mentions
 from waldo.train.plan_check import PlanError, plan_problems
 from waldo.train.planner_format import SYSTEM, AnswerError, parse_plan, plan_schema, prompt
 
@@ -115,7 +115,7 @@ class TransformersPlanner:
         text = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, enable_thinking=False, tokenize=False
         )
-        return self.complete(text, plan_schema(scene))
+        return self.complete(text, plan_schema(sayable(instruction, scene) if self.closed else scene))
 
     def complete(self, text: str, schema: dict[str, Any]) -> str:
         """Go on from `text` with JSON that satisfies `schema`."""

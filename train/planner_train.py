@@ -3,7 +3,7 @@
     python -m waldo.train.planner_train OUT     # Ctrl-C keeps what is done, the same command resumes
     python -m waldo.train.planner_measure OUT   # how often its plans are exactly right
 
-The weights that come with waldo (`train/planner_model/`) were made by the first command with its defaults.
+The weights that come with waldo (`train/planner_model/`) were made by it, with a detour that docs/planning.md tells.
 The architecture is Qwen3's, so that the same code runs this model and a Qwen of any size.
 Muon for the matrices (Jordan 2024, https://kellerjordan.github.io/posts/muon/), AdamW for the rest; the learning rate
 warms up, stays and decays.

@@ -1,7 +1,7 @@
 import pytest
 
 from waldo.sim.goal import Goal, Scene
-from waldo.train.mentions import strange_steps, unheard_names, unknown_mentions
+from waldo.train.mentions import sayable, strange_steps, unheard_names, unknown_mentions
 
 SCENE = Scene(("red cube", "green cube", "blue ball"), ("left bin", "right bin", "blue tray"))
 
@@ -46,3 +46,10 @@ def test_a_plan_about_something_else_is_noticed() -> None:
         "the plan leaves out the red cube, which the instruction names"
     ]
     assert strange_steps("put everything but the red cube in the left bin", SCENE, plan) == []
+
+
+def test_only_what_was_said_can_be_planned_with() -> None:
+    assert sayable("lift the ball", SCENE) == Scene(("blue ball",), SCENE.targets)
+    assert sayable("put the red cube in the tray", SCENE) == Scene(("red cube", "green cube"), ("blue tray",))
+    assert sayable("put it in the tray", SCENE) == SCENE
+    assert sayable("dance", SCENE) == SCENE
