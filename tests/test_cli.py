@@ -97,5 +97,5 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     monkeypatch.setattr(cli, "parse", no_torch)
     assert cli.main(["train", "x"]) == 2
-    expected = "waldo: error: the package 'torch' is not installed; install it with: uv sync --extra train\n"
+    expected = "waldo: error: the package 'torch' is not installed; install it with: uv sync --inexact --extra train\n"
     assert capsys.readouterr().err == expected

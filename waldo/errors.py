@@ -65,7 +65,7 @@ class MissingExtraError(WaldoError):
 
     def __init__(self, package: str, extra: str) -> None:
         """Take the missing package and the extra that brings it."""
-        super().__init__(f"the package {package!r} is not installed; install it with: uv sync --extra {extra}")
+        super().__init__(f"the package {package!r} is not installed; install it with: uv sync --inexact --extra {extra}")
 
 
 class HardwareError(WaldoError):
