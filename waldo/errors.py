@@ -65,7 +65,8 @@ class MissingExtraError(WaldoError):
 
     def __init__(self, package: str, extra: str) -> None:
         """Take the missing package and the extra that brings it."""
-        super().__init__(f"the package {package!r} is not installed; install it with: uv sync --inexact --extra {extra}")
+        do = f"uv sync --inexact --extra {extra}"
+        super().__init__(f"the package {package!r} is not installed; install it with: {do}")
 
 
 class HardwareError(WaldoError):
