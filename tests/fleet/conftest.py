@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import importlib
 import math
-import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -84,16 +81,3 @@ def run_site() -> Iterator[Callable[..., Running]]:
         for connection in running.open:
             connection.close()
         assert not running.thread.is_alive()
-
-
-@pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
-    """A ROS domain of this test process's own, so that other robots on the machine stay out of it."""
-    pytest.importorskip("rclpy", reason="the extra `collect` is not installed")
-    with warnings.catch_warnings():
-        # lark, which reads message definitions, imports sre_parse; rclpy loads it with the first publisher.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        importlib.import_module("rosidl_generator_py")
-    domain = 100 + os.getpid() % 100
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    return domain
