@@ -85,6 +85,9 @@ class Recorder:
         self, names: Sequence[str], values: Array, *, header_ns: int, receipt_ns: int, sequence: int
     ) -> None:
         """Take the ground truth of a simulation; its names become the stream's labels."""
+        self._seen.add("environment")
+        if not names:
+            return
         stream = self._streams.get("environment")
         if not isinstance(stream, ScalarStream) or stream.fields[0].labels != tuple(names):
             field = Field("value", "", tuple(names))

@@ -221,6 +221,8 @@ class RecorderNode:
             while not done():
                 if time.monotonic() >= next_scan:
                     self.scan()
+                    # Said again: the robot may not yet have been listening when it was said first.
+                    self._acknowledge()
                     next_scan = time.monotonic() + SCAN_S
                 heard = self._heard
                 pending = heard > self._acknowledged

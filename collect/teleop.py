@@ -113,7 +113,7 @@ class Teleop:
 
     def _pair(self) -> None:
         """Make an observation of the newest state, with the ground truth of the same moment where there is one."""
-        stamps = self._states.keys() & self._environments.keys() if self._simulated else self._states
+        stamps = self._states.keys() & self._environments.keys() if self._simulated or self._lockstep else self._states
         if not stamps:
             return
         newest = max(stamps)
@@ -134,7 +134,6 @@ class Teleop:
         """Steer until the device is finished or `done()`."""
         if self._lockstep:
             self._graph.spin_until(lambda: done() or self._publisher.get_subscription_count() >= self._lockstep)
-            self._simulated = self._graph.node.count_publishers("environment_state") > 0
         self._device.open()
         try:
             while not (done() or self._device.finished):

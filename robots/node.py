@@ -104,7 +104,7 @@ class RobotNode:
             "motors": DiagnosticArray,
             **{f"cameras/{camera.name}": CompressedImage for camera in self.robot.cameras},
         }
-        if self.simulated is not None and self.simulated.environment()[0]:
+        if self.simulated is not None:
             topics["environment_state"] = JointState
         self._publishers: dict[str, Any] = {
             name: node.create_publisher(kind, name + ("/image_raw/compressed" if "cameras/" in name else ""), qos)
@@ -181,7 +181,7 @@ class RobotNode:
         message = self._joints(self.robot.joint_names, state.stamp_ns, state.position)
         message.velocity, message.effort = state.velocity.tolist(), state.effort.tolist()
         self._send("joint_states", message)
-        if self.simulated is not None and "environment_state" in self._publishers:
+        if self.simulated is not None:
             names, values = self.simulated.environment()
             self._send("environment_state", self._joints(names, state.stamp_ns, values))
         for frame in self.driver.frames():
@@ -277,18 +277,16 @@ class RobotNode:
     # simulated time
 
     def _wait_for_peers(self, done: Callable[[], bool]) -> None:
-        """Wait until the operator commands and, if it is waited for, the recorder listens to every topic."""
+        """Wait until whoever is waited for hears every topic that it needs: the first state must not be missed."""
+        peers = self.config.lockstep
+        readers = dict.fromkeys(self._publishers, int("recorder" in peers))
+        readers |= dict.fromkeys(("joint_states", "environment_state"), len(peers))
+        writers = [name for peer, name in (("operator", "joint_commands"), ("recorder", "received")) if peer in peers]
 
         def here() -> bool:
-            streams = [publisher for name, publisher in self._publishers.items() if name != "task"]
-            readers = len(self.config.lockstep)
-            if "recorder" in self.config.lockstep:
-                if any(publisher.get_subscription_count() == 0 for publisher in streams):
-                    return False
-                if self.graph.node.count_publishers("received") == 0:
-                    return False
-            states = self._publishers["joint_states"].get_subscription_count()
-            return states >= readers and self.graph.node.count_publishers("joint_commands") > 0
+            heard = all(self._publishers[name].get_subscription_count() >= count for name, count in readers.items())
+            clock = cast("Any", self._clock).get_subscription_count() >= len(peers)
+            return heard and clock and all(self.graph.node.count_publishers(name) > 0 for name in writers)
 
         self.graph.spin_until(lambda: here() or done())
 

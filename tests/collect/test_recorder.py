@@ -123,3 +123,13 @@ def test_a_stream_that_appears_during_an_episode_is_named(recorder: Recorder) ->
     recorder.environment(["cube.x"], np.zeros(1), header_ns=1, receipt_ns=1, sequence=1)
     said = recorder.save("success")
     assert said == "episode_000000.zarr saved as success; appeared too late to be recorded: environment"
+
+
+def test_a_simulation_with_nothing_but_the_robot_has_no_environment(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    recorder.environment([], np.zeros(0), header_ns=0, receipt_ns=0, sequence=1)
+    recorder.start(["environment"])
+    feed(recorder, range(1, 6))
+    recorder.environment([], np.zeros(0), header_ns=1, receipt_ns=1, sequence=2)
+    assert recorder.save("success") == "episode_000000.zarr saved as success"
+    assert "environment" not in recorder.dataset.episodes[0].streams

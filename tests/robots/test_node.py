@@ -119,6 +119,7 @@ def test_simulated_time_stands_still_until_the_operator_has_answered(make_toy_dr
         commands = graph.node.create_publisher(JointState, "joint_commands", ros.stream_qos())
         states = listen(graph, JointState, "joint_states")
         clocks = listen(graph, Clock, "/clock")
+        listen(graph, JointState, "environment_state")
         assert graph.spin_until(lambda: bool(states), 20)
         graph.spin_for(0.3)
         assert len(states) == 1
