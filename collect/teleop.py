@@ -19,6 +19,9 @@ from waldo.errors import WaldoError
 if TYPE_CHECKING:
     from waldo.ros import Graph
 
+PATIENCE_S = 60.0
+"""How long a program waits for a service: a machine shared with others may stand still for a while [s]."""
+
 RATE_HZ = 60
 """Commands a second in real time."""
 
@@ -48,12 +51,13 @@ class Services:
 
     def call(self, name: str) -> Answer:
         """Call a service once everything up to now has been received, and wait for its answer."""
-        if not self._graph.spin_until(self._settled, 30.0):
+        if not self._graph.spin_until(self._settled, PATIENCE_S):
             return Answer(False, "the simulated clock stands still: is the recorder running?")
-        response = self._graph.call(self._clients[name], self._request(name), 30.0)
+        response = self._graph.call(self._clients[name], self._request(name), PATIENCE_S)
         if response is None:
             return Answer(
-                False, f"no answer from {SERVICES[name]}/{name} within 30 s: is the {SERVICES[name]} running?"
+                False,
+                f"no answer from {SERVICES[name]}/{name} within {PATIENCE_S:g} s: is the {SERVICES[name]} running?",
             )
         return Answer(response.success, response.message)
 

@@ -14,7 +14,7 @@ from waldo import cli
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     """Run `waldo` as a user does."""
-    return subprocess.run([sys.executable, "-m", "waldo", *words], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "waldo", *words], capture_output=True, text=True, timeout=600)
 
 
 def test_help_lists_every_command_and_loads_nothing_heavy() -> None:

@@ -24,13 +24,13 @@ def interrupt_while_recording(folder: Path) -> None:
     process = subprocess.Popen(
         [*WALDO, "demo", "--quick", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(folder.glob("dataset/episode_000000.zarr")):
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert output.rstrip().endswith("waldo: interrupted")
 
@@ -43,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = Dataset.open(folder / "dataset")
     assert dataset.cut == []
     assert all(episode.count("joints/state") == len(episode.time_ns("joints/state")) for episode in dataset.episodes)
-    done = subprocess.run([*WALDO, "demo", "--quick", str(folder)], capture_output=True, text=True, timeout=280)
+    done = subprocess.run([*WALDO, "demo", "--quick", str(folder)], capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stderr
     assert f"going on with {folder}" in done.stderr
     assert f"report: {folder / 'evaluation' / 'report.html'}" in done.stdout
@@ -105,14 +105,14 @@ def test_an_untouched_lerobot_train_trains_on_it(demo: Path, tmp_path: Path) -> 
     }
     words = [f"--{key}={value}" for key, value in options.items()]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([program, *words], capture_output=True, text=True, env=environment, timeout=200)
+    done = subprocess.run([program, *words], capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "out" / "checkpoints" / "000002" / "pretrained_model" / "model.safetensors").exists()
 
 
 def test_a_finished_demo_is_not_done_again(demo: Path) -> None:
     before = (demo / "evaluation" / "report.json").stat().st_mtime_ns
-    done = subprocess.run([*WALDO, "demo", "--quick", str(demo)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*WALDO, "demo", "--quick", str(demo)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (demo / "evaluation" / "report.json").stat().st_mtime_ns == before
 

@@ -147,7 +147,7 @@ def test_a_killed_recorder_is_noticed_and_its_episode_recovered(tmp_path: Path) 
     assert max(ends) - min(ends) <= 5e8
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 300.0) -> None:
     """Wait until a condition holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():

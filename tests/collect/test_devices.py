@@ -138,7 +138,7 @@ def test_a_real_terminal_moves_a_joint_and_lets_go_when_the_key_stops_repeating(
         time.sleep(0.03)
     assert process.stdout.readline() == "moved 1\n"
     assert process.stdout.readline() == "let go\n"
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     os.close(leader)
     os.close(follower)
 

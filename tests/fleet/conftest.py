@@ -37,7 +37,7 @@ class Running:
     open: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def request(self, path: str, **headers: str) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         self.open.append(connection)
         connection.request("GET", path, headers=headers)
         return connection.getresponse()
@@ -77,7 +77,7 @@ def run_site() -> Iterator[Callable[..., Running]]:
     yield run
     for running in started:
         running.server.stop()
-        running.thread.join(timeout=20)
+        running.thread.join(timeout=120)
         for connection in running.open:
             connection.close()
         assert not running.thread.is_alive()

@@ -74,11 +74,11 @@ def test_a_signal_ends_it_though_a_stream_is_open(ros_domain, sig) -> None:
                 rf"fleet dashboard of ROS domain {ros_domain} on http://127.0.0.1:(\d+)/  \(Ctrl-C ends it\)\n", line
             )
             assert found, line
-            connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=30)
+            connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=120)
             connection.request("GET", "/events")
             assert connection.getresponse().readline() == b"event: all\n"
             process.send_signal(sig)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=120) == 0
             assert process.stderr.read() == ""
             connection.close()
         finally:

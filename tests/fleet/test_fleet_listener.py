@@ -104,5 +104,5 @@ def test_why_the_listener_died_is_kept(ros_domain, monkeypatch) -> None:
 
     monkeypatch.setattr("waldo.fleet.listener.join_graph", refuse)
     with Listener(FleetStore()) as listener:
-        listener._thread.join(timeout=30)
+        listener._thread.join(timeout=120)
         assert listener.error == "RuntimeError: no DDS here"

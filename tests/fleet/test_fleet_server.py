@@ -116,5 +116,5 @@ def test_the_server_ends_though_a_stream_is_open(run_site, store, clock) -> None
     response = running.request("/events")
     next_event(response)
     running.server.stop()
-    running.thread.join(timeout=20)
+    running.thread.join(timeout=120)
     assert not running.thread.is_alive()

@@ -50,7 +50,7 @@ sys.exit(main(["train", {str(lerobot_dataset)!r}, "--output", {str(tmp_path / "r
     assert process.stdout is not None
     assert process.stdout.readline() == "stepping\n"
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130, error
     found = last_checkpoint(tmp_path / "run")
     assert found is not None

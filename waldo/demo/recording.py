@@ -17,7 +17,7 @@ from waldo.errors import WaldoError
 POLL_S = 0.2
 """How often progress is looked at [s]."""
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """An episode that takes longer than this means that something hangs [s]."""
 
 
