@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorReadings, RobotState
@@ -18,8 +18,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # Before any test, or any library that a test needs, imports MuJoCo.
 choose_backend()
-# A deadline is a timing assertion.
-settings.register_profile("waldo", deadline=None)
+# A deadline is a timing assertion, and so is the health check of slow generation.
+settings.register_profile("waldo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("waldo")
 
 

@@ -53,7 +53,7 @@ def talking(robots: dict[str, str]) -> Iterator[None]:
 
 
 def wait_for(store: FleetStore, names: set[str]) -> dict[str, RobotView]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         robots = {robot.name: robot for robot in store.robots(time.monotonic())}
         if names <= {name for name, robot in robots.items() if robot.motors and robot.battery_ratio == 0.25}:

@@ -69,7 +69,7 @@ def page(browser, run_site, store, clock) -> Iterator[webdriver.Chrome]:
 
 
 def wait_until(page: webdriver.Chrome, condition) -> None:
-    WebDriverWait(page, 30, poll_frequency=0.1).until(lambda _: condition())
+    WebDriverWait(page, 120, poll_frequency=0.1).until(lambda _: condition())
 
 
 def cards(page: webdriver.Chrome) -> list[str]:
