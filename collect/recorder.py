@@ -72,6 +72,7 @@ class Recorder:
             name="motors", rate_hz=10.0, fields=tuple(Field(key, unit, joints) for key, unit in MOTOR_UNITS.items())
         )
         self._seen: set[str] = set()
+        self._in_episode: set[str] = set()
 
     # messages
 
