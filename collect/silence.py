@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 SILENCE_S = 0.5
@@ -26,20 +25,18 @@ class Change:
 class SilenceWatch:
     """Watches the streams that should never pause. Time is passed in, in nanoseconds of any one clock."""
 
-    def __init__(self, rates_hz: Mapping[str, float], now_ns: int) -> None:
-        """Take each stream's rate [Hz]; all count as just heard."""
-        self._patience_ns = {
-            name: round(1e9 * max(SILENCE_S, SILENT_PERIODS / rate)) for name, rate in rates_hz.items()
-        }
-        self._heard_ns = dict.fromkeys(rates_hz, now_ns)
+    def __init__(self) -> None:
+        """Begin without streams; each is watched from its first message on."""
+        self._patience_ns: dict[str, int] = {}
+        self._heard_ns: dict[str, int] = {}
         self._silent: set[str] = set()
 
-    def heard(self, stream: str, now_ns: int) -> Change | None:
-        """Note a message; return the change if the stream had been silent."""
-        before = self._heard_ns.get(stream)
-        if before is None:
-            return None
+    def heard(self, stream: str, rate_hz: float, now_ns: int) -> Change | None:
+        """Note a message of a stream with this nominal rate [Hz]; return the change if it had been silent."""
+        before = self._heard_ns.get(stream, now_ns)
         self._heard_ns[stream] = now_ns
+        if stream not in self._patience_ns:
+            self._patience_ns[stream] = round(1e9 * max(SILENCE_S, SILENT_PERIODS / rate_hz))
         if stream not in self._silent:
             return None
         self._silent.remove(stream)

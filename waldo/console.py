@@ -38,3 +38,28 @@ def progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=err(),
     )
+
+
+class StatusLine:
+    """One line at the bottom of the terminal that is written anew; text printed through `err()` goes above it."""
+
+    def __init__(self) -> None:
+        """Show nothing yet; without a terminal, never."""
+        from rich.live import Live
+
+        self._live = Live(console=err(), refresh_per_second=1, transient=True) if err().is_terminal else None
+
+    def show(self, text: str) -> None:
+        """Write the line anew."""
+        if self._live is None:
+            return
+        if not self._live.is_started:
+            self._live.start()
+        from rich.text import Text
+
+        self._live.update(Text(text), refresh=True)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._live is not None:
+            self._live.stop()

@@ -7,6 +7,7 @@ whose sequence numbers loss is counted.
 
 from __future__ import annotations
 
+import importlib
 import importlib.resources
 import os
 import time
@@ -112,6 +113,12 @@ def join_graph(name: str, namespace: str = "", *, simulated_time: bool = False) 
             node.destroy_node()
     finally:
         context.try_shutdown()
+
+
+def message_type(name: str) -> Any:
+    """Return the class of a message type such as "sensor_msgs/msg/JointState"."""
+    package, _, kind = name.partition("/msg/")
+    return getattr(importlib.import_module(f"{package}.msg"), kind)
 
 
 def stamp_to_ns(stamp: Any) -> int:
