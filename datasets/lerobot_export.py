@@ -247,8 +247,8 @@ class _LeRobotWriter:
         self._meta.save_episode_tasks([task])
         table = _table(rows, self._config.fps, self.episodes, self._rows, int(self._meta.get_task_index(task)))
         features = {key: feature for key, feature in self._meta.features.items() if feature["dtype"] != "video"}
-        statistics = compute_episode_stats({key: _filled(values) for key, values in table.items()}, features)
-        statistics |= {feature_key(camera): _image_statistics(episode, camera) for camera in placed}
+        statistics = compute_episode_stats({key: filled(values) for key, values in table.items()}, features)
+        statistics |= {feature_key(camera): camera_statistics(episode, camera) for camera in placed}
         chunk, file = divmod(self._write_rows(table, count), self._meta.chunks_size)
         entry: dict[str, Any] = {
             "data/chunk_index": chunk,
@@ -334,7 +334,7 @@ def _squeezed(column: Column) -> NDArray[np.float32]:
     return column.values[:, 0] if len(column.names) == 1 else column.values
 
 
-def _filled(values: NDArray[Any]) -> NDArray[Any]:
+def filled(values: NDArray[Any]) -> NDArray[Any]:
     """Replace what is not finite by the mean of the column's finite values (0 without any), for statistics."""
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return values
@@ -343,7 +343,7 @@ def _filled(values: NDArray[Any]) -> NDArray[Any]:
     return np.where(finite, values, total / np.maximum(finite.sum(axis=0), 1)).astype(values.dtype)
 
 
-def _image_statistics(episode: Episode, camera: str) -> dict[str, NDArray[Any]]:
+def camera_statistics(episode: Episode, camera: str) -> dict[str, NDArray[Any]]:
     """Return LeRobot's statistics of a camera, (3, 1, 1), from what was counted while recording."""
     stream = episode.camera(camera)
     statistics = {key: value.reshape(3, 1, 1) for key, value in episode.image_statistics(camera).items()}
