@@ -1,0 +1,424 @@
+"""The recorders that the benchmarks feed with the same rows and frames: waldo's and its peers'.
+
+A sink writes rows and frames as its users would have it do by default, and `stored` reads the frames back. Named as
+`waldo`, `waldo:23` (crf), `lerobot`, `lerobot-stream`, `mcap:95` (JPEG quality), `hdf5-jpeg:95`, `hdf5-raw`, `none`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from workload import HEAT, QUANTITIES, Image, Workload
+
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.writer import EpisodeWriter
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+TASK = "lift the red cube"
+
+QUEUE = 200
+"""Messages that a subscription keeps for a recorder that is late, as waldo's own does; the same for its peers."""
+
+
+class Sink(Protocol):
+    """What records episodes."""
+
+    depth: int
+    """How many messages of a stream wait for it before the oldest is gone: a subscription's queue."""
+
+    def begin(self) -> None:
+        """Begin an episode."""
+        ...
+
+    def row(self, stream: str, number: int, stamp_ns: int) -> None:
+        """Record a row."""
+        ...
+
+    def frame(self, camera: str, number: int, stamp_ns: int) -> None:
+        """Record a frame."""
+        ...
+
+    def waiting(self) -> int:
+        """Return how many frames of the camera that is furthest behind wait to be encoded."""
+        ...
+
+    def save(self) -> None:
+        """Save the episode."""
+        ...
+
+    def finish(self) -> None:
+        """End the session."""
+        ...
+
+
+def make(system: str, root: Path, work: Workload) -> Sink:
+    """Return the sink of a name such as `waldo:23`, which will write into the folder `root`."""
+    name, _, number = system.partition(":")
+    if name not in SINKS or not (number.isdigit() or not number):
+        raise SystemExit(f"unknown recorder {system!r} (known: {', '.join(SINKS)}, with :crf or :quality)")
+    return SINKS[name](root, work, int(number) if number else None)
+
+
+class Nothing:
+    """Throws everything away: what the feeding itself costs."""
+
+    depth = QUEUE
+
+    def __init__(self, root: Path, work: Workload, _: int | None) -> None:
+        """Take the workload."""
+        self.work = work
+        self.seen = 0
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    def row(self, stream: str, number: int, stamp_ns: int) -> None:
+        """Fetch the row."""
+        self.seen += len(self.work.row(stream, number))
+
+    def frame(self, camera: str, number: int, stamp_ns: int) -> None:
+        """Fetch the frame."""
+        self.seen += len(self.work.image(camera, number))
+
+    def waiting(self) -> int:
+        """Nothing waits."""
+        return 0
+
+    def save(self) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class Waldo:
+    """waldo's episode store."""
+
+    depth = QUEUE
+
+    def __init__(self, root: Path, work: Workload, crf: int | None) -> None:
+        """Create the dataset and take its lock."""
+        self.work = work
+        self._streams = work.robot.streams(**({} if crf is None else {"crf": crf}))
+        self._open = ExitStack()
+        self.dataset = Dataset.open(root) if root.exists() else Dataset.create(root, robot="humanoid")
+        self._open.enter_context(self.dataset.lock())
+        self._writer: EpisodeWriter | None = None
+
+    @property
+    def writer(self) -> EpisodeWriter:
+        """The episode that is being recorded."""
+        if self._writer is None:
+            raise RuntimeError("no episode has begun")
+        return self._writer
+
+    def begin(self) -> None:
+        """Begin an episode."""
+        self._writer = self.dataset.begin(self._streams, {"task": TASK})
+
+    def row(self, stream: str, number: int, stamp_ns: int) -> None:
+        """Record a row."""
+        values = self.work.row(stream, number)
+        self.writer.row(stream, header_ns=stamp_ns, receipt_ns=stamp_ns, sequence=number + 1, values=values)
+
+    def frame(self, camera: str, number: int, stamp_ns: int) -> None:
+        """Record a frame; one that is refused is counted by the store itself."""
+        image = self.work.image(camera, number)
+        self.writer.frame(camera, header_ns=stamp_ns, receipt_ns=stamp_ns, sequence=number + 1, rgb=image)
+
+    def waiting(self) -> int:
+        """Return the longest queue before an encoder."""
+        return max(self.writer.waiting(camera) for camera in self.work.robot.camera_names)
+
+    def save(self) -> None:
+        """Seal the episode."""
+        self.writer.save("success")
+
+    def finish(self) -> None:
+        """Release the lock."""
+        self._open.close()
+
+
+class LeRobot:
+    """LeRobotDataset as `lerobot-record` uses it: one row a tick of the cameras, the latest values in it.
+
+    Its loop asks the robot anew each time, so a tick that it is too late for is gone: a queue of one.
+    """
+
+    depth = 1
+
+    def __init__(self, root: Path, work: Workload, _: int | None, *, streaming: bool = False) -> None:
+        """Create the dataset with the recorder's own defaults."""
+        from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+        robot = work.robot
+        size = (robot.height, robot.width, 3)
+        features: dict[str, Any] = {
+            key: {"dtype": "float32", "shape": (robot.joints,), "names": list(robot.joint_names)}
+            for key in ("observation.state", "action", "observation.velocity", "observation.effort")
+        }
+        features |= {
+            _key(camera): {"dtype": "video", "shape": size, "names": ["height", "width", "channels"]}
+            for camera in robot.camera_names
+        }
+        # lerobot-record: four threads a camera that write PNG, or an encoder a camera while recording.
+        how: dict[str, Any] = {"streaming_encoding": True} if streaming else {"image_writer_threads": 4 * robot.cameras}
+        self.dataset = LeRobotDataset.create("local/peer", robot.fps, features, root=root, robot_type="humanoid", **how)
+        self.work = work
+        self._latest = work.row("joints/state", 0)
+        self._last = robot.camera_names[-1]
+        self._streaming = streaming
+
+    def begin(self) -> None:
+        """Do nothing: the first row begins it."""
+
+    def row(self, stream: str, number: int, stamp_ns: int) -> None:
+        """Keep the values for the next tick; it has no place for motors nor for a second rate."""
+        if stream == "joints/state":
+            self._latest = self.work.row(stream, number)
+
+    def frame(self, camera: str, number: int, stamp_ns: int) -> None:
+        """Add a row when the last camera's frame is there."""
+        if camera != self._last:
+            return
+        row: dict[str, Any] = {_key(name): self.work.image(name, number) for name in self.work.robot.camera_names}
+        row |= {"observation.state": self._latest["position"], "action": self._latest["position"], "task": TASK}
+        row |= {f"observation.{name}": self._latest[name] for name in ("velocity", "effort")}
+        self.dataset.add_frame(row)
+
+    def waiting(self) -> int:
+        """Return the length of the PNG writers' queue, a camera's share."""
+        writer: Any = self.dataset.writer
+        pictures = getattr(writer, "image_writer", None)
+        return 0 if pictures is None else pictures.queue.qsize() // self.work.robot.cameras
+
+    def save(self) -> None:
+        """Save the episode."""
+        self.dataset.save_episode()
+
+    def finish(self) -> None:
+        """Write the footers."""
+        self.dataset.finalize()
+
+
+class LeRobotStreaming(LeRobot):
+    """The same with its streaming encoder."""
+
+    def __init__(self, root: Path, work: Workload, number: int | None) -> None:
+        """Create the dataset."""
+        super().__init__(root, work, number, streaming=True)
+
+
+class Mcap:
+    """An MCAP file an episode: sensor_msgs/CompressedImage (JPEG) and JointState, CDR, as rosbag2 writes them."""
+
+    depth = QUEUE
+
+    def __init__(self, root: Path, work: Workload, quality: int | None) -> None:
+        """Take JPEG's quality, 95 where none is given."""
+        from rosbags.typesys import Stores, get_typestore
+
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        self.work, self._root, self._quality = work, root, 95 if quality is None else quality
+        self._count = 0
+        root.mkdir()
+
+    def begin(self) -> None:
+        """Open the next file with the library's defaults: chunks of 1 MiB, zstd."""
+        from mcap.writer import Writer
+
+        self._file = (self._root / f"episode_{self._count}.mcap").open("wb")
+        self._writer = Writer(self._file)
+        self._writer.start(profile="ros2", library="benchmark")
+        self._count += 1
+        kinds = dict.fromkeys(self.work.robot.camera_names, "sensor_msgs/msg/CompressedImage")
+        kinds |= dict.fromkeys(("joints/state", *(f"motors/{name}" for name in HEAT)), "sensor_msgs/msg/JointState")
+        schemas = {
+            kind: self._writer.register_schema(kind, "ros2msg", self._types.generate_msgdef(kind)[0].encode())
+            for kind in set(kinds.values())
+        }
+        self._channels = {
+            topic: self._writer.register_channel(topic, "cdr", schemas[kind]) for topic, kind in kinds.items()
+        }
+
+    def _header(self, stamp_ns: int) -> Any:
+        time = self._types.types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
+        return self._types.types["std_msgs/msg/Header"](time, "")
+
+    def _add(self, topic: str, kind: str, message: Any, number: int, stamp_ns: int) -> None:
+        data = bytes(self._types.serialize_cdr(message, kind))
+        self._writer.add_message(self._channels[topic], stamp_ns, data, stamp_ns, number)
+
+    def row(self, stream: str, number: int, stamp_ns: int) -> None:
+        """Record the joints as a JointState; the motors' quantities as one each."""
+        kind = "sensor_msgs/msg/JointState"
+        state, values = self._types.types[kind], self.work.row(stream, number)
+        names, header, none = list(self.work.robot.joint_names), self._header(stamp_ns), np.empty(0)
+        if stream == "joints/state":
+            columns = [values[name].astype(np.float64) for name in QUANTITIES]
+            self._add(stream, kind, state(header, names, *columns), number, stamp_ns)
+            return
+        for name in HEAT:
+            message = state(header, names, values[name].astype(np.float64), none, none)
+            self._add(f"motors/{name}", kind, message, number, stamp_ns)
+
+    def frame(self, camera: str, number: int, stamp_ns: int) -> None:
+        """Encode the frame as JPEG and record it."""
+        kind = "sensor_msgs/msg/CompressedImage"
+        data = encode_jpeg(self.work.image(camera, number), self._quality)
+        message = self._types.types[kind](self._header(stamp_ns), "jpeg", data)
+        self._add(camera, kind, message, number, stamp_ns)
+
+    def waiting(self) -> int:
+        """Nothing waits: it encodes in the callback."""
+        return 0
+
+    def save(self) -> None:
+        """Write the index."""
+        self._writer.finish()
+        self._file.close()
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class Hdf5:
+    """An HDF5 file an episode: JPEG as variable-length bytes, or raw frames with gzip, a frame a chunk."""
+
+    depth = QUEUE
+
+    def __init__(self, root: Path, work: Workload, quality: int | None, *, raw: bool = False) -> None:
+        """Take JPEG's quality, 95 where none is given, or `raw`."""
+        self.work, self._root, self._quality, self._raw = work, root, 95 if quality is None else quality, raw
+        self._count = 0
+        root.mkdir()
+
+    def begin(self) -> None:
+        """Open the next file; every dataset grows by one with each row."""
+        import h5py
+
+        robot = self.work.robot
+        self._file: Any = h5py.File(self._root / f"episode_{self._count}.h5", "w")
+        self._count += 1
+        for camera in robot.camera_names:
+            if self._raw:
+                size = (robot.height, robot.width, 3)
+                how: Any = {"dtype": "u1", "chunks": (1, *size), "compression": "gzip"}
+                self._file.create_dataset(f"{camera}/image", (0, *size), maxshape=(None, *size), **how)
+            else:
+                kind = h5py.vlen_dtype(np.uint8)
+                self._file.create_dataset(f"{camera}/image", (0,), maxshape=(None,), dtype=kind)
+        for stream, names in (("joints/state", QUANTITIES), ("motors", HEAT)):
+            for name in names:
+                shape = (0, robot.joints)
+                how = {"maxshape": (None, robot.joints), "dtype": "f4", "chunks": (256, robot.joints)}
+                self._file.create_dataset(f"{stream}/{name}", shape, **how)
+        for stream in robot.rates:
+            self._file.create_dataset(f"{stream}/time", (0,), maxshape=(None,), dtype="i8", chunks=(1024,))
+
+    def _append(self, path: str, value: Any) -> None:
+        dataset = self._file[path]
+        dataset.resize(len(dataset) + 1, axis=0)
+        dataset[-1] = value
+
+    def row(self, stream: str, number: int, stamp_ns: int) -> None:
+        """Append a row to each array."""
+        for name, value in self.work.row(stream, number).items():
+            self._append(f"{stream}/{name}", value)
+        self._append(f"{stream}/time", stamp_ns)
+
+    def frame(self, camera: str, number: int, stamp_ns: int) -> None:
+        """Append a frame."""
+        image = self.work.image(camera, number)
+        self._append(f"{camera}/image", image if self._raw else encode_jpeg(image, self._quality))
+        self._append(f"{camera}/time", stamp_ns)
+
+    def waiting(self) -> int:
+        """Nothing waits: it encodes in the callback."""
+        return 0
+
+    def save(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class Hdf5Raw(Hdf5):
+    """The same with raw frames."""
+
+    def __init__(self, root: Path, work: Workload, number: int | None) -> None:
+        """Create the folder."""
+        super().__init__(root, work, number, raw=True)
+
+
+SINKS: dict[str, Any] = {
+    "waldo": Waldo,
+    "lerobot": LeRobot,
+    "lerobot-stream": LeRobotStreaming,
+    "mcap": Mcap,
+    "hdf5-jpeg": Hdf5,
+    "hdf5-raw": Hdf5Raw,
+    "none": Nothing,
+}
+"""Recorders by name."""
+
+
+def encode_jpeg(image: Image, quality: int) -> Image:
+    """Return an RGB picture as JPEG, 4:2:0, with libjpeg-turbo."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return np.asarray(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], np.uint8)
+
+
+def decode_jpeg(data: Image) -> Image:
+    """Return a JPEG as an RGB picture."""
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+def stored(system: str, root: Path, camera: str) -> Iterator[Image]:
+    """Yield the frames that a sink stored of a camera in its first episode, in order."""
+    name = system.partition(":")[0]
+    if name == "waldo":
+        episode = Dataset.open(root).episodes[0]
+        for first in range(0, episode.count(camera), 50):
+            yield from episode.frames(camera, range(first, min(first + 50, episode.count(camera))))
+    elif name.startswith("lerobot"):
+        yield from _video(next((root / "videos" / _key(camera)).rglob("*.mp4")))
+    elif name == "mcap":
+        from mcap.reader import make_reader
+        from rosbags.typesys import Stores, get_typestore
+
+        types = get_typestore(Stores.ROS2_JAZZY)
+        with (root / "episode_0.mcap").open("rb") as file:
+            for _, _, message in make_reader(file).iter_messages(topics=[camera]):
+                image: Any = types.deserialize_cdr(message.data, "sensor_msgs/msg/CompressedImage")
+                yield decode_jpeg(image.data)
+    elif name.startswith("hdf5"):
+        import h5py
+
+        with h5py.File(root / "episode_0.h5", "r") as file:
+            images: Any = file[f"{camera}/image"]
+            for number in range(len(images)):
+                yield images[number] if name == "hdf5-raw" else decode_jpeg(images[number])
+
+
+def _video(path: Path) -> Iterator[Image]:
+    """Yield the frames of a video file."""
+    import av
+
+    with av.open(path) as container:
+        for frame in container.decode(video=0):
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def _key(camera: str) -> str:
+    """Return LeRobot's name of a camera's feature."""
+    return f"observation.images.{camera.split('/')[1]}"
