@@ -53,6 +53,56 @@ def lerobot_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small waldo dataset: two cameras, three episodes of 30, 30 and 15 rows, one frame dropped in the second."""
+    from waldo.datasets.dataset import Dataset
+    from waldo.datasets.streams import Field, ScalarStream, VideoStream
+
+    joints, labels = load_robot("so101").joint_names, load_task("lift").labels
+    position, size = Field("position", "rad", joints), {"width": 64, "height": 48, "rate_hz": 30.0}
+    streams = (
+        ScalarStream(name="joints/state", rate_hz=60.0, fields=(position, Field("velocity", "rad/s", joints))),
+        ScalarStream(name="joints/command", rate_hz=60.0, fields=(position,)),
+        ScalarStream(name="environment", rate_hz=60.0, fields=(Field("value", "m", tuple(labels)),)),
+        ScalarStream(name="motors", rate_hz=10.0, fields=(Field("winding", "°C", joints),)),
+        VideoStream(name="cameras/front", **size),
+        VideoStream(name="cameras/wrist", **size),
+    )
+    root = tmp_path_factory.mktemp("store") / "lift"
+    dataset = Dataset.create(root, robot="so101")
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    with dataset.lock():
+        for number, ticks in enumerate((60, 60, 30)):
+            writer = dataset.begin(streams, {"task": ("lift the red cube", "put it down")[number % 2]})
+            for tick in range(ticks):
+                at = 1_700_000_000_000_000_000 + round(tick * 1e9 / 60)
+                kw = {"header_ns": at, "receipt_ns": at, "sequence": tick + 1}
+                pose = np.sin(tick / 20 + np.arange(len(joints)) + number)
+                writer.row("joints/state", values={"position": pose, "velocity": pose / 2}, **kw)
+                writer.row("joints/command", values={"position": pose + 0.01}, **kw)
+                writer.row("environment", values={"value": rng.normal(size=len(labels))}, **kw)
+                if tick % 6 == 0:
+                    writer.row("motors", values={"winding": pose + 40}, **(kw | {"sequence": tick // 6 + 1}))
+                if tick % 2 == 0 and (number, tick) != (1, 24):
+                    for camera in ("cameras/front", "cameras/wrist"):
+                        shown = np.roll(picture, tick + 3 * number, axis=camera == "cameras/wrist")
+                        writer.frame(camera, rgb=shown, **(kw | {"sequence": tick // 2 + 1}))
+            writer.save("success")
+    return root
+
+
+@pytest.fixture(scope="session")
+def exported(store: Path) -> Path:
+    """The same as a LeRobot dataset, by `waldo export`."""
+    from waldo.cli import main
+
+    out = store.parent / "exported"
+    assert main(["export", str(store), str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def trained(lerobot_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a very short training of a very small ACT, gone on with after its first half."""
     from waldo.train.train_config import TrainConfig
