@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -50,8 +50,12 @@ class Session:
 
     system: str = "waldo"
     """The recorder, see sinks.py."""
+    copied: int = 0
+    """Episodes that are in the dataset already."""
     saved: int = 5
-    """Episodes saved before the live one."""
+    """Episodes saved before the live one, those included."""
+    limit: int = EPISODES
+    """Where the session ends by itself."""
     saved_s: float = 0.5
     """Length of each [s]."""
     live_s: float = 60.0
@@ -104,6 +108,21 @@ class Log:
         first = 3 + episode * len(self.streams)
         return dict(zip(self.streams, self._cells[first : first + len(self.streams)].tolist(), strict=True))
 
+    def freeze(self) -> Handed:
+        """Return what is handed over by now."""
+        handed = {episode: self.counts(episode) for episode in range(self.episode + 1)}
+        return Handed(saved=self.saved, counts=handed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handed:
+    """What a session had handed over at an instant."""
+
+    saved: int
+    """Episodes that were saved."""
+    counts: dict[int, dict[str, int]]
+    """Each episode's rows and frames, of each stream; the last episode is the live one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -129,6 +148,7 @@ class Verdict:
 def processes(preload: Sequence[str] = ()) -> Any:
     """Return where sessions are started: each a process of its own, forked from one that has the libraries loaded."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONWARNINGS"] = "ignore"  # multiprocessing misses what killed processes held
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["crash", "waldo.datasets.codec", "waldo.datasets.verify", *preload])
     return context
@@ -136,11 +156,12 @@ def processes(preload: Sequence[str] = ()) -> Any:
 
 def run_session(root: Path, log_path: Path, session: Session) -> None:
     """Record until something ends it."""
+    _be_quiet(log_path.with_suffix(".txt"))
     work = Workload(session.robot, kind=session.kind, frames=session.frames)
     touched = max(int(images.max()) for images in work.images.values())  # maps every page before the clock starts
     log = Log(log_path, session.robot)
     sink = make(session.system, root, work)
-    for episode in range(EPISODES if touched else 0):
+    for episode in range(session.copied, session.limit if touched else 0):
         live = episode >= session.saved
         log.enter(Phase.BEGINNING, episode)
         sink.begin()
@@ -157,6 +178,7 @@ def run_session(root: Path, log_path: Path, session: Session) -> None:
             log.handed(stream, number + 1)
         log.enter(Phase.SAVING, episode)
         sink.save()
+    sink.finish()
 
 
 class Run:
@@ -166,6 +188,7 @@ class Run:
         """Start it."""
         self.session, self.root = session, root
         self.log = Log(log_path, session.robot, create=True)
+        self.log.enter(Phase.STARTING, session.copied)
         self.process: ForkServerProcess = context.Process(target=run_session, args=(root, log_path, session))
         self.process.start()
 
@@ -176,10 +199,24 @@ class Run:
                 return
             time.sleep(0.0005)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it ended by itself, before there was anything to end."""
+        return self.process.exitcode is not None or self.log.saved < self.session.saved
+
     def kill(self) -> None:
         """End it with SIGKILL and wait until it is gone."""
         self.process.kill()
         self.process.join()
+
+
+def prepare(context: Any, session: Session, folder: Path) -> Path:
+    """Record the episodes that are copied into every session's dataset, once, and return their dataset."""
+    root = folder / "copied"
+    if not root.exists() and session.copied:
+        first = replace(session, copied=0, saved=session.copied, limit=session.copied)
+        Run(context, first, root, folder / "copied.log").process.join()
+    return root
 
 
 def instant(rng: random.Random, number: int, saved: int) -> tuple[str, float, Phase, int, float]:
@@ -206,25 +243,30 @@ def hashes(root: Path, count: int) -> dict[str, str]:
     return found
 
 
-def judge(context: Any, root: Path, log: Log, session: Session, before: dict[str, str]) -> Verdict:
+def judge(context: Any, root: Path, known: Handed, session: Session, before: dict[str, str]) -> Verdict:
     """Recover in a new process and compare what is there with what had been handed over and saved."""
-    facts = log.saved, {episode: log.counts(episode) for episode in range(log.episode + 1)}
     judging = judge_lerobot if session.system.startswith("lerobot") else judge_waldo
-    with context.Pool(1) as pool:
-        return pool.apply(judging, (root, facts, session, before))
+    with context.Pool(1, _be_quiet, [Path(os.devnull)]) as pool:
+        return pool.apply(judging, (root, known, session, before))
 
 
-def judge_waldo(
-    root: Path, facts: tuple[int, dict[int, dict[str, int]]], session: Session, before: dict[str, str]
-) -> Verdict:
+def _be_quiet(path: Path) -> None:
+    """Send what this process and the libraries in it say into a file."""
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+    for standard in (1, 2):
+        os.dup2(fd, standard)
+    os.close(fd)
+
+
+def judge_waldo(root: Path, known: Handed, session: Session, before: dict[str, str]) -> Verdict:
     """Recover a waldo dataset and compare."""
     from waldo.datasets.dataset import Dataset
 
-    saved, handed = facts
+    saved, handed = known.saved, known.counts
     with Dataset.open(root).lock() as dataset:
         dataset.recover()
     after = hashes(root, saved)
-    harmed = [f"{name} has changed" for name, known in before.items() if after.get(name) != known]
+    harmed = [f"{name} has changed" for name, digest in before.items() if after.get(name) != digest]
     problems: list[str] = []
     lost: dict[str, float] = {}
     work = Workload(session.robot, kind=session.kind, frames=session.frames)
@@ -253,7 +295,7 @@ def _compare(root: Path, index: int, handed: dict[str, int], work: Workload) -> 
     if index not in dataset.indices:
         # An episode of which nothing had reached the disk yet is no episode.
         return {name: handed[name] / rates[name] for name in rates}, [], "nothing"
-    episode = dataset.episodes.with_index(index)
+    episode = dataset.episodes[list(dataset.indices).index(index)]
     problems = [f"episode {index}: {damage}" for damage in verify(episode)]
     missing: dict[str, float] = {}
     for name, rate in rates.items():
@@ -282,23 +324,22 @@ def _wrong_frames(episode: Any, camera: str, work: Workload) -> list[str]:
     return []
 
 
-def judge_lerobot(
-    root: Path, facts: tuple[int, dict[int, dict[str, int]]], session: Session, _: dict[str, str]
-) -> Verdict:
+def judge_lerobot(root: Path, known: Handed, session: Session, _: dict[str, str]) -> Verdict:
     """Open a LeRobot dataset as its users would and count what is there; it has nothing that recovers."""
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    saved, handed = facts
+    saved, handed = known.saved, known.counts
     live = max(handed)
     rows = {index: min(counts[name] for name in session.robot.camera_names) for index, counts in handed.items()}
     try:
         dataset = LeRobotDataset("local/peer", root=root)
-        lengths = [int(dataset.meta.episodes[i]["length"]) for i in range(dataset.num_episodes)]
+        episodes: Any = dataset.meta.episodes
+        lengths = [int(episodes[i]["length"]) for i in range(dataset.num_episodes)]
         for first in np.cumsum([0, *lengths[:-1]]).tolist() if lengths else ():
             dataset[first]
         left = ""
-    except Exception as error:  # whatever it is that keeps a user from opening it
-        lengths, left = [], f"does not open ({type(error).__name__})"
+    except Exception:  # whatever it is that keeps a user from opening it
+        lengths, left = [], "does not open"
     harmed = [f"episode {i} is gone" for i in range(saved) if i >= len(lengths) or lengths[i] != rows[i]]
     kept = lengths[live] if live < len(lengths) else 0
     lost = {"rows": max(0, rows[live] - kept) / session.robot.fps} if live >= saved else {}

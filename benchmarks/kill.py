@@ -13,13 +13,15 @@ import random
 import shutil
 import statistics
 import sys
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tyro
-from crash import Phase, Run, Session, Verdict, hashes, instant, judge, processes
+from crash import Phase, Run, Session, Verdict, hashes, instant, judge, prepare, processes
 from workload import Robot, Workload, free_folder, print_table, wait_until
 
 from waldo import console
@@ -37,8 +39,12 @@ class Config:
     """Peers: lerobot, lerobot-stream."""
     saved: int = 5
     """Episodes that each session saves before the live one."""
+    copied: int = 4
+    """Of these, how many are recorded once and copied into each of waldo's sessions; LeRobot's saves all of its own."""
     saved_s: float = 0.5
     """Length of each [s]; recorded as fast as the recorder takes it."""
+    peer_saved_s: float = 0.2
+    """The same for the peers, whose encoders take longer."""
     seed: int = 0
     """Seed of the instants."""
     folder: Path | None = None
@@ -49,33 +55,38 @@ class Config:
     """What is recorded."""
 
 
-def once(context: Any, system: str, number: int, folder: Path, config: Config) -> tuple[str, Verdict]:
-    """Run and kill one session; return where it was killed and what became of it."""
+def strike(context: Any, system: str, number: int, folder: Path, config: Config) -> tuple[str, Run, dict[str, str]]:
+    """Run and kill one session; return where it was killed, the session and its saved episodes' hashes before that."""
     rng = random.Random(f"{config.seed} {number}")
     where, live_s, phase, episode, delay_s = instant(rng, number, config.saved)
-    session = Session(system=system, saved=config.saved, saved_s=config.saved_s, live_s=live_s, robot=config.robot)
+    copied = config.copied if system == "waldo" else 0
+    saved_s = config.saved_s if system == "waldo" else config.peer_saved_s
+    session = Session(
+        system=system, copied=copied, saved=config.saved, saved_s=saved_s, live_s=live_s, robot=config.robot
+    )
     root = folder / f"{system}-{number}"
+    if copied:
+        shutil.copytree(prepare(context, session, folder), root)
     run = Run(context, session, root, folder / f"{system}-{number}.log")
     try:
         run.wait_for(Phase.RECORDING, config.saved)
-        begun = _now()
-        before = {} if system != "waldo" else hashes(root, config.saved)
+        before = hashes(root, config.saved) if system == "waldo" else {}
         run.wait_for(phase, episode)
-        wait_until((begun if where == "live" else _now()) + delay_s)
+        wait_until(time.monotonic() + delay_s)
+        if run.ended:
+            raise SystemExit(f"{system}: the recorder ended by itself with exit code {run.process.exitcode}")
     finally:
         run.kill()
-    if run.log.saved < config.saved:
-        raise SystemExit(f"{system}: the recorder ended by itself with exit code {run.process.exitcode}")
-    verdict = judge(context, root, run.log, session, before)
+    return where, run, before
+
+
+def outcome(context: Any, struck: tuple[str, Run, dict[str, str]], config: Config) -> tuple[str, Verdict]:
+    """Recover a killed session in a new process and say what became of it."""
+    where, run, before = struck
+    verdict = judge(context, run.root, run.log.freeze(), run.session, before)
     if not (config.keep and (verdict.harmed or verdict.problems)):
-        shutil.rmtree(root)
+        shutil.rmtree(run.root)
     return where, verdict
-
-
-def _now() -> float:
-    import time
-
-    return time.monotonic()
 
 
 def row(system: str, verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:
@@ -93,14 +104,15 @@ def notes_of(results: dict[str, list[tuple[str, Verdict]]]) -> list[str]:
     """Return what should be said below the table."""
     notes: list[str] = []
     for system, verdicts in results.items():
-        for name in ("live", "saving", "next"):
+        for name, words in PLACES.items():
             losses = [v.worst_s for where, v in verdicts if where == name]
             if losses:
-                notes.append(f"{system}, killed {PLACES[name]}: {len(losses)}, worst loss {max(losses):.2f} s")
-        for where, verdict in verdicts:
-            notes += [f"{system} ({where}): {text}" for text in (*verdict.problems, *verdict.harmed)][:3]
-        notes += sorted({f"{system}, for example: {v.left}" for _, v in verdicts[:1]})
-    return notes[:40]
+                notes.append(f"{system}, killed {words}: {len(losses)} times, worst loss {max(losses):.2f} s.")
+        texts = [f"{system} ({where}): {text}" for where, v in verdicts for text in (*v.problems, *v.harmed)]
+        notes += texts[:20] if system == "waldo" else []
+        longest = max(verdicts, key=lambda found: found[1].worst_s)[1]
+        notes.append(f"{system}, where most was lost: {longest.left}.")
+    return notes
 
 
 PLACES = {"live": "while recording", "saving": "while saving or after it", "next": "while the next episode begins"}
@@ -114,14 +126,22 @@ def main() -> None:
     results: dict[str, list[tuple[str, Verdict]]] = {}
     context = processes(["lerobot.datasets.lerobot_dataset"] if config.peers and config.peer_instants else [])
     try:
-        with console.progress() as progress:
+        with console.progress() as progress, ThreadPoolExecutor(1) as judges:
             bar = progress.add_task("killing", total=sum(systems.values()), note="making pictures")
             Workload(config.robot, frames=Session(robot=config.robot).frames).images  # noqa: B018
             for system, count in systems.items():
+                pending: list[Future[tuple[str, Verdict]]] = []
+                results[system] = []
                 for number in range(count):
                     progress.update(bar, note=system)
-                    results.setdefault(system, []).append(once(context, system, number, folder, config))
+                    # One session is judged while the next records, which leaves a core idle.
+                    pending.append(
+                        judges.submit(outcome, context, strike(context, system, number, folder, config), config)
+                    )
+                    results[system] += [future.result() for future in pending[:-1]]
+                    del pending[:-1]
                     progress.advance(bar)
+                results[system] += [future.result() for future in pending]
     except KeyboardInterrupt:
         print("interrupted: these are the sessions so far", file=sys.stderr)
     finally:
