@@ -66,26 +66,19 @@ class FrameReader:
         """Fill every `out`; returns when all are there."""
         local = self._here()
         jobs = [(group, frames) for group, frames in _by_group(wanted, local.gop).items()]
-        # The calling thread works too; one thread needs no pool at all.
         if local.threads == 1 or len(jobs) == 1:
             for group, frames in jobs:
                 local.fill(group, frames)
             return
-        for _ in local.pool().map(lambda job: local.fill(*job), jobs):
+        for _ in local.pool.map(lambda job: local.fill(*job), jobs):
             pass
 
     def prefetch(self, frames: Iterable[tuple[int, str, int]]) -> None:
         """Begin to decode frames, (place of the episode, camera, number), into the cache; does not wait for them."""
         local = self._here()
-        if not local.cache.limit:
-            return
-        last: dict[Group, int] = {}
-        for episode, camera, frame in frames:
-            gop = local.gop(episode, camera)
-            group = (episode, camera, frame // gop)
-            last[group] = max(last.get(group, 0), frame % gop)
-        for group, upto in last.items():
-            local.begin(group, upto + 1)
+        if local.cache.limit:
+            for group in {(e, camera, frame // local.gop(e, camera)): None for e, camera, frame in frames}:
+                local.begin(group)
 
     def close(self) -> None:
         """End this process's threads and forget what is decoded; the next read begins anew."""
@@ -125,7 +118,7 @@ def _by_group(wanted: Iterable[Wanted], gop_of: Any) -> Mapping[Group, list[Want
 
 
 class _Pictures:
-    """Decoded pictures of groups, least recently used out first; a group is held up to the last picture asked for."""
+    """Decoded pictures of groups, whole groups, least recently used out first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -133,12 +126,11 @@ class _Pictures:
         self._held: OrderedDict[Group, list[Any]] = OrderedDict()
         self._bytes = 0
 
-    def get(self, group: Group, count: int) -> list[Any] | None:
+    def get(self, group: Group) -> list[Any] | None:
         with self._lock:
             found = self._held.get(group)
-            if found is None or len(found) < count:
-                return None
-            self._held.move_to_end(group)
+            if found is not None:
+                self._held.move_to_end(group)
             return found
 
     def put(self, group: Group, found: list[Any]) -> None:
@@ -168,19 +160,19 @@ class _Local:
     lock: threading.Lock = field(default_factory=threading.Lock)
     shards: OrderedDict[tuple[int, str], Any] = field(default_factory=OrderedDict)
     running: dict[Group, Future[Any]] = field(default_factory=dict)
-    _pool: ThreadPoolExecutor | None = None
+    pool: ThreadPoolExecutor = field(init=False)
+    ahead: ThreadPoolExecutor = field(init=False)
 
-    def pool(self) -> ThreadPoolExecutor:
-        with self.lock:
-            if self._pool is None:
-                # Each thread works on a picture of its own; OpenCV's own threads would only get in their way.
-                cv2.setNumThreads(1)
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="waldo-decode")
-            return self._pool
+    def __post_init__(self) -> None:
+        # Each thread works on a picture of its own; OpenCV's own threads would only get in their way.
+        cv2.setNumThreads(1)
+        # Threads are started by the first job. What is wanted now does not queue behind what is wanted later.
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="waldo-decode")
+        self.ahead = ThreadPoolExecutor(self.threads, thread_name_prefix="waldo-prefetch")
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self.ahead.shutdown(cancel_futures=True)
+        self.pool.shutdown(cancel_futures=True)
 
     def shard(self, episode: int, camera: str) -> Any:
         """Return the reader of a camera's frames."""
@@ -200,14 +192,14 @@ class _Local:
         return int(self.shard(episode, camera).gop)
 
     def pictures(self, group: Group, count: int) -> list[Any]:
-        """Return a group's pictures, `count` or more of them."""
-        if (found := self.cache.get(group, count)) is not None:
+        """Return a group's first `count` pictures or more; fewer where it has fewer."""
+        if (found := self.cache.get(group)) is not None:
             return found
         with self.lock:
             begun = self.running.get(group)
-        # One that is still in the queue is taken from it: a thread of the pool must not wait for the pool.
-        if begun is not None and not begun.cancel() and len(found := begun.result()) >= count:
-            return found
+        # One that is still in the queue is taken from it.
+        if begun is not None and not begun.cancel():
+            return begun.result()
         return self.decode(group, count)
 
     def decode(self, group: Group, count: int) -> list[Any]:
@@ -226,8 +218,10 @@ class _Local:
 
     def fill(self, group: Group, frames: Sequence[Wanted]) -> None:
         """Write the frames of one group to where they go."""
-        first = group[2] * self.gop(group[0], group[1])
-        found = self.pictures(group, 1 + max(frame.frame for frame in frames) - first)
+        gop = self.gop(group[0], group[1])
+        first = group[2] * gop
+        # Where it is kept for its neighbours, the whole group is decoded: the first picture costs as much as the rest.
+        found = self.pictures(group, gop if self.cache.limit else 1 + max(frame.frame for frame in frames) - first)
         rgb: dict[int, NDArray[np.uint8]] = {}
         for frame in frames:
             inside = frame.frame - first
@@ -237,13 +231,13 @@ class _Local:
                 rgb[inside] = gop_decoder.to_rgb(found[inside])
             gop_decoder.write_planes(rgb[inside], frame.out)
 
-    def begin(self, group: Group, count: int) -> None:
-        """Decode a group in the background, unless that is done or being done."""
-        if self.cache.get(group, count) is not None:
+    def begin(self, group: Group) -> None:
+        """Decode a whole group in the background, unless that is done or being done."""
+        if self.cache.get(group) is not None:
             return
-        pool = self.pool()
+        gop = self.gop(group[0], group[1])
         with self.lock:
             if group in self.running:
                 return
-            future = self.running[group] = pool.submit(self.decode, group, count)
+            future = self.running[group] = self.ahead.submit(self.decode, group, gop)
         future.add_done_callback(lambda _: self.running.pop(group, None))

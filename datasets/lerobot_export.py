@@ -91,7 +91,7 @@ def export(
         raise FileError(dataset.path, f"has no episode to export ({skipped} not successful)", "pass --include all")
     rows = RowConfig(
         fps=settings.fps,
-        cameras=_camera_streams(chosen[0], settings.cameras),
+        cameras=camera_streams(chosen[0], settings.cameras),
         action=settings.action,
         environment=settings.environment,
         max_age_s=settings.max_age_s,
@@ -126,7 +126,7 @@ def feature_key(camera: str) -> str:
     return "observation.images." + camera.removeprefix(CAMERA_PREFIX).replace("/", "_")
 
 
-def _camera_streams(episode: Episode, names: tuple[str, ...] | None) -> tuple[str, ...]:
+def camera_streams(episode: Episode, names: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return the streams of the cameras that were asked for by their short names."""
     if names is None:
         return ()

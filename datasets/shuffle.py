@@ -21,16 +21,17 @@ from waldo.errors import ConfigError
 Rows = NDArray[np.int64]
 
 
-def cut_blocks(starts: Sequence[int] | Rows, stops: Sequence[int] | Rows, block: int) -> Rows:
-    """Cut spans of rows, each from a start to before its stop, into blocks of `block` rows: (blocks, 2).
+def cut_blocks(starts: Sequence[int] | Rows, stops: Sequence[int] | Rows, group: Rows) -> Rows:
+    """Cut spans of rows, each from a start to before its stop, into runs of rows of one group: (blocks, 2).
 
-    The last block of a span may be shorter; no block reaches over a span's end.
+    `group` (rows,) is each row's group of pictures. No block reaches over a span's end.
     """
-    parts = [
-        np.stack([edges, np.minimum(edges + block, stop)], axis=1)
-        for start, stop in zip(starts, stops, strict=True)
-        if len(edges := np.arange(start, stop, block, dtype=np.int64))
-    ]
+    parts: list[Rows] = []
+    for start, stop in zip(starts, stops, strict=True):
+        if start < stop:
+            edges = start + 1 + np.flatnonzero(np.diff(group[start:stop]))
+            edges = np.concatenate([[start], edges, [stop]]).astype(np.int64)
+            parts.append(np.stack([edges[:-1], edges[1:]], axis=1))
     return np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
 
 

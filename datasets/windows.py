@@ -6,9 +6,11 @@ in seconds that are multiples of 1 / fps, clamped to the episode, with `<key>_is
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +88,9 @@ class Windows:
         first_episode, first_rows = tables[0]
         self.names: Mapping[str, tuple[str, ...]] = {key: c.names for key, c in first_rows.columns.items()}
         self.cameras: Mapping[str, str] = {feature_key(name): name for name in config.rows.cameras}
+        self.streams = {name: first_episode.camera(name) for name in config.rows.cameras}
         self.shapes: Mapping[str, tuple[int, int]] = {
-            key: config.size or (first_episode.camera(name).height, first_episode.camera(name).width)
+            key: config.size or (self.streams[name].height, self.streams[name].width)
             for key, name in self.cameras.items()
         }
         ends = np.cumsum([len(rows.instants_ns) for _, rows in tables]).tolist()
@@ -151,6 +154,26 @@ class Windows:
         """Return the shape of a camera's pictures in a batch of `count` rows."""
         offsets = len(self.offsets.get(key, (0,)))
         return (count, *((offsets,) if offsets > 1 else ()), 3, *self.shapes[key])
+
+    def with_deltas(self, deltas: Mapping[str, Sequence[float]]) -> Windows:
+        """Return windows of other offsets over the same rows; nothing is read anew."""
+        other = copy.copy(self)
+        other.config = replace(self.config, deltas=deltas)
+        other.offsets = _offsets(other.config, {*self.columns, *self.cameras})
+        return other
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """Which group of pictures of the first camera each row shows, (rows,); a row its own where there is none."""
+        if not self.cameras:
+            return np.arange(len(self))
+        key, name = next(iter(self.cameras.items()))
+        return self.frames[key] // self.streams[name].gop
+
+    @property
+    def group_nbytes(self) -> int:
+        """How much memory the decoded groups of pictures of all cameras take at one place in time [bytes]."""
+        return sum(s.gop * s.width * s.height * 3 // 2 for s in self.streams.values())
 
     def prefetch(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
         """Begin to decode what a later `batch` of these rows needs; needs `cache_bytes` to hold it."""

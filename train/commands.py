@@ -14,6 +14,7 @@ from waldo.console import err, out
 from waldo.errors import ConfigError
 from waldo.sim.goal import Goal, Scene
 from waldo.train.gates import failures, parse_gate
+from waldo.train.store_source import StoreOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """Train a LeRobot policy on an exported dataset; options of lerobot-train may follow a lone --."""
+class Train(StoreOptions):
+    """Train a LeRobot policy on a dataset of waldo's or LeRobot's; options of lerobot-train may follow a lone --."""
 
     dataset: tyro.conf.Positional[Path]
-    """Folder of a LeRobot v3.0 dataset, as `waldo export` writes it."""
+    """Folder of a waldo dataset, which is read as it is, or of a LeRobot v3.0 dataset."""
     options: tyro.conf.Positional[tuple[str, ...]] = ()
     """Options passed on to lerobot-train, such as: -- --policy.dim_model=256 --batch_size=32."""
     policy: str = "act"
@@ -58,8 +59,9 @@ class Train:
         from waldo.train.training import train
 
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("output", "resume")}
+        store = StoreOptions(**{f.name: values.pop(f.name) for f in dataclasses.fields(StoreOptions)})
         output = self.output or Path("runs") / f"{self.dataset.resolve().name}-{self.policy}"
-        result = train(TrainConfig(**values, output=output), resume=self.resume)
+        result = train(TrainConfig(**values, store=store, output=output), resume=self.resume)
         if not result.finished:
             err().print(
                 f"stopped at step {result.step}; its checkpoint is kept. Go on with the same command and --resume"

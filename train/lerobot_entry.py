@@ -1,8 +1,9 @@
-"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with three things added.
+"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with four things added.
 
 * SIGINT or SIGTERM saves a checkpoint at the step reached and then stops (LeRobot would lose all since the last one);
   so does the end of the process that started this one, however it ends.
 * `--waldo-memory`: batches come from memory (`memory_dataset`), for policies that see no images.
+* `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
 * Values that never changed in the data are not divided by zero (`keep_std_away_from_zero`).
 
 Everything else, the loop, the optimiser, the checkpoints, is LeRobot's; version 0.6.1 is pinned, a test trains with it.
@@ -19,6 +20,7 @@ from typing import Any
 import lerobot.scripts.lerobot_train as lerobot_train
 
 MEMORY = "--waldo-memory"
+STORE = "--waldo-store="
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
 STOPPED = 130
@@ -52,12 +54,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop.ask)
     stop_with_parent()
     memory = MEMORY in sys.argv
-    sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY)]
+    store = next((a.removeprefix(STORE) for a in sys.argv if a.startswith(STORE)), None)
+    sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY and not a.startswith(STORE))]
     due, mark_last, make = (
         lerobot.should_save_checkpoint,
         lerobot.update_last_checkpoint,
         lerobot.make_train_eval_datasets,
     )
+
+    if store is not None:
+        from waldo.train.store_source import StoreSource
+        from waldo.train.store_training import use_store
+
+        make = use_store(lerobot, StoreSource.from_json(store))
 
     def due_or_stopping(step: int, save_freq: int, total_steps: int) -> bool:
         return stop.asked or due(step, save_freq, total_steps)
@@ -72,7 +81,7 @@ def main() -> None:
 
         datasets = make(config)
         keep_std_away_from_zero(datasets[0].meta.stats)
-        if memory and not config.dataset.streaming:
+        if memory and store is None and not config.dataset.streaming:
             for dataset in filter(None, datasets):
                 hold_in_memory(dataset)
         return datasets

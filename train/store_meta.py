@@ -15,16 +15,7 @@ from lerobot.datasets.compute_stats import compute_episode_stats
 from waldo.datasets import lerobot_export
 from waldo.datasets.episode import Episode
 from waldo.datasets.windows import Span, Windows
-
-
-def store_features(windows: Windows) -> dict[str, dict[str, Any]]:
-    """Return LeRobot's description of the columns and cameras; cameras count as video, channel last."""
-    features: dict[str, dict[str, Any]] = {
-        key: {"dtype": "float32", "shape": (len(names),), "names": list(names)} for key, names in windows.names.items()
-    }
-    for key, (height, width) in windows.shapes.items():
-        features[key] = {"dtype": "video", "shape": (height, width, 3), "names": ["height", "width", "channels"]}
-    return features
+from waldo.train.store_source import describe
 
 
 def store_metadata(
@@ -40,7 +31,7 @@ def store_metadata(
         meta: Any = LeRobotDatasetMetadata.create(
             f"local/{Path(windows.path).name}",
             windows.fps,
-            store_features(windows),
+            describe(windows.names, windows.shapes),
             robot_type=windows.robot,
             root=Path(folder) / "meta-only",
             use_videos=bool(windows.cameras),

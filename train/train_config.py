@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from waldo.errors import ConfigError, FileError
+from waldo.train.store_source import StoreOptions, StoreSource, is_store
 
 STATE, ENVIRONMENT, IMAGES = "observation.state", "observation.environment_state", "observation.images."
 """LeRobot's keys of the joints and of the simulation's ground truth, and the prefix of its cameras."""
@@ -19,10 +20,10 @@ NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A training run of one LeRobot policy on one exported dataset."""
+    """A training run of one LeRobot policy on one dataset."""
 
     dataset: Path
-    """Folder of a LeRobot v3.0 dataset."""
+    """Folder of a waldo dataset, or of a LeRobot v3.0 dataset."""
     output: Path
     """Folder for checkpoints, the log and the loss."""
     policy: str = "act"
@@ -41,6 +42,8 @@ class TrainConfig:
     """CPU threads; None: all cores, or two for the small preset without images, which has no use for more."""
     seed: int = 1000
     """Seed of the weights and of the order of the data."""
+    store: StoreOptions = field(default_factory=StoreOptions)
+    """How a waldo dataset is read."""
     options: tuple[str, ...] = ()
     """Options of lerobot-train, passed on as they are; they win over the preset."""
 
@@ -48,6 +51,10 @@ class TrainConfig:
         """Refuse impossible values."""
         if self.steps < 1:
             raise ConfigError("steps", self.steps, "a whole number from 1")
+        if self.store != StoreOptions() and not is_store(self.dataset):
+            differing = [f.name for f in fields(StoreOptions) if getattr(self.store, f.name) != f.default]
+            found, expected = ", ".join(differing), "none of a waldo dataset's options with a LeRobot dataset"
+            raise ConfigError("options", found, expected, "give them to waldo export")
         for option in self.options:
             if not option.startswith("--"):
                 raise ConfigError("option", option, "the form --key=value", "lerobot-train's options follow a lone --")
@@ -64,12 +71,12 @@ def read_features(dataset: Path) -> dict[str, dict[str, Any]]:
     """Return the features of a LeRobot dataset, by key."""
     path = dataset / "meta" / "info.json"
     if not dataset.is_dir():
-        raise FileError(dataset, "no such dataset folder", "export one with: waldo export DATASET OUTPUT")
+        raise FileError(dataset, "no such dataset folder", "record one with: waldo record DATASET")
     if not path.is_file():
         raise FileError(
             dataset,
-            "is not a LeRobot dataset (it has no meta/info.json)",
-            "export it with: waldo export DATASET OUTPUT",
+            "is no dataset of waldo (it has no dataset.json) nor of LeRobot (it has no meta/info.json)",
+            "check the path",
         )
     try:
         info = json.loads(path.read_text())
@@ -154,6 +161,8 @@ class TrainPlan:
     """Options of lerobot-train."""
     memory: bool
     """Whether batches come from memory."""
+    store: str | None
+    """The waldo dataset that is read as it is, in the words of `StoreSource.to_json`; None for a LeRobot dataset."""
     device: str
     """Where it runs."""
     inputs: str
@@ -168,7 +177,8 @@ class TrainPlan:
 
 def plan_training(config: TrainConfig) -> TrainPlan:
     """Work out the options of lerobot-train, the preset's under the user's own."""
-    features = read_features(config.dataset)
+    source = StoreSource(path=config.dataset.resolve(), options=config.store) if is_store(config.dataset) else None
+    features = read_features(config.dataset) if source is None else source.features()
     device = find_device(config.device)
     inputs = choose_inputs(config, features, device)
     small = config.preset == "small" or (config.preset == "auto" and config.policy == "act" and device == "cpu")
@@ -203,7 +213,8 @@ def plan_training(config: TrainConfig) -> TrainPlan:
     arguments = tuple(f"--{key}={value}" for key, value in options.items())
     return TrainPlan(
         arguments=arguments,
-        memory=inputs == "state",
+        memory=inputs == "state" and source is None,
+        store=None if source is None else replace(source, images=inputs == "images").to_json(),
         device=device,
         inputs=inputs,
         preset="small" if small else "lerobot",

@@ -119,6 +119,7 @@ def _run(config: TrainConfig, plan: TrainPlan, arguments: tuple[str, ...], run: 
         "-m",
         "waldo.train.lerobot_entry",
         *(["--waldo-memory"] if plan.memory else []),
+        *([f"--waldo-store={plan.store}"] if plan.store else []),
         *arguments,
     ]
     environment = {**os.environ, **child_environment(plan.threads)}

@@ -84,7 +84,7 @@ def test_a_folder_in_use_is_left_alone(lerobot_dataset: Path, trained: Path, tmp
     ("arguments", "message"),
     [
         (["{data}", "--policy", "ackt"], "waldo: error: unknown policy 'ackt'; did you mean 'act'? (known: act, "),
-        (["nowhere"], "waldo: error: nowhere: no such dataset folder; export one with: waldo export DATASET OUTPUT\n"),
+        (["nowhere"], "waldo: error: nowhere: no such dataset folder; record one with: waldo record DATASET\n"),
         (["{data}", "--steps", "0"], "waldo: error: steps is 0, expected a whole number from 1\n"),
         (
             ["{data}", "--", "dim=3"],

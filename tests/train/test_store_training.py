@@ -1,0 +1,106 @@
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from waldo.cli import main
+from waldo.datasets.dataset import Dataset
+from waldo.errors import ConfigError, FileError
+from waldo.train.store_source import StoreOptions, StoreSource
+from waldo.train.train_config import TrainConfig, plan_training
+from waldo.train.training import last_checkpoint
+
+FRONT, WRIST = "observation.images.front", "observation.images.wrist"
+
+
+def losses(output: Path) -> list[float]:
+    with (output / "loss.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_act_trains_on_cameras_straight_from_the_store(
+    store: Path, tmp_path: Path, tiny_options: tuple[str, ...]
+) -> None:
+    words = ["train", str(store), "--output", str(tmp_path / "run"), "--inputs", "images", "--threads", "1"]
+    words += ["--steps", "3", "--memory-mb", "1"]
+    assert main([*words, "--", *tiny_options, "--num_workers=1"]) == 0
+    found = last_checkpoint(tmp_path / "run")
+    assert found is not None
+    assert found[1] == 3
+    with (tmp_path / "run/loss.csv").open() as file:
+        assert [float(row["loss"]) > 0 for row in csv.DictReader(file)] == [True] * 3
+    features = json.loads((found[0] / "config.json").read_text())["input_features"]
+    assert features[WRIST] == {"type": "VISUAL", "shape": [3, 48, 64]}
+
+
+def test_a_block_shuffle_resumes_where_it_stopped_and_hears_of_what_comes(store: Path) -> None:
+    from functools import partial
+
+    from waldo.train.store_training import StoreSampler, store_order
+
+    windows = StoreSource(path=store, options=StoreOptions()).windows(0)
+    heard: list[int] = []
+    starts, stops = [span.first for span in windows.spans], [span.stop for span in windows.spans]
+    order = partial(store_order, windows=windows, batch=4, readers=1, cache_bytes=10**5)
+
+    def sampler(ahead: Callable[[list[int]], None] | None = None) -> StoreSampler:
+        return StoreSampler(starts, stops, shuffle=True, seed=3, drop_n_last_frames=2, order=order, ahead=ahead)
+
+    whole = list(sampler(heard.extend))
+    assert sorted(whole) == [row for a, b in zip(starts, stops, strict=True) for row in range(a, b - 2)]
+    assert heard == whole[8:]
+    resumed = sampler()
+    resumed.load_state_dict({"epoch": 0, "start_index": 20})
+    assert list(resumed) == whole[20:]
+    assert list(resumed) != whole
+
+
+def test_the_store_and_its_export_train_the_same_policy(
+    store: Path, exported: Path, tmp_path: Path, tiny_options: tuple[str, ...]
+) -> None:
+    """With LeRobot's own order and no pictures every number is the same, so the weights are."""
+    weights: list[dict[str, torch.Tensor]] = []
+    for name, data in (("store", store), ("export", exported)):
+        from safetensors.torch import load_file
+
+        words = ["--inputs", "state", "--steps", "3", "--threads", "1", "--output", str(tmp_path / name)]
+        assert main(["train", str(data), *words, "--", *tiny_options]) == 0
+        found = last_checkpoint(tmp_path / name)
+        assert found is not None
+        weights.append(load_file(found[0] / "model.safetensors"))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_part_of_a_dataset_is_planned(store: Path, tmp_path: Path) -> None:
+    options = StoreOptions(cameras=("wrist",), action="command")
+    made = plan_training(TrainConfig(dataset=store, output=tmp_path / "o", inputs="images", store=options))
+    assert made.store is not None
+    source = StoreSource.from_json(made.store)
+    assert (source.options, source.images, made.memory) == (options, True, False)
+    assert FRONT not in source.features()
+    assert source.windows(0).shapes == {WRIST: (48, 64)}
+    state = plan_training(TrainConfig(dataset=store, output=tmp_path / "o", inputs="state"))
+    assert state.store is not None
+    assert not StoreSource.from_json(state.store).windows(0).cameras
+
+
+def test_what_cannot_be_trained_on_is_refused(
+    store: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig(dataset=exported, output=tmp_path, store=StoreOptions(fps=10, shuffle="full"))
+    assert str(caught.value) == (
+        "options is 'fps, shuffle', expected none of a waldo dataset's options with a LeRobot dataset; "
+        "give them to waldo export"
+    )
+    empty = Dataset.create(tmp_path / "empty", robot="so101").path
+    with pytest.raises(FileError, match=r"has no episode to train on \(it has none\)"):
+        plan_training(TrainConfig(dataset=empty, output=tmp_path / "o"))
+    assert main(["train", str(store), "--cameras", "wirst"]) == 2
+    assert "unknown camera 'wirst'; did you mean 'wrist'" in capsys.readouterr().err
+    assert main(["train", str(store), "--memory-mb", "0"]) == 2
+    assert "memory_mb is 0" in capsys.readouterr().err
