@@ -131,7 +131,7 @@ class Waldo:
     def frame(self, camera: str, number: int, stamp_ns: int) -> None:
         """Record a frame; one that is refused is counted by the store itself."""
         image = self.work.image(camera, number)
-        self.writer.frame(camera, header_ns=stamp_ns, receipt_ns=stamp_ns, sequence=number + 1, rgb=image)
+        self.writer.frame(camera, header_ns=stamp_ns, receipt_ns=stamp_ns, sequence=number + 1, image=image)
 
     def waiting(self) -> int:
         """Return the longest queue before an encoder."""

@@ -1,14 +1,14 @@
-"""`waldo.video`: the zarr codec of an array of frames, uint8 (T, H, W, 3). A chunk is one closed group of pictures.
+"""The zarr codecs of arrays of frames, uint8 (T, H, W, 3): `waldo.video` and `waldo.jpeg`.
 
-The bytes of a chunk are H.264 samples as an MP4 holds them (each NAL unit behind its length), so that a shard of such
-chunks can be an MP4 at the same time (mp4shard.py). zarr finds this class through its entry point.
+A chunk of `waldo.video` is one closed group of pictures: H.264 samples as an MP4 holds them (each NAL unit behind its
+length), so that a shard of such chunks can be an MP4 at the same time (mp4shard.py). A chunk of `waldo.jpeg` is a JPEG.
+zarr finds these classes through their entry points.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -17,10 +17,14 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.common import parse_named_configuration
 from zarr.registry import register_codec
 
-from waldo.datasets import video
+from waldo.datasets import pictures, video
+from waldo.datasets.encoders import LOSSLESS, SOFTWARE
 
 NAME = "waldo.video"
-"""The codec's name in an array's metadata."""
+"""The video codec's name in an array's metadata."""
+
+JPEG_NAME = "waldo.jpeg"
+"""The JPEG codec's name in an array's metadata."""
 
 
 @dataclass(frozen=True)
@@ -28,26 +32,25 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     """Frames <-> H.264; reading single frames decodes no more of a group than it must."""
 
     is_fixed_size = False
+    codec: str = "h264"
+    """h264, or lossless: H.264 of exact RGB."""
     crf: int = 20
-    """x264's constant rate factor."""
-    preset: str = video.PRESET
-    """x264's preset; only the store's own can be written."""
+    """x264's constant rate factor; lossless has none."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> VideoCodec:
         """Return the codec that an array's metadata names."""
         _, configuration = parse_named_configuration(data, NAME, require_configuration=False)
         known = configuration or {}
-        return cls(crf=cast("int", known.get("crf", 20)), preset=str(known.get("preset", video.PRESET)))
+        return cls(codec=str(known.get("codec", "h264")), crf=cast("int", known.get("crf", 20)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the codec as it stands in an array's metadata."""
-        return {"name": NAME, "configuration": {"codec": "h264", "crf": self.crf, "preset": self.preset}}
+        return {"name": NAME, "configuration": {"codec": self.codec, "crf": self.crf}}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         """Refuse arrays that are not frames."""
-        if dtype.to_native_dtype() != np.dtype("u1") or len(shape) != 4 or shape[-1] != 3:
-            raise ValueError(f"{NAME} holds uint8 arrays of shape (T, H, W, 3), not {dtype} {shape}")
+        _need_frames(NAME, shape, dtype)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
         """Refuse: the size depends on the pictures."""
@@ -55,7 +58,8 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
     def _encode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
         frames = chunk_data.as_numpy_array()
-        packets = video.encode_frames(frames, gop=len(frames), crf=self.crf, rate=Fraction(30))
+        encoder = LOSSLESS if self.codec == "lossless" else SOFTWARE
+        packets = video.encode_frames(frames, gop=len(frames), crf=self.crf, encoder=encoder)
         return chunk_spec.prototype.buffer.from_bytes(b"".join(video.to_sample(p.data) for p in packets))
 
     def _decode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
@@ -87,6 +91,51 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
 
 
+@dataclass(frozen=True)
+class JpegCodec(ArrayBytesCodec):
+    """One frame <-> one JPEG, as the camera sent it."""
+
+    is_fixed_size = False
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> JpegCodec:
+        """Return the codec that an array's metadata names."""
+        parse_named_configuration(data, JPEG_NAME, require_configuration=False)
+        return cls()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the codec as it stands in an array's metadata."""
+        return {"name": JPEG_NAME, "configuration": {}}
+
+    def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
+        """Refuse arrays that are not frames."""
+        _need_frames(JPEG_NAME, shape, dtype)
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
+        """Refuse: the size depends on the pictures."""
+        raise NotImplementedError
+
+    def _encode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
+        (frame,) = chunk_data.as_numpy_array()
+        return chunk_spec.prototype.buffer.from_bytes(pictures.encode_jpeg(frame))
+
+    def _decode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
+        frame = pictures.decode_jpeg(memoryview(chunk_data.as_numpy_array()), chunk_spec.shape[1:])
+        return chunk_spec.prototype.nd_buffer.from_numpy_array(frame[None])
+
+    async def _encode_single(self, chunk_data: Any, chunk_spec: Any) -> Any:
+        return await asyncio.to_thread(self._encode_sync, chunk_data, chunk_spec)
+
+    async def _decode_single(self, chunk_data: Any, chunk_spec: Any) -> Any:
+        return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
+
+
+def _need_frames(name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse arrays that are not frames."""
+    if dtype.to_native_dtype() != np.dtype("u1") or len(shape) != 4 or shape[-1] != 3:
+        raise ValueError(f"{name} holds uint8 arrays of shape (T, H, W, 3), not {dtype} {shape}")
+
+
 def _shifted(first: Any, wanted: NDArray[np.int64], length: int) -> Any:
     """Return the selection along time in terms of the decoded frames `wanted` instead of all `length`."""
     if isinstance(first, slice):
@@ -96,3 +145,4 @@ def _shifted(first: Any, wanted: NDArray[np.int64], length: int) -> Any:
 
 
 register_codec(NAME, VideoCodec)
+register_codec(JPEG_NAME, JpegCodec)

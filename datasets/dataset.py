@@ -26,9 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from waldo import __version__
+from waldo.datasets.compatibility import IncompatibleError, differences
+from waldo.datasets.encoding import BackPressure
 from waldo.datasets.episode import Episode
 from waldo.datasets.journal import JournalReader, sync_folder
 from waldo.datasets.seal import seal
+from waldo.datasets.sealer import Sealer
 from waldo.datasets.streams import Stream
 from waldo.datasets.writer import EpisodeWriter
 from waldo.errors import ConfigError, FileError, WaldoError
@@ -42,7 +45,16 @@ SCHEMA_VERSION = 1
 NAME = re.compile(r"episode_(\d{6,})\.(zarr|journal)(?:\.(tmp|undone|damaged))?")
 """Names in a dataset's folder that belong to an episode."""
 
-RESERVED = ("format", "schema_version", "outcome", "reason", "streams", "journal_lost_bytes", "metadata_crc32c")
+RESERVED = (
+    "format",
+    "schema_version",
+    "outcome",
+    "reason",
+    "streams",
+    "events",
+    "journal_lost_bytes",
+    "metadata_crc32c",
+)
 """Attributes of an episode that the store writes itself."""
 
 
@@ -77,6 +89,7 @@ class Dataset:
         """Take the folder and the robot's name; use `create` or `open`."""
         self.path, self.robot = path, robot
         self._locked = False
+        self._sealer = Sealer(seal)
 
     @classmethod
     def create(cls, path: str | Path, *, robot: str) -> Dataset:
@@ -133,11 +146,19 @@ class Dataset:
                 yield self
             finally:
                 self._locked = False
+                self._sealer.wait()
                 file.truncate(0)
 
-    def begin(self, streams: Sequence[Stream], attributes: Mapping[str, Any]) -> EpisodeWriter:
-        """Begin an episode with these streams and attributes (task, seed, operator ...: whatever JSON holds)."""
+    def begin(
+        self, streams: Sequence[Stream], attributes: Mapping[str, Any], *, back_pressure: BackPressure = "spill"
+    ) -> EpisodeWriter:
+        """Begin an episode with these streams and attributes (task, seed, operator ...: whatever JSON holds).
+
+        `back_pressure` says what happens when an encoder falls behind. Raises what kept an earlier episode, saved
+        without waiting for it, from being sealed.
+        """
         self._need_lock("begin an episode")
+        self._sealer.raise_failure()
         for name in RESERVED:
             if name in attributes:
                 raise ConfigError(f"attribute {name}", attributes[name], "absent: the store writes it itself")
@@ -145,7 +166,27 @@ class Dataset:
             raise ConfigError("attribute robot", attributes["robot"], f"the dataset's robot {self.robot!r}")
         named = {"robot": self.robot, "software": {"waldo": __version__}, **attributes}
         stem = f"episode_{self.next_index:06d}"
-        return EpisodeWriter(self.path / f"{stem}.journal", self.path / f"{stem}.zarr", streams, named)
+        return EpisodeWriter(
+            self.path / f"{stem}.journal",
+            self.path / f"{stem}.zarr",
+            streams,
+            named,
+            back_pressure=back_pressure,
+            sealer=self._sealer.add,
+        )
+
+    def check_resume(self, robot: str, streams: Sequence[Stream]) -> None:
+        """Refuse to go on with another robot, other cameras, joints or rates; the error says what differs."""
+        found = [] if robot == self.robot else [f"robot: {self.robot} in the dataset, {robot} here"]
+        last = max(self.indices, default=None)
+        if last is not None:
+            found += differences(self.episodes.with_index(last).streams.values(), streams)
+        if found:
+            raise IncompatibleError(f"{self.path} cannot be continued", found, "mend that, or record into a new folder")
+
+    def wait(self) -> None:
+        """Wait until every saved episode is sealed; raise what kept one from it."""
+        self._sealer.wait()
 
     @property
     def next_index(self) -> int:
@@ -153,7 +194,7 @@ class Dataset:
         return 1 + max((index for index, _, _ in self._names()), default=-1)
 
     @property
-    def episodes(self) -> Sequence[Episode]:
+    def episodes(self) -> Episodes:
         """The finished episodes by index; each is read when it is asked for."""
         found = [(index, path) for index, path, kind in self._names() if kind == "zarr"]
         return Episodes([(index, partial(Episode, path)) for index, path in sorted(found)])
@@ -171,6 +212,7 @@ class Dataset:
     def undo(self) -> int:
         """Take back the last finished episode and return its index, which is not used again."""
         self._need_lock("take back an episode")
+        self._sealer.wait()
         found = sorted((index, path) for index, path, kind in self._names() if kind == "zarr")
         if not found:
             raise FileError(self.path, "has no episode that could be taken back")
@@ -182,6 +224,7 @@ class Dataset:
     def recover(self) -> Sequence[Recovered]:
         """Close the episodes that a crash cut off and clear away what it left; return what was kept and lost."""
         self._need_lock("recover episodes")
+        self._sealer.wait()
         for _, path, kind in self._names():
             if kind == "zarr.tmp":
                 shutil.rmtree(path)

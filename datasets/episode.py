@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +13,18 @@ import zarr
 from numpy.typing import NDArray
 
 from waldo.datasets import loss
-from waldo.datasets.mp4shard import ShardReader
-from waldo.datasets.seal import FORMAT, SCHEMA_VERSION, SHARD
+from waldo.datasets.pictures import dtype_of
+from waldo.datasets.seal import FORMAT, SCHEMA_VERSION, shard_of
+from waldo.datasets.shard import ShardReader
 from waldo.datasets.statistics import image_statistics
-from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream, stream_from_dict
+from waldo.datasets.streams import Field, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
 from waldo.errors import FileError, UnknownNameError
 
-type Clock = Literal["header", "receipt"]
-"""Whose stamp: the publisher's or the recorder's."""
+type Clock = Literal["header", "receipt", "publish"]
+"""Whose stamp: the publisher's, the recorder's, or the middleware's when it was sent (-1: unknown)."""
+
+ARRAY_OF: Mapping[Clock, str] = {"header": "time", "receipt": "receipt_time", "publish": "publish_time"}
+"""Clock -> the array of its stamps."""
 
 
 class Episode:
@@ -76,8 +80,18 @@ class Episode:
 
     @property
     def cameras(self) -> Mapping[str, VideoStream]:
-        """The video streams by name."""
+        """The streams of colour frames by name."""
         return {name: stream for name, stream in self.streams.items() if isinstance(stream, VideoStream)}
+
+    @property
+    def image_streams(self) -> Mapping[str, ImageStream]:
+        """The streams of colour frames and of depth images by name."""
+        return {name: stream for name, stream in self.streams.items() if not isinstance(stream, ScalarStream)}
+
+    @property
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        """What happened while it was recorded, each with `at_ns`, `kind` and `text`."""
+        return self.attributes.get("events", [])
 
     def count(self, stream: str) -> int:
         """Return how many rows or frames a stream has."""
@@ -89,7 +103,7 @@ class Episode:
 
     def time_ns(self, stream: str, clock: Clock = "header") -> NDArray[np.int64]:
         """Return the stamps of a stream's rows or frames, (T,) [ns since the epoch], in the order of arrival."""
-        return self._array(stream, "time" if clock == "header" else "receipt_time")
+        return self._array(stream, ARRAY_OF[clock])
 
     def sequence(self, stream: str) -> NDArray[np.int64]:
         """Return the publisher's numbers, (T,); -1 where it does not count."""
@@ -113,14 +127,17 @@ class Episode:
             raise UnknownNameError(f"field of {stream}", field, known)
         return known[field]
 
-    def frames(self, camera: str, indices: Iterable[int] | None = None) -> NDArray[np.uint8]:
-        """Return frames of a camera, uint8 (n, H, W, 3): those of `indices` in their order, or all of them."""
-        stream = self.camera(camera)
-        wanted = range(self.count(camera)) if indices is None else indices
+    def frames(self, stream: str, indices: Iterable[int] | None = None) -> NDArray[Any]:
+        """Return frames of a camera: those of `indices` in their order, or all of them.
+
+        Colour is uint8 (n, H, W, 3); depth is uint16 (n, H, W) in the stream's `unit_m`.
+        """
+        described = self.image_stream(stream)
+        wanted = range(self.count(stream)) if indices is None else indices
         chosen = np.asarray(list(wanted), dtype=np.int64)
         if not len(chosen):
-            return np.empty((0, stream.height, stream.width, 3), np.uint8)
-        return self.shard(camera).read(chosen)
+            return np.empty((0, *described.frame_shape), dtype_of(described))
+        return self.shard(stream).read(chosen)
 
     def repeated(self, camera: str) -> NDArray[np.bool_]:
         """Return which frames are the same as the one before in every pixel, (T,)."""
@@ -140,15 +157,20 @@ class Episode:
             raise UnknownNameError("camera", name, self.cameras)
         return self.cameras[name]
 
+    def image_stream(self, name: str) -> ImageStream:
+        """Return the description of a stream of pictures; a name that is none's is refused."""
+        if name not in self.image_streams:
+            raise UnknownNameError("camera", name, self.image_streams)
+        return self.image_streams[name]
+
     def video_path(self, camera: str) -> Path:
-        """Return the MP4 that holds a camera's frames; there is none where there are no frames."""
-        return self.path / self.camera(camera).name / "frames" / SHARD
+        """Return the shard that holds a camera's frames, an MP4 for H.264; there is none where there are no frames."""
+        stream = self.image_stream(camera)
+        return self.path / stream.name / "frames" / shard_of(stream)
 
     def shard(self, camera: str) -> ShardReader:
         """Return the reader of a camera's frames."""
-        stream = self.camera(camera)
-        shape = (stream.height, stream.width)
-        return ShardReader(self.video_path(camera), frames=self.count(camera), gop=stream.gop, shape=shape)
+        return ShardReader(self.video_path(camera), self.image_stream(camera), self.count(camera))
 
     @cached_property
     def span_ns(self) -> tuple[int, int]:

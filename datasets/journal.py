@@ -1,9 +1,9 @@
 """The append-only file that an episode is recorded into: one record after another, each with its own checksum.
 
-Record, little endian, 40 bytes and the payload::
+Record, little endian, 48 bytes and the payload::
 
-    "WJ01" | u8 kind | u8 stream | u16 flags | u32 nbytes | i64 header_ns | i64 receipt_ns | i64 sequence
-    | u32 crc32c(the 36 bytes before, then the payload) | payload
+    "WJ01" | u8 kind | u8 stream | u16 flags | u32 nbytes | i64 header_ns | i64 receipt_ns | i64 publish_ns
+    | i64 sequence | u32 crc32c(the 44 bytes before, then the payload) | payload
 
 The first record is OPEN and holds the streams and attributes as JSON; CLOSE holds how the episode ended. A journal is
 read from its start only, and a record that is cut or damaged ends it: everything before it counts, nothing after it.
@@ -27,11 +27,11 @@ import google_crc32c
 from waldo.errors import FileError
 
 MAGIC = b"WJ01"
-HEADER = struct.Struct("<4sBBHIqqqI")
-"""A record's head: magic, kind, stream, flags, nbytes, header_ns, receipt_ns, sequence, crc32c."""
+HEADER = struct.Struct("<4sBBHIqqqqI")
+"""A record's head: magic, kind, stream, flags, nbytes, header_ns, receipt_ns, publish_ns, sequence, crc32c."""
 
-SYNC_S = 0.5
-"""How often records are forced onto the disk [s]: the most that a power cut can take."""
+SYNC_S = 0.1
+"""Pause between two times that records are forced onto the disk [s]: what a power cut takes, beside the sync itself."""
 
 
 class Kind(IntEnum):
@@ -40,7 +40,7 @@ class Kind(IntEnum):
     OPEN = 0
     """JSON: streams, attributes."""
     FRAME = 1
-    """One encoded picture, Annex B."""
+    """One picture in its stream's own encoding: H.264 (Annex B), a JPEG, or a depth chunk."""
     ROW = 2
     """One row of a scalar stream."""
     HISTOGRAM = 3
@@ -49,6 +49,10 @@ class Kind(IntEnum):
     """A frame that arrived and could not be stored; no payload."""
     LOST = 5
     """u64: messages known to be lost beside gaps in the sequence."""
+    SPILLED = 6
+    """A picture that the encoder had no time for, cheaply packed: sealing encodes it."""
+    EVENT = 7
+    """JSON: something that happened: at_ns, kind, text."""
     CLOSE = 9
     """JSON: outcome, reason."""
 
@@ -69,6 +73,7 @@ class Record(NamedTuple):
     flags: int
     header_ns: int
     receipt_ns: int
+    publish_ns: int
     sequence: int
     offset: int
     nbytes: int
@@ -106,11 +111,13 @@ class Journal:
         flags: int = 0,
         header_ns: int = 0,
         receipt_ns: int = 0,
+        publish_ns: int = -1,
         sequence: int = 0,
         payload: bytes | memoryview = b"",
     ) -> None:
         """Append one record; a disk that refuses it leaves the journal ending at the record before."""
-        head = HEADER.pack(MAGIC, kind, stream, flags, len(payload), header_ns, receipt_ns, sequence, 0)[:-4]
+        stamps = (header_ns, receipt_ns, publish_ns, sequence)
+        head = HEADER.pack(MAGIC, kind, stream, flags, len(payload), *stamps, 0)[:-4]
         head += struct.pack("<I", checksum(head, payload))
         with self._lock:
             if self._fd < 0:
@@ -167,6 +174,8 @@ class Scan:
     """CLOSE's outcome and reason; None where the recording was cut off."""
     records: tuple[tuple[Record, ...], ...]
     """Each stream's records in the order of arrival."""
+    events: tuple[Mapping[str, Any], ...]
+    """What happened, in the order in which it was noted."""
     valid_bytes: int
     """Where the first unreadable byte is."""
     total_bytes: int
@@ -213,6 +222,7 @@ class JournalReader:
         opening: dict[str, Any] | None = None
         closing: dict[str, Any] | None = None
         records: list[list[Record]] = []
+        events: list[dict[str, Any]] = []
         at = 0
         while (found := _read(view, at)) is not None:
             stream, record = found
@@ -224,6 +234,8 @@ class JournalReader:
                 records = [[] for _ in opening["streams"]]  # type: ignore[index]
             elif record.kind == Kind.CLOSE:
                 closing = json.loads(bytes(body))
+            elif record.kind == Kind.EVENT:
+                events.append(json.loads(bytes(body)))
             elif stream < len(records):
                 records[stream].append(record)
             at = record.offset + record.nbytes
@@ -233,6 +245,7 @@ class JournalReader:
             opening=opening,
             closing=closing,
             records=tuple(map(tuple, records)),
+            events=tuple(events),
             valid_bytes=at,
             total_bytes=len(view),
             continues=self._continues(at),
@@ -265,9 +278,9 @@ def _read(view: memoryview, at: int) -> tuple[int, Record] | None:
     body = at + HEADER.size
     if body > len(view):
         return None
-    magic, kind, stream, flags, nbytes, header_ns, receipt_ns, sequence, crc = HEADER.unpack(view[at:body])
+    magic, kind, stream, flags, nbytes, header_ns, receipt_ns, publish_ns, sequence, crc = HEADER.unpack(view[at:body])
     if magic != MAGIC or body + nbytes > len(view):
         return None
     if checksum(view[at : body - 4], view[body : body + nbytes]) != crc:
         return None
-    return stream, Record(kind, flags, header_ns, receipt_ns, sequence, body, nbytes)
+    return stream, Record(kind, flags, header_ns, receipt_ns, publish_ns, sequence, body, nbytes)

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.encoders import PRESET
 from waldo.datasets.episode import Episode
 from waldo.datasets.export_rows import Column, RowConfig, Rows, UnfitEpisodeError, make_rows
 from waldo.datasets.export_video import Placed, VideoFiles
 from waldo.datasets.statistics import sampled_pixels
-from waldo.datasets.video import PRESET
 from waldo.errors import FileError, UnknownNameError
 
 LEROBOT_VERSION = "0.6.1"

@@ -8,9 +8,8 @@ MP4 reader skips. zarr's specification of sharding allows other bytes beside chu
 from __future__ import annotations
 
 import io
-import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import chain
@@ -18,19 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import av
-import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.datasets import video
+from waldo.datasets.shard import EMPTY, index_bytes
 from waldo.datasets.video import Packet
 from waldo.errors import FileError
 
 TICKS_PER_FRAME = 512
 """Time units of the MP4 track in one frame; what FFmpeg's tools use for constant rates."""
-
-EMPTY = 2**64 - 1
-"""zarr's mark in an index for a chunk that is not there."""
 
 
 def rate_fraction(rate_hz: float) -> Fraction:
@@ -102,67 +97,9 @@ def append_index(path: Path, gop: int, chunks: int) -> None:
     starts = at[::gop, 0]
     stops = ends[np.minimum(np.arange(gop, len(at) + gop, gop), len(at)) - 1]
     index[: len(starts)] = np.stack([starts, stops - starts], axis=1)
-    body = index.tobytes()
-    body += struct.pack("<I", google_crc32c.value(body))
+    body = index_bytes(index)
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 8 + len(body), b"free") + body)
-
-
-class ShardReader:
-    """Frames straight from a shard: one read and one decoder run for each group of pictures that is asked for."""
-
-    def __init__(self, path: Path, *, frames: int, gop: int, shape: tuple[int, int]) -> None:
-        """Take the shard's path, how many frames it holds, the frames a group and the frames' size (H, W)."""
-        self.path, self.frames, self.gop, self.shape = path, frames, gop, shape
-        self.index = read_index(path, -(-frames // gop))
-
-    def chunk(self, group: int) -> bytes:
-        """Return the bytes of one group of pictures."""
-        with self.path.open("rb") as file:
-            return self._read(file.fileno(), group)
-
-    def container_checksum(self) -> int:
-        """Return the crc32c of the bytes that are no chunk and not the index: the MP4's own boxes."""
-        starts, sizes = self.index[:, 0].astype(np.int64), self.index[:, 1].astype(np.int64)
-        with self.path.open("rb") as file:
-            head = file.read(int(starts[0]))
-            file.seek(int(starts[-1] + sizes[-1]))
-            tail = file.read()[: -self.index.nbytes - 4]
-        return int(google_crc32c.extend(google_crc32c.value(head), tail))
-
-    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the frames of these indices, in this order, repeats allowed: uint8 (n, H, W, 3)."""
-        wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.size and not (0 <= wanted.min() and wanted.max() < self.frames):
-            raise IndexError(f"frames {wanted.min()} to {wanted.max()} of {self.path}, which has {self.frames}")
-        out = np.empty((len(wanted), *self.shape, 3), np.uint8)
-        groups = wanted // self.gop
-        with self.path.open("rb") as file:
-            for group in np.unique(groups):
-                places = np.flatnonzero(groups == group)
-                inside, back = np.unique(wanted[places] - group * self.gop, return_inverse=True)
-                packets = video.split_samples(self._read(file.fileno(), int(group)))
-                out[places] = video.decode(packets, inside.tolist(), self.shape)[back]
-        return out
-
-    def _read(self, fd: int, group: int) -> bytes:
-        offset, size = (int(n) for n in self.index[group])
-        return os.pread(fd, size, offset)
-
-
-def read_index(path: Path, chunks: int) -> NDArray[np.uint64]:
-    """Return a shard's index, u64 (chunks, 2): offset and size; a damaged one is refused."""
-    size = chunks * 16
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() < size + 4:
-            raise FileError(path, f"is {file.tell()} bytes long, too short for the index of {chunks} chunks")
-        file.seek(-size - 4, os.SEEK_END)
-        body = file.read(size)
-        (crc,) = struct.unpack("<I", file.read(4))
-    if google_crc32c.value(body) != crc:
-        raise FileError(path, "the checksum of the shard's index is wrong", "take the file from a backup")
-    return np.frombuffer(body, "<u8").reshape(chunks, 2)
 
 
 def _samples(path: Path) -> Iterator[tuple[bytes, bool]]:

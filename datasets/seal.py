@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from waldo.datasets import loss, mp4shard
-from waldo.datasets.codec import VideoCodec
+from waldo.datasets.codec import JpegCodec, VideoCodec
+from waldo.datasets.encoding import encoder_of, unspill
 from waldo.datasets.journal import Flag, JournalReader, Kind, Record, sync_folder
-from waldo.datasets.streams import ScalarStream, VideoStream, stream_from_dict
-from waldo.datasets.video import PRESET, Packet
+from waldo.datasets.pictures import DEPTH_LEVEL, dtype_of
+from waldo.datasets.shard import ShardReader, write_shard
+from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, VideoStream, stream_from_dict
+from waldo.datasets.video import Packet
 from waldo.errors import FileError
 
 FORMAT = "waldo-episode"
@@ -37,9 +40,6 @@ TIME_ATTRIBUTES = {"units": "nanoseconds since 1970-01-01", "calendar": "prolept
 
 INTERRUPTED = {"outcome": "unknown", "reason": "interrupted"}
 """How an episode ended whose journal does not say."""
-
-SHARD = "c/0/0/0/0"
-"""Where the one shard of a camera's frames lies in their array."""
 
 
 def seal(journal: Path, destination: Path) -> Mapping[str, Any]:
@@ -71,7 +71,7 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
     summaries: dict[str, Any] = {}
     for stream, records in zip(streams, scan.records, strict=True):
         group = root.create_group(stream.name)
-        write = _write_video if isinstance(stream, VideoStream) else _write_scalars
+        write = _write_scalars if isinstance(stream, ScalarStream) else _write_images
         count = write(reader, group, stream, records)  # type: ignore[arg-type]
         summaries[stream.name] = stream.to_dict() | {"count": count} | _losses(reader, records)
         group.attrs.update(summaries[stream.name])
@@ -81,6 +81,7 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
         **opening["attributes"],
         **(scan.closing or INTERRUPTED),
         "streams": summaries,
+        "events": list(scan.events),
     }
     if scan.closing is None:
         attributes["journal_lost_bytes"] = scan.lost_bytes
@@ -90,7 +91,7 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
 
 def _losses(reader: JournalReader, records: Sequence[Record]) -> dict[str, int]:
     """Count what a stream lost: gaps in its sequence, frames that could not be stored, and what was reported."""
-    arrived = [r.sequence for r in records if r.kind in (Kind.FRAME, Kind.ROW, Kind.DROPPED)]
+    arrived = [r.sequence for r in records if r.kind in (Kind.FRAME, Kind.SPILLED, Kind.ROW, Kind.DROPPED)]
     missing = int(loss.gaps(np.array(sorted_by_arrival(arrived), np.int64)).sum())
     dropped = sum(r.kind == Kind.DROPPED for r in records)
     reported = sum(int.from_bytes(reader.payload(r), "little") for r in records if r.kind == Kind.LOST)
@@ -125,59 +126,92 @@ def _write_scalars(reader: JournalReader, group: zarr.Group, stream: ScalarStrea
     return len(rows)
 
 
-def _write_video(reader: JournalReader, group: zarr.Group, stream: VideoStream, records: Sequence[Record]) -> int:
-    """Write a camera's frames as an MP4 that is a shard, and what is known of each frame."""
-    frames = _whole_groups([r for r in records if r.kind == Kind.FRAME], stream.gop)
+def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream, records: Sequence[Record]) -> int:
+    """Write a camera's frames as one shard, and what is known of each frame."""
+    frames = _whole_groups([r for r in records if r.kind in (Kind.FRAME, Kind.SPILLED)], stream.gop)
     _write_stamps(group, frames)
     repeated = np.array([bool(r.flags & Flag.REPEATED) for r in frames], dtype=bool)
     write_array(group, "repeated", repeated, ("time",), {"comment": "every pixel equals the frame before"})
-    counts = np.zeros((3, 256), np.int64)
-    for record in records:
-        if record.kind == Kind.HISTOGRAM:
-            counts += np.frombuffer(reader.payload(record), "<u2").reshape(3, 256)
-    write_array(group, "histogram", counts, ("rgb", "value"), {"comment": "pixel values of sampled frames"})
+    if isinstance(stream, VideoStream):
+        counts = np.zeros((3, 256), np.int64)
+        for record in records:
+            if record.kind == Kind.HISTOGRAM:
+                counts += np.frombuffer(reader.payload(record), "<u2").reshape(3, 256)
+        write_array(group, "histogram", counts, ("rgb", "value"), {"comment": "pixel values of sampled frames"})
     chunks = -(-len(frames) // stream.gop)
-    size = (stream.height, stream.width, 3)
-    array = group.create_array(
-        "frames",
-        shape=(len(frames), *size),
-        chunks=(stream.gop, *size),
-        shards=(max(1, chunks) * stream.gop, *size),
-        dtype="u1",
-        filters=None,
-        compressors=None,
-        serializer=VideoCodec(crf=stream.crf, preset=PRESET),
-        dimension_names=("time", "y", "x", "rgb"),
-    )
+    array = _frames_array(group, stream, len(frames), chunks)
     sums = np.zeros(chunks, np.uint32)
     if frames:
-        path = Path(str(group.store_path.store.root)) / group.path / "frames" / SHARD  # type: ignore[attr-defined]
+        path = Path(str(group.store_path.store.root)) / group.path / "frames" / shard_of(stream)  # type: ignore[attr-defined]
         path.parent.mkdir(parents=True)
-        rate = mp4shard.rate_fraction(stream.rate_hz)
-        packets = (Packet(reader.payload(r), bool(r.flags & Flag.KEY)) for r in frames)
-        mp4shard.write_mp4(path, packets, rate)
-        mp4shard.append_index(path, stream.gop, chunks)
-        shard = mp4shard.ShardReader(path, frames=len(frames), gop=stream.gop, shape=size[:2])
+        if isinstance(stream, VideoStream) and stream.codec != "jpeg":
+            mp4shard.write_mp4(path, _packets(reader, stream, frames), mp4shard.rate_fraction(stream.rate_hz))
+            mp4shard.append_index(path, stream.gop, chunks)
+        else:
+            write_shard(path, map(reader.payload, frames))
+        shard = ShardReader(path, stream, len(frames))
         sums[:] = [google_crc32c.value(shard.chunk(group_index)) for group_index in range(chunks)]
         array.attrs["container_crc32c"] = shard.container_checksum()
     write_array(group, "chunk_crc32c", sums, ("chunk",), {"comment": "crc32c of each inner chunk of frames"})
     return len(frames)
 
 
+def _frames_array(group: zarr.Group, stream: ImageStream, frames: int, chunks: int) -> zarr.Array[Any]:
+    """Create the array of a stream's frames, whose one shard is written apart from zarr."""
+    codecs: dict[str, Any]
+    if isinstance(stream, DepthStream):
+        blosc = BloscCodec(typesize=2, cname="zstd", clevel=DEPTH_LEVEL, shuffle="bitshuffle")
+        codecs = {"compressors": (blosc,), "attributes": {"unit_m": stream.unit_m}}
+    else:
+        codec = JpegCodec() if stream.codec == "jpeg" else VideoCodec(codec=stream.codec, crf=stream.crf)
+        codecs = {"filters": None, "compressors": None, "serializer": codec}
+    return group.create_array(
+        "frames",
+        shape=(frames, *stream.frame_shape),
+        chunks=(stream.gop, *stream.frame_shape),
+        shards=(max(1, chunks) * stream.gop, *stream.frame_shape),
+        dtype=dtype_of(stream),
+        dimension_names=("time", "y", "x", "rgb")[: 1 + len(stream.frame_shape)],
+        **codecs,
+    )
+
+
+def shard_of(stream: ImageStream) -> str:
+    """Return where the one shard of a camera's frames lies in their array."""
+    return "/".join(["c", *"0" * (1 + len(stream.frame_shape))])
+
+
+def _packets(reader: JournalReader, stream: VideoStream, frames: Sequence[Record]) -> Iterator[Packet]:
+    """Yield a camera's packets, copied, but for the groups that the encoder had no time for: those are encoded here."""
+    for start in range(0, len(frames), stream.gop):
+        group = frames[start : start + stream.gop]
+        if group[0].kind == Kind.FRAME:
+            yield from (Packet(reader.payload(r), bool(r.flags & Flag.KEY)) for r in group)
+            continue
+        encoder = encoder_of(stream)
+        for record in group:
+            yield from encoder.encode(unspill(stream, reader.payload(record)))
+        yield from encoder.flush()
+
+
 def _whole_groups(frames: list[Record], gop: int) -> list[Record]:
     """Return the frames up to the first that does not stand where its group of pictures needs it."""
     for index, record in enumerate(frames):
-        if bool(record.flags & Flag.KEY) != (index % gop == 0):
+        begins = index % gop == 0
+        if bool(record.flags & Flag.KEY) != begins or (not begins and record.kind != frames[index - 1].kind):
             return frames[:index]
     return frames
 
 
 def _write_stamps(group: zarr.Group, records: Sequence[Record]) -> None:
-    """Write both clocks' stamps and the sequence numbers."""
-    stamps = np.array([(r.header_ns, r.receipt_ns, r.sequence) for r in records], np.int64).reshape(-1, 3)
+    """Write the clocks' stamps and the sequence numbers."""
+    fields = [(r.header_ns, r.receipt_ns, r.publish_ns, r.sequence) for r in records]
+    stamps = np.array(fields, np.int64).reshape(-1, 4)
     write_array(group, "time", stamps[:, 0], ("time",), TIME_ATTRIBUTES)
     write_array(group, "receipt_time", stamps[:, 1], ("time",), TIME_ATTRIBUTES)
-    write_array(group, "sequence", stamps[:, 2], ("time",), {"comment": "publisher's count; -1: it has none"})
+    published = TIME_ATTRIBUTES | {"comment": "when the middleware sent it; -1: unknown"}
+    write_array(group, "publish_time", stamps[:, 2], ("time",), published)
+    write_array(group, "sequence", stamps[:, 3], ("time",), {"comment": "publisher's count; -1: it has none"})
 
 
 def write_array(

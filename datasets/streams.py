@@ -1,4 +1,4 @@
-"""What an episode's streams are: rows of numbers or the frames of a camera. Frozen, checked, JSON-able."""
+"""What an episode's streams are: rows of numbers, or a camera's colour or depth images. Frozen, checked, JSON-able."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from waldo.errors import ConfigError
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 """A stream's name: parts of a path inside the episode's group."""
 
-RESERVED_FIELDS = ("time", "receipt_time", "sequence")
+RESERVED_FIELDS = ("time", "receipt_time", "publish_time", "sequence")
 """Arrays that every stream has; no field may bear their names."""
+
+type Codec = Literal["h264", "lossless", "jpeg"]
+
+CODECS: tuple[Codec, ...] = ("h264", "lossless", "jpeg")
+"""How colour frames are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,49 +85,111 @@ class ScalarStream:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoStream:
-    """The frames of one camera, stored as H.264 in closed groups of pictures."""
+    """The colour frames of one camera, uint8 (T, H, W, 3), in closed groups of pictures."""
 
     name: str
     """Path of the stream's group in the episode, such as `cameras/front`."""
     width: int
-    """Pixels across; even."""
+    """Pixels across; even for h264."""
     height: int
-    """Pixels down; even."""
+    """Pixels down; even for h264."""
     rate_hz: float
     """Frames a second [Hz]."""
+    codec: Codec = "h264"
+    """h264 (4:2:0, small), lossless (H.264 of exact RGB) or jpeg (each frame alone, as the camera sent it)."""
     gop: int = 5
-    """Frames a group of pictures: the most that must be decoded to see one."""
+    """Frames a group of pictures: the most that must be decoded to see one. A jpeg stream has groups of one."""
     crf: int = 20
-    """x264's constant rate factor: lower is better and larger."""
+    """Constant rate factor of h264: lower is better and larger."""
+    encoder: str = "libx264"
+    """What encodes h264: libx264 or the name of a hardware encoder; "auto" is decided when an episode begins."""
 
     def __post_init__(self) -> None:
-        """Refuse what H.264 with 4:2:0 chroma cannot hold."""
+        """Refuse what the codec cannot hold."""
         _check(self.name, self.rate_hz)
+        if self.codec not in CODECS:
+            raise ConfigError(f"codec of stream {self.name}", self.codec, f"one of {', '.join(CODECS)}")
+        _check_size(self)
+        even = self.codec == "h264"
         for name, value in (("width", self.width), ("height", self.height)):
-            if value < 16 or value % 2:
+            if even and value % 2:
                 raise ConfigError(f"{name} of stream {self.name}", value, "an even number of pixels, 16 or more")
         if self.gop < 1:
             raise ConfigError(f"gop of stream {self.name}", self.gop, "1 or more")
         if not 0 <= self.crf <= 51:
             raise ConfigError(f"crf of stream {self.name}", self.crf, "0 to 51")
+        if self.codec == "jpeg":
+            object.__setattr__(self, "gop", 1)
 
     @property
     def kind(self) -> Literal["video"]:
         """Which sort of stream it is."""
         return "video"
 
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one frame."""
+        return (self.height, self.width, 3)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the description as JSON-able values."""
         return {"kind": self.kind, **{key: getattr(self, key) for key in self.__slots__}}
 
 
-type Stream = ScalarStream | VideoStream
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthStream:
+    """The depth images of one camera, uint16 (T, H, W), kept without loss; 0 where nothing was measured."""
+
+    name: str
+    """Path of the stream's group in the episode, such as `depth/front`."""
+    width: int
+    """Pixels across."""
+    height: int
+    """Pixels down."""
+    rate_hz: float
+    """Images a second [Hz]."""
+    unit_m: float = 0.001
+    """Length of one step of a pixel's value [m]."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible names, rates, sizes and units."""
+        _check(self.name, self.rate_hz)
+        _check_size(self)
+        if not (math.isfinite(self.unit_m) and self.unit_m > 0):
+            raise ConfigError(f"unit_m of stream {self.name}", self.unit_m, "a length above 0")
+
+    @property
+    def kind(self) -> Literal["depth"]:
+        """Which sort of stream it is."""
+        return "depth"
+
+    @property
+    def gop(self) -> int:
+        """Images a chunk: each stands alone."""
+        return 1
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of one image."""
+        return (self.height, self.width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as JSON-able values."""
+        return {"kind": self.kind, **{key: getattr(self, key) for key in self.__slots__}}
+
+
+type ImageStream = VideoStream | DepthStream
+"""A stream of pictures."""
+
+type Stream = ScalarStream | ImageStream
 
 
 def stream_from_dict(data: Mapping[str, Any]) -> Stream:
     """Return the stream that `to_dict` described; keys that are not a description's are left out."""
     if data["kind"] == "video":
         return VideoStream(**{key: data[key] for key in VideoStream.__slots__})
+    if data["kind"] == "depth":
+        return DepthStream(**{key: data[key] for key in DepthStream.__slots__})
     fields = tuple(Field(f["name"], f["unit"], tuple(f["labels"]), f["dtype"]) for f in data["fields"])
     return ScalarStream(name=data["name"], rate_hz=data["rate_hz"], fields=fields)
 
@@ -149,3 +216,10 @@ def _check(name: str, rate_hz: float) -> None:
         raise ConfigError("stream name", name, "parts of letters, digits and _ . - joined by /")
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise ConfigError(f"rate_hz of stream {name}", rate_hz, "a number above 0")
+
+
+def _check_size(stream: VideoStream | DepthStream) -> None:
+    """Refuse pictures too small for a codec's blocks."""
+    for name, value in (("width", stream.width), ("height", stream.height)):
+        if value < 16:
+            raise ConfigError(f"{name} of stream {stream.name}", value, "16 pixels or more")

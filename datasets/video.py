@@ -1,7 +1,7 @@
 """H.264 in closed groups of pictures: the encoder of one camera, and the decoding of single frames.
 
-libx264 ultrafast without B-frames on one thread: a packet per frame at once, the same bytes for the same frames, and
-CAVLC, which decodes about twice as fast as the slower presets' CABAC. Parameter sets stand before every key frame.
+Without B-frames and on one thread: a packet a frame at once, and from libx264 the same bytes for the same frames.
+Parameter sets stand before every key frame.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
-PRESET = "ultrafast"
-"""x264's preset, the same for all episodes, so that their packets can stand in one file."""
+from waldo.datasets.encoders import LOSSLESS, SOFTWARE, options_of
+
+RATE = Fraction(30)
+"""The rate that a run of pictures claims where nobody knows better [Hz]."""
 
 START_CODE = b"\0\0\0\1"
 
@@ -40,27 +43,34 @@ class Packet:
 class Encoder:
     """The encoder of one camera: frames in, packets out in the same order, a key frame every `gop` frames."""
 
-    def __init__(self, *, width: int, height: int, gop: int, crf: int, rate: Fraction) -> None:
-        """Take the size [px], the frames a group, the quality and the rate [Hz] that the stream claims."""
-        context: Any = av.CodecContext.create("libx264", "w")
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    def __init__(
+        self, *, width: int, height: int, gop: int, crf: int, rate: Fraction = RATE, encoder: str = SOFTWARE
+    ) -> None:
+        """Take the size [px], the frames a group, the quality, the rate [Hz] that the stream claims, and what encodes.
+
+        `encoder` is a name of encoders.py; LOSSLESS keeps RGB as it is.
+        """
+        context: Any = av.CodecContext.create(encoder, "w")
+        self._lossless = encoder == LOSSLESS
+        context.width, context.height = width, height
+        context.pix_fmt = "rgb24" if self._lossless else "yuv420p"
         context.framerate, context.time_base = rate, 1 / rate
         context.gop_size, context.thread_count = gop, 1
-        parameters = (
-            f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:repeat-headers=1:rc-lookahead=0:sync-lookahead=0"
-            ":mbtree=0:annexb=1:force-cfr=1:colormatrix=smpte170m"
-        )
-        context.options = {"crf": str(crf), "preset": PRESET, "bf": "0", "threads": "1", "x264-params": parameters}
-        self._context = context
-        self._shape = (height, width)
+        context.options = dict(options_of(encoder, gop=gop, crf=crf))
+        self._context, self._gop = context, gop
         self._count = 0
 
     def encode(self, rgb: Image) -> list[Packet]:
         """Encode one frame, uint8 (H, W, 3); the packet of this frame comes back at once."""
-        # I420 planes one under another: what PyAV calls a yuv420p array. OpenCV's conversion is BT.601, video range.
-        planes: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
-        frame: Any = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        if self._lossless:
+            frame: Any = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        else:
+            # I420 planes one under another: what PyAV calls a yuv420p array. OpenCV's is BT.601, video range.
+            planes: Any = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts = self._count
+        if self._count % self._gop == 0:
+            frame.pict_type = PictureType.I
         self._count += 1
         return [Packet(bytes(p), p.is_keyframe) for p in self._context.encode(frame)]
 
@@ -69,12 +79,14 @@ class Encoder:
         return [Packet(bytes(p), p.is_keyframe) for p in self._context.encode(None)]
 
 
-def encode_frames(frames: Sequence[Image] | Image, *, gop: int, crf: int, rate: Fraction) -> list[Packet]:
+def encode_frames(
+    frames: Sequence[Image] | Image, *, gop: int, crf: int, rate: Fraction = RATE, encoder: str = SOFTWARE
+) -> list[Packet]:
     """Encode frames, each uint8 (H, W, 3), as one run that starts with a key frame."""
     height, width, _ = frames[0].shape
-    encoder = Encoder(width=width, height=height, gop=gop, crf=crf, rate=rate)
-    packets = [packet for frame in frames for packet in encoder.encode(np.ascontiguousarray(frame))]
-    return packets + encoder.flush()
+    coder = Encoder(width=width, height=height, gop=gop, crf=crf, rate=rate, encoder=encoder)
+    packets = [packet for frame in frames for packet in coder.encode(np.ascontiguousarray(frame))]
+    return packets + coder.flush()
 
 
 def nal_units(annex_b: bytes) -> Iterator[bytes]:
@@ -144,9 +156,13 @@ def decode(packets: Sequence[Packet], wanted: Sequence[int], shape: tuple[int, i
     slots = {index: slot for slot, index in enumerate(wanted) if index < len(packets)}
     if not slots:
         return out
-    for index, frame in enumerate(_decode_up_to(packets, max(slots))):
-        if index in slots:
-            _to_rgb(frame, out[slots[index]])
+    try:
+        for index, frame in enumerate(_decode_up_to(packets, max(slots))):
+            if index in slots:
+                _to_rgb(frame, out[slots[index]])
+    except av.FFmpegError as error:
+        _decoders.context = None
+        raise ValueError(f"the decoder refuses it: {error}") from error
     return out
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,22 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waldo.datasets import statistics
+from waldo.datasets import encoders, statistics
+from waldo.datasets.encoding import BackPressure, CameraEncoder, Frame, Image
 from waldo.datasets.journal import Flag, Journal, Kind, sync_folder
 from waldo.datasets.loss import LossCounter
-from waldo.datasets.mp4shard import rate_fraction
 from waldo.datasets.seal import seal
-from waldo.datasets.streams import ScalarStream, Stream, VideoStream, check_streams
-from waldo.datasets.video import Encoder
+from waldo.datasets.stamps import Stamps
+from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, Stream, VideoStream, check_streams
+from waldo.datasets.video import Packet
 from waldo.errors import ConfigError, UnknownNameError, WaldoError
 
 LOG = logging.getLogger("waldo.datasets")
-
-QUEUE_FRAMES = 15
-"""Frames of one camera that may wait for its encoder: half a second at 30 Hz, all that a kill can take."""
-
-PATIENCE_S = 0.5
-"""How long a full queue holds the caller back before the frame is given up as lost [s]."""
 
 OUTCOMES = ("success", "failure", "unknown")
 """How an attempt went; why the recording ended is the reason, apart from it."""
@@ -44,24 +37,25 @@ class EpisodeClosedError(WaldoError):
         super().__init__(f"{path}: the episode is {ended}, nothing can be written; begin another with Dataset.begin")
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """A frame on its way to the encoder."""
-
-    header_ns: int
-    receipt_ns: int
-    sequence: int
-    rgb: NDArray[np.uint8]
-
-
 class EpisodeWriter:
     """An episode being recorded. Make one with `Dataset.begin`; end it with `save` or `discard`."""
 
     def __init__(
-        self, journal: Path, destination: Path, streams: Sequence[Stream], attributes: Mapping[str, Any]
+        self,
+        journal: Path,
+        destination: Path,
+        streams: Sequence[Stream],
+        attributes: Mapping[str, Any],
+        *,
+        back_pressure: BackPressure = "spill",
+        sealer: Callable[[Path, Path], None] | None = None,
     ) -> None:
-        """Take the journal's path, the episode's final place, its streams and attributes; creates the journal."""
-        checked = check_streams(streams)
+        """Take the journal's path, the episode's final place, its streams and attributes; creates the journal.
+
+        `back_pressure` says what happens when an encoder falls behind; `sealer` takes journal and destination of an
+        episode that is saved without waiting for it.
+        """
+        checked = check_streams([_with_encoder(stream) for stream in streams])
         opening = {"streams": [stream.to_dict() for stream in checked], "attributes": dict(attributes)}
         self.streams: Mapping[str, Stream] = {stream.name: stream for stream in checked}
         self.destination = destination
@@ -69,53 +63,110 @@ class EpisodeWriter:
         self._losses = {name: LossCounter() for name in self.streams}
         self._counts = dict.fromkeys(self.streams, 0)
         self._ended: str | None = None
+        self._sealer = sealer
+        self._dropping: set[str] = set()
         try:
             self._journal = Journal(journal, opening)
         except (TypeError, ValueError) as error:
             raise ConfigError("attributes", attributes, f"values that JSON can hold ({error})") from error
         self._cameras = {
-            stream.name: _Camera(stream, self._journal, self._index[stream.name])
+            stream.name: CameraEncoder(stream, self._journal, self._index[stream.name], self._note, back_pressure)
             for stream in checked
-            if isinstance(stream, VideoStream)
+            if not isinstance(stream, ScalarStream)
         }
 
     def row(
-        self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, values: Mapping[str, ArrayLike]
+        self,
+        stream: str,
+        *,
+        header_ns: int,
+        receipt_ns: int,
+        sequence: int,
+        values: Mapping[str, ArrayLike],
+        publish_ns: int = -1,
     ) -> None:
         """Write one row of a scalar stream: every field's values, each (labels,), in the units of its description.
 
-        `header_ns` is the publisher's stamp, `receipt_ns` ours, `sequence` the publisher's count (-1: it has none).
+        `header_ns` is the publisher's stamp, `receipt_ns` ours, `publish_ns` when the middleware sent it (-1: unknown),
+        `sequence` the publisher's count (-1: it has none).
         """
-        description = self._stream(stream, ScalarStream)
-        payload = _row_bytes(description, values)
-        index = self._index[stream]
+        description = self._scalar(stream)
         self._journal.append(
-            Kind.ROW, stream=index, header_ns=header_ns, receipt_ns=receipt_ns, sequence=sequence, payload=payload
+            Kind.ROW,
+            stream=self._index[stream],
+            header_ns=header_ns,
+            receipt_ns=receipt_ns,
+            publish_ns=publish_ns,
+            sequence=sequence,
+            payload=_row_bytes(description, values),
         )
         self._counts[stream] += 1
         self._losses[stream].add(sequence)
 
-    def frame(self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, rgb: NDArray[np.uint8]) -> bool:
-        """Hand over one frame, uint8 (H, W, 3), to be encoded; return whether it was taken.
+    def frame(
+        self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, image: Image, publish_ns: int = -1
+    ) -> bool:
+        """Hand over one frame to be encoded; return whether it was taken. Never waits for the encoder in real time.
 
-        A full queue holds the caller back for up to PATIENCE_S; then the frame is lost, which is logged as an error
-        and stands in the episode's record.
+        `image` is uint8 (H, W, 3); for a depth stream uint16 (H, W); or a JPEG, which is kept as it is in a jpeg stream
+        and decoded by the encoder's thread for any other. A frame for which there is no room is lost: that is logged
+        as an error and stands in the episode's record.
         """
-        description = self._stream(stream, VideoStream)
-        shape = (description.height, description.width, 3)
-        if rgb.dtype != np.uint8 or rgb.shape != shape:
-            raise ConfigError(f"a frame of {stream}", f"{rgb.dtype} {rgb.shape}", f"uint8 {shape}")
+        description = self._image_stream(stream)
+        _check_image(description, image)
+        stamps = Stamps(header_ns=header_ns, receipt_ns=receipt_ns, publish_ns=publish_ns, sequence=sequence)
         self._losses[stream].add(sequence)
         # The caller may fill its buffer anew before the encoder has come to it.
-        taken = self._cameras[stream].put(_Frame(header_ns, receipt_ns, sequence, rgb.copy()))
-        if taken:
+        kept = image if isinstance(image, bytes) else image.copy()
+        if self._cameras[stream].put(Frame(kept, stamps)):
             self._counts[stream] += 1
+            self._dropping.discard(stream)
             return True
-        index = self._index[stream]
-        self._journal.append(Kind.DROPPED, stream=index, header_ns=header_ns, receipt_ns=receipt_ns, sequence=sequence)
+        self._journal.append(Kind.DROPPED, stream=self._index[stream], **stamps)
         self._losses[stream].lost += 1
-        LOG.error("%s: frame %d is lost: the encoder has fallen %d frames behind", stream, sequence, QUEUE_FRAMES)
+        if stream not in self._dropping:
+            self._dropping.add(stream)
+            text = f"{stream}: frames are lost from {sequence} on: this machine cannot keep up"
+            LOG.error("%s", text)
+            self._note("dropped", text, at_ns=receipt_ns, stream=stream)
         return False
+
+    def packet(
+        self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, packet: Packet, publish_ns: int = -1
+    ) -> None:
+        """Write a picture that is encoded already, for importers: H.264 with a key frame every `gop`, or a JPEG.
+
+        Do not mix it with `frame` in one stream. It counts for no image statistics; see `sample`.
+        """
+        description = self._image_stream(stream)
+        if isinstance(description, DepthStream):
+            raise ConfigError(f"a packet of {stream}", "encoded", "a frame: depth images are packed here")
+        key = self._counts[stream] % description.gop == 0
+        if packet.key != key and description.codec != "jpeg":
+            found = "a key frame" if packet.key else "no key frame"
+            raise ConfigError(f"packet {self._counts[stream]} of {stream}", found, f"one every {description.gop}")
+        self._journal.append(
+            Kind.FRAME,
+            stream=self._index[stream],
+            flags=Flag.KEY * key,
+            header_ns=header_ns,
+            receipt_ns=receipt_ns,
+            publish_ns=publish_ns,
+            sequence=sequence,
+            payload=packet.data,
+        )
+        self._counts[stream] += 1
+        self._losses[stream].add(sequence)
+
+    def sample(self, stream: str, rgb: NDArray[np.uint8]) -> None:
+        """Count the pixels of a frame, uint8 (H, W, 3), whose packet was written, for the stream's statistics."""
+        self._image_stream(stream)
+        self._journal.append(Kind.HISTOGRAM, stream=self._index[stream], payload=statistics.histogram(rgb).tobytes())
+
+    def event(self, kind: str, text: str, *, at_ns: int, **detail: Any) -> None:
+        """Note something that happened at an instant [ns]; it stands in the episode's `events`."""
+        self._open()
+        self._note(kind, text, at_ns=at_ns, **detail)
 
     def report_lost(self, stream: str, count: int) -> None:
         """Record that `count` messages were lost beside those that gaps in the sequence show."""
@@ -148,12 +199,16 @@ class EpisodeWriter:
         """Return how many messages of a stream are lost so far."""
         return self._losses[stream].lost
 
-    def waiting(self, stream: str) -> int:
-        """Return how many frames of a camera wait for its encoder."""
-        return self._cameras[stream].waiting
+    @property
+    def waiting(self) -> int:
+        """How many frames of all cameras wait for their encoders."""
+        return sum(camera.waiting for camera in self._cameras.values())
 
-    def save(self, outcome: str, reason: str = "operator") -> Path:
-        """End the episode, seal it and return its path. `reason` says why the recording ended."""
+    def save(self, outcome: str, reason: str = "operator", *, wait: bool = True) -> Path:
+        """End the episode, seal it and return its path. `reason` says why the recording ended.
+
+        Without `wait` the journal is complete and safe when this returns, and it is sealed in the background.
+        """
         self._open()
         if outcome not in OUTCOMES:
             raise UnknownNameError("outcome", outcome, OUTCOMES)
@@ -165,10 +220,13 @@ class EpisodeWriter:
         self._journal.append(Kind.CLOSE, payload=json.dumps(closing).encode())
         self._journal.close()
         self._ended = "saved"
-        seal(self._journal.path, self.destination)
         for stream in self.streams:
             if self.lost(stream):
                 LOG.error("%s: %s lost %d messages", self.destination.name, stream, self.lost(stream))
+        if wait or self._sealer is None:
+            seal(self._journal.path, self.destination)
+        else:
+            self._sealer(self._journal.path, self.destination)
         return self.destination
 
     def discard(self) -> None:
@@ -204,90 +262,44 @@ class EpisodeWriter:
         if self._ended is not None:
             raise EpisodeClosedError(self._journal.path, self._ended)
 
-    def _stream[S: Stream](self, name: str, kind: type[S]) -> S:
-        """Return a stream's description, refusing one that does not exist or is of the other kind."""
+    def _note(self, kind: str, text: str, *, at_ns: int, **detail: Any) -> None:
+        """Write an event; encoders' threads still may while the episode is being saved."""
+        event = {"at_ns": at_ns, "kind": kind, "text": text, **detail}
+        self._journal.append(Kind.EVENT, header_ns=at_ns, payload=json.dumps(event).encode())
+
+    def _scalar(self, name: str) -> ScalarStream:
+        """Return a stream of rows, refusing a name that is none's."""
         self._open()
         stream = self.streams.get(name)
-        if not isinstance(stream, kind):
-            raise UnknownNameError(
-                "camera" if kind is VideoStream else "scalar stream",
-                name,
-                [other.name for other in self.streams.values() if isinstance(other, kind)],
-            )
+        if not isinstance(stream, ScalarStream):
+            raise UnknownNameError("scalar stream", name, [n for n in self.streams if n not in self._cameras])
+        return stream
+
+    def _image_stream(self, name: str) -> ImageStream:
+        """Return a stream of pictures, refusing a name that is none's."""
+        self._open()
+        stream = self.streams.get(name)
+        if stream is None or isinstance(stream, ScalarStream):
+            raise UnknownNameError("camera", name, self._cameras)
         return stream
 
 
-class _Camera:
-    """One camera's queue and the thread that encodes it into the journal."""
+def _with_encoder(stream: Stream) -> Stream:
+    """Return a stream whose encoder is decided: the episode says what made its pictures."""
+    if not isinstance(stream, VideoStream) or stream.codec != "h264":
+        return stream
+    return replace(stream, encoder=encoders.choose(stream.encoder))
 
-    def __init__(self, stream: VideoStream, journal: Journal, index: int) -> None:
-        self._stream, self._journal, self._index = stream, journal, index
-        self._queue: queue.Queue[_Frame | None] = queue.Queue(QUEUE_FRAMES)
-        self._abandoned = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"encode {stream.name}", daemon=True)
-        self._thread.start()
 
-    @property
-    def waiting(self) -> int:
-        return self._queue.qsize()
-
-    def put(self, frame: _Frame) -> bool:
-        """Queue a frame; False if the encoder stayed too far behind. Raises what stopped the encoder."""
-        if self._error is not None:
-            raise self._error
-        try:
-            self._queue.put(frame, timeout=PATIENCE_S)
-        except queue.Full:
-            return False
-        return True
-
-    def finish(self) -> BaseException | None:
-        """Wait until the queue is empty and the thread has ended; return what stopped it early."""
-        self._queue.put(None)
-        self._thread.join()
-        return self._error
-
-    def abandon(self) -> None:
-        """End the thread without encoding what waits."""
-        self._abandoned.set()
-        self.finish()
-
-    def _run(self) -> None:
-        """Encode frames until None comes. After a failure the queue is still emptied, so that nobody waits for ever."""
-        try:
-            self._encode_all()
-        except BaseException as error:
-            LOG.error("%s: the encoder has stopped: %s", self._stream.name, error)
-            self._error = error
-            while self._queue.get() is not None:
-                pass
-
-    def _encode_all(self) -> None:
-        stream = self._stream
-        rate = rate_fraction(stream.rate_hz)
-        encoder = Encoder(width=stream.width, height=stream.height, gop=stream.gop, crf=stream.crf, rate=rate)
-        waiting: list[tuple[_Frame, bool]] = []
-        before: NDArray[np.uint8] | None = None
-        while (frame := self._queue.get()) is not None:
-            if self._abandoned.is_set():
-                continue
-            waiting.append((frame, before is not None and np.array_equal(before, frame.rgb)))
-            before = frame.rgb
-            self._write(encoder.encode(frame.rgb), waiting)
-        if not self._abandoned.is_set():
-            self._write(encoder.flush(), waiting)
-
-    def _write(self, packets: Sequence[Any], waiting: list[tuple[_Frame, bool]]) -> None:
-        """Write packets with the stamps of the frames that they are of, and a histogram beside each key frame."""
-        for packet in packets:
-            frame, repeated = waiting.pop(0)
-            flags = Flag.KEY * packet.key | Flag.REPEATED * repeated
-            stamps = {"header_ns": frame.header_ns, "receipt_ns": frame.receipt_ns, "sequence": frame.sequence}
-            self._journal.append(Kind.FRAME, stream=self._index, flags=flags, payload=packet.data, **stamps)
-            if packet.key:
-                counts = statistics.histogram(frame.rgb).tobytes()
-                self._journal.append(Kind.HISTOGRAM, stream=self._index, payload=counts, **stamps)
+def _check_image(stream: ImageStream, image: Image) -> None:
+    """Refuse pixels of another type or shape; a JPEG is looked at where it is decoded."""
+    if isinstance(image, bytes):
+        if isinstance(stream, DepthStream):
+            raise ConfigError(f"a frame of {stream.name}", "a JPEG", f"uint16 {stream.frame_shape}")
+        return
+    dtype = np.dtype(np.uint16) if isinstance(stream, DepthStream) else np.dtype(np.uint8)
+    if image.dtype != dtype or image.shape != stream.frame_shape:
+        raise ConfigError(f"a frame of {stream.name}", f"{image.dtype} {image.shape}", f"{dtype} {stream.frame_shape}")
 
 
 def _row_bytes(stream: ScalarStream, values: Mapping[str, ArrayLike]) -> bytes:

@@ -120,7 +120,7 @@ def write(writer: EpisodeWriter, script: Script) -> None:
                 frozen = script.frozen.get(camera, range(0))
                 shown = frozen.start if number in frozen else number
                 seed = script.seed + (camera == "cameras/wrist")
-                writer.frame(camera, rgb=picture(shown, seed), **(kw | {"sequence": number + 1}))
+                writer.frame(camera, image=picture(shown, seed), **(kw | {"sequence": number + 1}))
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def record(tmp_path: Path, streams: tuple[Stream, ...]) -> Callable[..., Dataset
         dataset = Dataset.open(folder) if folder.exists() else Dataset.create(folder, robot=robot)
         with dataset.lock():
             for script in scripts:
-                writer = dataset.begin(streams, {"task": script.task, "seed": script.seed})
+                writer = dataset.begin(streams, {"task": script.task, "seed": script.seed}, back_pressure="wait")
                 write(writer, script)
                 writer.save(script.outcome)
         return dataset

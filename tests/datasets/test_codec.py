@@ -64,7 +64,7 @@ def test_metadata_says_what_is_needed_to_read(array):
     assert VideoCodec.from_dict(VideoCodec(crf=10).to_dict()) == VideoCodec(crf=10)
     assert VideoCodec(crf=10).to_dict() == {
         "name": "waldo.video",
-        "configuration": {"codec": "h264", "crf": 10, "preset": "ultrafast"},
+        "configuration": {"codec": "h264", "crf": 10},
     }
 
 

@@ -133,7 +133,7 @@ def test_the_same_input_gives_the_same_bytes(record, script, tmp_path):
 
 def cut_off(dataset, streams, play, script, keep):
     """Leave a journal as a crash after `keep` of its bytes would."""
-    writer = dataset.begin(streams, {"task": "t"})
+    writer = dataset.begin(streams, {"task": "t"}, back_pressure="wait")
     play(writer, script)
     copy = dataset.path.parent / "copy"
     writer._finish_cameras()

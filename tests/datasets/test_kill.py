@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.writer import QUEUE_FRAMES
+from waldo.datasets.encoding import QUEUE_S
 
 RECORDER = """
 import sys
@@ -27,17 +27,17 @@ def play(writer, ticks):
         writer.row("joints/state", values={"position": np.full(2, tick)}, **stamps)
         if tick % 2 == 0:
             stamps["sequence"] = tick // 2 + 1
-            writer.frame("cameras/front", rgb=np.full((48, 64, 3), tick % 200, np.uint8), **stamps)
+            writer.frame("cameras/front", image=np.full((48, 64, 3), tick % 200, np.uint8), **stamps)
         # Said after the call came back: from here on the row counts as recorded.
         print(tick, flush=True)
 
 with Dataset.open(sys.argv[1]).lock() as dataset:
     for _ in range(2):
-        writer = dataset.begin(streams, {"task": "t"})
+        writer = dataset.begin(streams, {"task": "t"}, back_pressure="wait")
         play(writer, range(20))
         writer.save("success")
     import itertools
-    play(dataset.begin(streams, {"task": "t"}), itertools.count())
+    play(dataset.begin(streams, {"task": "t"}, back_pressure="wait"), itertools.count())
 """
 
 
@@ -69,6 +69,6 @@ def test_a_killed_recorder_loses_neither_rows_nor_saved_episodes(tmp_path, ticks
     # on the way are missing, and those that are there are in order.
     frames = cut.frames("cameras/front")
     assert cut.sequence("cameras/front").tolist() == list(range(1, len(frames) + 1))
-    assert len(frames) >= len(positions) / 2 - QUEUE_FRAMES - 2
+    assert len(frames) >= len(positions) / 2 - QUEUE_S * 30 - 2
     brightness = frames.mean(axis=(1, 2, 3))
     assert np.abs(brightness - (2 * np.arange(len(frames))) % 200).max(initial=0.0) < 4

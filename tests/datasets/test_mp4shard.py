@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from waldo.datasets import mp4shard, video
+from waldo.datasets.shard import ShardReader, read_index
+from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError
 
 
@@ -19,7 +21,7 @@ def shard(tmp_path):
     path = tmp_path / "shard.mp4"
     assert mp4shard.write_mp4(path, packets, Fraction(30)) == 13
     mp4shard.append_index(path, 5, 3)
-    return mp4shard.ShardReader(path, frames=13, gop=5, shape=(48, 64))
+    return ShardReader(path, VideoStream(name="front", width=64, height=48, rate_hz=30.0), 13)
 
 
 def test_every_frame_in_any_order(shard):
@@ -81,7 +83,7 @@ def test_a_damaged_index_is_refused(shard):
     data[-10] ^= 1
     shard.path.write_bytes(data)
     with pytest.raises(FileError) as error:
-        mp4shard.read_index(shard.path, 3)
+        read_index(shard.path, 3)
     expected = f"{shard.path}: the checksum of the shard's index is wrong; take the file from a backup"
     assert str(error.value) == expected
 
@@ -89,7 +91,7 @@ def test_a_damaged_index_is_refused(shard):
 def test_a_file_too_short_for_its_index_is_refused(tmp_path):
     (tmp_path / "short").write_bytes(b"1234")
     with pytest.raises(FileError, match="is 4 bytes long, too short for the index of 3 chunks"):
-        mp4shard.read_index(tmp_path / "short", 3)
+        read_index(tmp_path / "short", 3)
 
 
 @pytest.mark.parametrize(

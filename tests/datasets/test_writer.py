@@ -1,11 +1,12 @@
 import logging
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from waldo.datasets import writer as writer_module
 from waldo.datasets.episode import Episode
+from waldo.datasets.verify import verify
 from waldo.datasets.video import Encoder
 from waldo.datasets.writer import EpisodeClosedError
 from waldo.errors import ConfigError, UnknownNameError
@@ -15,12 +16,12 @@ STAMPS = {"header_ns": 10, "receipt_ns": 20}
 
 @pytest.fixture
 def begun(locked, streams):
-    return locked.begin(streams, {"task": "t"})
+    return locked.begin(streams, {"task": "t"}, back_pressure="wait")
 
 
 def frame(writer, number, rgb=None, camera="cameras/front"):
     picture = np.zeros((48, 64, 3), np.uint8) if rgb is None else rgb
-    return writer.frame(camera, header_ns=number, receipt_ns=number + 1, sequence=number, rgb=picture)
+    return writer.frame(camera, header_ns=number, receipt_ns=number + 1, sequence=number, image=picture)
 
 
 def test_a_stream_that_was_not_announced_is_refused(begun):
@@ -89,32 +90,71 @@ def test_the_callers_buffer_may_be_used_again(begun, make_picture):
     assert (error.argmin(axis=1) == np.arange(10)).all()
 
 
-def test_a_full_queue_is_a_recorded_loss_and_an_error(locked, streams, monkeypatch, caplog):
-    go = threading.Event()
-    encode = Encoder.encode
+class Slow:
+    """An encoder that stands still until it is told to go on."""
 
-    def slow(self, rgb):
-        go.wait()
-        return encode(self, rgb)
+    def __init__(self, monkeypatch):
+        self.go, self.entered = threading.Event(), threading.Event()
+        encode = Encoder.encode
 
-    monkeypatch.setattr(Encoder, "encode", slow)
-    monkeypatch.setattr(writer_module, "QUEUE_FRAMES", 2)
-    monkeypatch.setattr(writer_module, "PATIENCE_S", 0.01)
+        def slow(encoder, rgb):
+            self.entered.set()
+            self.go.wait()
+            return encode(encoder, rgb)
+
+        monkeypatch.setattr(Encoder, "encode", slow)
+
+
+def test_what_the_encoder_has_no_time_for_is_kept_and_encoded_by_sealing(locked, streams, monkeypatch, make_picture):
+    slow = Slow(monkeypatch)
     writer = locked.begin(streams, {})
-    taken = [frame(writer, number) for number in range(1, 7)]
-    # One may be in the encoder's hands, two wait; the rest are lost, the last one too, which no gap shows.
-    assert taken[:2] == [True, True]
-    assert taken[3:] == [False, False, False]
-    lost = taken.count(False)
-    assert writer.lost("cameras/front") == lost
-    go.set()
+    frame(writer, 1, make_picture(0))
+    assert slow.entered.wait(10)
+    for number in range(1, 10):
+        assert frame(writer, number + 1, make_picture(number))
+    slow.go.set()
+    # With the caller idle the rest is encoded as ever: the second group began while four frames waited.
+    for number in range(10, 13):
+        while writer.waiting:
+            time.sleep(0.001)
+        assert frame(writer, number + 1, make_picture(number))
     episode = Episode(writer.save("success"))
-    assert episode.count("cameras/front") == 6 - lost
-    assert episode.lost("cameras/front") == lost
-    assert episode.attributes["streams"]["cameras/front"]["lost_dropped"] == lost
+    assert episode.count("cameras/front") == 13
+    assert episode.lost("cameras/front") == 0
+    assert [(e["kind"], e["stream"]) for e in episode.events] == [("quality_lowered", "cameras/front")]
+    found = episode.frames("cameras/front")
+    wanted = np.stack([make_picture(number) for number in range(13)])
+    error = np.abs(found[:, None].astype(int) - wanted[None]).mean(axis=(2, 3, 4))
+    assert (error.argmin(axis=1) == np.arange(13)).all()
+    assert verify(episode) == []
+
+
+def test_a_full_queue_is_a_recorded_loss_and_an_error(locked, streams, monkeypatch, caplog):
+    slow = Slow(monkeypatch)
+    writer = locked.begin(streams, {})
+    frame(writer, 1)
+    assert slow.entered.wait(10)
+    taken = [frame(writer, number) for number in range(2, 16)]
+    # At most 0.35 s wait: ten frames. The rest are lost, the last one too, which no gap shows.
+    assert taken == [True] * 10 + [False] * 4
+    assert writer.lost("cameras/front") == 4
+    slow.go.set()
+    episode = Episode(writer.save("success"))
+    assert episode.count("cameras/front") == 11
+    assert episode.lost("cameras/front") == 4
+    assert episode.attributes["streams"]["cameras/front"]["lost_dropped"] == 4
+    assert [event["kind"] for event in episode.events if event["kind"] == "dropped"] == ["dropped"]
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert "cameras/front: frame 6 is lost: the encoder has fallen 2 frames behind" in messages
-    assert f"episode_000000.zarr: cameras/front lost {lost} messages" in messages
+    assert "cameras/front: frames are lost from 12 on: this machine cannot keep up" in messages
+    assert "episode_000000.zarr: cameras/front lost 4 messages" in messages
+
+
+def test_in_simulated_time_the_caller_waits_for_the_encoder(locked, streams, make_picture):
+    writer = locked.begin(streams, {}, back_pressure="wait")
+    for number in range(60):
+        assert frame(writer, number + 1, make_picture(number))
+    episode = Episode(writer.save("success"))
+    assert (episode.count("cameras/front"), episode.events) == (60, [])
 
 
 def test_an_encoder_that_fails_is_not_silent(begun, monkeypatch, caplog):

@@ -74,7 +74,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     with dataset.lock():
         for number, ticks in enumerate((60, 60, 30)):
-            writer = dataset.begin(streams, {"task": ("lift the red cube", "put it down")[number % 2]})
+            task = ("lift the red cube", "put it down")[number % 2]
+            writer = dataset.begin(streams, {"task": task}, back_pressure="wait")
             for tick in range(ticks):
                 at = 1_700_000_000_000_000_000 + round(tick * 1e9 / 60)
                 kw = {"header_ns": at, "receipt_ns": at, "sequence": tick + 1}
@@ -87,7 +88,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 if tick % 2 == 0 and (number, tick) != (1, 24):
                     for camera in ("cameras/front", "cameras/wrist"):
                         shown = np.roll(picture, tick + 3 * number, axis=camera == "cameras/wrist")
-                        writer.frame(camera, rgb=shown, **(kw | {"sequence": tick // 2 + 1}))
+                        writer.frame(camera, image=shown, **(kw | {"sequence": tick // 2 + 1}))
             writer.save("success")
     return root
 
