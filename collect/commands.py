@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -91,14 +92,25 @@ class Record:
     """ROS namespace of the robot; its name unless given."""
     operator: str = ""
     """Who steers; kept in each episode."""
+    camera: tuple[str, ...] = ()
+    """Cameras outside the robot's namespace: NAME=/TOPIC, front=/camera/color/image_raw; depth/front=... for depth."""
+    video: Literal["h264", "lossless", "jpeg"] = "h264"
+    """How cameras are kept: h264 (small), lossless (exact RGB, many times as large), jpeg (as the camera sent it)."""
+    crf: int = 20
+    """Quality of h264, 0 to 51: lower is better and larger."""
+    encoder: str = "auto"
+    """What encodes h264: auto (a graphics card where there is one), libx264, h264_nvenc or h264_vaapi."""
+    upload: str = ""
+    """Object store to push each saved episode to, such as s3://bucket/dataset; it is kept here as well."""
     lockstep: bool = False
     """Simulated time: the robot waits until everything has been received."""
 
     def run(self) -> int:
         """Record until SIGINT or SIGTERM."""
         from waldo import __version__
-        from waldo.collect.recorder import Recorder
+        from waldo.collect.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder_node import RecorderNode
+        from waldo.collect.topics import parse_cameras
         from waldo.datasets.dataset import Dataset
         from waldo.process import until_signalled
         from waldo.robots.description import load_robot
@@ -107,11 +119,13 @@ class Record:
         done = until_signalled()
         robot = load_robot(self.robot)
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
+        config = RecorderConfig(codec=self.video, crf=self.crf, encoder=self.encoder, lockstep=self.lockstep)
+        cameras = parse_cameras(self.camera)
         exists = (self.dataset / "dataset.json").exists()
         dataset = Dataset.open(self.dataset) if exists else Dataset.create(self.dataset, robot=robot.name)
         with dataset.lock():
             for recovered in dataset.recover():
                 console.err().print(f"recorder: episode {recovered.index} was cut off: {recovered.note}")
             with join_graph("recorder", self.namespace or robot.name) as graph:
-                RecorderNode(graph, Recorder(dataset, robot, attributes), lockstep=self.lockstep).run(done)
+                RecorderNode(graph, Recorder(dataset, robot, attributes, config), cameras).run(done)
         return 0

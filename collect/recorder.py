@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.collect.images import Picture, decode_colour
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream
+from waldo.datasets.stamps import Stamps
+from waldo.datasets.streams import DepthStream, Field, ScalarStream, Stream, VideoStream
+from waldo.datasets.writer import EpisodeWriter
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
 
@@ -31,6 +34,12 @@ MOTOR_UNITS = {
 }
 """Fields of motors and their units."""
 
+COMMANDS = ("joints/command", "joints/sent")
+"""Streams that may begin after the episode: nobody has commanded anything yet."""
+
+LOOK_AGAIN_NS = 1_000_000_000
+"""Between episodes a camera's picture size is looked at this often [ns]: its driver may have been started anew."""
+
 
 class State(Enum):
     """What the recorder is doing."""
@@ -45,46 +54,60 @@ class RecorderError(WaldoError):
     """The operator asked for something that is not possible now."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecorderConfig:
+    """How the recorder keeps what it is given."""
+
+    rate_hz: float = 60.0
+    """Nominal rate of the joints [Hz]."""
+    codec: Literal["h264", "lossless", "jpeg"] = "h264"
+    """How cameras are kept."""
+    crf: int = 20
+    """Quality of h264, 0 to 51: lower is better and larger."""
+    encoder: str = "auto"
+    """What encodes h264: auto, libx264, h264_nvenc or h264_vaapi."""
+    lockstep: bool = False
+    """Simulated time: wait for encoders and seals, so that the same input gives the same bytes."""
+
+
 class Recorder:
     """Cuts episodes from the messages it is given and keeps them in a dataset."""
 
-    def __init__(self, dataset: Dataset, robot: Robot, attributes: Mapping[str, Any], *, rate_hz: float = 60.0) -> None:
-        """Take a locked dataset, the robot, attributes of every episode and the nominal rate of the joints [Hz]."""
+    def __init__(
+        self, dataset: Dataset, robot: Robot, attributes: Mapping[str, Any], config: RecorderConfig | None = None
+    ) -> None:
+        """Take a locked dataset, the robot, attributes of every episode and how to keep what comes."""
         self.dataset, self.robot = dataset, robot
+        self.config = config or RecorderConfig()
         self.state = State.IDLE
         self.task: Mapping[str, Any] = {}
-        self.received: dict[str, int] = {}
         self._attributes = dict(attributes)
-        self._rate_hz = rate_hz
         self._streams: dict[str, Stream] = {}
-        self._writer: Any = None
+        self._writer: EpisodeWriter | None = None
         self._late: set[str] = set()
-        joints = robot.joint_names
-        for name, units in {
-            "joints/state": JOINT_UNITS,
-            "joints/command": {"position": "rad"},
-            "joints/sent": {"position": "rad"},
-        }.items():
-            self._streams[name] = ScalarStream(
-                name=name, rate_hz=rate_hz, fields=tuple(Field(key, unit, joints) for key, unit in units.items())
-            )
-        self._streams["motors"] = ScalarStream(
-            name="motors", rate_hz=10.0, fields=tuple(Field(key, unit, joints) for key, unit in MOTOR_UNITS.items())
-        )
+        self._span_ns: list[int] = []
+        self._looked_ns: dict[str, int] = {}
+        self._streams["joints/state"] = self._scalar("joints/state", self.config.rate_hz, JOINT_UNITS)
+        for name in COMMANDS:
+            self._streams[name] = self._scalar(name, self.config.rate_hz, {"position": "rad"})
+        self._streams["motors"] = self._scalar("motors", 10.0, MOTOR_UNITS)
         self._seen: set[str] = set()
         self._in_episode: set[str] = set()
 
+    def _scalar(self, name: str, rate_hz: float, units: Mapping[str, str]) -> ScalarStream:
+        fields = tuple(Field(key, unit, self.robot.joint_names) for key, unit in units.items())
+        return ScalarStream(name=name, rate_hz=rate_hz, fields=fields)
+
     # messages
 
-    def row(self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, values: Mapping[str, Array]) -> None:
+    def row(self, stream: str, *, values: Mapping[str, Array], **stamps: Unpack[Stamps]) -> None:
         """Take one row of a known stream; written while an episode is being recorded."""
         self._seen.add(stream)
-        if self.state is State.RECORDING and not self._too_late(stream):
-            self._writer.row(stream, header_ns=header_ns, receipt_ns=receipt_ns, sequence=sequence, values=values)
+        writer = self._writer_of(stream, stamps)
+        if writer is not None:
+            writer.row(stream, values=values, **stamps)
 
-    def environment(
-        self, names: Sequence[str], values: Array, *, header_ns: int, receipt_ns: int, sequence: int
-    ) -> None:
+    def environment(self, names: Sequence[str], values: Array, **stamps: Unpack[Stamps]) -> None:
         """Take the ground truth of a simulation; its names become the stream's labels."""
         self._seen.add("environment")
         if not names:
@@ -92,27 +115,100 @@ class Recorder:
         stream = self._streams.get("environment")
         if not isinstance(stream, ScalarStream) or stream.fields[0].labels != tuple(names):
             field = Field("value", "", tuple(names))
-            self._streams["environment"] = ScalarStream(name="environment", rate_hz=self._rate_hz, fields=(field,))
-        self.row("environment", header_ns=header_ns, receipt_ns=receipt_ns, sequence=sequence, values={"value": values})
+            self._streams["environment"] = ScalarStream(
+                name="environment", rate_hz=self.config.rate_hz, fields=(field,)
+            )
+        self.row("environment", values={"value": values}, **stamps)
 
-    def frame(self, camera: str, rgb: NDArray[np.uint8], *, header_ns: int, receipt_ns: int, sequence: int) -> None:
-        """Take one camera image (height, width, 3); its size becomes the stream's."""
-        name = f"cameras/{camera}"
-        self._seen.add(name)
-        height, width = rgb.shape[:2]
-        known = self._streams.get(name)
-        if not isinstance(known, VideoStream) or (known.height, known.width) != (height, width):
-            fps = next((float(c.fps) for c in self.robot.cameras if c.name == camera), 30.0)
-            self._streams[name] = VideoStream(name=name, width=width, height=height, rate_hz=fps)
-        if self.state is State.RECORDING and not self._too_late(name):
-            self._writer.frame(name, header_ns=header_ns, receipt_ns=receipt_ns, sequence=sequence, rgb=rgb)
+    def frame(self, stream: str, image: bytes | Picture, **stamps: Unpack[Stamps]) -> None:
+        """Take one picture of `cameras/<name>` or `depth/<name>`: a JPEG, uint8 (H, W, 3), or uint16 (H, W) in mm.
 
-    def _too_late(self, stream: str) -> bool:
-        """Say whether a stream appeared after the episode began; what is not recorded of it is reported as lost."""
-        if stream not in self._late and stream in self._in_episode:
+        The first picture's size becomes the stream's.
+        """
+        self._seen.add(stream)
+        if self._should_look(stream, stamps["header_ns"]):
+            pixels = decode_colour(image) if isinstance(image, bytes) else image
+            self._streams[stream] = self._image_stream(stream, pixels)
+        writer = self._writer_of(stream, stamps)
+        if writer is not None:
+            writer.frame(stream, image=image, **stamps)
+
+    def lose(self, stream: str) -> None:
+        """Note that a message came which could not be read."""
+        if self._writer is not None and self.state is State.RECORDING and stream in self._in_episode:
+            self._writer.report_lost(stream, 1)
+
+    def event(self, kind: str, text: str, *, at_ns: int, **detail: Any) -> None:
+        """Note in the episode's record something that happened; nothing while no episode is being recorded."""
+        if self._writer is not None and self.state is State.RECORDING:
+            self._writer.event(kind, text, at_ns=at_ns, **detail)
+
+    def _should_look(self, stream: str, header_ns: int) -> bool:
+        """Say whether a picture's size is to be looked at: it is new, or no episode depends on what is known."""
+        if stream in self._streams and self.state is not State.IDLE:
             return False
-        self._late.add(stream)
+        if stream in self._streams and header_ns - self._looked_ns.get(stream, 0) < LOOK_AGAIN_NS:
+            return False
+        self._looked_ns[stream] = header_ns
         return True
+
+    def _image_stream(self, stream: str, pixels: Picture) -> Stream:
+        """Return the description of a camera's stream from one of its pictures."""
+        height, width = pixels.shape[:2]
+        camera = stream.partition("/")[2]
+        fps = next((float(c.fps) for c in self.robot.cameras if c.name == camera), 30.0)
+        if stream.startswith("depth/"):
+            return DepthStream(name=stream, width=width, height=height, rate_hz=fps)
+        return VideoStream(
+            name=stream,
+            width=width,
+            height=height,
+            rate_hz=fps,
+            codec=self.config.codec,
+            crf=self.config.crf,
+            encoder=self.config.encoder,
+        )
+
+    def _writer_of(self, stream: str, stamps: Stamps) -> EpisodeWriter | None:
+        """Return the writer if an episode is recording that has this stream.
+
+        A stream may appear after the episode began; then it is not in it, and that is said when it is saved.
+        """
+        if self._writer is None or self.state is not State.RECORDING:
+            return None
+        if stream in self._in_episode:
+            self._span_ns = [self._span_ns[0] if self._span_ns else stamps["receipt_ns"], stamps["receipt_ns"]]
+            return self._writer
+        self._late.add(stream)
+        return None
+
+    # what is shown
+
+    def rate_hz(self, stream: str) -> float:
+        """Return a stream's nominal rate [Hz]."""
+        known = self._streams.get(stream)
+        return known.rate_hz if known else self.config.rate_hz
+
+    @property
+    def seconds(self) -> float:
+        """How long the episode has been recording [s]; 0 without one."""
+        return (self._span_ns[1] - self._span_ns[0]) / 1e9 if self._writer and self._span_ns else 0.0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the live journal; 0 without one."""
+        return self._writer.nbytes if self._writer else 0
+
+    @property
+    def lost(self) -> int:
+        """Messages of the live episode that are missing."""
+        writer = self._writer
+        return sum(writer.lost(name) for name in self._in_episode) if writer else 0
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait for an encoder."""
+        return self._writer.waiting if self._writer else 0
 
     # the operator
 
@@ -120,14 +216,16 @@ class Recorder:
         """Begin an episode; `expected` names the streams whose topics exist: all but commands must have been heard."""
         if self.state is not State.IDLE:
             raise RecorderError(f"cannot start: an episode is {self.state.value}; save, fail or discard it first")
-        commands = ("joints/command", "joints/sent")
-        silent = [name for name in ("joints/state", *expected) if name not in {*self._seen, *commands}]
+        silent = [name for name in ("joints/state", *expected) if name not in {*self._seen, *COMMANDS}]
         if silent:
             raise RecorderError(f"cannot start: nothing heard yet on {', '.join(dict.fromkeys(silent))}")
-        streams = [stream for name, stream in self._streams.items() if name in self._seen or name in commands]
+        streams = [stream for name, stream in self._streams.items() if name in self._seen or name in COMMANDS]
+        self.dataset.check_resume(self.robot.name, streams)
         self._in_episode = {stream.name for stream in streams}
         self._late.clear()
-        self._writer = self.dataset.begin(streams, {**self._attributes, **self.task})
+        self._span_ns = []
+        pressure = "wait" if self.config.lockstep else "spill"
+        self._writer = self.dataset.begin(streams, {**self._attributes, **self.task}, back_pressure=pressure)
         self.state = State.RECORDING
         return f"recording {self.task.get('task', '')}".strip()
 
@@ -140,18 +238,21 @@ class Recorder:
 
     def save(self, outcome: str, reason: str = "operator") -> str:
         """Keep the episode with its outcome ("success", "failure", "unknown") and the reason why it ended."""
-        self._need_episode("save")
-        path = Path(self._writer.save(outcome=outcome, reason=reason))
+        writer = self._need_episode("save")
+        path = writer.save(outcome=outcome, reason=reason, wait=self.config.lockstep)
         self._writer, self.state = None, State.IDLE
         late = f"; appeared too late to be recorded: {', '.join(sorted(self._late))}" if self._late else ""
         return f"{path.name} saved as {outcome}{late}"
 
     def discard(self) -> str:
         """Throw the episode away."""
-        self._need_episode("discard")
-        self._writer.discard()
+        self._need_episode("discard").discard()
         self._writer, self.state = None, State.IDLE
         return "discarded"
+
+    def abandon(self) -> None:
+        """Let go of an episode that can no longer be written: its journal is kept, and recovered at the next start."""
+        self._writer, self.state = None, State.IDLE
 
     def undo(self) -> str:
         """Take back the last saved episode."""
@@ -164,6 +265,7 @@ class Recorder:
         if self._writer is not None:
             self.save("unknown", "interrupted")
 
-    def _need_episode(self, what: str) -> None:
-        if self.state is State.IDLE:
+    def _need_episode(self, what: str) -> EpisodeWriter:
+        if self._writer is None:
             raise RecorderError(f"cannot {what}: no episode is being recorded; start one first")
+        return self._writer

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from waldo.collect.recorder import Recorder, RecorderError, State
+from waldo.collect.recorder import Recorder, RecorderConfig, RecorderError, State
 from waldo.datasets.dataset import Dataset
 from waldo.robots.description import Robot
 
@@ -18,7 +18,8 @@ def recorder(tmp_path: Path, toy_robot: Robot) -> Iterator[Recorder]:
     """A recorder on a new dataset."""
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     with dataset.lock():
-        yield Recorder(dataset, toy_robot, {"robot": "toy", "operator": "ada"})
+        config = RecorderConfig(lockstep=True)
+        yield Recorder(dataset, toy_robot, {"robot": "toy", "operator": "ada"}, config)
 
 
 def feed(recorder: Recorder, ticks: range, skip: int = -1) -> None:
@@ -28,7 +29,7 @@ def feed(recorder: Recorder, ticks: range, skip: int = -1) -> None:
         both = np.array([k, -k], dtype=float)
         if k != skip:
             recorder.row("joints/state", values={"position": both, "velocity": both, "effort": both}, **stamps)
-        recorder.frame("front", np.full((48, 64, 3), k, np.uint8), **stamps)
+        recorder.frame("cameras/front", np.full((48, 64, 3), k, np.uint8), **stamps)
 
 
 def test_an_episode_holds_what_came_between_start_and_save(recorder: Recorder) -> None:
