@@ -27,10 +27,7 @@ class Info:
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.info import dataset_info
 
-        dataset = Dataset.open(self.dataset)
-        with console.progress() as progress:
-            bar = progress.add_task("reading", total=len(dataset.indices), note="")
-            info = dataset_info(dataset, lambda: progress.advance(bar))
+        info = dataset_info(Dataset.open(self.dataset))
         if self.json:
             print_json(info)
         else:

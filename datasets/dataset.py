@@ -2,11 +2,12 @@
 
 ::
 
-    dataset.json                {"format": "waldo-dataset", "schema_version": 1, "robot": "so101"}
-    lock                        held by the recorder (flock), and who that is
-    episode_000000.zarr/        a finished episode; never written again
-    episode_000001.zarr.undone/ a tombstone: an episode that was taken back; rename it to have it again
-    episode_000002.journal      the episode being recorded, or cut off by a crash: `recover` closes it
+    dataset.json            {"format": "waldo-dataset", "schema_version": 1, "robot": "so101"}
+    lock                    held by the recorder (flock), and who that is
+    edits.jsonl             what was changed about episodes: deleted, relabelled ...; see edits.py
+    catalog.jsonl           what is known of each episode, derived; see catalog.py
+    episode_000000.zarr/    a finished episode; never written again
+    episode_000001.journal  the episode being recorded, or cut off by a crash: `recover` closes it
 """
 
 from __future__ import annotations
@@ -18,22 +19,27 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from waldo import __version__
+from waldo.datasets import catalog
+from waldo.datasets.catalog import Catalog
 from waldo.datasets.compatibility import IncompatibleError, differences
+from waldo.datasets.edits import Edits
 from waldo.datasets.encoding import BackPressure
 from waldo.datasets.episode import Episode
 from waldo.datasets.journal import JournalReader, sync_folder
 from waldo.datasets.seal import seal
 from waldo.datasets.sealer import Sealer
+from waldo.datasets.selection import Outcome, Selection
 from waldo.datasets.streams import Stream
-from waldo.datasets.writer import EpisodeWriter
+from waldo.datasets.writer import OUTCOMES, EpisodeWriter
 from waldo.errors import ConfigError, FileError, WaldoError
 
 FORMAT = "waldo-dataset"
@@ -42,7 +48,7 @@ FORMAT = "waldo-dataset"
 SCHEMA_VERSION = 1
 """Version of the folder's layout; a reader refuses a newer one."""
 
-NAME = re.compile(r"episode_(\d{6,})\.(zarr|journal)(?:\.(tmp|undone|damaged))?")
+NAME = re.compile(r"episode_(\d{6,})\.(zarr|journal)(?:\.(tmp|damaged))?")
 """Names in a dataset's folder that belong to an episode."""
 
 RESERVED = (
@@ -52,10 +58,20 @@ RESERVED = (
     "reason",
     "streams",
     "events",
+    "span_ns",
+    "nbytes",
+    "hottest_c",
     "journal_lost_bytes",
     "metadata_crc32c",
 )
 """Attributes of an episode that the store writes itself."""
+
+
+NOTHING = -2
+"""No episode's index, nor one before the first."""
+
+LONGEST_LATENCY_NS = 5_000_000_000
+"""Farthest that a camera's stamp may lie from the light [ns]; more is a mistake in the unit."""
 
 
 class DatasetLockedError(WaldoError):
@@ -83,13 +99,17 @@ class Recovered:
 
 
 class Dataset:
-    """A folder of episodes. Reading needs no lock; recording, recovering and taking back do."""
+    """A folder of episodes. Reading and editing need no lock; recording, recovering and collecting do."""
 
     def __init__(self, path: Path, robot: str) -> None:
         """Take the folder and the robot's name; use `create` or `open`."""
         self.path, self.robot = path, robot
         self._locked = False
-        self._sealer = Sealer(seal)
+        self._next: int | None = None
+        self._begun = NOTHING
+        self._sealer = Sealer(self._seal)
+        self._edits: Edits | None = None
+        self._catalog: tuple[object, Catalog] | None = None
 
     @classmethod
     def create(cls, path: str | Path, *, robot: str) -> Dataset:
@@ -141,7 +161,7 @@ class Dataset:
             program = who or Path(sys.argv[0]).name or "python"
             file.write(f"{program}, process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
-            self._locked = True
+            self._locked, self._next, self._begun = True, None, NOTHING
             try:
                 yield self
             finally:
@@ -165,15 +185,33 @@ class Dataset:
         if attributes.get("robot", self.robot) != self.robot:
             raise ConfigError("attribute robot", attributes["robot"], f"the dataset's robot {self.robot!r}")
         named = {"robot": self.robot, "software": {"waldo": __version__}, **attributes}
-        stem = f"episode_{self.next_index:06d}"
-        return EpisodeWriter(
-            self.path / f"{stem}.journal",
-            self.path / f"{stem}.zarr",
+        index = self.next_index
+        writer = EpisodeWriter(
+            self.journal_path(index),
+            self.episode_path(index),
             streams,
             named,
             back_pressure=back_pressure,
-            sealer=self._sealer.add,
+            seal=self._seal,
+            seal_later=self._sealer.add,
         )
+        self._begun, self._next = index, index + 1
+        return writer
+
+    def reserve(self, count: int) -> range:
+        """Return this many indices that nobody else gets while the lock is held: for writers in other processes."""
+        self._need_lock("reserve indices")
+        first = self.next_index
+        self._next = first + count
+        return range(first, first + count)
+
+    def journal_path(self, index: int) -> Path:
+        """Return where an episode is recorded."""
+        return self.path / f"episode_{index:06d}.journal"
+
+    def episode_path(self, index: int) -> Path:
+        """Return where an episode is when it is finished."""
+        return self.path / f"episode_{index:06d}.zarr"
 
     def check_resume(self, robot: str, streams: Sequence[Stream]) -> None:
         """Refuse to go on with another robot, other cameras, joints or rates; the error says what differs."""
@@ -191,48 +229,148 @@ class Dataset:
     @property
     def next_index(self) -> int:
         """The index that the next episode gets: above all that were ever saved here."""
-        return 1 + max((index for index, _, _ in self._names()), default=-1)
+        if not self._locked or self._next is None:
+            found = max((index for index, _, _ in self._names()), default=-1)
+            self._next = 1 + max(found, self.edits.highest)
+        elif self._next == self._begun + 1 and not self._is_there(self._begun):
+            # The last one was discarded and left nothing. One look, however many episodes there are.
+            self._begun, self._next = NOTHING, self._begun
+        return self._next
+
+    def _is_there(self, index: int) -> bool:
+        """Whether an episode is being recorded or finished."""
+        return self.journal_path(index).exists() or self.episode_path(index).exists()
+
+    @property
+    def edits(self) -> Edits:
+        """What was changed about the episodes, up to this moment."""
+        if self._edits is None:
+            self._edits = Edits(self.path)
+        self._edits.refresh()
+        return self._edits
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is known of each episode, after all edits, without opening one."""
+        indices, edits = self.indices, self.edits
+        known = (indices, edits.nbytes)
+        if self._catalog is None or self._catalog[0] != known:
+            self._catalog = known, catalog.load(self.path, indices, edits)
+        return self._catalog[1]
+
+    @property
+    def deleted(self) -> Catalog:
+        """The episodes that were deleted and can still be restored."""
+        there = [index for index in self._sealed() if index in self.edits.deleted - self.edits.collected]
+        return catalog.load(self.path, there, self.edits)
 
     @property
     def episodes(self) -> Episodes:
         """The finished episodes by index; each is read when it is asked for."""
-        found = [(index, path) for index, path, kind in self._names() if kind == "zarr"]
-        return Episodes([(index, partial(Episode, path)) for index, path in sorted(found)])
+        edits = self.edits
+        return Episodes([(i, partial(Episode, self.episode_path(i), edits=edits.of(i))) for i in self.indices])
 
     @property
     def indices(self) -> Sequence[int]:
         """The indices of the finished episodes, in the order of `episodes`."""
-        return sorted(index for index, _, kind in self._names() if kind == "zarr")
+        deleted = self.edits.deleted
+        return [index for index in self._sealed() if index not in deleted]
+
+    @property
+    def latency_ns(self) -> Mapping[str, int]:
+        """Camera -> how long after the light its frames are stamped [ns]; episodes may have another of their own."""
+        return self.edits.latency_ns
 
     @property
     def cut(self) -> Sequence[Path]:
         """The journals of episodes that are being recorded or were cut off."""
-        return sorted(path for _, path, kind in self._names() if kind == "journal")
+        return sorted(self.path / name for _, name, kind in self._names() if kind == "journal")
+
+    def select(self, selection: Selection) -> list[int]:
+        """Return the indices of the episodes that are meant, in rising order."""
+        return selection.of(self.catalog)
+
+    def delete(self, indices: Iterable[int]) -> None:
+        """Leave episodes out of everything from now on; `restore` brings them back, `gc` frees their space."""
+        self.edits.append("delete", self._known(indices, self.indices, "one of the dataset's"))
+
+    def restore(self, indices: Iterable[int]) -> None:
+        """Bring deleted episodes back."""
+        there = [entry.episode for entry in self.deleted]
+        self.edits.append("restore", self._known(indices, there, "one that was deleted and not yet collected"))
+
+    def relabel(self, indices: Iterable[int], *, task: str | None = None, outcome: Outcome | None = None) -> None:
+        """Give episodes another instruction or outcome; the recorded ones stay in the episodes' own attributes."""
+        if outcome is not None and outcome not in OUTCOMES:
+            raise ConfigError("outcome", outcome, f"one of {', '.join(OUTCOMES)}")
+        if task is not None and not task.strip():
+            raise ConfigError("task", task, "an instruction in words")
+        labels = {key: value for key, value in (("task", task), ("outcome", outcome)) if value is not None}
+        if not labels:
+            raise ConfigError("relabel", "nothing", "another task or another outcome")
+        self.edits.append("relabel", self._known(indices, self.indices, "one of the dataset's"), **labels)
+
+    def set_latency(self, latency_ns: Mapping[str, int], indices: Iterable[int] | None = None) -> None:
+        """Say how long after the light each camera's frames are stamped [ns]; for all episodes, or for these."""
+        for camera, value in latency_ns.items():
+            if not -LONGEST_LATENCY_NS <= value <= LONGEST_LATENCY_NS:
+                raise ConfigError(f"latency of {camera}", f"{value / 1e6:g} ms", "at most 5 s")
+        known = None if indices is None else self._known(indices, self.indices, "one of the dataset's")
+        self.edits.append("latency", known, cameras=dict(latency_ns))
 
     def undo(self) -> int:
         """Take back the last finished episode and return its index, which is not used again."""
         self._need_lock("take back an episode")
         self._sealer.wait()
-        found = sorted((index, path) for index, path, kind in self._names() if kind == "zarr")
-        if not found:
+        there = self.indices
+        if not there:
             raise FileError(self.path, "has no episode that could be taken back")
-        index, path = found[-1]
-        path.rename(path.with_name(path.name + ".undone"))
-        sync_folder(self.path)
-        return index
+        self.delete([there[-1]])
+        return there[-1]
+
+    def gc(self) -> int:
+        """Remove the files of deleted episodes for good and return how many bytes that freed."""
+        self._need_lock("collect deleted episodes")
+        gone = [index for index in self._sealed() if index in self.edits.deleted]
+        if gone:
+            # First the line: what is half removed when the machine dies is removed by the next call.
+            self.edits.append("collect", gone)
+        return sum(_remove(self.episode_path(index)) for index in gone)
+
+    def _known(self, indices: Iterable[int], there: Iterable[int], expected: str) -> list[int]:
+        """Return indices as a list; one that is not there is refused."""
+        wanted, have = list(indices), set(there)
+        for index in wanted:
+            if index not in have:
+                raise ConfigError("episode index", index, expected)
+        if not wanted:
+            raise ConfigError("episodes", "none", "at least one")
+        return wanted
+
+    def _sealed(self) -> list[int]:
+        """Return the indices of the episodes that are on the disk, deleted ones too."""
+        return sorted(index for index, _, kind in self._names() if kind == "zarr")
+
+    def _seal(self, journal: Path, destination: Path) -> Mapping[str, Any]:
+        """Seal an episode and enter it in the catalogue."""
+        attributes = seal(journal, destination)
+        index = index_of(destination)
+        with suppress(OSError, ValueError, KeyError):  # derived: whoever reads next completes it
+            catalog.add(self.path, [catalog.describe(destination, index)])
+        return attributes
 
     def recover(self) -> Sequence[Recovered]:
         """Close the episodes that a crash cut off and clear away what it left; return what was kept and lost."""
         self._need_lock("recover episodes")
         self._sealer.wait()
-        for _, path, kind in self._names():
+        for _, name, kind in self._names():
             if kind == "zarr.tmp":
-                shutil.rmtree(path)
+                shutil.rmtree(self.path / name)
         return [self._recover(path) for path in self.cut]
 
     def _recover(self, journal: Path) -> Recovered:
         """Close one cut episode."""
-        index = int(NAME.fullmatch(journal.name)[1])  # type: ignore[index]
+        index = index_of(journal)
         destination = journal.with_suffix(".zarr")
         with JournalReader(journal) as reader:
             scan = reader.scan
@@ -253,23 +391,39 @@ class Dataset:
         if scan.continues:
             # Damage in the middle, not a torn end: what follows it may be worth an expert's time.
             shutil.copyfile(journal, journal.with_name(journal.name + ".damaged"))
-        attributes = seal(journal, destination)
+        attributes = self._seal(journal, destination)
         counts = {name: stream["count"] for name, stream in attributes["streams"].items()}
         note = f"kept as {attributes['outcome']} ({attributes['reason']})"
         if scan.continues:
             note += "; damaged in the middle, the journal is kept as .damaged"
         return result(path=destination, counts=counts, note=note)
 
-    def _names(self) -> Iterator[tuple[int, Path, str]]:
-        """Yield index, path and kind ("zarr", "journal", "zarr.tmp", ...) of everything that belongs to an episode."""
-        for path in self.path.iterdir():
-            match = NAME.fullmatch(path.name)
+    def _names(self) -> Iterator[tuple[int, str, str]]:
+        """Yield index, name and kind ("zarr", "journal", "zarr.tmp", ...) of everything that belongs to an episode."""
+        for name in os.listdir(self.path):
+            match = NAME.fullmatch(name)
             if match:
-                yield int(match[1]), path, ".".join(part for part in match.groups()[1:] if part)
+                yield int(match[1]), name, ".".join(filter(None, match.group(2, 3)))
 
     def _need_lock(self, action: str) -> None:
         if not self._locked:
             raise WaldoError(f"{self.path}: to {action} needs the dataset's lock; use it within `with dataset.lock():`")
+
+
+def index_of(path: Path) -> int:
+    """Return the index in the name of an episode's journal or folder."""
+    match = NAME.fullmatch(path.name)
+    if match is None:
+        raise FileError(path, "is not named like an episode", "expected episode_000000.zarr")
+    return int(match[1])
+
+
+def _remove(episode: Path) -> int:
+    """Remove an episode's folder and return the bytes that no other dataset shares."""
+    files = [path.lstat() for path in episode.rglob("*")]
+    freed = sum(stat.st_size for stat in files if stat.st_nlink == 1 and S_ISREG(stat.st_mode))
+    shutil.rmtree(episode)
+    return freed
 
 
 class Episodes(Sequence[Episode]):

@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from waldo.datasets import loss
+from waldo.datasets.edits import UNCHANGED, EpisodeEdits
 from waldo.datasets.pictures import dtype_of
 from waldo.datasets.seal import FORMAT, SCHEMA_VERSION, shard_of
 from waldo.datasets.shard import ShardReader
@@ -30,9 +31,9 @@ ARRAY_OF: Mapping[Clock, str] = {"header": "time", "receipt": "receipt_time", "p
 class Episode:
     """A finished episode. Nothing is read before it is asked for; arrays are whole, at the stream's own rate."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Open the group of an episode."""
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, edits: EpisodeEdits = UNCHANGED) -> None:
+        """Open the group of an episode; `edits` are what its dataset says was changed about it."""
+        self.path, self.edits = Path(path), edits
         try:
             self.group = zarr.open_group(self.path, mode="r", use_consolidated=False)
             self.attributes: Mapping[str, Any] = dict(self.group.attrs)
@@ -56,7 +57,7 @@ class Episode:
     @property
     def outcome(self) -> str:
         """How the attempt went: success, failure or unknown."""
-        return str(self.attributes["outcome"])
+        return str(self.edits.outcome or self.attributes["outcome"])
 
     @property
     def reason(self) -> str:
@@ -66,7 +67,7 @@ class Episode:
     @property
     def task(self) -> str:
         """The instruction; empty where none was given."""
-        return str(self.attributes.get("task", ""))
+        return str(self.edits.task or self.attributes.get("task", ""))
 
     @property
     def robot(self) -> str:
@@ -104,6 +105,13 @@ class Episode:
     def time_ns(self, stream: str, clock: Clock = "header") -> NDArray[np.int64]:
         """Return the stamps of a stream's rows or frames, (T,) [ns since the epoch], in the order of arrival."""
         return self._array(stream, ARRAY_OF[clock])
+
+    def capture_ns(self, stream: str) -> NDArray[np.int64]:
+        """Return when the light of each frame fell, (T,) [ns]: the publisher's stamps less the camera's latency.
+
+        For a stream without a calibrated latency these are the publisher's stamps.
+        """
+        return self.time_ns(stream) - np.int64(self.edits.latency_ns.get(stream, 0))
 
     def sequence(self, stream: str) -> NDArray[np.int64]:
         """Return the publisher's numbers, (T,); -1 where it does not count."""
@@ -172,12 +180,11 @@ class Episode:
         """Return the reader of a camera's frames."""
         return ShardReader(self.video_path(camera), self.image_stream(camera), self.count(camera))
 
-    @cached_property
+    @property
     def span_ns(self) -> tuple[int, int]:
         """First and last publisher's stamp of all streams [ns]; (0, 0) for an empty episode."""
-        stamps = [self.time_ns(name) for name in self.streams]
-        ends = [(int(s.min()), int(s.max())) for s in stamps if len(s)]
-        return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else (0, 0)
+        first, last = self.attributes["span_ns"]
+        return int(first), int(last)
 
     @property
     def duration_s(self) -> float:
@@ -186,8 +193,13 @@ class Episode:
 
     @property
     def nbytes(self) -> int:
-        """Bytes on the disk."""
-        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+        """Bytes of everything but its own attributes."""
+        return int(self.attributes["nbytes"])
+
+    @property
+    def hottest_c(self) -> float | None:
+        """The hottest winding [°C]; None where nobody knows."""
+        return self.attributes["hottest_c"]
 
     def _summary(self, stream: str) -> Mapping[str, Any]:
         summaries = self.attributes["streams"]

@@ -3,61 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
+from waldo.datasets.catalog import Catalog
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.episode import Episode
-from waldo.errors import WaldoError
 
 
-def episode_info(episode: Episode) -> dict[str, Any]:
-    """Return what is to be said of one episode; seconds and bytes."""
-    streams = {
-        name: {"rate_hz": stream.rate_hz, "count": episode.count(name), "lost": episode.lost(name)}
-        for name, stream in episode.streams.items()
-    }
-    return {
-        "index": episode.index,
-        "outcome": episode.outcome,
-        "reason": episode.reason,
-        "task": episode.task,
-        "duration_s": episode.duration_s,
-        "bytes": episode.nbytes,
-        "lost": sum(stream["lost"] for stream in streams.values()),
-        "streams": streams,
-    }
-
-
-def dataset_info(dataset: Dataset, advance: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Return what is to be said of a dataset; `advance` is called after each episode."""
-    episodes: list[dict[str, Any]] = []
-    unreadable: dict[int, str] = {}
-    found = dataset.episodes
-    for position, index in enumerate(dataset.indices):
-        try:
-            episodes.append(episode_info(found[position]))
-        except WaldoError as error:
-            unreadable[index] = str(error)
-        advance()
-    streams: dict[str, dict[str, Any]] = {}
-    for episode in episodes:
-        for name, stream in episode["streams"].items():
-            total = streams.setdefault(name, {"rates_hz": [], "count": 0, "lost": 0, "episodes": 0})
-            total["rates_hz"] = sorted({*total["rates_hz"], stream["rate_hz"]})
-            for key, value in (("count", stream["count"]), ("lost", stream["lost"]), ("episodes", 1)):
-                total[key] += value
+def dataset_info(dataset: Dataset) -> dict[str, Any]:
+    """Return what is to be said of a dataset; reads its catalogue, and one episode of each set of streams."""
+    catalog = dataset.catalog
+    heat = [entry.hottest_c for entry in catalog if entry.hottest_c is not None]
     return {
         "path": str(dataset.path),
         "robot": dataset.robot,
-        "episodes": episodes,
-        "duration_s": sum(episode["duration_s"] for episode in episodes),
-        "bytes": sum(episode["bytes"] for episode in episodes),
-        "lost": sum(episode["lost"] for episode in episodes),
-        "outcomes": dict(Counter(episode["outcome"] for episode in episodes)),
-        "reasons": dict(Counter(episode["reason"] for episode in episodes)),
-        "tasks": dict(Counter(episode["task"] for episode in episodes)),
-        "streams": streams,
+        "episodes": len(catalog),
+        "deleted": len(dataset.deleted),
+        "duration_s": sum(entry.duration_s for entry in catalog),
+        "bytes": sum(entry.nbytes for entry in catalog),
+        "lost": sum(entry.lost for entry in catalog),
+        "hottest_c": max(heat, default=None),
+        "outcomes": dict(Counter(entry.outcome for entry in catalog)),
+        "reasons": dict(Counter(entry.reason for entry in catalog)),
+        "tasks": dict(Counter(entry.task for entry in catalog).most_common()),
+        "streams": _streams(dataset, catalog),
+        "latency_ns": dict(dataset.latency_ns),
         "cut": [path.name for path in dataset.cut],
-        "unreadable": unreadable,
+        "unreadable": dict(catalog.unreadable),
     }
+
+
+def _streams(dataset: Dataset, catalog: Catalog) -> dict[str, dict[str, Any]]:
+    """Return each stream's rates and what it is, and how many episodes have it."""
+    episodes = Counter(entry.signature for entry in catalog)
+    example = {entry.signature: entry.episode for entry in catalog}
+    streams: dict[str, dict[str, Any]] = {}
+    for signature, index in example.items():
+        for name, stream in dataset.episodes.with_index(index).streams.items():
+            found = streams.setdefault(name, {"rates_hz": [], "holds": [], "episodes": 0})
+            found["rates_hz"] = sorted({*found["rates_hz"], stream.rate_hz})
+            found["holds"] = sorted({*found["holds"], stream.summary})
+            found["episodes"] += episodes[signature]
+    return streams

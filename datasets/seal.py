@@ -82,11 +82,30 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
         **(scan.closing or INTERRUPTED),
         "streams": summaries,
         "events": list(scan.events),
+        "span_ns": _span_ns(scan.records),
+        "hottest_c": _hottest_c(root),
+        "nbytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.parent != folder),
     }
     if scan.closing is None:
         attributes["journal_lost_bytes"] = scan.lost_bytes
     root.attrs.update(attributes)
     return attributes
+
+
+def _span_ns(records: Sequence[Sequence[Record]]) -> tuple[int, int]:
+    """Return the first and the last publisher's stamp of what is kept."""
+    kept = (Kind.FRAME, Kind.SPILLED, Kind.ROW)
+    stamps = [record.header_ns for stream in records for record in stream if record.kind in kept]
+    return (min(stamps), max(stamps)) if stamps else (0, 0)
+
+
+def _hottest_c(root: zarr.Group) -> float | None:
+    """Return the hottest winding of an episode [°C]; None where there is none that is known."""
+    if "motors/winding" not in root:
+        return None
+    windings = np.asarray(root["motors/winding"][...], np.float64)  # type: ignore[index]
+    known = windings[np.isfinite(windings)]
+    return float(known.max()) if known.size else None
 
 
 def _losses(reader: JournalReader, records: Sequence[Record]) -> dict[str, int]:

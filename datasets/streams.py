@@ -73,6 +73,11 @@ class ScalarStream:
         return "scalar"
 
     @property
+    def summary(self) -> str:
+        """What it holds, in a few words."""
+        return ", ".join(f"{field.name}[{len(field.labels)}]" for field in self.fields)
+
+    @property
     def row_dtype(self) -> np.dtype[Any]:
         """The layout of one row in the journal: the fields one after another, little endian, no padding."""
         return np.dtype([(f.name, np.dtype(f.dtype).newbyteorder("<"), (len(f.labels),)) for f in self.fields])
@@ -127,6 +132,11 @@ class VideoStream:
         return "video"
 
     @property
+    def summary(self) -> str:
+        """What it holds, in a few words."""
+        return f"{self.width}x{self.height} {self.codec}"
+
+    @property
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of one frame."""
         return (self.height, self.width, 3)
@@ -162,6 +172,11 @@ class DepthStream:
     def kind(self) -> Literal["depth"]:
         """Which sort of stream it is."""
         return "depth"
+
+    @property
+    def summary(self) -> str:
+        """What it holds, in a few words."""
+        return f"{self.width}x{self.height} depth"
 
     @property
     def gop(self) -> int:

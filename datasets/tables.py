@@ -11,6 +11,7 @@ from rich.markup import escape
 from waldo.console import out
 
 if TYPE_CHECKING:
+    from waldo.datasets.catalog import Entry
     from waldo.datasets.check import EpisodeReport, StreamReport
     from waldo.datasets.dataset import Recovered
     from waldo.datasets.lerobot_export import ExportResult
@@ -40,25 +41,42 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 def print_info(info: Mapping[str, Any]) -> None:
     """Print what a dataset holds."""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(info["outcomes"].items())) or "none"
+    deleted = f", {info['deleted']} deleted" if info["deleted"] else ""
+    heat = f", hottest winding {info['hottest_c']:.1f} °C" if info["hottest_c"] is not None else ""
     out().print(
-        f"{escape(info['path'])}: robot {escape(info['robot'])}, {len(info['episodes'])} episodes ({outcomes}), "
-        f"{info['duration_s'] / 60:.1f} min, {size(info['bytes'])}, {info['lost']} messages lost\n"
+        f"{escape(info['path'])}: robot {escape(info['robot'])}, {info['episodes']} episodes ({outcomes}){deleted}, "
+        f"{info['duration_s'] / 60:.1f} min, {size(info['bytes'])}, {info['lost']} messages lost{heat}\n"
     )
-    columns = ("episode", "outcome", "reason", "seconds", "size", "lost", "task")
-    rows = [
-        (e["index"], e["outcome"], e["reason"], f"{e['duration_s']:.1f}", size(e["bytes"]), e["lost"], e["task"])
-        for e in info["episodes"]
-    ]
-    table("episodes", columns, rows)
     streams = [
-        (name, ", ".join(f"{rate:g}" for rate in s["rates_hz"]), s["episodes"], s["count"], s["lost"])
+        (name, ", ".join(f"{rate:g}" for rate in s["rates_hz"]), s["episodes"], "; ".join(s["holds"]))
         for name, s in info["streams"].items()
     ]
-    table("streams", ("stream", "Hz", "episodes", "messages", "lost"), streams)
+    table("streams", ("stream", "Hz", "episodes", "holds"), streams)
     table("tasks", ("task", "episodes"), list(info["tasks"].items()))
-    for index, why in info["unreadable"].items():
-        out().print(f"[red]episode {index} cannot be read:[/red] {escape(why)}")
+    for camera, latency in info["latency_ns"].items():
+        out().print(f"{escape(camera)}: stamped {latency / 1e6:.1f} ms after the light")
+    _print_unreadable(info["unreadable"])
     _print_cut(info["cut"])
+
+
+def print_entries(entries: Sequence[Entry], unreadable: Mapping[int, str]) -> None:
+    """Print a line for each episode."""
+    columns = ("episode", "outcome", "reason", "seconds", "size", "lost", "hottest °C", "task")
+    rows = [
+        (
+            e.episode,
+            e.outcome,
+            e.reason,
+            f"{e.duration_s:.1f}",
+            size(e.nbytes),
+            e.lost,
+            "-" if e.hottest_c is None else f"{e.hottest_c:.1f}",
+            e.task,
+        )
+        for e in entries
+    ]
+    table(f"{len(entries)} episodes", columns, rows)
+    _print_unreadable(unreadable)
 
 
 def print_check(reports: Sequence[EpisodeReport], cut: Sequence[str]) -> None:
@@ -133,6 +151,11 @@ def size(nbytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} GB"
+
+
+def _print_unreadable(unreadable: Mapping[int, str]) -> None:
+    for index, why in unreadable.items():
+        out().print(f"[red]episode {index} cannot be read:[/red] {escape(why)}; run waldo check")
 
 
 def _print_cut(cut: Sequence[str]) -> None:

@@ -48,12 +48,13 @@ class EpisodeWriter:
         attributes: Mapping[str, Any],
         *,
         back_pressure: BackPressure = "spill",
-        sealer: Callable[[Path, Path], None] | None = None,
+        seal: Callable[[Path, Path], object] = seal,
+        seal_later: Callable[[Path, Path], None] | None = None,
     ) -> None:
         """Take the journal's path, the episode's final place, its streams and attributes; creates the journal.
 
-        `back_pressure` says what happens when an encoder falls behind; `sealer` takes journal and destination of an
-        episode that is saved without waiting for it.
+        `back_pressure` says what happens when an encoder falls behind. `seal` turns the journal into the episode;
+        `seal_later` does the same for one that is saved without waiting for it.
         """
         checked = check_streams([_with_encoder(stream) for stream in streams])
         opening = {"streams": [stream.to_dict() for stream in checked], "attributes": dict(attributes)}
@@ -63,7 +64,7 @@ class EpisodeWriter:
         self._losses = {name: LossCounter() for name in self.streams}
         self._counts = dict.fromkeys(self.streams, 0)
         self._ended: str | None = None
-        self._sealer = sealer
+        self._seal, self._seal_later = seal, seal_later
         self._dropping: set[str] = set()
         try:
             self._journal = Journal(journal, opening)
@@ -223,10 +224,10 @@ class EpisodeWriter:
         for stream in self.streams:
             if self.lost(stream):
                 LOG.error("%s: %s lost %d messages", self.destination.name, stream, self.lost(stream))
-        if wait or self._sealer is None:
-            seal(self._journal.path, self.destination)
+        if wait or self._seal_later is None:
+            self._seal(self._journal.path, self.destination)
         else:
-            self._sealer(self._journal.path, self.destination)
+            self._seal_later(self._journal.path, self.destination)
         return self.destination
 
     def discard(self) -> None:

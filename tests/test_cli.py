@@ -53,7 +53,7 @@ def test_every_command_has_help(name: str) -> None:
         (["doctor", "/tmp"], "Unrecognized options: /tmp; see: waldo doctor --help"),
         (["robot", "--tsk", "lift"], "Unrecognized options: --tsk, lift; Perhaps you meant: --task STR "),
         (["record", "/dev/null/x"], "/dev/null/x: Not a directory"),
-        (["train", "/nowhere"], "/nowhere: no such dataset folder; export one with: waldo export DATASET OUTPUT"),
+        (["train", "/nowhere"], "/nowhere: no such dataset folder; record one with: waldo record DATASET"),
         (["train", "/nowhere", "--policy", "actt"], "unknown policy 'actt'; did you mean 'act'? (known: "),
         (["eval", "nosuch"], "nosuch: no such checkpoint folder; train a policy with: waldo train DATASET --output"),
         (["eval", "expert", "--fail-under", "sucess=1"], "unknown gate 'sucess'; did you mean 'success'? (known: "),

@@ -96,7 +96,8 @@ def test_undo_leaves_a_tombstone_and_the_index_is_not_used_again(record, script,
     dataset = record(script(seconds=0.2), script(seconds=0.2))
     with dataset.lock():
         assert dataset.undo() == 1
-    assert names(dataset) == ["dataset.json", "episode_000000.zarr", "episode_000001.zarr.undone", "lock"]
+    assert dataset.deleted[0].episode == 1
+    assert (dataset.path / "episode_000001.zarr").is_dir()
     assert [episode.index for episode in dataset.episodes] == [0]
     record(script(seconds=0.2))
     assert [episode.index for episode in dataset.episodes] == [0, 2]
@@ -175,7 +176,7 @@ def test_recover_clears_a_half_built_episode(locked, streams, play, script):
     half = locked.path / "episode_000000.zarr.tmp" / "cameras"
     half.mkdir(parents=True)
     locked.recover()
-    assert names(locked) == ["dataset.json", "episode_000000.zarr", "lock"]
+    assert names(locked) == ["catalog.jsonl", "dataset.json", "episode_000000.zarr", "lock"]
 
 
 def test_an_empty_recording_is_no_episode(locked, streams):

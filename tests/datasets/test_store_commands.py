@@ -31,7 +31,7 @@ def test_info_says_what_a_dataset_holds(run, record, script):
     assert "robot tiny, 2 episodes (1 failure, 1 success)" in text
     assert "put [x] down" in text
     assert [line.split() for line in text.splitlines() if line.startswith("joints/state")] == [
-        ["joints/state", "60", "2", "119", "1"]
+        ["joints/state", "60", "2", "position[3],", "velocity[3],", "effort[3]"]
     ]
 
 
@@ -40,7 +40,9 @@ def test_info_as_json(run, record, script):
     code, text = run("info", dataset.path, "--json")
     info = json.loads(text)
     assert code == 0
-    assert info["episodes"][0]["streams"]["cameras/front"] == {"rate_hz": 30.0, "count": 30, "lost": 0}
+    assert info["episodes"] == 1
+    assert info["streams"]["cameras/front"] == {"rates_hz": [30.0], "holds": ["64x48 h264"], "episodes": 1}
+    assert info["hottest_c"] == 40.0
     assert info["tasks"] == {"lift the red cube": 1}
 
 
