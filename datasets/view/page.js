@@ -74,7 +74,7 @@
     const rows = $("streams").tBodies[0];
     for (const stream of content.streams) {
       const row = make("tr", {}, rows);
-      make("td", { text: stream.name }, row);
+      make("td", { text: stream.name, className: "short" }, row);
       make("td", { text: stream.what, className: "quiet" }, row);
       make("td", { text: stream.count, className: "number" }, row);
       make("td", { text: stream.lost, className: stream.lost ? "number bad" : "number" }, row);
@@ -238,7 +238,7 @@
     const x = (time) => width * (time - state.from) / (state.to - state.from), y = (value) => height - height * (value - low) / (high - low);
     pen.font = "10px system-ui, sans-serif";
     pen.lineWidth = 1;
-    const step = nice((high - low) / 3);
+    const step = nice((high - low) / 4);
     for (let value = Math.ceil(low / step) * step; value <= high; value += step) {
       pen.strokeStyle = style.getPropertyValue("--grid");
       pen.beginPath(); pen.moveTo(0, Math.round(y(value)) + 0.5); pen.lineTo(width, Math.round(y(value)) + 0.5); pen.stroke();
@@ -260,7 +260,7 @@
     });
     pen.setLineDash([]);
     pen.fillStyle = style.getPropertyValue("--quiet");
-    for (let value = Math.ceil(low / step) * step; value <= high; value += step) pen.fillText(axis(value, step), 2, y(value) - 3);
+    for (let value = Math.ceil(low / step) * step; value <= high; value += step) if (y(value) > 14) pen.fillText(axis(value, step), 2, y(value) - 3);
   }
 
   const axis = (value, step) => value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
@@ -310,7 +310,7 @@
     rows.push(["joints, motors", other.filter((mark) => mark.kind !== "event")], ["events", other.filter((mark) => mark.kind === "event")]);
     for (const [name, marks] of rows) {
       const lane = make("div", { className: "lane" }, box);
-      make("span", { text: name, title: name }, lane);
+      make("span", { text: name.replace(/^cameras\//, ""), title: name }, lane);
       const track = make("div", { className: "track" }, lane);
       for (const mark of marks) {
         const button = make("button", { type: "button", title: seconds(mark.start_s) + "  " + (mark.stream ? mark.stream + ": " : "") + mark.text, tabIndex: -1 }, track);

@@ -89,6 +89,8 @@ def write_page(
                 if advance is not None:
                     advance(done, len(names))
                 cameras.append(_camera(episode, name, done, start, chosen, file))
+            if advance is not None:
+                advance(len(names), len(names))
             notes += [f"{camera['name']}: {camera['note']}" for camera in cameras if camera["note"]]
             for place, table in enumerate(found.values()):
                 _write_data(file, f"time-{place}", table.time_s.astype("<f8").tobytes())
