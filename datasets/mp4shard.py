@@ -42,7 +42,7 @@ class Mp4Writer:
         options = {"movflags": "faststart", "fflags": "+bitexact"}
         self._file: Any = av.open(str(path), "w", "mp4", options)
         with av.open(io.BytesIO(first.data), format="h264") as source:
-            self._track: Any = self._file.add_stream_from_template(source.streams.video[0])
+            self._track: Any = self._file.add_stream_from_template(source.streams.video[0], opaque=True)
         # The track's own time base is not what it was set to once the header is written (FFmpeg doubles slow ones), so
         # packets carry theirs and are converted.
         self._time_base = Fraction(rate.denominator, rate.numerator * TICKS_PER_FRAME)
