@@ -223,12 +223,12 @@ def _thin_note(name: str, table: Table) -> str:
 
 def _opening(episode: Episode) -> bytes:
     """Return the page up to its data."""
-    style, script = (_asset(name) for name in ("page.css", "page.js"))
+    style, script = (asset(name) for name in ("page.css", "page.js"))
     policy = "; ".join(
         [
             "default-src 'none'",
-            f"script-src '{_hash(script)}'",
-            f"style-src '{_hash(style)}'",
+            f"script-src '{source_hash(script)}'",
+            f"style-src '{source_hash(style)}'",
             "media-src blob:",
             "img-src data:",
             "base-uri 'none'",
@@ -237,7 +237,7 @@ def _opening(episode: Episode) -> bytes:
     )
     # The title comes last: it is the only one that others wrote.
     words = {"POLICY": policy, "STYLE": style, "TITLE": html.escape(_title(episode))}
-    text = _asset("page.html").split("<!-- DATA -->")[0]
+    text = asset("page.html").split("<!-- DATA -->")[0]
     for word, value in words.items():
         text = text.replace(f"{{{{{word}}}}}", value)
     return text.encode(errors="replace")
@@ -245,23 +245,24 @@ def _opening(episode: Episode) -> bytes:
 
 def _closing(content: Mapping[str, Any]) -> bytes:
     """Return the page from its JSON on."""
-    text = _asset("page.html").split("<!-- DATA -->")[1]
+    text = asset("page.html").split("<!-- DATA -->")[1]
     # Inside <script>, only "<" could end the element early.
     told = json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     data = f'<script type="application/json" id="content">{told}</script>\n'
     # An attribute's lone surrogate cannot be written as UTF-8.
-    return (data + text.replace("{{SCRIPT}}", _asset("page.js"))).encode(errors="replace")
+    return (data + text.replace("{{SCRIPT}}", asset("page.js"))).encode(errors="replace")
 
 
 def _title(episode: Episode) -> str:
     return f"episode {episode.index}" + (f" · {episode.task}" if episode.task else "") + " · waldo"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file that stands beside this one."""
     return (HERE / name).read_text()
 
 
-def _hash(text: str) -> str:
+def source_hash(text: str) -> str:
     """Return the source expression that lets an inline script or style run (CSP level 2, hash-source)."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
