@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from waldo import console
+from waldo.datasets.selection import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,15 +101,22 @@ class Export:
     """What the policy is to learn: what was asked, or what was sent to the motors."""
     environment: bool = True
     """Whether the simulation's ground truth becomes `observation.environment_state`."""
-    include: Literal["success", "all"] = "success"
-    """Which episodes: those with outcome success, or all."""
+    selection: Selection = field(default_factory=lambda: Selection(outcome=("success",)))
+    """Which episodes."""
     max_age_s: float = 0.25
     """Farthest that a sample may lie from its row; an episode with a longer gap inside is left out [s]."""
+    licence: str = ""
+    """The licence's name for the dataset card, such as `apache-2.0`."""
+    workers: int = 1
+    """Processes that prepare episodes side by side; 0: one for each core."""
+    ray: str | None = None
+    """Address of a Ray cluster that sees the same folders, `auto`, or `local`; without it, no Ray."""
 
     def run(self) -> int:
         """Export and print what was written."""
         from waldo.datasets import tables
         from waldo.datasets.dataset import Dataset
+        from waldo.datasets.jobs import Jobs
         from waldo.datasets.lerobot_export import ExportConfig, export
 
         config = ExportConfig(
@@ -116,8 +124,9 @@ class Export:
             cameras=None if self.cameras == ("none",) else self.cameras,
             action=self.action,
             environment=self.environment,
-            include=self.include,
+            selection=self.selection,
             max_age_s=self.max_age_s,
+            licence=self.licence,
         )
         with console.progress() as progress:
             bar = progress.add_task("exporting", total=None, note="")
@@ -125,7 +134,8 @@ class Export:
             def advance(done: int, total: int) -> None:
                 progress.update(bar, completed=done, total=total)
 
-            result = export(Dataset.open(self.dataset), self.out, config, advance)
+            jobs = Jobs(workers=self.workers, ray=self.ray)
+            result = export(Dataset.open(self.dataset), self.out, config, advance, jobs)
         tables.print_export(result)
         return 1 if result.left_out else 0
 

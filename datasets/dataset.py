@@ -270,6 +270,12 @@ class Dataset:
         edits = self.edits
         return Episodes([(i, partial(Episode, self.episode_path(i), edits=edits.of(i))) for i in self.indices])
 
+    def episode(self, index: int) -> Episode:
+        """Open one finished episode by its index."""
+        if not self.episode_path(index).is_dir() or index in self.edits.deleted:
+            raise ConfigError("episode index", index, "one of the dataset's")
+        return Episode(self.episode_path(index), edits=self.edits.of(index))
+
     @property
     def indices(self) -> Sequence[int]:
         """The indices of the finished episodes, in the order of `episodes`."""

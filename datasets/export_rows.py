@@ -90,7 +90,8 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     instants = _instants(episode, config, sources)
     aligned = {source.key: _align(episode, source, instants, config) for source in sources}
     frames = {
-        name: align(instants, episode.time_ns(name), "nearest", max_age_s=config.max_age_s) for name in config.cameras
+        name: align(instants, episode.capture_ns(name), "nearest", max_age_s=config.max_age_s)
+        for name in config.cameras
     }
     values = {s.key: aligned[s.key].apply(episode.values(s.stream, s.field)) for s in sources}
     if config.action == "command" and SENT in aligned:
@@ -148,9 +149,9 @@ def _instants(episode: Episode, config: RowConfig, sources: Sequence[_Source]) -
     """Return when the rows are: on the first camera's frames if it runs at the rows' rate, else on a regular grid."""
     first = episode.streams[config.cameras[0]] if config.cameras else None
     if isinstance(first, VideoStream) and first.rate_hz == config.fps:
-        return frame_grid(episode.time_ns(first.name), config.fps)
+        return frame_grid(episode.capture_ns(first.name), config.fps)
     names = {source.stream for source in sources if source.required} | set(config.cameras)
-    stamps = [episode.time_ns(name) for name in names]
+    stamps = [episode.capture_ns(name) for name in names]
     return regular_grid(max(int(s.min()) for s in stamps), min(int(s.max()) for s in stamps), config.fps)
 
 

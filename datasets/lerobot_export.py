@@ -1,34 +1,40 @@
 """Episode store -> LeRobot dataset v3.0 that an untouched `LeRobotDataset` and `lerobot-train` read. Offline.
 
-Metadata is written by LeRobot's own classes (tested with LEROBOT_VERSION); rows and packets come from here. The dataset
-is built beside its target and renamed, so the target is whole or absent; what an interrupted export left is rebuilt.
+Bytes of recorded pictures are copied, not decoded. The dataset is built beside its target and renamed, so the target is
+whole or absent; an export that was broken off goes on where it stopped: what it encoded and wrote is kept.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import av.logging
 import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.dataset_card import card
 from waldo.datasets.encoders import PRESET
 from waldo.datasets.episode import Episode
 from waldo.datasets.export_rows import Column, RowConfig, Rows, UnfitEpisodeError, make_rows
-from waldo.datasets.export_video import Placed, VideoFiles
+from waldo.datasets.export_video import Clip, VideoFiles, make_clip
+from waldo.datasets.jobs import Jobs, run
+from waldo.datasets.journal import sync_folder
+from waldo.datasets.selection import Selection
 from waldo.datasets.statistics import sampled_pixels
+from waldo.datasets.streams import DepthStream
 from waldo.errors import FileError, UnknownNameError
 
-LEROBOT_VERSION = "0.6.1"
-"""The version whose classes are used here; a test notices another one."""
+if TYPE_CHECKING:
+    from waldo.datasets.lerobot_layout import Statistics
 
 CAMERA_PREFIX = "cameras/"
 """Prefix of the store's camera streams, absent in LeRobot's keys."""
@@ -46,10 +52,12 @@ class ExportConfig:
     """Which stream of commands is the action."""
     environment: bool = True
     """Whether the simulation's ground truth becomes `observation.environment_state`."""
-    include: Literal["success", "all"] = "success"
+    selection: Selection = field(default_factory=lambda: Selection(outcome=("success",)))
     """Which episodes."""
     max_age_s: float = 0.25
     """Farthest that a sample may lie from its row [s]."""
+    licence: str = ""
+    """The licence's name for the dataset card, such as `apache-2.0`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +77,36 @@ class ExportResult:
     frame_error_ms: Mapping[str, float]
     """Camera -> the farthest that a frame lies from its row [ms]."""
     skipped: int
-    """Episodes whose outcome was not asked for."""
+    """Episodes that were not asked for."""
     left_out: Mapping[int, str]
     """Episode index -> why it could not be exported."""
+    notes: Sequence[str]
+    """What the target cannot hold, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An episode that is ready to be written: rows, statistics, and where its pictures' bytes are."""
+
+    task: str
+    """The instruction."""
+    columns: Mapping[str, Column]
+    """LeRobot's key -> numbers."""
+    clips: Mapping[str, Clip]
+    """Camera -> its samples."""
+    sizes: Mapping[str, tuple[int, int]]
+    """Camera -> height and width [px]."""
+    statistics: Mapping[str, Statistics]
+    """LeRobot's key -> statistics."""
+    frame_error_s: Mapping[str, float]
+    """Camera -> the farthest that a frame lies from its row [s]."""
+    rows: int
+    """How many rows it has."""
+
+    @property
+    def signature(self) -> Mapping[str, object]:
+        """What must be the same in all episodes of one LeRobot dataset."""
+        return {key: column.names for key, column in self.columns.items()} | dict(self.sizes)
 
 
 def export(
@@ -79,46 +114,58 @@ def export(
     out: str | Path,
     config: ExportConfig | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
+    jobs: Jobs | None = None,
 ) -> ExportResult:
-    """Export a dataset to the folder `out`; `advance` hears how many episodes are done and how many there are."""
+    """Export a dataset to the folder `out`; `advance` hears how many episodes are done and how many there are.
+
+    `jobs` says how many workers prepare episodes side by side, here or on a Ray cluster that sees the same folders.
+    """
     settings = config or ExportConfig()
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FileError(target, "is not empty", "choose another folder or remove it")
-    chosen = [e for e in dataset.episodes if settings.include == "all" or e.outcome == "success"]
-    skipped = len(dataset.episodes) - len(chosen)
+    chosen = dataset.select(settings.selection)
+    skipped = len(dataset.indices) - len(chosen)
     if not chosen:
-        raise FileError(dataset.path, f"has no episode to export ({skipped} not successful)", "pass --include all")
-    rows = RowConfig(
-        fps=settings.fps,
-        cameras=camera_streams(chosen[0], settings.cameras),
-        action=settings.action,
-        environment=settings.environment,
-        max_age_s=settings.max_age_s,
-    )
-    building = target.absolute().with_name(f".{target.name}.partial")
-    shutil.rmtree(building, ignore_errors=True)
-    building.parent.mkdir(parents=True, exist_ok=True)
-    writer = _LeRobotWriter(building, rows, robot=dataset.robot)
+        do = "pass --outcome success failure unknown"
+        raise FileError(dataset.path, f"has no episode to export ({skipped} are not asked for)", do)
+    building = _resume(target.absolute().with_name(f".{target.name}.partial"), dataset, chosen, settings)
+    episodes = dataset.episodes
+    rows = row_config(episodes.with_index(chosen[0]), settings)
+    writer = Writer(building, rows, robot=dataset.robot)
+    prepare = partial(_prepare, dataset.path, rows, building / "encoded")
     left_out: dict[int, str] = {}
     try:
-        for done, episode in enumerate(chosen):
+        for done, (index, found) in enumerate(run(prepare, chosen, jobs or Jobs())):
             advance(done, len(chosen))
-            try:
-                writer.add(episode)
-            except UnfitEpisodeError as error:
-                left_out[episode.index] = error.why
-        if not writer.episodes:
+            why = found if isinstance(found, str) else writer.add(found)
+            if why:
+                left_out[index] = why
+        if not writer.entries:
             why = "; ".join(f"episode {index}: {text}" for index, text in left_out.items())
             raise FileError(dataset.path, f"has no episode that could be exported ({why})", "run waldo check")
         writer.close()
     finally:
         writer.abandon()
-    with suppress(FileNotFoundError):
-        target.rmdir()
-    building.rename(target)
+    notes = _notes(episodes.with_index(chosen[0]), rows)
+    result = writer.result(target, skipped=skipped, left_out=left_out, notes=notes)
+    entries = [entry for entry in dataset.catalog if entry.episode in {*chosen} - {*left_out}]
+    told = {"name": target.name, "licence": settings.licence, "fps": settings.fps, "rows": result.rows, "notes": notes}
+    (building / "README.md").write_text(card(dataset, entries, told))
+    _finish(building, target)
     advance(len(chosen), len(chosen))
-    return replace(writer.result(target), skipped=skipped, left_out=left_out)
+    return result
+
+
+def row_config(episode: Episode, settings: ExportConfig) -> RowConfig:
+    """Return how episodes become rows."""
+    return RowConfig(
+        fps=settings.fps,
+        cameras=camera_streams(episode, settings.cameras),
+        action=settings.action,
+        environment=settings.environment,
+        max_age_s=settings.max_age_s,
+    )
 
 
 def feature_key(camera: str) -> str:
@@ -137,215 +184,249 @@ def camera_streams(episode: Episode, names: tuple[str, ...] | None) -> tuple[str
     return tuple(known[name] for name in names or known)
 
 
-class _LeRobotWriter:
-    """A LeRobot dataset being written; everything about its layout is here. The first episode decides the columns."""
-
-    def __init__(self, root: Path, config: RowConfig, *, robot: str) -> None:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        self._root, self._config, self._robot = root, config, robot
-        self._meta: Any = None
-        self._signature: Any = None
-        self._parquet: Any = None
-        self._parquet_rows = 0
-        self._data_file = 0
-        self._videos: dict[str, VideoFiles] = {}
-        self._rows = 0
-        self._copied = self._encoded = 0
-        self._errors = dict.fromkeys(config.cameras, 0.0)
-        self.episodes = 0
-
-    def add(self, episode: Episode) -> None:
-        """Append an episode; one that does not fit is refused before anything of it is written."""
-        rows = make_rows(episode, self._config)
-        signature = _signature(episode, rows)
-        if self._meta is None:
-            self._begin(episode, rows)
-            self._signature = signature
-        elif signature != self._signature:
-            differing = sorted(str(key) for key, _ in set(signature.items()) ^ set(self._signature.items()))
-            why = f"its columns differ from those of the first episode: {', '.join(dict.fromkeys(differing))}"
-            raise UnfitEpisodeError(episode.index, why)
-        placed = {camera: self._videos[camera].add(episode, camera, rows.frames[camera]) for camera in rows.frames}
-        self._save(episode, rows, placed)
-
-    def close(self) -> None:
-        """Finish all files, count the video frames and write what describes them."""
-        from lerobot.configs import RGBEncoderConfig
-        from lerobot.datasets.io_utils import write_info
-
-        for camera, files in self._videos.items():
-            files.close()
-            if sum(files.rows) != self._rows:
-                raise FileError(self._root, f"{camera} has {sum(files.rows)} frames for {self._rows} rows")
-        self._close_parquet()
-        for camera in self._config.cameras:
-            gop, crf = self._encoding[camera]
-            encoder = RGBEncoderConfig(vcodec="h264", g=gop, crf=crf, preset=PRESET)
-            self._meta.update_video_info(feature_key(camera), video_encoder=encoder)
-        # LeRobot has just switched FFmpeg's own log to the terminal on.
-        av.logging.set_level(None)
-        write_info(self._meta.info, self._meta.root)
-        self._meta.finalize()
-
-    def abandon(self) -> None:
-        """Close what is open; nothing to do after `close`."""
-        for files in self._videos.values():
-            files.abandon()
-        self._close_parquet()
-        if self._meta is not None:
-            self._meta.finalize()
-
-    def result(self, path: Path) -> ExportResult:
-        """Say what was written."""
-        return ExportResult(
-            path=path,
-            episodes=self.episodes,
-            rows=self._rows,
-            frames_copied=self._copied,
-            frames_encoded=self._encoded,
-            frame_error_ms={camera.removeprefix(CAMERA_PREFIX): s * 1e3 for camera, s in self._errors.items()},
-            skipped=0,
-            left_out={},
-        )
-
-    def _begin(self, episode: Episode, rows: Rows) -> None:
-        """Create the metadata from the first episode's columns."""
-        from lerobot.datasets import LeRobotDatasetMetadata
-
-        self._encoding = {name: (episode.camera(name).gop, episode.camera(name).crf) for name in rows.frames}
-        self._meta = LeRobotDatasetMetadata.create(
-            f"local/{self._root.name}",
-            self._config.fps,
-            _features(episode, rows),
-            robot_type=self._robot,
-            root=self._root,
-            use_videos=bool(rows.frames),
-        )
-        limit = self._meta.video_files_size_in_mb * 1024**2
-        for camera in rows.frames:
-            self._videos[camera] = VideoFiles(self._video_namer(feature_key(camera)), self._rate, limit)
-
-    @property
-    def _rate(self) -> Fraction:
-        return Fraction(self._config.fps)
-
-    def _video_namer(self, key: str) -> Callable[[int], Path]:
-        """Return what names the n-th video file of a key."""
-
-        def name(number: int) -> Path:
-            chunk, file = divmod(number, self._meta.chunks_size)
-            return self._root / self._meta.video_path.format(video_key=key, chunk_index=chunk, file_index=file)
-
-        return name
-
-    def _save(self, episode: Episode, rows: Rows, placed: Mapping[str, Placed]) -> None:
-        """Write an episode's rows, statistics and entry in the table of episodes."""
-        from lerobot.datasets.compute_stats import compute_episode_stats
-
-        count = len(rows.instants_ns)
-        task = episode.task or "unknown"
-        self._meta.save_episode_tasks([task])
-        table = _table(rows, self._config.fps, self.episodes, self._rows, int(self._meta.get_task_index(task)))
-        features = {key: feature for key, feature in self._meta.features.items() if feature["dtype"] != "video"}
-        statistics = compute_episode_stats({key: filled(values) for key, values in table.items()}, features)
-        statistics |= {feature_key(camera): camera_statistics(episode, camera) for camera in placed}
-        chunk, file = divmod(self._write_rows(table, count), self._meta.chunks_size)
-        entry: dict[str, Any] = {
-            "data/chunk_index": chunk,
-            "data/file_index": file,
-            "dataset_from_index": self._rows,
-            "dataset_to_index": self._rows + count,
-        }
-        for camera, place in placed.items():
-            prefix = f"videos/{feature_key(camera)}"
-            entry[f"{prefix}/chunk_index"], entry[f"{prefix}/file_index"] = divmod(place.file, self._meta.chunks_size)
-            entry[f"{prefix}/from_timestamp"] = place.start / self._config.fps
-            entry[f"{prefix}/to_timestamp"] = (place.start + count) / self._config.fps
-            self._copied += place.copied
-            self._encoded += place.encoded
-            self._errors[camera] = max(self._errors[camera], rows.frame_error_s[camera])
-        self._meta.save_episode(self.episodes, count, [task], statistics, entry)
-        self._rows += count
-        self.episodes += 1
-
-    def _write_rows(self, table: Mapping[str, NDArray[Any]], count: int) -> int:
-        """Append rows to the current parquet file, one row group an episode; return the file's number."""
-        import pyarrow.parquet as pq
-        from lerobot.datasets.feature_utils import get_hf_features_from_features
-
-        import datasets
-
-        features = get_hf_features_from_features(self._meta.features)
-        arrow = datasets.Dataset.from_dict({key: table[key] for key in features}, features=features)
-        content: Any = arrow.with_format("arrow")[:]
-        limit = self._meta.data_files_size_in_mb * 1024**2
-        if self._parquet is not None and self._parquet_path.stat().st_size + content.nbytes > limit:
-            self._close_parquet()
-            self._data_file += 1
-        if self._parquet is None:
-            chunk, file = divmod(self._data_file, self._meta.chunks_size)
-            self._parquet_path = self._root / self._meta.data_path.format(chunk_index=chunk, file_index=file)
-            self._parquet_path.parent.mkdir(parents=True, exist_ok=True)
-            self._parquet = pq.ParquetWriter(self._parquet_path, schema=content.schema, compression="snappy")
-        self._parquet.write_table(content)
-        return self._data_file
-
-    def _close_parquet(self) -> None:
-        if self._parquet is not None:
-            self._parquet.close()
-            self._parquet = None
-
-
-def _features(episode: Episode, rows: Rows) -> dict[str, Any]:
-    """Return LeRobot's description of the columns."""
-    features: dict[str, Any] = {
-        key: {"dtype": "float32", "shape": (len(column.names),), "names": list(column.names)}
-        for key, column in rows.columns.items()
-    }
-    for name in rows.frames:
-        camera = episode.camera(name)
-        names = ["height", "width", "channels"]
-        features[feature_key(name)] = {"dtype": "video", "shape": (camera.height, camera.width, 3), "names": names}
-    return features
-
-
-def _signature(episode: Episode, rows: Rows) -> dict[str, tuple[Any, ...]]:
-    """Return what must be the same in all episodes of one LeRobot dataset."""
-    cameras = {name: (episode.camera(name).height, episode.camera(name).width) for name in rows.frames}
-    return {key: column.names for key, column in rows.columns.items()} | cameras
-
-
-def _table(rows: Rows, fps: int, episode: int, first: int, task: int) -> dict[str, NDArray[Any]]:
-    """Return all columns of the parquet file, LeRobot's own included."""
-    count = len(rows.instants_ns)
-    frame = np.arange(count)
-    return {
-        **{key: _squeezed(column) for key, column in rows.columns.items()},
-        "timestamp": (frame / fps).astype(np.float32),
-        "frame_index": frame,
-        "episode_index": np.full(count, episode),
-        "index": first + frame,
-        "task_index": np.full(count, task),
-    }
-
-
-def _squeezed(column: Column) -> NDArray[np.float32]:
-    """Return a column's values; LeRobot wants (rows,) where there is one number a row."""
-    return column.values[:, 0] if len(column.names) == 1 else column.values
-
-
-def filled(values: NDArray[Any]) -> NDArray[Any]:
-    """Replace what is not finite by the mean of the column's finite values (0 without any), for statistics."""
-    if values.dtype.kind != "f" or np.isfinite(values).all():
-        return values
-    finite = np.isfinite(values)
-    total = np.where(finite, values, 0).sum(axis=0)
-    return np.where(finite, values, total / np.maximum(finite.sum(axis=0), 1)).astype(values.dtype)
-
-
 def camera_statistics(episode: Episode, camera: str) -> dict[str, NDArray[Any]]:
     """Return LeRobot's statistics of a camera, (3, 1, 1), from what was counted while recording."""
     stream = episode.camera(camera)
     statistics = {key: value.reshape(3, 1, 1) for key, value in episode.image_statistics(camera).items()}
     pictures = episode.histogram(camera)[0].sum() // sampled_pixels(stream.height, stream.width)
     return statistics | {"count": np.array([pictures])}
+
+
+def _resume(building: Path, dataset: Dataset, chosen: Sequence[int], settings: ExportConfig) -> Path:
+    """Return the folder that is built in: what an export of the same episodes left there is kept, all else is not."""
+    marks = [dataset.episodes.with_index(index).attributes["metadata_crc32c"] for index in chosen]
+    edits = [asdict(dataset.edits.of(index)) for index in chosen]
+    plan = json.dumps([str(dataset.path.absolute()), list(chosen), marks, edits, asdict(settings)])
+    digest = hashlib.sha256(plan.encode()).hexdigest()
+    mark = building / "plan"
+    if not mark.exists() or mark.read_text() != digest:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        mark.write_text(digest)
+    return building
+
+
+def _finish(building: Path, target: Path) -> None:
+    """Take away what only the building needed, and put the dataset in its place."""
+    shutil.rmtree(building / "encoded", ignore_errors=True)
+    (building / "plan").unlink()
+    with suppress(FileNotFoundError):
+        target.rmdir()
+    building.rename(target)
+    sync_folder(target.parent)
+
+
+def _prepare(folder: Path, config: RowConfig, spool: Path, index: int) -> Prepared | str:
+    """Make an episode ready, in whichever process; return why where it cannot be exported."""
+    from waldo.datasets.lerobot_layout import statistics
+
+    episode = Dataset.open(folder).episode(index)
+    try:
+        rows = make_rows(episode, config)
+    except UnfitEpisodeError as error:
+        return error.why
+    found = {key: statistics(column.values) for key, column in rows.columns.items()}
+    found |= {feature_key(camera): camera_statistics(episode, camera) for camera in rows.frames}
+    return Prepared(
+        task=episode.task or "unknown",
+        columns=rows.columns,
+        clips=dict(_clips(episode, rows, config, spool)),
+        sizes={name: (episode.camera(name).height, episode.camera(name).width) for name in rows.frames},
+        statistics=found,
+        frame_error_s=rows.frame_error_s,
+        rows=len(rows.instants_ns),
+    )
+
+
+def _clips(episode: Episode, rows: Rows, config: RowConfig, spool: Path) -> Iterator[tuple[str, Clip]]:
+    """Yield each camera's clip."""
+    for number, (camera, frames) in enumerate(rows.frames.items()):
+        path = spool / f"{episode.index:06d}-{number}.mp4"
+        yield camera, make_clip(episode, camera, frames, Fraction(config.fps), path)
+
+
+def _notes(episode: Episode, config: RowConfig) -> list[str]:
+    """Say what the target does not hold."""
+    notes = ["Streams are brought to one rate; native rates, receipt and publication times stay in the recording."]
+    depth = [name for name, stream in episode.streams.items() if isinstance(stream, DepthStream)]
+    if depth:
+        notes.append(f"Depth images ({', '.join(depth)}) are not exported.")
+    for name in config.cameras:
+        if episode.camera(name).codec == "jpeg":
+            notes.append(f"{name} was recorded as JPEG and is encoded anew as H.264.")
+    return notes
+
+
+class Writer:
+    """A LeRobot dataset being written. The first episode decides the columns."""
+
+    def __init__(self, root: Path, config: RowConfig, *, robot: str) -> None:
+        """Take the folder, how rows are made and the robot's name."""
+        from waldo.datasets import lerobot_layout
+
+        self._layout: Any = lerobot_layout
+        self._root, self._config, self._robot = root, config, robot
+        self._features: dict[str, Any] = {}
+        self._signature: Mapping[str, object] = {}
+        self._videos: dict[str, VideoFiles] = {}
+        self._tasks: dict[str, int] = {}
+        self._parquet: Any = None
+        self._parquet_bytes = self._data_file = self._rows = 0
+        self._copied = self._encoded = 0
+        self._errors = dict.fromkeys(config.cameras, 0.0)
+        self.entries: list[dict[str, Any]] = []
+        """What is said of each episode that was written."""
+
+    def add(self, episode: Prepared) -> str:
+        """Append an episode; return why where it does not fit and nothing of it was written."""
+        if not self._features:
+            self._begin(episode)
+        elif episode.signature != self._signature:
+            differing = {*episode.signature.items()} ^ {*self._signature.items()}
+            return f"its columns differ from those of the first episode: {', '.join(sorted({k for k, _ in differing}))}"
+        count, first, number = episode.rows, self._rows, len(self.entries)
+        task = self._tasks.setdefault(episode.task, len(self._tasks))
+        columns = _columns(episode, self._config.fps, number, first, task)
+        chunk, file = divmod(self._write_rows(columns), self._layout.CHUNK_FILES)
+        entry: dict[str, Any] = {
+            "episode_index": number,
+            "tasks": [episode.task],
+            "length": count,
+            "data/chunk_index": chunk,
+            "data/file_index": file,
+            "dataset_from_index": first,
+            "dataset_to_index": first + count,
+        }
+        for camera, clip in episode.clips.items():
+            entry |= self._place(camera, clip)
+            self._errors[camera] = max(self._errors[camera], episode.frame_error_s[camera])
+        own = {key: self._layout.statistics(columns[key]) for key in self._layout.OWN}
+        self.entries.append(entry | {"stats": {**episode.statistics, **own}})
+        self._rows += count
+        return ""
+
+    def close(self) -> None:
+        """Write the videos and what describes everything."""
+        self.abandon()
+        for files in self._videos.values():
+            for number in range(len(files.files)):
+                files.write(number)
+        layout, root = self._layout, self._root
+        layout.write_tasks(root, list(self._tasks))
+        layout.write_episodes(root, self.entries)
+        keys = self.entries[0]["stats"]
+        layout.write_statistics(root, {k: layout.aggregate([e["stats"][k] for e in self.entries]) for k in keys})
+        layout.write_info(root, self._info())
+
+    def abandon(self) -> None:
+        """Close the file of rows that is open."""
+        if self._parquet is not None:
+            self._parquet.close()
+            self._parquet = None
+
+    def result(self, path: Path, *, skipped: int, left_out: Mapping[int, str], notes: Sequence[str]) -> ExportResult:
+        """Say what was written."""
+        return ExportResult(
+            path=path,
+            episodes=len(self.entries),
+            rows=self._rows,
+            frames_copied=self._copied,
+            frames_encoded=self._encoded,
+            frame_error_ms={camera.removeprefix(CAMERA_PREFIX): s * 1e3 for camera, s in self._errors.items()},
+            skipped=skipped,
+            left_out=left_out,
+            notes=notes,
+        )
+
+    def _begin(self, episode: Prepared) -> None:
+        """Take the columns from the first episode."""
+        layout = self._layout
+        self._signature = episode.signature
+        self._features = {key: layout.number_feature(column.names) for key, column in episode.columns.items()}
+        for camera, (height, width) in episode.sizes.items():
+            key, info = feature_key(camera), _video_info(height, width, self._config.fps)
+            self._features[key] = layout.video_feature(height, width, info)
+            limit = layout.VIDEO_MB * 1024**2
+            self._videos[camera] = VideoFiles(partial(self._video_path, key), Fraction(self._config.fps), limit)
+        self._features |= layout.own_features()
+        self._schema = layout.schema(self._features)
+        (self._root / "meta").mkdir(exist_ok=True)
+
+    def _video_path(self, key: str, number: int) -> Path:
+        chunk, file = divmod(number, self._layout.CHUNK_FILES)
+        return self._root / self._layout.VIDEO_PATH.format(video_key=key, chunk_index=chunk, file_index=file)
+
+    def _place(self, camera: str, clip: Clip) -> dict[str, Any]:
+        """Give a clip its place in the video files and return what is said of it."""
+        number, start = self._videos[camera].add(clip)
+        chunk, file = divmod(number, self._layout.CHUNK_FILES)
+        self._copied, self._encoded = self._copied + clip.copied, self._encoded + clip.encoded
+        place = {"chunk_index": chunk, "file_index": file, "from_timestamp": start / self._config.fps}
+        place["to_timestamp"] = (start + clip.rows) / self._config.fps
+        return {f"videos/{feature_key(camera)}/{name}": value for name, value in place.items()}
+
+    def _write_rows(self, columns: Mapping[str, NDArray[Any]]) -> int:
+        """Append rows to the current file, one row group an episode; return the file's number."""
+        import pyarrow.parquet as pq
+
+        table = self._layout.rows_table(columns, self._schema)
+        if self._parquet is not None and self._parquet_bytes + table.nbytes > self._layout.DATA_MB * 1024**2:
+            self.abandon()
+            self._data_file += 1
+        if self._parquet is None:
+            chunk, file = divmod(self._data_file, self._layout.CHUNK_FILES)
+            path = self._root / self._layout.DATA_PATH.format(chunk_index=chunk, file_index=file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            repeating: Any = ["episode_index", "task_index"]
+            self._parquet = pq.ParquetWriter(path, self._schema, compression="snappy", use_dictionary=repeating)
+            self._parquet_bytes = 0
+        self._parquet.write_table(table)
+        self._parquet_bytes += table.nbytes
+        return self._data_file
+
+    def _info(self) -> dict[str, Any]:
+        """Return what describes the dataset."""
+        layout = self._layout
+        return {
+            "codebase_version": "v3.0",
+            "fps": self._config.fps,
+            "features": self._features,
+            "total_episodes": len(self.entries),
+            "total_frames": self._rows,
+            "total_tasks": len(self._tasks),
+            "chunks_size": layout.CHUNK_FILES,
+            "data_files_size_in_mb": layout.DATA_MB,
+            "video_files_size_in_mb": layout.VIDEO_MB,
+            "data_path": layout.DATA_PATH,
+            "video_path": layout.VIDEO_PATH if self._videos else None,
+            "robot_type": self._robot,
+            "splits": {"train": f"0:{len(self.entries)}"},
+        }
+
+
+def _video_info(height: int, width: int, fps: int) -> dict[str, Any]:
+    """Return what LeRobot says of a camera's videos."""
+    return {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": "h264",
+        "video.pix_fmt": "yuv420p",
+        "video.fps": fps,
+        "video.channels": 3,
+        "has_audio": False,
+        "video.preset": PRESET,
+        "is_depth_map": False,
+    }
+
+
+def _columns(episode: Prepared, fps: int, number: int, first: int, task: int) -> dict[str, NDArray[Any]]:
+    """Return all columns of the parquet file, LeRobot's own included."""
+    frame = np.arange(episode.rows)
+    return {
+        **{key: column.values for key, column in episode.columns.items()},
+        "timestamp": (frame / fps).astype(np.float32),
+        "frame_index": frame,
+        "episode_index": np.full(episode.rows, number),
+        "index": first + frame,
+        "task_index": np.full(episode.rows, task),
+    }

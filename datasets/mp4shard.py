@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from fractions import Fraction
 from itertools import chain
@@ -19,13 +19,9 @@ from typing import Any
 import av
 import numpy as np
 
-from waldo.datasets import video
+from waldo.datasets.mp4 import TICKS_PER_FRAME, read_track
 from waldo.datasets.shard import EMPTY, index_bytes
 from waldo.datasets.video import Packet
-from waldo.errors import FileError
-
-TICKS_PER_FRAME = 512
-"""Time units of the MP4 track in one frame; what FFmpeg's tools use for constant rates."""
 
 
 def rate_fraction(rate_hz: float) -> Fraction:
@@ -72,39 +68,12 @@ def write_mp4(path: Path, packets: Iterable[Packet], rate: Fraction) -> int:
     return file.count
 
 
-def read_mp4(path: Path) -> Iterator[Packet]:
-    """Yield the packets of an MP4 that `write_mp4` wrote, as Annex B."""
-    for sample, key in _samples(path):
-        data = b"".join(packet.data for packet in video.split_samples(sample))
-        yield Packet(data, key)
-
-
-def count_frames(path: Path) -> int:
-    """Return how many packets an MP4's video track has, by reading all of them."""
-    return sum(1 for _ in _samples(path))
-
-
 def append_index(path: Path, gop: int, chunks: int) -> None:
     """Append zarr's shard index, inside a `free` box, to an MP4 of groups of `gop` frames."""
-    spans: list[tuple[int, int]] = []
-    with av.open(str(path)) as file:
-        spans.extend((p.pos or 0, p.size) for p in file.demux(file.streams.video[0]) if p.size)
-    at = np.array(spans, dtype=np.int64).reshape(-1, 2)
-    ends = at.sum(axis=1)
-    if not np.array_equal(at[1:, 0], ends[:-1]):
-        raise FileError(path, "its samples do not lie one after another", "a defect of waldo, please report it")
+    starts = read_track(path).starts
+    begins, ends = starts[:-1:gop], np.append(starts[gop:-1:gop], starts[-1])
     index = np.full((chunks, 2), EMPTY, "<u8")
-    starts = at[::gop, 0]
-    stops = ends[np.minimum(np.arange(gop, len(at) + gop, gop), len(at)) - 1]
-    index[: len(starts)] = np.stack([starts, stops - starts], axis=1)
+    index[: len(begins)] = np.stack([begins, ends - begins], axis=1)
     body = index_bytes(index)
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 8 + len(body), b"free") + body)
-
-
-def _samples(path: Path) -> Iterator[tuple[bytes, bool]]:
-    """Yield the samples of an MP4's video track and whether each is a key frame."""
-    with av.open(str(path)) as file:
-        for packet in file.demux(file.streams.video[0]):
-            if packet.size:
-                yield bytes(packet), packet.is_keyframe

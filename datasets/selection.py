@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from waldo.datasets.catalog import Entry
 from waldo.datasets.indices import parse_indices
+
+if TYPE_CHECKING:
+    from waldo.datasets.catalog import Entry
 
 type Outcome = Literal["success", "failure", "unknown"]
 """How an attempt went."""

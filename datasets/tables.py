@@ -138,7 +138,9 @@ def print_export(result: ExportResult) -> None:
     for camera, error_ms in result.frame_error_ms.items():
         out().print(f"{escape(camera)}: the farthest frame lies {error_ms:.1f} ms from its row")
     if result.skipped:
-        out().print(f"{result.skipped} episodes skipped (outcome is not success)")
+        out().print(f"{result.skipped} episodes skipped (not asked for)")
+    for note in result.notes:
+        out().print(f"{MARKS['note']}  {escape(note)}")
     for index, why in result.left_out.items():
         out().print(f"[red]episode {index} is left out:[/red] {escape(why)}")
 

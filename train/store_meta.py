@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.datasets.aggregate import aggregate_stats
-from lerobot.datasets.compute_stats import compute_episode_stats
 
-from waldo.datasets import lerobot_export
+from waldo.datasets import lerobot_export, lerobot_layout
 from waldo.datasets.episode import Episode
 from waldo.datasets.windows import Span, Windows
 from waldo.train.store_source import describe
@@ -60,7 +59,7 @@ def store_metadata(
 def _statistics(windows: Windows, span: Span, features: Mapping[str, Any]) -> dict[str, Any]:
     """Return LeRobot's statistics of one episode; those of its pictures were counted while recording."""
     numbers = {key: feature for key, feature in features.items() if feature["dtype"] != "video"}
-    rows = {key: lerobot_export.filled(windows.columns[key][span.first : span.stop]) for key in numbers}
+    rows = {key: np.asarray(windows.columns[key][span.first : span.stop]) for key in numbers}
     episode = Episode(span.path)
     pictures = {key: lerobot_export.camera_statistics(episode, name) for key, name in windows.cameras.items()}
-    return {**compute_episode_stats({key: np.asarray(rows[key]) for key in rows}, numbers), **pictures}
+    return {**{key: lerobot_layout.statistics(values) for key, values in rows.items()}, **pictures}

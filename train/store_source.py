@@ -12,6 +12,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.export_rows import RowConfig, UnfitEpisodeError, make_rows
 from waldo.datasets.lerobot_export import camera_streams, feature_key
+from waldo.datasets.selection import Selection
 from waldo.datasets.windows import WindowConfig, Windows
 from waldo.errors import ConfigError, FileError
 
@@ -71,7 +72,7 @@ class StoreSource:
         dataset = Dataset.open(self.path)
         why = "it has none"
         for index in self._indices(dataset):
-            episode = dataset.episodes[list(dataset.indices).index(index)]
+            episode = dataset.episode(index)
             try:
                 rows = make_rows(episode, self._rows(episode))
             except UnfitEpisodeError as error:
@@ -88,7 +89,7 @@ class StoreSource:
         indices = self._indices(dataset)
         if not indices:
             raise FileError(self.path, "has no successful episode to train on", "give --include all")
-        first = dataset.episodes[list(dataset.indices).index(indices[0])]
+        first = dataset.episode(indices[0])
         config = WindowConfig(rows=self._rows(first), cache_bytes=cache_bytes)
         return Windows(dataset, config, indices=indices, advance=advance)
 
@@ -96,7 +97,7 @@ class StoreSource:
         """Return the indices of the episodes that were asked for."""
         if self.options.include == "all":
             return list(dataset.indices)
-        return [episode.index for episode in dataset.episodes if episode.outcome == "success"]
+        return dataset.select(Selection(outcome=("success",)))
 
     def _rows(self, episode: Episode) -> RowConfig:
         """Return how episodes become rows; the first one says which cameras there are."""

@@ -1,11 +1,13 @@
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waldo.datasets.export_video import plan, row_packets
-from waldo.datasets.mp4shard import rate_fraction
-from waldo.datasets.video import split_samples, to_sample
+from waldo.datasets import mp4
+from waldo.datasets.export_video import VideoFiles, make_clip, plan
 
 
 def runs(segments):
@@ -41,20 +43,33 @@ def test_every_row_gets_its_frame_and_copies_begin_with_a_key_frame(wanted, gop,
 
 
 @pytest.mark.parametrize("wanted", [range(30), [7, 8, 9, 10, 11], [0, 1, 2, 2, 4, 4, 5], [29, 0, 15], range(0, 30, 2)])
-def test_a_packet_a_row_that_decodes_to_its_frame(episode, wanted):
+def test_a_sample_a_row_that_decodes_to_its_frame(episode, wanted, tmp_path):
     camera = "cameras/front"
-    packets = list(row_packets(episode, camera, plan(wanted, 5, copy=True), rate_fraction(30)))
-    assert len(packets) == len(wanted)
-    decoded = decode_all(packets)
-    expected = episode.frames(camera, wanted)
+    clip = make_clip(episode, camera, np.array(wanted), Fraction(30), tmp_path / "spool.mp4")
+    assert clip.rows == clip.copied + clip.encoded == len(wanted)
+    files = VideoFiles(lambda number: tmp_path / f"{number}.mp4", Fraction(30), 1e9)
+    assert [files.add(clip), files.add(clip)] == [(0, 0), (0, len(wanted))]
+    files.write(0)
+    with av.open(str(tmp_path / "0.mp4")) as file:
+        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    expected = np.concatenate([episode.frames(camera, wanted)] * 2)
     # Copies are the frames themselves; what was encoded anew lost a little once more.
     assert np.abs(decoded.astype(int) - expected).mean(axis=(1, 2, 3)).max() < 6
 
 
-def decode_all(packets):
-    import av
+def test_what_was_encoded_before_is_taken_as_it_is(episode, tmp_path):
+    spool = tmp_path / "spool.mp4"
+    wanted = np.array([1, 2, 3])
+    before = make_clip(episode, "cameras/front", wanted, Fraction(30), spool)
+    at = spool.stat().st_mtime_ns
+    after = make_clip(episode, "cameras/front", wanted, Fraction(30), spool)
+    assert (after.pieces, spool.stat().st_mtime_ns) == (before.pieces, at)
 
-    context = av.CodecContext.create("h264", "r")
-    frames = [f for p in packets for f in context.decode(av.Packet(split_samples(to_sample(p.data))[0].data))]
-    frames += context.decode(None)
-    return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
+
+def test_a_file_is_begun_where_one_grows_too_large(episode, tmp_path):
+    clip = make_clip(episode, "cameras/front", np.arange(30), Fraction(30), tmp_path / "spool.mp4")
+    files = VideoFiles(lambda number: tmp_path / f"{number}.mp4", Fraction(30), 2.5 * clip.nbytes)
+    assert [files.add(clip) for _ in range(5)] == [(0, 0), (0, 30), (1, 0), (1, 30), (2, 0)]
+    for number in range(3):
+        files.write(number)
+    assert [len(mp4.read_track(tmp_path / f"{number}.mp4").sizes) for number in range(3)] == [60, 60, 30]

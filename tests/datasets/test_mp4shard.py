@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from waldo.datasets import mp4shard, video
+from waldo.datasets import mp4, mp4shard, video
 from waldo.datasets.shard import ShardReader, read_index
 from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError
@@ -62,10 +62,35 @@ def test_torchcodec_seeks_to_the_same_pictures(shard):
         assert np.abs(picture.astype(int) - whole[number]).max() <= 3
 
 
-def test_packets_read_back_from_the_mp4(shard):
-    packets = list(mp4shard.read_mp4(shard.path))
-    assert [packet.key for packet in packets] == [k % 5 == 0 for k in range(13)]
-    assert np.array_equal(video.decode(packets[5:10], range(5), (48, 64)), shard.read(range(5, 10)))
+def test_the_track_says_where_the_samples_are(shard):
+    track = mp4.read_track(shard.path)
+    assert track.keys.tolist() == [k % 5 == 0 for k in range(13)]
+    data = shard.path.read_bytes()[track.starts[5] : track.starts[10]]
+    assert data == shard.chunk(1)
+    assert np.array_equal(video.decode(video.split_samples(data), range(5), (48, 64)), shard.read(range(5, 10)))
+
+
+def test_tracks_are_joined_by_copying_bytes(shard, tmp_path):
+    track = mp4.read_track(shard.path)
+    begin, middle, end = (int(track.starts[at]) for at in (5, 10, 13))
+    pieces = [mp4.Piece(shard.path, middle, end - middle), mp4.Piece(shard.path, begin, middle - begin)]
+    order = [10, 11, 12, 5, 6, 7, 8, 9]
+    mp4.write(
+        tmp_path / "a.mp4", mp4.Track(track.entry, track.sizes[order], track.keys[order], 0), Fraction(30), pieces
+    )
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        shown = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+        assert float(file.streams.video[0].duration * file.streams.video[0].time_base) == pytest.approx(8 / 30)
+    assert np.abs(shown.astype(int) - shard.read(order)).max() <= 3
+    with pytest.raises(FileError, match="its samples are not as long as their bytes"):
+        mp4.write(tmp_path / "b.mp4", track, Fraction(30), pieces)
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_what_is_no_mp4_is_refused(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"rubbish" * 99)
+    with pytest.raises(FileError, match="is no MP4 that can be read"):
+        mp4.read_track(tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize("rate", [10, 15, 20, 30, 60])
