@@ -347,7 +347,7 @@ class CacheReader:
         """Do nothing: the kernel reads ahead."""
 
     def close(self) -> None:
-        """Close the files of this process."""
+        """Close the files of this process; the next read opens them anew."""
         local, self._local = self._local, None
         if local is not None:
             local.close()

@@ -24,8 +24,11 @@ AVCC = bytes([1, 66, 192, 30, 0xFF, 0xE0, 0])
 BEFORE_PICTURE = (6, 7, 8, 9)
 """NAL units that can only stand before a picture's first slice: SEI, SPS, PPS, delimiter."""
 
+JPEG = b"\xff\xd8"
+"""How a chunk begins that is one JPEG; a NAL unit of such a length does not exist."""
+
 type Picture = Any
-"""One decoded picture: an av.VideoFrame."""
+"""One decoded picture: an av.VideoFrame, or of a JPEG its colours, uint8 (H, W, 3)."""
 
 
 def samples(chunk: bytes | memoryview) -> list[memoryview]:
@@ -65,6 +68,8 @@ def pictures(chunk: bytes | memoryview, count: int) -> list[Picture]:
 
     Raises ValueError where the chunk is damaged.
     """
+    if bytes(chunk[:2]) == JPEG:
+        return [_jpeg(chunk)]
     wanted = samples(chunk)[:count]
     context = _decoders.context
     if context is None:
@@ -88,8 +93,18 @@ def pictures(chunk: bytes | memoryview, count: int) -> list[Picture]:
     return found
 
 
+def _jpeg(chunk: bytes | memoryview) -> NDArray[np.uint8]:
+    """Return the colours of a JPEG."""
+    found = cv2.imdecode(np.frombuffer(chunk, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if found is None:  # pyright: ignore[reportUnnecessaryComparison] (OpenCV's stubs leave it out)
+        raise ValueError("the JPEG cannot be decoded")
+    return np.asarray(found, np.uint8)
+
+
 def to_rgb(picture: Picture) -> NDArray[np.uint8]:
     """Return a picture's colours, uint8 (H, W, 3)."""
+    if isinstance(picture, np.ndarray):
+        return picture
     if picture.format.name == "yuv420p":
         return np.asarray(cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
     return picture.to_ndarray(format="rgb24")
@@ -97,7 +112,7 @@ def to_rgb(picture: Picture) -> NDArray[np.uint8]:
 
 def nbytes(picture: Picture) -> int:
     """Return about how much memory a picture holds."""
-    return sum(plane.buffer_size for plane in picture.planes)
+    return picture.nbytes if isinstance(picture, np.ndarray) else sum(p.buffer_size for p in picture.planes)
 
 
 def write_planes(rgb: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.export_rows import RowConfig, Rows, UnfitEpisodeError, make_rows
+from waldo.datasets.frame_cache import CacheReader, FrameCache
 from waldo.datasets.frame_reader import FrameReader, Wanted
 from waldo.datasets.lerobot_export import feature_key
+from waldo.datasets.streams import VideoStream
 from waldo.errors import ConfigError, FileError, UnknownNameError
 
 TOLERANCE_S = 1e-4
@@ -40,7 +42,9 @@ class WindowConfig:
     deltas: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Key -> offsets from the row [s], such as {"observation.images.front": [-1 / 30, 0]}; none: the row alone."""
     size: tuple[int, int] | None = None
-    """Height and width of the pictures [px]; None: as recorded."""
+    """Height and width of the pictures [px]; None: as recorded, or as they are in the cache."""
+    frame_cache: Path | None = None
+    """Folder of a training cache (see frame_cache.py) to read pictures from instead of decoding them."""
     threads: int | None = None
     """Threads that decode; None: the cores there are, shared out among a DataLoader's workers."""
     cache_bytes: int = 0
@@ -89,9 +93,9 @@ class Windows:
         self.names: Mapping[str, tuple[str, ...]] = {key: c.names for key, c in first_rows.columns.items()}
         self.cameras: Mapping[str, str] = {feature_key(name): name for name in config.rows.cameras}
         self.streams = {name: first_episode.camera(name) for name in config.rows.cameras}
+        cache = None if config.frame_cache is None else FrameCache.open(config.frame_cache)
         self.shapes: Mapping[str, tuple[int, int]] = {
-            key: config.size or (self.streams[name].height, self.streams[name].width)
-            for key, name in self.cameras.items()
+            key: _shape(self.path, config, cache, self.streams[name]) for key, name in self.cameras.items()
         }
         ends = np.cumsum([len(rows.instants_ns) for _, rows in tables]).tolist()
         self.spans: tuple[Span, ...] = tuple(
@@ -104,9 +108,12 @@ class Windows:
             key: np.concatenate([rows.frames[name] for _, rows in tables]) for key, name in self.cameras.items()
         }
         self.offsets = _offsets(config, {*self.columns, *self.cameras})
-        self._reader = FrameReader(
-            [span.path for span in self.spans], threads=config.threads, cache_bytes=config.cache_bytes
-        )
+        if cache is None:
+            paths = [span.path for span in self.spans]
+            self._reader = FrameReader(paths, threads=config.threads, cache_bytes=config.cache_bytes)
+        else:
+            cache.need(episode for episode, _ in tables)
+            self._reader = CacheReader(cache, [span.index for span in self.spans])
 
     def __len__(self) -> int:
         """Return how many rows there are, over all episodes."""
@@ -220,6 +227,17 @@ class Windows:
             whose = np.repeat(episodes, len(offsets))
             found += [(key, e, f) for e, f in zip(whose.tolist(), shown.ravel().tolist(), strict=True)]
         return found
+
+
+def _shape(path: Path, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
+    """Return height and width of a camera's pictures in a window [px]."""
+    if cache is None:
+        return config.size or (stream.height, stream.width)
+    kept = cache.shape(stream.name, stream.height, stream.width)
+    if config.size not in (None, kept):
+        found = f"holds pictures of {kept[1]}x{kept[0]}, asked were {config.size[1]}x{config.size[0]}"  # type: ignore[index]
+        raise FileError(cache.path, found, f"build one of that size, or leave the size away ({path})")
+    return kept
 
 
 def row_offsets(seconds: Sequence[float], fps: int, key: str) -> NDArray[np.int64]:

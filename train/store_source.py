@@ -31,6 +31,8 @@ class StoreOptions:
     """Which episodes: those with outcome success, or all."""
     max_age_s: float = 0.25
     """Farthest that a sample may lie from its row [s]."""
+    cache: Path | None = None
+    """Folder of a training cache that `waldo cache` built from the dataset; its pictures need no decoding."""
     shuffle: Literal["auto", "full", "block"] = "auto"
     """full: any row after any other. block: groups of pictures in random order, each decoded once; auto: block where
     pictures are decoded."""
@@ -58,13 +60,14 @@ class StoreSource:
 
     def to_json(self) -> str:
         """Return it as one line."""
-        return json.dumps({"path": str(self.path), "images": self.images, "options": asdict(self.options)})
+        return json.dumps({"path": str(self.path), "images": self.images, "options": asdict(self.options)}, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> StoreSource:
         """Return what `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
         options: dict[str, Any] = {**values["options"], "cameras": tuple(values["options"]["cameras"])}
+        options["cache"] = None if options["cache"] is None else Path(options["cache"])
         return cls(path=Path(values["path"]), images=values["images"], options=StoreOptions(**options))
 
     def features(self) -> dict[str, dict[str, Any]]:
@@ -90,7 +93,7 @@ class StoreSource:
         if not indices:
             raise FileError(self.path, "has no successful episode to train on", "give --include all")
         first = dataset.episode(indices[0])
-        config = WindowConfig(rows=self._rows(first), cache_bytes=cache_bytes)
+        config = WindowConfig(rows=self._rows(first), cache_bytes=cache_bytes, frame_cache=self.options.cache)
         return Windows(dataset, config, indices=indices, advance=advance)
 
     def _indices(self, dataset: Dataset) -> list[int]:

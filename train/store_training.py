@@ -55,7 +55,8 @@ def use_store(lerobot_train: Any, source: StoreSource) -> Callable[[Any], Any]:
 
     def make(config: Any) -> Any:
         readers = max(1, config.num_workers) * PartialState().num_processes
-        block = source.options.shuffle == "block" or (source.options.shuffle == "auto" and source.images)
+        decoded = source.images and source.options.cache is None
+        block = source.options.shuffle == "block" or (source.options.shuffle == "auto" and decoded)
         cache_bytes = source.options.memory_mb * 10**6 // readers if block else 0
         windows = source.windows(cache_bytes)
         for index, why in windows.left_out.items():

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "split": ("waldo.datasets.edit_commands:Split", "split a dataset into several, by links"),
     "gc": ("waldo.datasets.edit_commands:Collect", "remove deleted episodes for good"),
     "export": ("waldo.datasets.commands:Export", "export a dataset to LeRobot v3.0"),
+    "cache": ("waldo.datasets.cache_commands:Cache", "decode frames once for training, or check such a cache"),
     "train": ("waldo.train.commands:Train", "train a LeRobot policy on an exported dataset"),
     "plan": ("waldo.train.commands:Plan", "break an instruction into subtasks"),
     "eval": ("waldo.train.commands:Evaluate", "evaluate a policy in simulation, with motor heat"),
