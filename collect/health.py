@@ -78,7 +78,7 @@ class Health:
         self._recorder, self._lockstep = recorder, lockstep
         self._silence = SilenceWatch()
         self._clock = ClockWatch(wall_ns, monotonic_ns)
-        self._disk = DiskWatch(recorder.dataset.path)
+        self._disk = DiskWatch(recorder.dataset.folder("record"))
         self._space = Space(float("inf"))
         self._counted: dict[str, int] = {}
         self._counted_ns = monotonic_ns

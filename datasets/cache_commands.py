@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from waldo import console
+from waldo.datasets.arguments import Where
 from waldo.datasets.selection import Selection
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Cache:
     """Decode a dataset's frames once, at the size that training wants; run again, it builds only what is missing."""
 
-    dataset: Annotated[Path, tyro.conf.Positional]
+    dataset: Where
     """The dataset's folder."""
     out: Annotated[Path, tyro.conf.Positional]
     """Folder of the cache; `waldo train --cache` takes it."""

@@ -16,7 +16,9 @@ import google_crc32c
 
 from waldo.datasets import jsonlines
 from waldo.datasets.edits import Edits
+from waldo.datasets.place import Place
 from waldo.datasets.seal import FORMAT
+from waldo.errors import FileError
 
 FILE = "catalog.jsonl"
 """The name in a dataset's folder."""
@@ -76,9 +78,9 @@ class Catalog(Sequence[Entry]):
         return iter(self.entries)
 
 
-def load(folder: Path, indices: Iterable[int], edits: Edits) -> Catalog:
+def load(folder: Place, indices: Iterable[int], edits: Edits) -> Catalog:
     """Return the entries of these episodes; those that the file lacks are read from the episodes and appended."""
-    known = {row[0]: Entry._make(row) for row in _read(folder / FILE)}
+    known = {row[0]: Entry._make(row) for row in rows(folder / FILE)}
     entries: list[Entry] = []
     missing: list[Entry] = []
     unreadable: dict[int, str] = {}
@@ -92,18 +94,18 @@ def load(folder: Path, indices: Iterable[int], edits: Edits) -> Catalog:
                 continue
             missing.append(entry)
         entries.append(entry)
-    if missing:
+    if missing and isinstance(folder, Path):
         add(folder, missing)
     return Catalog(_edited(entries, edits), unreadable)
 
 
-def add(folder: Path, entries: Iterable[Entry]) -> None:
+def add(folder: Place, entries: Iterable[Entry]) -> None:
     """Append entries; a folder that cannot be written to goes without."""
-    with suppress(OSError):
+    with suppress(OSError, FileError):
         jsonlines.append(folder / FILE, [list(entry) for entry in entries], sync=False)
 
 
-def describe(episode: Path, index: int) -> Entry:
+def describe(episode: Place, index: int) -> Entry:
     """Return the entry of a sealed episode; reads its attributes and nothing else."""
     attributes = json.loads((episode / "zarr.json").read_bytes())["attributes"]
     if attributes["format"] != FORMAT:
@@ -130,7 +132,7 @@ def signature(streams: Mapping[str, Mapping[str, Any]]) -> int:
     return int(google_crc32c.value(json.dumps(described, sort_keys=True).encode()))
 
 
-def _read(path: Path) -> Sequence[Sequence[Any]]:
+def rows(path: Place) -> Sequence[Sequence[Any]]:
     """Return the rows of the file that are whole and of this version's width; the rest is derived anew."""
     width = len(Entry._fields)
     return [row for row in jsonlines.read(path).values if isinstance(row, list) and len(row) == width]

@@ -28,13 +28,14 @@ from stat import S_ISREG
 from typing import Any
 
 from waldo import __version__
-from waldo.datasets import catalog
+from waldo.datasets import catalog, jsonlines
 from waldo.datasets.catalog import Catalog
 from waldo.datasets.compatibility import IncompatibleError, differences
 from waldo.datasets.edits import Edits
 from waldo.datasets.encoding import BackPressure
 from waldo.datasets.episode import Episode
 from waldo.datasets.journal import JournalReader, sync_folder
+from waldo.datasets.place import Place, local, names, place
 from waldo.datasets.seal import seal
 from waldo.datasets.sealer import Sealer
 from waldo.datasets.selection import Outcome, Selection
@@ -99,11 +100,12 @@ class Recovered:
 
 
 class Dataset:
-    """A folder of episodes. Reading and editing need no lock; recording, recovering and collecting do."""
+    """A folder of episodes, here or in an object store. Recording, recovering and collecting need the lock."""
 
-    def __init__(self, path: Path, robot: str) -> None:
-        """Take the folder and the robot's name; use `create` or `open`."""
+    def __init__(self, path: Place, robot: str) -> None:
+        """Take the place and the robot's name; use `create` or `open`."""
         self.path, self.robot = path, robot
+        self._listed: list[str] | None = None
         self._locked = False
         self._next: int | None = None
         self._begun = NOTHING
@@ -132,9 +134,12 @@ class Dataset:
         return cls(folder, robot)
 
     @classmethod
-    def open(cls, path: str | Path) -> Dataset:
-        """Open a dataset that exists."""
-        folder = Path(path)
+    def open(cls, path: str | Place) -> Dataset:
+        """Open a dataset that exists: a folder, or an address such as `s3://bucket/name`.
+
+        In an object store it is for reading and editing; episodes come there with `waldo push`.
+        """
+        folder = place(path)
         try:
             described = json.loads((folder / "dataset.json").read_text())
             robot, version = described["robot"], described["schema_version"]
@@ -151,12 +156,12 @@ class Dataset:
     @contextmanager
     def lock(self, who: str = "") -> Generator[Dataset]:
         """Keep other recorders out for as long as the block runs; a dead process's lock is free again."""
-        with (self.path / "lock").open("a+") as file:
+        with (self.folder("record, recover or collect") / "lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise DatasetLockedError(self.path, file.read().strip() or "another process") from None
+                raise DatasetLockedError(Path(file.name).parent, file.read().strip() or "another process") from None
             file.truncate(0)
             program = who or Path(sys.argv[0]).name or "python"
             file.write(f"{program}, process {os.getpid()} on {socket.gethostname()}\n")
@@ -186,9 +191,10 @@ class Dataset:
             raise ConfigError("attribute robot", attributes["robot"], f"the dataset's robot {self.robot!r}")
         named = {"robot": self.robot, "software": {"waldo": __version__}, **attributes}
         index = self.next_index
+        journal = self.journal_path(index)
         writer = EpisodeWriter(
-            self.journal_path(index),
-            self.episode_path(index),
+            journal,
+            journal.with_suffix(".zarr"),
             streams,
             named,
             back_pressure=back_pressure,
@@ -205,11 +211,15 @@ class Dataset:
         self._next = first + count
         return range(first, first + count)
 
+    def folder(self, what: str) -> Path:
+        """Return the dataset's folder; an object store is refused, since it cannot do `what`."""
+        return local(self.path, what)
+
     def journal_path(self, index: int) -> Path:
         """Return where an episode is recorded."""
-        return self.path / f"episode_{index:06d}.journal"
+        return self.folder("record") / f"episode_{index:06d}.journal"
 
-    def episode_path(self, index: int) -> Path:
+    def episode_path(self, index: int) -> Place:
         """Return where an episode is when it is finished."""
         return self.path / f"episode_{index:06d}.zarr"
 
@@ -261,7 +271,7 @@ class Dataset:
     @property
     def deleted(self) -> Catalog:
         """The episodes that were deleted and can still be restored."""
-        there = [index for index in self._sealed() if index in self.edits.deleted - self.edits.collected]
+        there = [index for index in self.sealed if index in self.edits.deleted - self.edits.collected]
         return catalog.load(self.path, there, self.edits)
 
     @property
@@ -280,7 +290,7 @@ class Dataset:
     def indices(self) -> Sequence[int]:
         """The indices of the finished episodes, in the order of `episodes`."""
         deleted = self.edits.deleted
-        return [index for index in self._sealed() if index not in deleted]
+        return [index for index in self.sealed if index not in deleted]
 
     @property
     def latency_ns(self) -> Mapping[str, int]:
@@ -290,6 +300,8 @@ class Dataset:
     @property
     def cut(self) -> Sequence[Path]:
         """The journals of episodes that are being recorded or were cut off."""
+        if not isinstance(self.path, Path):
+            return []
         return sorted(self.path / name for _, name, kind in self._names() if kind == "journal")
 
     def select(self, selection: Selection) -> list[int]:
@@ -337,11 +349,12 @@ class Dataset:
     def gc(self) -> int:
         """Remove the files of deleted episodes for good and return how many bytes that freed."""
         self._need_lock("collect deleted episodes")
-        gone = [index for index in self._sealed() if index in self.edits.deleted]
+        gone = [index for index in self.sealed if index in self.edits.deleted]
         if gone:
             # First the line: what is half removed when the machine dies is removed by the next call.
             self.edits.append("collect", gone)
-        return sum(_remove(self.episode_path(index)) for index in gone)
+        folder = self.folder("collect")
+        return sum(_remove(folder / self.episode_path(index).name) for index in gone)
 
     def _known(self, indices: Iterable[int], there: Iterable[int], expected: str) -> list[int]:
         """Return indices as a list; one that is not there is refused."""
@@ -353,8 +366,9 @@ class Dataset:
             raise ConfigError("episodes", "none", "at least one")
         return wanted
 
-    def _sealed(self) -> list[int]:
-        """Return the indices of the episodes that are on the disk, deleted ones too."""
+    @property
+    def sealed(self) -> list[int]:
+        """The indices of the episodes that are there, deleted ones too."""
         return sorted(index for index, _, kind in self._names() if kind == "zarr")
 
     def _seal(self, journal: Path, destination: Path) -> Mapping[str, Any]:
@@ -371,7 +385,7 @@ class Dataset:
         self._sealer.wait()
         for _, name, kind in self._names():
             if kind == "zarr.tmp":
-                shutil.rmtree(self.path / name)
+                shutil.rmtree(self.folder("recover") / name)
         return [self._recover(path) for path in self.cut]
 
     def _recover(self, journal: Path) -> Recovered:
@@ -392,7 +406,7 @@ class Dataset:
                 note = "its beginning is not readable; the journal is kept as .damaged"
             else:
                 journal.unlink()
-            sync_folder(self.path)
+            sync_folder(journal.parent)
             return result(path=None, counts={}, note=note)
         if scan.continues:
             # Damage in the middle, not a torn end: what follows it may be worth an expert's time.
@@ -406,10 +420,18 @@ class Dataset:
 
     def _names(self) -> Iterator[tuple[int, str, str]]:
         """Yield index, name and kind ("zarr", "journal", "zarr.tmp", ...) of everything that belongs to an episode."""
-        for name in os.listdir(self.path):
+        for name in names(self.path) if isinstance(self.path, Path) else self._complete():
             match = NAME.fullmatch(name)
             if match:
                 yield int(match[1]), name, ".".join(filter(None, match.group(2, 3)))
+
+    def _complete(self) -> list[str]:
+        """Return the episodes in an object store, asked once, whose last object is there: nothing is renamed there."""
+        if self._listed is None:
+            known = {f"episode_{row[0]:06d}.zarr" for row in jsonlines.read(self.path / catalog.FILE).values}
+            there = [name for name in names(self.path) if NAME.fullmatch(name)]
+            self._listed = [name for name in there if name in known or (self.path / name / "zarr.json").is_file()]
+        return self._listed
 
     def _need_lock(self, action: str) -> None:
         if not self._locked:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from waldo import console
+from waldo.datasets.arguments import Folder, Where
 from waldo.datasets.indices import format_indices, parse_indices
 from waldo.datasets.selection import Outcome, Selection
 from waldo.errors import ConfigError
@@ -16,9 +17,6 @@ from waldo.errors import ConfigError
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.links import Part
-
-type Folder = Annotated[Path, tyro.conf.Positional]
-"""A dataset's folder, named without an option."""
 
 HOW_TO_SAY_ALL = "a filter; for all episodes say --episodes 0-999999"
 """What is expected where a change of everything might be a slip."""
@@ -28,7 +26,7 @@ HOW_TO_SAY_ALL = "a filter; for all episodes say --episodes 0-999999"
 class List:
     """List the episodes of a dataset, or those for which all filters hold."""
 
-    dataset: Folder
+    dataset: Where
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
     """Which episodes."""
@@ -57,7 +55,7 @@ class List:
 class Delete:
     """Leave episodes out of everything; `waldo restore` brings them back, `waldo gc` frees their space."""
 
-    dataset: Folder
+    dataset: Where
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
     """Which episodes."""
@@ -80,7 +78,7 @@ class Delete:
 class Restore:
     """Bring deleted episodes back."""
 
-    dataset: Folder
+    dataset: Where
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
     """Which of the deleted episodes; all if nothing is said."""
@@ -101,7 +99,7 @@ class Restore:
 class Relabel:
     """Give episodes another instruction or outcome. The recorded ones stay in the episodes."""
 
-    dataset: Folder
+    dataset: Where
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
     """Which episodes."""
@@ -122,7 +120,7 @@ class Relabel:
 class Filter:
     """Make a new dataset of some episodes. Its files are links: nothing is copied on one file system."""
 
-    dataset: Folder
+    dataset: Where
     """The dataset's folder."""
     out: Folder
     """Folder of the new dataset."""
@@ -167,7 +165,7 @@ class Split:
     Shares are drawn at random within each task, so that every part has every task. The files are links.
     """
 
-    dataset: Folder
+    dataset: Where
     """The dataset's folder."""
     parts: Annotated[tuple[str, ...], tyro.conf.Positional]
     """FOLDER=SHARE or FOLDER=EPISODES for each part, such as `train=0.9 val=0.1` or `a=0-49 b=50-99`."""
@@ -194,7 +192,7 @@ class Split:
 class Collect:
     """Remove deleted episodes for good and free their space."""
 
-    dataset: Folder
+    dataset: Where
     """The dataset's folder."""
     yes: bool = False
     """Do it; otherwise only say what would go."""
@@ -214,13 +212,13 @@ class Collect:
         return 0
 
 
-def _open(path: Path) -> Dataset:
+def _open(path: str | Path) -> Dataset:
     from waldo.datasets.dataset import Dataset
 
     return Dataset.open(path)
 
 
-def _meant(path: Path, selection: Selection) -> tuple[Dataset, list[int]]:
+def _meant(path: str, selection: Selection) -> tuple[Dataset, list[int]]:
     """Return the dataset and the episodes that a change is meant for; a change of everything has to be said."""
     if selection.is_everything:
         raise ConfigError("which episodes", "nothing", HOW_TO_SAY_ALL)

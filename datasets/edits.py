@@ -22,6 +22,7 @@ from typing import Any
 from waldo.datasets import jsonlines
 from waldo.datasets.indices import format_indices, parse_indices
 from waldo.datasets.journal import sync_folder
+from waldo.datasets.place import Place, current_size
 from waldo.errors import FileError, WaldoError
 
 FILE = "edits.jsonl"
@@ -47,7 +48,7 @@ UNCHANGED = EpisodeEdits()
 class Edits:
     """What the edits of a dataset add up to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         """Read the edits of a dataset's folder."""
         self.path = folder / FILE
         self.deleted: set[int] = set()
@@ -64,7 +65,7 @@ class Edits:
 
     def refresh(self) -> None:
         """Read what was appended since; a no-op where nothing was."""
-        nbytes = self.path.stat().st_size if self.path.exists() else 0
+        nbytes = current_size(self.path)
         if nbytes == self.nbytes:
             return
         lines = jsonlines.read(self.path)
@@ -102,7 +103,7 @@ class Edits:
         named = {} if episodes is None else {"episodes": format_indices(episodes)}
         line = {"edit": edit, **named, **values}
         before, after = jsonlines.append(self.path, [line], sync=True)
-        if not before:
+        if not before and isinstance(self.path, Path):
             sync_folder(self.path.parent)
         if before == self.nbytes:
             self._apply(line)

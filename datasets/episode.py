@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from waldo.datasets import loss
 from waldo.datasets.edits import UNCHANGED, EpisodeEdits
 from waldo.datasets.pictures import dtype_of
+from waldo.datasets.place import Place, open_group, place
 from waldo.datasets.seal import FORMAT, SCHEMA_VERSION, shard_of
 from waldo.datasets.shard import ShardReader
 from waldo.datasets.statistics import image_statistics
@@ -31,11 +30,11 @@ ARRAY_OF: Mapping[Clock, str] = {"header": "time", "receipt": "receipt_time", "p
 class Episode:
     """A finished episode. Nothing is read before it is asked for; arrays are whole, at the stream's own rate."""
 
-    def __init__(self, path: str | Path, *, edits: EpisodeEdits = UNCHANGED) -> None:
-        """Open the group of an episode; `edits` are what its dataset says was changed about it."""
-        self.path, self.edits = Path(path), edits
+    def __init__(self, path: str | Place, *, edits: EpisodeEdits = UNCHANGED) -> None:
+        """Open the group of an episode, here or in an object store; `edits` are what its dataset says was changed."""
+        self.path, self.edits = place(path), edits
         try:
-            self.group = zarr.open_group(self.path, mode="r", use_consolidated=False)
+            self.group = open_group(self.path)
             self.attributes: Mapping[str, Any] = dict(self.group.attrs)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(self.path, f"cannot be opened ({error})", "run waldo check on the dataset") from error
@@ -171,10 +170,10 @@ class Episode:
             raise UnknownNameError("camera", name, self.image_streams)
         return self.image_streams[name]
 
-    def video_path(self, camera: str) -> Path:
+    def video_path(self, camera: str) -> Place:
         """Return the shard that holds a camera's frames, an MP4 for H.264; there is none where there are no frames."""
         stream = self.image_stream(camera)
-        return self.path / stream.name / "frames" / shard_of(stream)
+        return self.path / f"{stream.name}/frames/{shard_of(stream)}"
 
     def shard(self, camera: str) -> ShardReader:
         """Return the reader of a camera's frames."""
@@ -213,4 +212,4 @@ class Episode:
         try:
             return np.asarray(self.group[f"{stream}/{name}"][...])  # type: ignore[index]
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise FileError(self.path / stream / name, f"cannot be read ({error})", "run waldo check") from error
+            raise FileError(self.path / f"{stream}/{name}", f"cannot be read ({error})", "run waldo check") from error

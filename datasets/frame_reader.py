@@ -20,10 +20,15 @@ from numpy.typing import NDArray
 
 from waldo.datasets import gop_decoder
 from waldo.datasets.episode import Episode
+from waldo.datasets.place import Place
 from waldo.errors import FileError
 
 OPEN_CAMERAS = 4096
 """Cameras of episodes whose shard index a process keeps: 16 bytes a group of pictures each."""
+
+
+ASKED_AT_ONCE = 16
+"""Groups of pictures that are asked of an object store at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ type Group = tuple[int, str, int]
 class FrameReader:
     """Reads frames of a list of episodes by place, camera and number."""
 
-    def __init__(self, episodes: Sequence[Path], *, threads: int | None = None, cache_bytes: int = 0) -> None:
+    def __init__(self, episodes: Sequence[Place], *, threads: int | None = None, cache_bytes: int = 0) -> None:
         """Take the episodes' folders.
 
         `threads` decode at a time: None takes the cores that this process may use, shared out among a DataLoader's
@@ -90,8 +95,13 @@ class FrameReader:
         """Return what belongs to this process; a fork's child begins with nothing of its parent's."""
         local = self._local
         if local is None or local.process != os.getpid():
-            local = self._local = _Local(self._episodes, self._threads or cores(), _Pictures(self._cache_bytes))
+            threads = self._threads or self._at_a_time()
+            local = self._local = _Local(self._episodes, threads, _Pictures(self._cache_bytes))
         return local
+
+    def _at_a_time(self) -> int:
+        """Return how many groups to read at a time; an object store answers late, so more are asked for there."""
+        return cores() if all(isinstance(path, Path) for path in self._episodes) else max(cores(), ASKED_AT_ONCE)
 
 
 def cores() -> int:
@@ -153,7 +163,7 @@ def _size(found: Sequence[Any]) -> int:
 class _Local:
     """What one process has open."""
 
-    episodes: Sequence[Path]
+    episodes: Sequence[Place]
     threads: int
     cache: _Pictures
     process: int = field(default_factory=os.getpid)

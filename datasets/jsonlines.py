@@ -13,10 +13,11 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
+
+from waldo.datasets.place import ObjectPath, Place
 
 HEAD, MIDDLE, TAIL = b'{"crc32c":"', b'","value":', b"}"
 """What stands around checksum and value."""
@@ -37,12 +38,17 @@ class Lines(NamedTuple):
     """Numbers, from 1, of the lines whose checksum is wrong."""
 
 
-def read(path: Path) -> Lines:
+def read(path: Place) -> Lines:
     """Read a file; one that is not there is empty."""
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        return parse(path.read_bytes())
     except FileNotFoundError:
         return Lines([], [])
+
+
+def parse(data: bytes) -> Lines:
+    """Return what a file's content says; what follows the last line's end is ignored."""
+    lines = data.split(b"\n")[:-1]
     crc = google_crc32c.value
     whole = [b"%08x" % crc(line[VALUE]) == line[SUM] for line in lines]
     # One call for all: this is what makes a hundred thousand lines quick.
@@ -50,12 +56,18 @@ def read(path: Path) -> Lines:
     return Lines(values, [number for number, good in enumerate(whole, 1) if not good])
 
 
-def append(path: Path, values: Iterable[Any], *, sync: bool) -> tuple[int, int]:
+def append(path: Place, values: Iterable[Any], *, sync: bool) -> tuple[int, int]:
     """Append a line for each value; with `sync` they are on the disk when this returns.
 
-    Returns the file's size before and after.
+    Returns the file's size before and after. In an object store the file is written anew, unless somebody else has
+    changed it meanwhile: then a ConflictError is raised and nothing is written.
     """
-    data = b"".join(map(_line, values))
+    data = lines_of(values)
+    if isinstance(path, ObjectPath):
+        tag = path.tag()
+        before = path.read_bytes() if tag else b""
+        path.write_bytes(before + data, instead_of=tag)
+        return len(before), len(before) + len(data)
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -70,6 +82,11 @@ def append(path: Path, values: Iterable[Any], *, sync: bool) -> tuple[int, int]:
     finally:
         os.close(fd)
     return end, end + len(data)
+
+
+def lines_of(values: Iterable[Any]) -> bytes:
+    """Return the bytes of lines that hold these values."""
+    return b"".join(map(_line, values))
 
 
 def _line(value: Any) -> bytes:

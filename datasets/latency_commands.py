@@ -11,6 +11,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
+from waldo.datasets.arguments import Where
 from waldo.datasets.view_commands import open_episode
 from waldo.errors import ConfigError, FileError, WaldoError
 
@@ -50,7 +51,7 @@ class Clock:
 class Measure:
     """Read the clock in an episode's pictures. Exit code 1 if a camera's latency cannot be told."""
 
-    dataset: Annotated[Path, tyro.conf.Positional]
+    dataset: Where
     """The dataset's folder, or an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """The episode's index; the last one if none is named."""
@@ -82,7 +83,7 @@ class Motion:
     For when no screen is at hand: let the robot start and stop in the picture for some seconds while all else is still.
     """
 
-    dataset: Annotated[Path, tyro.conf.Positional]
+    dataset: Where
     """The dataset's folder, or an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """The episode's index; the last one if none is named."""
@@ -119,7 +120,7 @@ class LatencyCommand:
 
 
 def _measure(
-    path: Path,
+    path: str,
     index: int | None,
     named: Sequence[str],
     keep: bool,

@@ -28,6 +28,7 @@ from waldo.datasets.export_rows import Column, RowConfig, Rows, UnfitEpisodeErro
 from waldo.datasets.export_video import Clip, VideoFiles, make_clip
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.journal import sync_folder
+from waldo.datasets.place import Place
 from waldo.datasets.selection import Selection
 from waldo.datasets.statistics import sampled_pixels
 from waldo.datasets.streams import DepthStream
@@ -216,7 +217,7 @@ def _finish(building: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def _prepare(folder: Path, config: RowConfig, spool: Path, index: int) -> Prepared | str:
+def _prepare(folder: Place, config: RowConfig, spool: Path, index: int) -> Prepared | str:
     """Make an episode ready, in whichever process; return why where it cannot be exported."""
     from waldo.datasets.lerobot_layout import statistics
 

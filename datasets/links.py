@@ -18,6 +18,7 @@ from waldo.datasets.compatibility import IncompatibleError, differences
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import Edits
 from waldo.datasets.indices import format_indices
+from waldo.datasets.place import local
 from waldo.errors import ConfigError, FileError
 
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}
@@ -50,7 +51,7 @@ def link(out: Path, parts: Sequence[Part], advance: Callable[[int, int], None] =
     for part in parts:
         first = done
         for index in part.indices:
-            link_tree(part.dataset.episode_path(index), building / f"episode_{done:06d}.zarr")
+            link_tree(local(part.dataset.episode_path(index), "link"), building / f"episode_{done:06d}.zarr")
             done += 1
             advance(done, total)
         source = str(part.dataset.path.absolute())

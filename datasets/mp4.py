@@ -17,10 +17,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets.place import Place, file_size, open_file, read_range
 from waldo.errors import FileError
 
 TICKS_PER_FRAME = 512
 """Time units of the track in one frame; what FFmpeg's tools use for constant rates."""
+
+AT_ONCE_BYTES = 8 * 2**20
+"""How much is fetched from an object store at a time."""
 
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 """Boxes that hold boxes, as far as they are looked into."""
@@ -52,16 +56,16 @@ class Track:
 class Piece:
     """Bytes of a file."""
 
-    path: Path
+    path: Place
     offset: int
     nbytes: int
 
 
-def read_track(path: Path) -> Track:
+def read_track(path: Place) -> Track:
     """Return the video track of an MP4 that waldo wrote."""
     try:
-        with path.open("rb") as file:
-            boxes = dict(_boxes(file, 0, os.fstat(file.fileno()).st_size))
+        with open_file(path) as file:
+            boxes = dict(_boxes(file, 0, file_size(path)))
         alike, count = struct.unpack_from(">II", boxes[b"stsz"], 4)
         sizes = np.full(count, alike, np.uint32)
         if not alike:
@@ -102,13 +106,17 @@ def write(path: Path, track: Track, rate: Fraction, pieces: Sequence[Piece]) -> 
 
 def _copy(piece: Piece, target: int) -> None:
     """Append bytes of a file to another, within the kernel where that can be."""
-    with piece.path.open("rb") as source:
-        offset, left = piece.offset, piece.nbytes
-        while left:
-            done = os.sendfile(target, source.fileno(), offset, left)
-            if not done:
-                raise FileError(piece.path, f"ends {left} bytes before its last sample", "run waldo check")
-            offset, left = offset + done, left - done
+    offset, left = piece.offset, piece.nbytes
+    if isinstance(piece.path, Path):
+        with piece.path.open("rb") as source:
+            while left and (done := os.sendfile(target, source.fileno(), offset, left)):
+                offset, left = offset + done, left - done
+    else:
+        while left and (data := read_range(piece.path, offset, min(left, AT_ONCE_BYTES))):
+            os.write(target, data)
+            offset, left = offset + len(data), left - len(data)
+    if left:
+        raise FileError(piece.path, f"ends {left} bytes before its last sample", "run waldo check")
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:

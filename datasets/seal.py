@@ -24,6 +24,7 @@ from waldo.datasets.codec import JpegCodec, VideoCodec
 from waldo.datasets.encoding import encoder_of, unspill
 from waldo.datasets.journal import Flag, JournalReader, Kind, Record, sync_folder
 from waldo.datasets.pictures import DEPTH_LEVEL, dtype_of
+from waldo.datasets.place import Place
 from waldo.datasets.shard import ShardReader, write_shard
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, VideoStream, stream_from_dict
 from waldo.datasets.video import Packet
@@ -255,14 +256,15 @@ def seal_metadata(folder: Path) -> None:
     root.attrs["metadata_crc32c"] = metadata_checksum(folder)
 
 
-def metadata_checksum(folder: Path) -> int:
+def metadata_checksum(folder: Place) -> int:
     """Return the crc32c over the root's attributes and every `zarr.json` below it."""
     attributes = json.loads((folder / "zarr.json").read_text())["attributes"]
     attributes.pop("metadata_crc32c", None)
     crc = google_crc32c.value(json.dumps(attributes, sort_keys=True).encode())
-    for path in sorted(folder.rglob("zarr.json")):
-        if path.parent != folder:
-            crc = google_crc32c.extend(crc, path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    names = (str(path).removeprefix(f"{folder}/") for path in folder.rglob("zarr.json"))
+    for name in sorted(names, key=lambda name: name.split("/")):
+        if name != "zarr.json":
+            crc = google_crc32c.extend(crc, name.encode() + (folder / name).read_bytes())
     return int(crc)
 
 

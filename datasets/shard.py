@@ -6,9 +6,9 @@ stand between the chunks, such as an MP4's boxes.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +17,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets import pictures
+from waldo.datasets.place import Place, file_size, read_range, read_ranges
 from waldo.datasets.streams import ImageStream
 from waldo.errors import FileError
 
 EMPTY = 2**64 - 1
 """zarr's mark in an index for a chunk that is not there."""
 
+AT_ONCE = 64
+"""Chunks that are read before they are decoded, to bound the memory."""
+
 
 class ShardReader:
     """Frames straight from a shard: one read and one decoder run for each group of pictures that is asked for."""
 
-    def __init__(self, path: Path, stream: ImageStream, frames: int) -> None:
+    def __init__(self, path: Place, stream: ImageStream, frames: int) -> None:
         """Take the shard's path, the stream whose frames it holds, and how many they are."""
         self.path, self.stream, self.frames, self.gop = path, stream, frames, stream.gop
         self.index = read_index(path, -(-frames // stream.gop))
 
     def chunk(self, group: int) -> bytes:
         """Return the bytes of one group of pictures."""
-        with self.path.open("rb") as file:
-            return self._read(file.fileno(), group)
+        return self.chunks([group])[0]
+
+    def chunks(self, groups: Sequence[int]) -> list[bytes]:
+        """Return the bytes of groups of pictures."""
+        spans = [(int(offset), int(size)) for offset, size in self.index[np.asarray(groups, np.int64)]]
+        for group, (offset, size) in zip(groups, spans, strict=True):
+            if offset + size >= 2**63:
+                raise self._beyond(group, offset, size)
+        found = read_ranges(self.path, spans)
+        for group, data, (offset, size) in zip(groups, found, spans, strict=True):
+            if len(data) != size:
+                raise self._beyond(group, offset, size)
+        return found
+
+    def _beyond(self, group: int, offset: int, size: int) -> FileError:
+        why = f"chunk {group} lies at bytes {offset} to {offset + size}, beyond the file's end"
+        return FileError(self.path, why, "the file is cut or damaged: take it from a backup")
 
     def container_checksum(self) -> int:
         """Return the crc32c of the bytes that are no chunk and not the index: the MP4's own boxes."""
-        starts, sizes = self.index[:, 0].astype(np.int64), self.index[:, 1].astype(np.int64)
-        with self.path.open("rb") as file:
-            head = file.read(int(starts[0]))
-            file.seek(int(starts[-1] + sizes[-1]))
-            tail = file.read()[: -self.index.nbytes - 4]
-        return int(google_crc32c.extend(google_crc32c.value(head), tail))
+        start = int(self.index[0, 0])
+        end = int(self.index[-1].sum())
+        head, tail = read_ranges(self.path, [(0, start), (end, max(0, file_size(self.path) - end))])
+        return int(google_crc32c.extend(google_crc32c.value(head), tail[: -self.index.nbytes - 4]))
 
     def read(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Return the frames of these indices, in this order, repeats allowed: (n, H, W, 3) uint8 or (n, H, W) uint16.
@@ -55,26 +72,18 @@ class ShardReader:
         if wanted.size and not (0 <= wanted.min() and wanted.max() < self.frames):
             raise IndexError(f"frames {wanted.min()} to {wanted.max()} of {self.path}, which has {self.frames}")
         out = np.empty((len(wanted), *self.stream.frame_shape), pictures.dtype_of(self.stream))
-        groups = wanted // self.gop
-        with self.path.open("rb") as file:
-            for group in np.unique(groups):
-                places = np.flatnonzero(groups == group)
-                inside, back = np.unique(wanted[places] - group * self.gop, return_inverse=True)
-                chunk = self._read(file.fileno(), int(group))
+        places: dict[int, NDArray[np.int64]] = {
+            int(group): np.flatnonzero(wanted // self.gop == group) for group in np.unique(wanted // self.gop)
+        }
+        for some in batched(places, AT_ONCE):
+            for group, chunk in zip(some, self.chunks(some), strict=True):
+                inside, back = np.unique(wanted[places[group]] - group * self.gop, return_inverse=True)
                 try:
-                    out[places] = pictures.decode_chunk(self.stream, chunk, inside.tolist())[back]
+                    out[places[group]] = pictures.decode_chunk(self.stream, chunk, inside.tolist())[back]
                 except ValueError as error:
                     why = f"chunk {group} cannot be decoded ({error})"
                     raise FileError(self.path, why, "run waldo check, take the file from a backup") from error
         return out
-
-    def _read(self, fd: int, group: int) -> bytes:
-        offset, size = (int(n) for n in self.index[group])
-        data = os.pread(fd, size, offset) if offset + size < 2**63 else b""
-        if len(data) != size:
-            why = f"chunk {group} lies at bytes {offset} to {offset + size}, beyond the file's end"
-            raise FileError(self.path, why, "the file is cut or damaged: take it from a backup")
-        return data
 
 
 def index_bytes(spans: Sequence[tuple[int, int]] | NDArray[np.int64]) -> bytes:
@@ -94,19 +103,17 @@ def write_shard(path: Path, chunks: Iterable[bytes]) -> None:
         file.write(index_bytes(spans))
 
 
-def read_index(path: Path, chunks: int) -> NDArray[np.uint64]:
+def read_index(path: Place, chunks: int) -> NDArray[np.uint64]:
     """Return a shard's index, u64 (chunks, 2): offset and size; a damaged one is refused."""
     size = chunks * 16
     try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            if file.tell() < size + 4:
-                raise FileError(path, f"is {file.tell()} bytes long, too short for the index of {chunks} chunks")
-            file.seek(-size - 4, os.SEEK_END)
-            body = file.read(size)
-            (crc,) = struct.unpack("<I", file.read(4))
+        length = file_size(path)
+        found = read_range(path, max(0, length - size - 4), size + 4)
     except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})", "take it from a backup") from error
-    if google_crc32c.value(body) != crc:
+        raise FileError(path, f"cannot be read ({error.strerror or error})", "take it from a backup") from error
+    if length < size + 4:
+        raise FileError(path, f"is {length} bytes long, too short for the index of {chunks} chunks")
+    body = found[:size]
+    if google_crc32c.value(body) != struct.unpack("<I", found[size:])[0]:
         raise FileError(path, "the checksum of the shard's index is wrong", "take the file from a backup")
     return np.frombuffer(body, "<u8").reshape(chunks, 2)

@@ -60,7 +60,7 @@ def _scalars(episode: Episode, stream: str) -> Iterator[Damage]:
 
 def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
     """Compare the checksums of a camera's shard: its index, each chunk, and the MP4 around them."""
-    file = episode.video_path(camera).relative_to(episode.path).as_posix()
+    file = str(episode.video_path(camera)).removeprefix(f"{episode.path}/")
     try:
         shard = episode.shard(camera)
         sums = np.asarray(episode.group[f"{camera}/chunk_crc32c"][...])  # type: ignore[index]

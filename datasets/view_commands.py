@@ -12,6 +12,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
+from waldo.datasets.arguments import Where
 from waldo.errors import ConfigError, FileError, UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class View:
     Opens Rerun's viewer unless told otherwise.
     """
 
-    dataset: Annotated[Path, tyro.conf.Positional]
+    dataset: Where
     """The dataset's folder, or an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """The episode's index; the last one if none is named."""
@@ -68,10 +69,12 @@ class View:
         return 0
 
 
-def open_episode(path: Path, index: int | None) -> Episode:
-    """Return an episode of a dataset, with its edits: the one of this index, else the last; or the one at `path`."""
+def open_episode(where: str, index: int | None) -> Episode:
+    """Return an episode of a dataset, with its edits: the one of this index, else the last; or the one at `where`."""
     from waldo.datasets.dataset import NAME, Dataset
+    from waldo.datasets.place import place
 
+    path = place(where)
     match = NAME.fullmatch(path.name)
     if match and match[2] == "zarr" and not match[3] and index is None:
         return need_episode(Dataset.open(path.parent), int(match[1]))

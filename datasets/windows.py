@@ -23,6 +23,7 @@ from waldo.datasets.export_rows import RowConfig, Rows, UnfitEpisodeError, make_
 from waldo.datasets.frame_cache import CacheReader, FrameCache
 from waldo.datasets.frame_reader import FrameReader, Wanted
 from waldo.datasets.lerobot_export import feature_key
+from waldo.datasets.place import Place
 from waldo.datasets.streams import VideoStream
 from waldo.errors import ConfigError, FileError, UnknownNameError
 
@@ -57,8 +58,8 @@ class Span:
 
     index: int
     """The episode's index in the store."""
-    path: Path
-    """Its folder."""
+    path: Place
+    """Where it lies."""
     task: str
     """Its instruction; "unknown" where none was given."""
     first: int
@@ -229,7 +230,7 @@ class Windows:
         return found
 
 
-def _shape(path: Path, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
+def _shape(path: Place, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
     """Return height and width of a camera's pictures in a window [px]."""
     if cache is None:
         return config.size or (stream.height, stream.width)

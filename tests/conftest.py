@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from waldo.datasets.place import ObjectPath
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorReadings, RobotState
 from waldo.robots.motor import Motor
@@ -16,6 +19,8 @@ from waldo.sim.camera import choose_backend
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before any test, or any library that a test needs, imports MuJoCo.
 choose_backend()
 # A deadline is a timing assertion, and so is the health check of slow generation.
@@ -96,3 +101,37 @@ def toy_robot() -> Robot:
 def make_toy_driver(toy_robot: Robot) -> Callable[[], ToyDriver]:
     """Make toy drivers."""
     return lambda: ToyDriver(toy_robot)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """Serve S3 on this machine for the tests; its address is in the environment, as users have theirs."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    told = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in told.items():
+            patch.setenv(name, value)
+        yield address
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: str, request: pytest.FixtureRequest) -> ObjectPath:
+    """Return an empty bucket of the test's own."""
+    import boto3
+
+    name = f"bucket-{abs(hash(request.node.nodeid)):x}"
+    client = boto3.client("s3", endpoint_url=s3)
+    client.create_bucket(Bucket=name)
+    return ObjectPath(f"s3://{name}", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def test_room_is_a_link_in_the_package_and_no_package_itself(room: str) -> None:
     assert link.is_symlink()
     assert link.resolve() == (ROOT / room).resolve()
     assert not (ROOT / room / "__init__.py").exists()
+
+
+def test_every_room_is_type_checked() -> None:
+    # Pyright does not follow the links by itself.
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pyright"]["include"]
+    assert {f"waldo/{room}" for room in ROOMS} < set(told)
 
 
 def test_no_init_below_tests() -> None:

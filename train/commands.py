@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class Train(StoreOptions):
     """Train a LeRobot policy on a dataset of waldo's or LeRobot's; options of lerobot-train may follow a lone --."""
 
-    dataset: tyro.conf.Positional[Path]
-    """Folder of a waldo dataset, which is read as it is, or of a LeRobot v3.0 dataset."""
+    dataset: tyro.conf.Positional[str]
+    """A waldo dataset, here or at `s3://bucket/name`, which is read as it is; or the folder of a LeRobot dataset."""
     options: tyro.conf.Positional[tuple[str, ...]] = ()
     """Options passed on to lerobot-train, such as: -- --policy.dim_model=256 --batch_size=32."""
     policy: str = "act"
@@ -55,13 +55,16 @@ class Train(StoreOptions):
 
     def run(self) -> int:
         """Train; 130 after a stop that was asked for."""
+        from waldo.datasets.place import place
         from waldo.train.train_config import TrainConfig
         from waldo.train.training import train
 
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("output", "resume")}
+        dataset = place(self.dataset)
+        own = ("dataset", "output", "resume")
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
         store = StoreOptions(**{f.name: values.pop(f.name) for f in dataclasses.fields(StoreOptions)})
-        output = self.output or Path("runs") / f"{self.dataset.resolve().name}-{self.policy}"
-        result = train(TrainConfig(**values, store=store, output=output), resume=self.resume)
+        output = self.output or Path("runs") / f"{dataset.resolve().name}-{self.policy}"
+        result = train(TrainConfig(dataset=dataset, **values, store=store, output=output), resume=self.resume)
         if not result.finished:
             err().print(
                 f"stopped at step {result.step}; its checkpoint is kept. Go on with the same command and --resume"

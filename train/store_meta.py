@@ -28,14 +28,14 @@ def store_metadata(
     with tempfile.TemporaryDirectory() as folder:
         # LeRobot's class insists on a folder to describe; nothing of it is read again.
         meta: Any = LeRobotDatasetMetadata.create(
-            f"local/{Path(windows.path).name}",
+            f"local/{windows.path.name}",
             windows.fps,
             describe(windows.names, windows.shapes),
             robot_type=windows.robot,
             root=Path(folder) / "meta-only",
             use_videos=bool(windows.cameras),
         )
-    meta.root = Path(windows.path)
+    meta.root = windows.path
     meta.tasks = pd.DataFrame({"task_index": range(len(windows.tasks))}, index=pd.Index(windows.tasks, name="task"))
     statistics: list[dict[str, Any]] = []
     for done, span in enumerate(windows.spans):

@@ -12,6 +12,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.export_rows import RowConfig, UnfitEpisodeError, make_rows
 from waldo.datasets.lerobot_export import camera_streams, feature_key
+from waldo.datasets.place import Place, place
 from waldo.datasets.selection import Selection
 from waldo.datasets.windows import WindowConfig, Windows
 from waldo.errors import ConfigError, FileError
@@ -51,8 +52,8 @@ class StoreOptions:
 class StoreSource:
     """A dataset and how it is read; travels as JSON."""
 
-    path: Path
-    """The dataset's folder."""
+    path: Place
+    """Where the dataset lies."""
     options: StoreOptions
     """How it is read."""
     images: bool = True
@@ -68,7 +69,7 @@ class StoreSource:
         values: dict[str, Any] = json.loads(text)
         options: dict[str, Any] = {**values["options"], "cameras": tuple(values["options"]["cameras"])}
         options["cache"] = None if options["cache"] is None else Path(options["cache"])
-        return cls(path=Path(values["path"]), images=values["images"], options=StoreOptions(**options))
+        return cls(path=place(values["path"]), images=values["images"], options=StoreOptions(**options))
 
     def features(self) -> dict[str, dict[str, Any]]:
         """Return LeRobot's description of the columns and cameras, from the first episode that becomes rows."""
@@ -109,8 +110,8 @@ class StoreSource:
         return RowConfig(fps=options.fps, cameras=names, action=options.action, max_age_s=options.max_age_s)
 
 
-def is_store(path: Path) -> bool:
-    """Return whether a folder is a waldo dataset."""
+def is_store(path: Place) -> bool:
+    """Return whether a place holds a waldo dataset."""
     return (path / "dataset.json").is_file()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from waldo.datasets.place import Place
 from waldo.errors import ConfigError, FileError
 from waldo.train.store_source import StoreOptions, StoreSource, is_store
 
@@ -22,8 +23,8 @@ NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "
 class TrainConfig:
     """A training run of one LeRobot policy on one dataset."""
 
-    dataset: Path
-    """Folder of a waldo dataset, or of a LeRobot v3.0 dataset."""
+    dataset: Place
+    """Where a waldo dataset lies, or the folder of a LeRobot v3.0 dataset."""
     output: Path
     """Folder for checkpoints, the log and the loss."""
     policy: str = "act"
@@ -67,7 +68,7 @@ def find_device(wanted: str) -> str:
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
-def read_features(dataset: Path) -> dict[str, dict[str, Any]]:
+def read_features(dataset: Place) -> dict[str, dict[str, Any]]:
     """Return the features of a LeRobot dataset, by key."""
     path = dataset / "meta" / "info.json"
     if not dataset.is_dir():

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from pathlib import Path
 
 
 class WaldoError(Exception):
@@ -37,9 +36,9 @@ class UnknownNameError(WaldoError):
 class FileError(WaldoError):
     """A file or folder that is missing, unreadable, damaged or not what it should be."""
 
-    def __init__(self, path: str | Path, found: str, do: str = "") -> None:
-        """Take the path, what was found there and what the user can do about it."""
-        self.path = Path(path)
+    def __init__(self, path: object, found: str, do: str = "") -> None:
+        """Take the path or address, what was found there and what the user can do about it."""
+        self.path = str(path)
         super().__init__(f"{path}: {found}" + (f"; {do}" if do else ""))
 
 

@@ -8,6 +8,8 @@ import torch
 
 from waldo.cli import main
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.place import ObjectPath
+from waldo.datasets.transfer import push
 from waldo.errors import ConfigError, FileError
 from waldo.train.store_source import StoreOptions, StoreSource
 from waldo.train.train_config import TrainConfig, plan_training
@@ -34,6 +36,19 @@ def test_act_trains_on_cameras_straight_from_the_store(
         assert [float(row["loss"]) > 0 for row in csv.DictReader(file)] == [True] * 3
     features = json.loads((found[0] / "config.json").read_text())["input_features"]
     assert features[WRIST] == {"type": "VISUAL", "shape": [3, 48, 64]}
+
+
+def test_it_trains_from_an_object_store(
+    store: Path, bucket: ObjectPath, tmp_path: Path, tiny_options: tuple[str, ...]
+) -> None:
+    dataset = Dataset.open(store)
+    push(dataset, bucket / "store", dataset.indices)
+    for workers in (0, 1):
+        words = ["train", str(bucket / "store"), "--output", str(tmp_path / f"run{workers}"), "--inputs", "images"]
+        words += ["--threads", "1", "--steps", "2", "--memory-mb", "1", "--", *tiny_options]
+        assert main([*words, f"--num_workers={workers}"]) == 0
+    assert main(["train", str(store), *words[2:3], str(tmp_path / "here"), *words[4:], "--num_workers=1"]) == 0
+    assert losses(tmp_path / "run1") == losses(tmp_path / "here")
 
 
 def test_a_block_shuffle_resumes_where_it_stopped_and_hears_of_what_comes(store: Path) -> None:
