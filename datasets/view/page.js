@@ -197,7 +197,15 @@
         make("span", { text: line.name, title: line.limit === null ? line.name : line.name + ", limit " + short(line.limit) }, item);
         return { ...line, item, swatch, value: make("b", {}, item) };
       });
-      const panel = { plot, canvas, now, lines, stale: true, range: null };
+      const panel = { plot, canvas, now, lines, stale: true, range: null, chosen: -1 };
+      // Of many lines, the one under the pointer stands out.
+      if (lines.length > 3) {
+        list.classList.add("many");
+        lines.forEach((line, place) => {
+          line.item.addEventListener("pointerenter", () => { panel.chosen = place; panel.stale = true; request(); });
+          line.item.addEventListener("pointerleave", () => { panel.chosen = -1; panel.stale = true; request(); });
+        });
+      }
       plot.panel = panel;
       panels.push(panel);
       watcher.observe(plot);
@@ -254,11 +262,13 @@
       const ink = colour(line, place, panel.lines.length);
       line.swatch.style.background = ink;
       pen.strokeStyle = ink;
-      pen.lineWidth = line.name === "state" ? 1.8 : 1.3;
+      pen.lineWidth = line.name === "state" || place === panel.chosen ? 1.8 : 1.3;
+      pen.globalAlpha = panel.chosen < 0 || place === panel.chosen ? 1 : 0.15;
       pen.setLineDash(line.name === "sent" && panel.lines.length > 1 ? [4, 3] : []);
       curve(pen, tables[line.table], line.column, x, y, width);
     });
     pen.setLineDash([]);
+    pen.globalAlpha = 1;
     pen.fillStyle = style.getPropertyValue("--quiet");
     for (let value = Math.ceil(low / step) * step; value <= high; value += step) if (y(value) > 14) pen.fillText(axis(value, step), 2, y(value) - 3);
   }

@@ -6,6 +6,7 @@ Two timelines: `header`, the publisher's stamps (for a camera with a calibrated 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream
 from waldo.datasets.view import marks
 from waldo.datasets.view.browser_video import browser_video
-from waldo.errors import FileError
+from waldo.errors import ConfigError, FileError
 
 APPLICATION = "waldo"
 """What Rerun calls the recordings."""
@@ -50,8 +51,18 @@ def save(episode: Episode, out: Path, advance: Advance | None = None) -> None:
 
 def spawn(episode: Episode) -> None:
     """Open Rerun's viewer and show the episode in it."""
+    import rerun as rr
+
     recording = _recording(episode)
-    recording.spawn()
+    # Beside this Python, where it was installed; that folder need not be in PATH.
+    viewer = Path(sys.executable).with_name("rerun")
+    try:
+        rr.spawn(executable_path=str(viewer) if viewer.exists() else None, recording=recording)
+    except RuntimeError as error:
+        do = "write a page with --html FILE, or serve the viewer to a browser with --web"
+        raise ConfigError(
+            "Rerun's viewer", "not to be started", f"one that starts ({str(error).strip()})", do
+        ) from error
     log_episode(episode, recording)
     recording.flush()
 
