@@ -26,6 +26,9 @@ type Clock = Literal["header", "receipt", "publish"]
 ARRAY_OF: Mapping[Clock, str] = {"header": "time", "receipt": "receipt_time", "publish": "publish_time"}
 """Clock -> the array of its stamps."""
 
+NEEDED = ("streams", "outcome", "reason", "span_ns", "nbytes", "hottest_c")
+"""Attributes without which an episode is none."""
+
 
 class Episode:
     """A finished episode. Nothing is read before it is asked for; arrays are whole, at the stream's own rate."""
@@ -42,6 +45,8 @@ class Episode:
         if self.attributes.get("format") != FORMAT or not isinstance(version, int) or version > SCHEMA_VERSION:
             found = f"{self.attributes.get('format')!r} of version {version}"
             raise FileError(self.path, f"is {found}, expected {FORMAT!r} of {SCHEMA_VERSION}", "update waldo")
+        if lacking := [name for name in NEEDED if name not in self.attributes]:
+            raise FileError(self.path, f"does not say its {', '.join(lacking)}", "run waldo check on the dataset")
 
     def __repr__(self) -> str:
         """Name the episode."""

@@ -15,6 +15,9 @@ from waldo.errors import ConfigError
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 """A stream's name: parts of a path inside the episode's group."""
 
+LONGEST_PART = 200
+"""Characters of a folder's name; file systems take 255 bytes, and temporary names are longer."""
+
 RESERVED_FIELDS = ("time", "receipt_time", "publish_time", "sequence")
 """Arrays that every stream has; no field may bear their names."""
 
@@ -39,7 +42,7 @@ class Field:
 
     def __post_init__(self) -> None:
         """Refuse names that could not be an array's and fields without columns."""
-        if not NAME.fullmatch(self.name) or "/" in self.name or self.name in RESERVED_FIELDS:
+        if not is_name(self.name) or "/" in self.name or self.name in RESERVED_FIELDS:
             raise ConfigError("Field.name", self.name, f"letters, digits and _ . - and none of {RESERVED_FIELDS}")
         if self.dtype not in ("float32", "float64"):
             raise ConfigError(f"Field {self.name}.dtype", self.dtype, "float32 or float64")
@@ -225,10 +228,19 @@ def check_streams(streams: Sequence[Stream]) -> tuple[Stream, ...]:
     return tuple(streams)
 
 
+def is_name(name: str) -> bool:
+    """Whether a name can be a path of folders inside a zarr group on any file system."""
+    parts = name.split("/")
+    if not NAME.fullmatch(name) or any(len(part) > LONGEST_PART for part in parts):
+        return False
+    # zarr keeps names that begin with two underscores for itself, as it does its files' own.
+    return not any(set(part) == {"."} or part.startswith("__") or part == "zarr.json" for part in parts)
+
+
 def _check(name: str, rate_hz: float) -> None:
     """Refuse a name that is no path and a rate that no clock has."""
-    if not NAME.fullmatch(name) or any(set(part) == {"."} for part in name.split("/")):
-        raise ConfigError("stream name", name, "parts of letters, digits and _ . - joined by /")
+    if not is_name(name):
+        raise ConfigError("stream name", name, f"parts of at most {LONGEST_PART} letters, digits and _ . - joined by /")
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise ConfigError(f"rate_hz of stream {name}", rate_hz, "a number above 0")
 
