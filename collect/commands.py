@@ -6,13 +6,20 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from waldo import console
 from waldo.collect.device import Device
 from waldo.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from waldo.collect.uploader import Uploader
+    from waldo.datasets.dataset import Dataset
+
+UPLOAD_S = 600.0
+"""How long the end of a recording waits for the last uploads [s]; Ctrl-C ends it sooner, nothing is lost."""
 
 DEVICES = ("keyboard", "gamepad", "script")
 """Teleoperation devices by name."""
@@ -125,7 +132,29 @@ class Record:
         dataset = Dataset.open(self.dataset) if exists else Dataset.create(self.dataset, robot=robot.name)
         with dataset.lock():
             for recovered in dataset.recover():
-                console.err().print(f"recorder: episode {recovered.index} was cut off: {recovered.note}")
+                _tell(f"cut off, closed now: {recovered}")
+            uploader = _uploader(dataset, self.upload)
             with join_graph("recorder", self.namespace or robot.name) as graph:
                 RecorderNode(graph, Recorder(dataset, robot, attributes, config), cameras).run(done)
+            if uploader is not None:
+                dataset.wait()
+                uploader.close(UPLOAD_S)
         return 0
+
+
+def _tell(text: str) -> None:
+    console.err().print(f"recorder: {text}", markup=False)
+
+
+def _uploader(dataset: Dataset, address: str) -> Uploader | None:
+    """Return what uploads each saved episode; None where nothing is to be uploaded."""
+    from waldo.datasets.place import ObjectPath, place
+
+    if not address:
+        return None
+    target = place(address)
+    if not isinstance(target, ObjectPath):
+        raise ConfigError("--upload", address, "an object store's address, such as s3://bucket/dataset")
+    from waldo.collect.uploader import Uploader
+
+    return Uploader(dataset, target, _tell)

@@ -21,7 +21,8 @@ import socket
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from stat import S_ISREG
@@ -30,11 +31,11 @@ from typing import Any
 from waldo import __version__
 from waldo.datasets import catalog, jsonlines
 from waldo.datasets.catalog import Catalog
-from waldo.datasets.compatibility import IncompatibleError, differences
+from waldo.datasets.compatibility import MAY_BE_ABSENT, IncompatibleError, differences
 from waldo.datasets.edits import Edits
 from waldo.datasets.encoding import BackPressure
 from waldo.datasets.episode import Episode
-from waldo.datasets.journal import JournalReader, sync_folder
+from waldo.datasets.journal import JournalReader, Kind, Record, Scan, sync_folder
 from waldo.datasets.place import Place, local, names, place
 from waldo.datasets.seal import seal
 from waldo.datasets.sealer import Sealer
@@ -71,6 +72,9 @@ RESERVED = (
 NOTHING = -2
 """No episode's index, nor one before the first."""
 
+LOST_IN_A_CRASH_S = 0.5
+"""The most that is ever lost of the episode in progress [s]; benchmarks/kill.py and power_cut.py measure it."""
+
 LONGEST_LATENCY_NS = 5_000_000_000
 """Farthest that a camera's stamp may lie from the light [ns]; more is a mistake in the unit."""
 
@@ -91,12 +95,29 @@ class Recovered:
     """The episode's index."""
     path: Path | None
     """The episode; None where there was nothing to keep."""
-    counts: Mapping[str, int]
-    """Rows and frames kept, of each stream."""
-    lost_bytes: int
-    """Bytes at the journal's end that could not be read."""
     note: str
     """What was done, for people."""
+    lost_bytes: int
+    """Bytes at the journal's end that could not be read."""
+    span_ns: tuple[int, int] = (0, 0)
+    """First and last stamp of what was kept [ns]."""
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Rows and frames kept, of each stream."""
+    missing_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Streams that end earlier than the longest by more than their period, and by how much [s]."""
+
+    def __str__(self) -> str:
+        """Say what was kept and what was lost."""
+        parts = [f"episode {self.index}: {self.note}"]
+        if self.counts:
+            first, last = self.span_ns
+            counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+            parts.append(f"kept {(last - first) / 1e9:.2f} s, up to {_instant(last)}: {counts}")
+        if self.path is not None and self.counts:
+            ends = "".join(f", {name} ends {s:.2f} s earlier" for name, s in self.missing_s.items())
+            parts.append(f"lost what was on its way then, {LOST_IN_A_CRASH_S:g} s at most{ends}")
+        parts.append(f"{self.lost_bytes} bytes at the end were not readable" if self.lost_bytes else "")
+        return "; ".join(filter(None, parts))
 
 
 class Dataset:
@@ -109,6 +130,8 @@ class Dataset:
         self._locked = False
         self._next: int | None = None
         self._begun = NOTHING
+        self.on_sealed: Callable[[int], None] | None = None
+        """Hears the index of each episode as it is sealed, in whichever thread seals it."""
         self._sealer = Sealer(self._seal)
         self._edits: Edits | None = None
         self._catalog: tuple[object, Catalog] | None = None
@@ -377,6 +400,8 @@ class Dataset:
         index = index_of(destination)
         with suppress(OSError, ValueError, KeyError):  # derived: whoever reads next completes it
             catalog.add(self.path, [catalog.describe(destination, index)])
+        if self.on_sealed is not None:
+            self.on_sealed(index)
         return attributes
 
     def recover(self) -> Sequence[Recovered]:
@@ -395,10 +420,11 @@ class Dataset:
         with JournalReader(journal) as reader:
             scan = reader.scan
         result = partial(Recovered, index=index, lost_bytes=scan.lost_bytes)
+        ends = {s["name"]: _last_ns(records) for s, records in zip(_streams_of(scan), scan.records, strict=True)}
         if destination.exists():
             # Killed between the rename and the removal: the episode is whole.
             journal.unlink()
-            return result(path=destination, counts={}, note="was saved already")
+            return result(path=destination, note="was saved already")
         if not any(scan.records):
             note = "nothing had been recorded"
             if scan.total_bytes and scan.opening is None:
@@ -407,7 +433,7 @@ class Dataset:
             else:
                 journal.unlink()
             sync_folder(journal.parent)
-            return result(path=None, counts={}, note=note)
+            return result(path=None, note=note)
         if scan.continues:
             # Damage in the middle, not a torn end: what follows it may be worth an expert's time.
             shutil.copyfile(journal, journal.with_name(journal.name + ".damaged"))
@@ -416,7 +442,13 @@ class Dataset:
         note = f"kept as {attributes['outcome']} ({attributes['reason']})"
         if scan.continues:
             note += "; damaged in the middle, the journal is kept as .damaged"
-        return result(path=destination, counts=counts, note=note)
+        span_ns = (attributes["span_ns"][0], attributes["span_ns"][1])
+        late = {
+            name: (span_ns[1] - ends[name]) / 1e9
+            for name, stream in attributes["streams"].items()
+            if counts[name] and name not in MAY_BE_ABSENT and (span_ns[1] - ends[name]) * stream["rate_hz"] > 1.5e9
+        }
+        return result(path=destination, counts=counts, note=note, span_ns=span_ns, missing_s=late)
 
     def _names(self) -> Iterator[tuple[int, str, str]]:
         """Yield index, name and kind ("zarr", "journal", "zarr.tmp", ...) of everything that belongs to an episode."""
@@ -436,6 +468,22 @@ class Dataset:
     def _need_lock(self, action: str) -> None:
         if not self._locked:
             raise WaldoError(f"{self.path}: to {action} needs the dataset's lock; use it within `with dataset.lock():`")
+
+
+def _streams_of(scan: Scan) -> Sequence[Mapping[str, Any]]:
+    """Return the descriptions of a journal's streams."""
+    return scan.opening["streams"] if scan.opening else []
+
+
+def _last_ns(records: Sequence[Record]) -> int:
+    """Return the last publisher's stamp among a stream's rows and frames [ns]; 0 where there is none."""
+    kept = (Kind.FRAME, Kind.SPILLED, Kind.ROW)
+    return max((record.header_ns for record in records if record.kind in kept), default=0)
+
+
+def _instant(stamp_ns: int) -> str:
+    """Return a stamp for people, in UTC."""
+    return datetime.fromtimestamp(stamp_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
 
 
 def index_of(path: Path) -> int:

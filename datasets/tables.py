@@ -124,9 +124,7 @@ def print_recovered(recovered: Sequence[Recovered]) -> None:
     if not recovered:
         out().print("no episode was cut off")
     for one in recovered:
-        counts = ", ".join(f"{count} {name}" for name, count in one.counts.items())
-        kept = f" ({escape(counts)})" if counts else ""
-        out().print(f"episode {one.index}: {escape(one.note)}{kept}, {one.lost_bytes} bytes lost")
+        out().print(str(one), markup=False)
 
 
 def print_export(result: ExportResult) -> None:

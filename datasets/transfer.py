@@ -64,7 +64,7 @@ def push(
     nbytes = _each(upload, missing, advance)
     if edits is not None:
         (target / EDITS).write_bytes(edits, instead_of=(target / EDITS).tag())
-    gone = [index for index in dataset.edits.collected if (target / _name(index) / LAST).is_file()]
+    gone = sorted(dataset.edits.collected & set(there.sealed))
     for index in gone:
         _remove(target / _name(index))
     there = Dataset.open(target)
@@ -114,11 +114,14 @@ def _need_fit(source: Dataset, target: Dataset, indices: Sequence[int]) -> None:
 def _missing(source: Dataset, target: Dataset, indices: Iterable[int]) -> list[int]:
     """Return the episodes that the target lacks; another episode under the same number is refused."""
     there = set(target.sealed)
+    ours, theirs = (_rows(dataset.path) for dataset in (source, target))
     missing: list[int] = []
     differing: list[int] = []
     for index in indices:
         if index not in there:
             missing.append(index)
+        elif index in ours and ours[index] == theirs.get(index):
+            continue
         elif (source.episode_path(index) / LAST).read_bytes() != (target.episode_path(index) / LAST).read_bytes():
             differing.append(index)
     if differing:
@@ -213,9 +216,14 @@ def _entries(dataset: Dataset, indices: Iterable[int]) -> dict[int, catalog.Entr
 
 def _described(dataset: Dataset, but: set[int]) -> list[catalog.Entry]:
     """Return the catalogue's lines of the episodes in an object store, without those that are known."""
-    known = {row[0]: catalog.Entry._make(row) for row in catalog.rows(dataset.path / catalog.FILE)}
+    known = _rows(dataset.path)
     rest = [index for index in dataset.sealed if index not in but]
     return [known.get(i) or catalog.describe(dataset.path / _name(i), i) for i in rest]
+
+
+def _rows(where: Place) -> dict[int, catalog.Entry]:
+    """Return what a catalogue says, as it was recorded: episode -> its line."""
+    return {row[0]: catalog.Entry._make(row) for row in catalog.rows(where / catalog.FILE)}
 
 
 def free_bytes(folder: Path) -> int:

@@ -76,8 +76,10 @@ def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     (locked.path / "episode_000000.journal").rename(dataset.path / "episode_000001.journal")
     code, text = run("recover", dataset.path)
     assert code == 0
-    assert text.startswith("episode 1: kept as unknown (interrupted) (12 joints/state, 12 joints/command,")
-    assert text.endswith("0 bytes lost\n")
+    assert text.startswith(
+        "episode 1: kept as unknown (interrupted); kept 0.18 s, up to 2023-11-14 22:13:20.183333 UTC: 12 joints/state, "
+    )
+    assert text.endswith("; lost what was on its way then, 0.5 s at most\n")
 
 
 def test_export_says_what_it_wrote(run, record, script, tmp_path):
