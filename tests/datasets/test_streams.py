@@ -24,7 +24,10 @@ def test_row_layout_is_packed_and_little_endian():
 def test_names_that_are_no_path_are_refused(name):
     with pytest.raises(ConfigError) as error:
         VideoStream(name=name, width=64, height=48, rate_hz=30.0)
-    assert str(error.value) == f"stream name is {name!r}, expected parts of at most 200 letters, digits and _ . - joined by /"
+    assert (
+        str(error.value)
+        == f"stream name is {name!r}, expected parts of at most 200 letters, digits and _ . - joined by /"
+    )
 
 
 def test_odd_sizes_are_refused():
