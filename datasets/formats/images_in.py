@@ -1,0 +1,91 @@
+"""Single encoded pictures of foreign datasets: PNG, JPEG, TIFF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.datasets import pictures
+from waldo.datasets.encoding import Image
+from waldo.datasets.formats.source import SourceError
+
+JPEG_START = b"\xff\xd8\xff"
+"""How a JPEG begins."""
+
+MILLIMETRES = 1000.0
+"""Depth in metres is kept in these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a picture is."""
+
+    height: int
+    """Pixels down."""
+    width: int
+    """Pixels across."""
+    kind: Literal["pixels", "jpeg", "depth"]
+    """Exact colours, a JPEG, or depth."""
+    holds: str
+    """The same for people."""
+
+
+def look(data: bytes) -> Look:
+    """Return what an encoded picture is."""
+    if data.startswith(JPEG_START):
+        height, width = _jpeg_size(data)
+        return Look(height=height, width=width, kind="jpeg", holds="jpeg")
+    pixels = _decoded(data)
+    depth = pixels.ndim == 2 and pixels.dtype != np.uint8
+    return Look(
+        height=pixels.shape[0], width=pixels.shape[1], kind="depth" if depth else "pixels", holds="single pictures"
+    )
+
+
+def as_image(data: bytes, kind: Literal["pixels", "jpeg", "depth"]) -> Image:
+    """Return an encoded picture as the store takes it: uint8 (H, W, 3), uint16 (H, W), or a JPEG's bytes."""
+    if kind == "jpeg" and data.startswith(JPEG_START):
+        return data
+    pixels = _decoded(data)
+    return to_depth(pixels) if kind == "depth" else to_rgb(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+
+
+def to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) as (H, W, 3): grey three times, without transparency."""
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = pixels[..., :3]
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(pixels, np.uint8)
+
+
+def to_depth(pixels: NDArray[Any]) -> NDArray[np.uint16]:
+    """Return depth as the store keeps it: uint16 as it is, metres as millimetres, 0 for what is not known."""
+    plain = pixels.reshape(pixels.shape[:2])
+    if plain.dtype == np.uint16:
+        return np.ascontiguousarray(plain)
+    metres = plain.astype(np.float64)
+    millimetres = np.where(np.isfinite(metres), np.rint(metres * MILLIMETRES), 0.0)
+    known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)
+    return np.where(known, millimetres, 0).astype(np.uint16)
+
+
+def _decoded(data: bytes) -> NDArray[Any]:
+    """Return the pixels of a picture in OpenCV's order (BGR)."""
+    found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if found is None:
+        raise SourceError("a picture", f"{len(data)} bytes cannot be decoded: no PNG, JPEG or TIFF, or damaged")
+    if found.ndim == 3 and found.shape[2] == 4:
+        found = found[..., :3]
+    return np.asarray(found)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    try:
+        return pictures.jpeg_size(data)
+    except ValueError as error:
+        raise SourceError("a picture", str(error)) from error

@@ -1,0 +1,225 @@
+"""An episode's pictures in a video file of another dataset: as H.264 that can be copied, or decoded.
+
+A file may hold many episodes one after another; one of them is a number of frames from an instant on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.datasets import video
+from waldo.datasets.formats.cameras_in import Run
+from waldo.datasets.formats.source import SourceError
+from waldo.datasets.video import NAL_IDR, NAL_PPS, NAL_SPS, START_CODE, Packet
+from waldo.errors import FileError
+
+LONGEST_GOP = 60
+"""Pictures a group up to which H.264 is copied: a picture at its end costs so many to be decoded."""
+
+BT601 = (2, 5, 6)
+"""FFmpeg's numbers of colour spaces that are BT.601, or not stated and taken for it as everywhere in the store."""
+
+FULL_RANGE = 2
+"""FFmpeg's number of colours that use all values from 0 to 255."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoFile:
+    """One episode's part of a video file."""
+
+    path: Path
+    """The file."""
+    start_s: float
+    """Where the episode begins in it [s]."""
+    count: int
+    """Pictures of the episode."""
+    fps: float
+    """Pictures a second [Hz]."""
+
+    def look(self) -> tuple[str, int, int]:
+        """Return codec, height and width [px]."""
+        with self._open() as (_, stream):
+            context = stream.codec_context
+            return str(stream.codec.canonical_name), int(context.height), int(context.width)
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Decode the pictures, uint8 (H, W, 3)."""
+        expected = 0
+        with self._open() as (container, stream):
+            self._seek(container, stream)
+            for frame in container.decode(stream):
+                number = self._number(frame.time)
+                if number < 0:
+                    continue
+                if number >= self.count:
+                    break
+                if number != expected:
+                    raise self._missing(expected)
+                yield rgb_of(frame)
+                expected += 1
+        if expected != self.count:
+            raise self._missing(expected)
+
+    def run(self) -> Run | None:
+        """Return the pictures as H.264 that the store can hold; None where it is another codec or has other groups."""
+        with self._open() as (container, stream):
+            kind = kind_of(stream.codec_context)
+            if kind is None:
+                return None
+            sets, length = parameter_sets(stream.codec_context.extradata or b"")
+            self._seek(container, stream)
+            packets: list[Packet] = []
+            for packet in container.demux(stream):
+                number = -1 if packet.pts is None else self._number(float(packet.pts * packet.time_base))
+                if number >= self.count:
+                    break
+                if number >= 0:
+                    if number != len(packets):
+                        # Pictures in another order than they are shown in: B-frames.
+                        return None
+                    packets.append(to_annex_b(bytes(packet), length, sets))
+        if len(packets) != self.count:
+            raise self._missing(len(packets))
+        return make_run(kind, packets)
+
+    def _number(self, at_s: float | None) -> int:
+        """Return which picture of the episode is shown at an instant of the file."""
+        return -1 if at_s is None else round((at_s - self.start_s) * self.fps)
+
+    def _seek(self, container: Any, stream: Any) -> None:
+        begin_s = self.start_s - 0.5 / self.fps
+        if begin_s > 0:
+            container.seek(int(begin_s / stream.time_base), stream=stream)
+
+    def _missing(self, number: int) -> FileError:
+        return FileError(self.path, f"lacks picture {number} of {self.count} from {self.start_s:.3f} s on")
+
+    @contextmanager
+    def _open(self) -> Generator[tuple[Any, Any]]:
+        try:
+            with av.open(str(self.path)) as container:
+                stream: Any = next(iter(container.streams.video), None)
+                if stream is None or stream.codec_context is None:
+                    raise FileError(self.path, "has no video that can be decoded", "fetch the file again")
+                yield container, stream
+        except FileNotFoundError as error:
+            raise FileError(self.path, "is missing", "fetch the whole dataset") from error
+        except av.FFmpegError as error:
+            raise FileError(self.path, f"cannot be decoded ({error})", "fetch the file again") from error
+
+
+def kind_of(context: Any) -> Any:
+    """Return which of the store's kinds of H.264 a stream of video is; None where it is none of them."""
+    if context.name != "h264":
+        return None
+    if context.pix_fmt == "gbrp":
+        return "lossless"
+    plain = context.pix_fmt == "yuv420p" and context.color_range != FULL_RANGE and context.colorspace in BT601
+    return "h264" if plain and context.width % 2 == context.height % 2 == 0 else None
+
+
+def make_run(kind: Any, packets: Sequence[Packet], told_gop: int = 0) -> Run | None:
+    """Return packets as a run of groups of one length; None where no length up to LONGEST_GOP fits.
+
+    A length that is told goes before the shortest that fits.
+    """
+    keys = [packet.key for packet in packets]
+    lengths = range(1, min(LONGEST_GOP, len(keys)) + 1)
+    gop = next((n for n in (*([told_gop] if told_gop > 0 else ()), *lengths) if all(keys[::n])), 0)
+    if not gop:
+        return None
+    # A key inside a group is harmless; the store marks the first of each.
+    marked = [Packet(packet.data, place % gop == 0) for place, packet in enumerate(packets)]
+    return Run(codec=kind, gop=gop, packets=marked)
+
+
+def parameter_sets(extradata: bytes) -> tuple[bytes, int]:
+    """Return SPS and PPS (Annex B) and the bytes of a unit's length, of an avcC box (ISO/IEC 14496-15, 5.3.3.1).
+
+    Length 0: the stream is Annex B already and brings its own.
+    """
+    if len(extradata) < 7 or extradata[0] != 1:
+        return b"", 0
+    sets, at = b"", 5
+    for mask in (31, 255):
+        count, at = extradata[at] & mask, at + 1
+        for _ in range(count):
+            size = int.from_bytes(extradata[at : at + 2], "big")
+            sets += START_CODE + extradata[at + 2 : at + 2 + size]
+            at += 2 + size
+        if at >= len(extradata):
+            break
+    return sets, (extradata[4] & 3) + 1
+
+
+def to_annex_b(sample: bytes, length: int, sets: bytes) -> Packet:
+    """Return a picture as the store keeps it, parameter sets before each that decodes on its own."""
+    units = list(video.nal_units(sample)) if not length else list(_units(sample, length))
+    kinds = {unit[0] & 31 for unit in units if unit}
+    key = NAL_IDR in kinds
+    own = {NAL_SPS, NAL_PPS} <= kinds
+    data = b"".join(START_CODE + unit for unit in units)
+    return Packet(sets + data if key and not own else data, key)
+
+
+def _units(sample: bytes, length: int) -> Iterator[bytes]:
+    """Yield the NAL units of an MP4 sample."""
+    at = 0
+    while at + length <= len(sample):
+        size = int.from_bytes(sample[at : at + length], "big")
+        unit = sample[at + length : at + length + size]
+        if not unit or len(unit) != size:
+            raise ValueError(f"a NAL unit of {size} bytes in a sample of {len(sample)}")
+        yield unit
+        at += length + size
+
+
+def rgb_of(frame: Any) -> NDArray[np.uint8]:
+    """Return a decoded picture's colours, uint8 (H, W, 3); what states no colour space is BT.601, as in the store."""
+    import cv2
+
+    limited = frame.color_range != FULL_RANGE and frame.colorspace in BT601
+    if frame.format.name == "yuv420p" and limited and frame.width % 2 == frame.height % 2 == 0:
+        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
+    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def look_at(codec: str, packet: Packet) -> tuple[Any, int, int]:
+    """Return which of the store's kinds of H.264 packets are (None: none), and their height and width [px]."""
+    frame = next(decode_all(codec, [packet]), None)
+    context = _decoder(codec)
+    list(_decoded(context, [packet]))
+    if frame is None:
+        raise SourceError("video", "its first picture cannot be decoded")
+    return kind_of(context), int(frame.shape[0]), int(frame.shape[1])
+
+
+def decode_all(codec: str, packets: Sequence[Packet]) -> Iterator[NDArray[np.uint8]]:
+    """Decode packets that lie in no container, uint8 (H, W, 3) each."""
+    for frame in _decoded(_decoder(codec), packets):
+        yield rgb_of(frame)
+
+
+def _decoder(codec: str) -> Any:
+    names = {"h264": "h264", "h265": "hevc", "vp9": "vp9", "av1": "libdav1d"}
+    if codec not in names:
+        raise SourceError("video", f"is {codec!r}, expected one of {', '.join(names)}")
+    context: Any = av.CodecContext.create(names[codec], "r")
+    return context
+
+
+def _decoded(context: Any, packets: Sequence[Packet]) -> Iterator[Any]:
+    try:
+        for packet in packets:
+            yield from context.decode(av.Packet(packet.data))
+        yield from context.decode(None)
+    except av.FFmpegError as error:
+        raise SourceError("video", f"the decoder refuses it ({error})") from error
