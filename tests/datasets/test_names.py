@@ -19,7 +19,8 @@ def test_any_text_becomes_a_stream_that_stays_in_its_episode(foreign):
     assert stream_name(foreign) == name
     root = Path("/episode")
     place = Path(str(root / stream.name))
-    assert place.is_relative_to(root) and ".." not in place.parts
+    assert place.is_relative_to(root)
+    assert ".." not in place.parts
     assert all(len(part) <= 100 for part in place.parts)
 
 
