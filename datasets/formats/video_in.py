@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -71,7 +71,7 @@ class VideoFile:
     def run(self) -> Run | None:
         """Return the pictures as H.264 that the store can hold; None where it is another codec or has other groups."""
         with self._open() as (container, stream):
-            kind = kind_of(stream.codec_context)
+            kind = kind_of(str(stream.codec.canonical_name), stream.codec_context)
             if kind is None:
                 return None
             sets, length = parameter_sets(stream.codec_context.extradata or b"")
@@ -116,17 +116,25 @@ class VideoFile:
             raise FileError(self.path, f"cannot be decoded ({error})", "fetch the file again") from error
 
 
-def kind_of(context: Any) -> Any:
-    """Return which of the store's kinds of H.264 a stream of video is; None where it is none of them."""
-    if context.name != "h264":
+def kind_of(codec: str, pictures: Any) -> Literal["h264", "lossless"] | None:
+    """Return which of the store's kinds of H.264 a video is; None where it is none of them.
+
+    `pictures` is a picture or a stream of FFmpeg: what has a format, a size and colours.
+    """
+    if codec != "h264" or pictures.format is None:
         return None
-    if context.pix_fmt == "gbrp":
+    if pictures.format.name == "gbrp":
         return "lossless"
-    plain = context.pix_fmt == "yuv420p" and context.color_range != FULL_RANGE and context.colorspace in BT601
-    return "h264" if plain and context.width % 2 == context.height % 2 == 0 else None
+    plain = pictures.format.name == "yuv420p" and _is_stores(pictures)
+    return "h264" if plain and pictures.width % 2 == pictures.height % 2 == 0 else None
 
 
-def make_run(kind: Any, packets: Sequence[Packet], told_gop: int = 0) -> Run | None:
+def _is_stores(pictures: Any) -> bool:
+    """Whether colours are coded as everywhere in the store: BT.601 in video range."""
+    return pictures.color_range != FULL_RANGE and pictures.colorspace in BT601
+
+
+def make_run(kind: Literal["h264", "lossless"], packets: Sequence[Packet], told_gop: int = 0) -> Run | None:
     """Return packets as a run of groups of one length; None where no length up to LONGEST_GOP fits.
 
     A length that is told goes before the shortest that fits.
@@ -186,20 +194,17 @@ def rgb_of(frame: Any) -> NDArray[np.uint8]:
     """Return a decoded picture's colours, uint8 (H, W, 3); what states no colour space is BT.601, as in the store."""
     import cv2
 
-    limited = frame.color_range != FULL_RANGE and frame.colorspace in BT601
-    if frame.format.name == "yuv420p" and limited and frame.width % 2 == frame.height % 2 == 0:
+    if frame.format.name == "yuv420p" and _is_stores(frame) and frame.width % 2 == frame.height % 2 == 0:
         return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
     return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def look_at(codec: str, packet: Packet) -> tuple[Any, int, int]:
+def look_at(codec: str, packet: Packet) -> tuple[Literal["h264", "lossless"] | None, int, int]:
     """Return which of the store's kinds of H.264 packets are (None: none), and their height and width [px]."""
-    frame = next(decode_all(codec, [packet]), None)
-    context = _decoder(codec)
-    list(_decoded(context, [packet]))
+    frame = next(_decoded(_decoder(codec), [packet]), None)
     if frame is None:
         raise SourceError("video", "its first picture cannot be decoded")
-    return kind_of(context), int(frame.shape[0]), int(frame.shape[1])
+    return kind_of(codec, frame), int(frame.height), int(frame.width)
 
 
 def decode_all(codec: str, packets: Sequence[Packet]) -> Iterator[NDArray[np.uint8]]:
