@@ -88,12 +88,14 @@ class Recover:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Export a dataset to LeRobot v3.0. Exit code 1 if an episode had to be left out."""
+    """Export a dataset to LeRobot v3.0 or another format. Exit code 1 if an episode had to be left out."""
 
     dataset: Where
     """The dataset's folder."""
     out: Annotated[Path, tyro.conf.Positional]
-    """Folder of the LeRobot dataset; must not hold anything yet."""
+    """Folder (for umi: zip) of the exported dataset; must not hold anything yet."""
+    format: Literal["lerobot", "replay-buffer", "umi", "rosbag2"] = "lerobot"
+    """LeRobot v3.0, diffusion_policy's replay buffer, UMI's zarr.zip, or ROS 2 bags."""
     fps: int = 30
     """Rows a second."""
     cameras: tuple[str, ...] = ()
@@ -108,6 +110,10 @@ class Export:
     """Farthest that a sample may lie from its row; an episode with a longer gap inside is left out [s]."""
     licence: str = ""
     """The licence's name for the dataset card, such as `apache-2.0`."""
+    images: Literal["jpeg", "h264"] = "jpeg"
+    """Of bags: what H.264 becomes: JPEGs that everything reads, or the packets as they are (CompressedVideo)."""
+    storage: Literal["mcap", "sqlite3"] = "mcap"
+    """Of bags: what they are."""
     workers: int = 1
     """Processes that prepare episodes side by side; 0: one for each core."""
     ray: str | None = None
@@ -117,9 +123,11 @@ class Export:
         """Export and print what was written."""
         from waldo.datasets import tables
         from waldo.datasets.dataset import Dataset
+        from waldo.datasets.formats import commands as formats
         from waldo.datasets.jobs import Jobs
         from waldo.datasets.lerobot_export import ExportConfig, export
 
+        formats.check_options(self)
         config = ExportConfig(
             fps=self.fps,
             cameras=None if self.cameras == ("none",) else self.cameras,
@@ -135,8 +143,11 @@ class Export:
             def advance(done: int, total: int) -> None:
                 progress.update(bar, completed=done, total=total)
 
-            jobs = Jobs(workers=self.workers, ray=self.ray)
-            result = export(Dataset.open(self.dataset), self.out, config, advance, jobs)
+            if self.format == "lerobot":
+                jobs = Jobs(workers=self.workers, ray=self.ray)
+                result = export(Dataset.open(self.dataset), self.out, config, advance, jobs)
+            else:
+                result = formats.export(self, advance)
         tables.print_export(result)
         return 1 if result.left_out else 0
 
