@@ -6,7 +6,7 @@ the loss is measured on a few frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,8 +37,8 @@ class Run:
     """Which of the store's kinds it is."""
     gop: int
     """Pictures a group; every group begins with a picture that decodes on its own."""
-    packets: Sequence[Packet]
-    """One a picture, in their order; a key where a group begins."""
+    packets: Callable[[], Iterator[Packet]]
+    """Yields one a picture, in their order. Any may be a key; the first of each group must be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +108,16 @@ class Camera:
     def _copy(self, writer: EpisodeWriter, tally: Tally, run: Run) -> None:
         """Write the packets; now and then one is decoded for the statistics, which also finds what is no picture."""
         every = max(1, round(SAMPLE_EVERY_S * self.rate_hz / run.gop)) * run.gop
-        for number, (stamps, packet) in enumerate(zip(self._stamps(), run.packets, strict=True)):
-            writer.packet(self.name, packet=packet, **stamps)
+        packets = run.packets()
+        for number, stamps in enumerate(self._stamps()):
+            packet = next(packets, None)
+            if packet is None:
+                raise SourceError(self.name, f"holds {number} pictures, expected {len(self.header_ns)}")
+            # A key inside a group is harmless; the store marks the first of each.
+            writer.packet(self.name, packet=Packet(packet.data, number % run.gop == 0), **stamps)
             if number % every == 0:
                 writer.sample(self.name, self._decoded(number, packet))
-        tally.copied += len(run.packets)
+        tally.copied += len(self.header_ns)
 
     def _decoded(self, number: int, packet: Packet) -> NDArray[np.uint8]:
         try:

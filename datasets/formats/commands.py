@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
 from rich.markup import escape
 
 from waldo import console
+from waldo.datasets.arguments import Folder, Where
 from waldo.datasets.indices import parse_indices
 from waldo.datasets.selection import Outcome
 from waldo.errors import ConfigError
@@ -39,9 +38,9 @@ BY_ALL = ("dataset", "out", "format", "cameras", "selection")
 class Import:
     """Import a dataset of another format. Exit code 1 if an episode had to be left out; run it again to go on."""
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Folder
     """The folder or file to import: LeRobot v2/v3, a replay buffer or UMI's zip, robomimic, ALOHA, ROS 2 bags."""
-    dataset: Annotated[Path, tyro.conf.Positional]
+    dataset: Where
     """The dataset's folder; made if it is not there, else added to."""
     format: Literal["auto", "lerobot", "replay-buffer", "robomimic", "aloha", "rosbag2"] = "auto"
     """What the source is; auto looks at its files."""
@@ -69,9 +68,8 @@ class Import:
         from waldo.datasets.formats.convert import import_dataset
         from waldo.datasets.formats.source import ImportConfig
         from waldo.datasets.jobs import Jobs
+        from waldo.datasets.place import local, place
 
-        if self.topics and self.format not in ("auto", "rosbag2"):
-            raise ConfigError("topics", self.topics, f"absent: {self.format} has no topics")
         config = ImportConfig(
             codec=self.codec, crf=self.crf, fps=self.fps, outcome=self.outcome, topics=tuple(self.topics)
         )
@@ -83,7 +81,7 @@ class Import:
 
             result = import_dataset(
                 self.source,
-                self.dataset,
+                local(place(self.dataset), "import"),
                 config,
                 format=None if self.format == "auto" else self.format,
                 robot=self.robot,

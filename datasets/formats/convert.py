@@ -182,7 +182,7 @@ def _digest(source: Source, key: str) -> str:
     """Return an episode's identity; one that cannot be read has none, and importing it will say why."""
     try:
         return source.digest(key)
-    except WaldoError:
+    except (WaldoError, ValueError):
         return ""
 
 
@@ -194,7 +194,7 @@ def _plan(
     for key in todo:
         try:
             draft = source.read(key)
-        except WaldoError:
+        except (WaldoError, ValueError):
             continue
         last = max(dataset.indices, default=None)
         known = () if last is None else tuple(dataset.episode(last).streams.values())

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from waldo.datasets.formats.source import Format, ImportConfig, Source
-from waldo.errors import FileError, UnknownNameError, WaldoError
+from waldo.errors import ConfigError, FileError, UnknownNameError, WaldoError
 
 LOOKED_FOR: Mapping[Format, str] = {
     "lerobot": "meta/info.json (LeRobot v2 or v3)",
@@ -25,7 +25,10 @@ def open_source(path: Path, config: ImportConfig, format: Format | None = None) 
         raise FileError(path, "does not exist", "check the path")
     if format is not None and format not in OPENERS:
         raise UnknownNameError("format", format, OPENERS)
-    return OPENERS[format or detect(path)](path, config)
+    found = format or detect(path)
+    if config.topics and found != "rosbag2":
+        raise ConfigError("topics", config.topics, f"absent: {found} has no topics")
+    return OPENERS[found](path, config)
 
 
 def detect(path: Path) -> Format:

@@ -29,7 +29,7 @@ def open_file(path: Path) -> Generator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, OSError) and error.filename == str(path) and not path.exists():
             raise FileError(path, "does not exist", "check the path") from error
         raise FileError(path, f"cannot be read ({error})", "fetch or record the file again") from error
@@ -86,7 +86,10 @@ def arrays(group: Any, name: str, depth: int = 0) -> dict[str, Any]:
         if isinstance(member(inside, key), h5py.Group):
             found |= {f"{key}/{inner}": dataset for inner, dataset in arrays(inside, key, depth + 1).items()}
         else:
-            found[key] = numbers(inside, key)
+            dataset = numbers(inside, key)
+            if dataset is None:
+                raise FileError(group.file.filename, f"{name}/{key} is damaged", "fetch or record the file again")
+            found[key] = dataset
     return found
 
 

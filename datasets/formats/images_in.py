@@ -68,8 +68,9 @@ def to_depth(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     plain = pixels.reshape(pixels.shape[:2])
     if plain.dtype == np.uint16:
         return np.ascontiguousarray(plain)
-    metres = plain.astype(np.float64)
-    millimetres = np.where(np.isfinite(metres), np.rint(metres * MILLIMETRES), 0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        metres = plain.astype(np.float64)
+        millimetres = np.where(np.isfinite(metres), np.rint(metres * MILLIMETRES), 0.0)
     known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)
     return np.where(known, millimetres, 0).astype(np.uint16)
 

@@ -71,9 +71,13 @@ class LeRobotSource:
             notes.append("LeRobot states no units: positions and commands are kept as they are, with no unit.")
         language = [key for key in LANGUAGE if key in files.features]
         words = [key for key in self._keys_of("string") if key not in language]
-        for keys, what in ((language, "annotations in words"), (words, "columns of words"), (self._depth, "depth")):
+        for keys, what in (
+            (language, "annotations in words"),
+            (words, "columns of words"),
+            (self._depth, "depth as video"),
+        ):
             if keys:
-                notes.append(f"{what} ({', '.join(sorted(keys))}) are not kept.")
+                notes.append(f"Not kept: {what} ({', '.join(sorted(keys))}).")
         return notes
 
     @property

@@ -71,9 +71,10 @@ def _pictures(bag: Path, topic: Topic, name: str, look: Look, rate_hz: float, un
 
 
 def _video(bag: Path, topic: Topic, name: str, described: Stream | None, rate_hz: float) -> Camera:
-    packets = list(_packets(bag, topic))
+    packets = partial(_packets, bag, topic)
     codec = str(topic.first.format)
-    kind, height, width = video_in.look_at(codec, packets[0])
+    kind, height, width = video_in.look_at(codec, next(packets()))
+    keys = [packet.key for packet in packets()] if kind else []
     gop = described.gop if isinstance(described, VideoStream) else 0
     return Camera(
         name=name,
@@ -84,8 +85,8 @@ def _video(bag: Path, topic: Topic, name: str, described: Stream | None, rate_hz
         receipt_ns=np.array(topic.receipt_ns, np.int64),
         holds=codec,
         kind="video",
-        images=partial(video_in.decode_all, codec, packets),
-        run=video_in.make_run(kind, packets, gop) if kind else None,
+        images=lambda: video_in.decode_all(codec, packets()),
+        run=video_in.make_run(kind, keys, packets, gop) if kind else None,
     )
 
 

@@ -87,11 +87,12 @@ def open_bag(path: Path) -> Generator[Any]:
     import apsw
     from rosbags.rosbag2 import Reader, ReaderError
 
-    broken = (ReaderError, apsw.Error, ValueError, KeyError, IndexError, TypeError, struct.error, AssertionError)
+    # What its reader raises on damaged bytes is any of these.
+    python = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
     try:
         with Reader(path) as reader:
             yield reader
-    except (OSError, EOFError, *broken) as error:
+    except (ReaderError, apsw.Error, struct.error, MemoryError, *python) as error:
         found = f"is no whole bag ({str(error) or type(error).__name__})"
         raise FileError(path, found, "record it again, or mend an MCAP with `mcap recover`") from error
 

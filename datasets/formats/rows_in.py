@@ -103,7 +103,7 @@ def is_rounded(values: NDArray[Any]) -> bool:
     """Whether the store, whose widest type is float64, cannot hold some of these numbers."""
     if values.dtype.kind not in "iu" or values.dtype.itemsize < 8 or not values.size:
         return values.dtype.itemsize > 8
-    return bool(np.abs(values.astype(np.float64)).max() > 2**53)
+    return bool(np.abs(values.astype(np.float64)).max() >= 2**53)
 
 
 def flat(values: NDArray[Any]) -> NDArray[Any]:

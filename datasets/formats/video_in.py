@@ -5,7 +5,7 @@ A file may hold many episodes one after another; one of them is a number of fram
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,25 +70,36 @@ class VideoFile:
 
     def run(self) -> Run | None:
         """Return the pictures as H.264 that the store can hold; None where it is another codec or has other groups."""
-        with self._open() as (container, stream):
+        with self._open() as (_, stream):
             kind = kind_of(str(stream.codec.canonical_name), stream.codec_context)
-            if kind is None:
+        if kind is None:
+            return None
+        keys: list[bool] = []
+        for number, packet in self._demuxed():
+            if number != len(keys):
+                # Pictures in another order than they are shown in: B-frames.
                 return None
+            keys.append(packet.key)
+        if len(keys) != self.count:
+            raise self._missing(len(keys))
+        return make_run(kind, keys, self.packets)
+
+    def packets(self) -> Iterator[Packet]:
+        """Yield the packets of the pictures."""
+        for _, packet in self._demuxed():
+            yield packet
+
+    def _demuxed(self) -> Iterator[tuple[int, Packet]]:
+        """Yield the packets of H.264, each with the number of its picture."""
+        with self._open() as (container, stream):
             sets, length = parameter_sets(stream.codec_context.extradata or b"")
             self._seek(container, stream)
-            packets: list[Packet] = []
             for packet in container.demux(stream):
                 number = -1 if packet.pts is None else self._number(float(packet.pts * packet.time_base))
                 if number >= self.count:
                     break
                 if number >= 0:
-                    if number != len(packets):
-                        # Pictures in another order than they are shown in: B-frames.
-                        return None
-                    packets.append(to_annex_b(bytes(packet), length, sets))
-        if len(packets) != self.count:
-            raise self._missing(len(packets))
-        return make_run(kind, packets)
+                    yield number, to_annex_b(bytes(packet), length, sets)
 
     def _number(self, at_s: float | None) -> int:
         """Return which picture of the episode is shown at an instant of the file."""
@@ -112,7 +123,7 @@ class VideoFile:
                 yield container, stream
         except FileNotFoundError as error:
             raise FileError(self.path, "is missing", "fetch the whole dataset") from error
-        except av.FFmpegError as error:
+        except (av.FFmpegError, ValueError) as error:
             raise FileError(self.path, f"cannot be decoded ({error})", "fetch the file again") from error
 
 
@@ -134,19 +145,19 @@ def _is_stores(pictures: Any) -> bool:
     return pictures.color_range != FULL_RANGE and pictures.colorspace in BT601
 
 
-def make_run(kind: Literal["h264", "lossless"], packets: Sequence[Packet], told_gop: int = 0) -> Run | None:
+def make_run(
+    kind: Literal["h264", "lossless"],
+    keys: Sequence[bool],
+    packets: Callable[[], Iterator[Packet]],
+    told_gop: int = 0,
+) -> Run | None:
     """Return packets as a run of groups of one length; None where no length up to LONGEST_GOP fits.
 
-    A length that is told goes before the shortest that fits.
+    `keys` says which of them decode on their own. A length that is told goes before the shortest that fits.
     """
-    keys = [packet.key for packet in packets]
     lengths = range(1, min(LONGEST_GOP, len(keys)) + 1)
     gop = next((n for n in (*([told_gop] if told_gop > 0 else ()), *lengths) if all(keys[::n])), 0)
-    if not gop:
-        return None
-    # A key inside a group is harmless; the store marks the first of each.
-    marked = [Packet(packet.data, place % gop == 0) for place, packet in enumerate(packets)]
-    return Run(codec=kind, gop=gop, packets=marked)
+    return Run(codec=kind, gop=gop, packets=packets) if gop else None
 
 
 def parameter_sets(extradata: bytes) -> tuple[bytes, int]:
@@ -207,7 +218,7 @@ def look_at(codec: str, packet: Packet) -> tuple[Literal["h264", "lossless"] | N
     return kind_of(codec, frame), int(frame.height), int(frame.width)
 
 
-def decode_all(codec: str, packets: Sequence[Packet]) -> Iterator[NDArray[np.uint8]]:
+def decode_all(codec: str, packets: Iterable[Packet]) -> Iterator[NDArray[np.uint8]]:
     """Decode packets that lie in no container, uint8 (H, W, 3) each."""
     for frame in _decoded(_decoder(codec), packets):
         yield rgb_of(frame)
@@ -221,7 +232,7 @@ def _decoder(codec: str) -> Any:
     return context
 
 
-def _decoded(context: Any, packets: Sequence[Packet]) -> Iterator[Any]:
+def _decoded(context: Any, packets: Iterable[Packet]) -> Iterator[Any]:
     try:
         for packet in packets:
             yield from context.decode(av.Packet(packet.data))

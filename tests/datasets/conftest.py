@@ -163,6 +163,13 @@ def episode(record: Callable[..., Dataset]) -> Episode:
 
 
 @pytest.fixture
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: for tests that write many small episodes and cut no power."""
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda _: None)
+
+
+@pytest.fixture
 def locked(tmp_path: Path) -> Dataset:
     """Return an empty dataset that is locked for the test."""
     dataset = Dataset.create(tmp_path / "locked", robot="tiny")

@@ -18,6 +18,8 @@ from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.jobs import Jobs
 from waldo.errors import FileError, UnknownNameError
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 CONFIG = ImportConfig()
 
 
@@ -269,6 +271,7 @@ def test_what_is_nothing_known_is_said(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--robot", "x", "--topics", "a"], "topics is ('a',), expected absent: replay-buffer has no topics"),
         (["--crf", "60"], "crf is 60, expected 0 to 51"),
         (["--fps", "-1"], "fps is -1.0, expected a rate above 0"),
         (["--episodes", "x"], "episodes is 'x', expected numbers and runs of them, such as 0-9,12"),

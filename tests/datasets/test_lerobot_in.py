@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from waldo.datasets import video
+from waldo.datasets import lerobot_layout, video
 from waldo.datasets.check import check_dataset
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.convert import import_dataset
@@ -19,6 +19,8 @@ from waldo.datasets.lerobot_export import ExportConfig, export
 from waldo.datasets.mp4shard import write_mp4
 from waldo.datasets.selection import Selection
 from waldo.errors import FileError
+
+pytestmark = pytest.mark.usefixtures("no_sync")
 
 ALL = ExportConfig(selection=Selection())
 NOMINAL_NOTE = "LeRobot keeps no capture times: stamps are counted at 30 Hz from 2000-01-01 (clock: nominal)."
@@ -37,11 +39,11 @@ def rows(episode, stream, field="value"):
 
 
 def test_waldos_own_export_comes_back_and_goes_out_the_same(record, script, tmp_path):
-    dataset = record(script(), script(seed=1, task="put it down"), script(seed=2, seconds=0.7))
+    dataset = record(script(seconds=0.5), script(seed=1, task="put it down", seconds=0.3), script(seed=2, seconds=0.4))
     export(dataset, tmp_path / "one")
     result = take(tmp_path / "one", tmp_path / "back")
     assert (result.episodes, result.left_out, result.encoded) == (3, {}, 0)
-    assert result.copied == 2 * (30 + 30 + 21)
+    assert result.copied == 2 * (15 + 9 + 12)
     assert result.notes == [
         NOMINAL_NOTE,
         "telemetry.staleness is kept as a stream; another export counts it anew from the nominal clock.",
@@ -151,7 +153,7 @@ def test_what_lerobot_writes(written, tmp_path, kind):
     assert result.notes[: len(result.notes) - len(losses)] == [
         NOMINAL_NOTE,
         "LeRobot states no units: positions and commands are kept as they are, with no unit.",
-        "columns of words (word) are not kept.",
+        "Not kept: columns of words (word).",
         "matrix: rows of shape (2, 2) are kept as lists.",
     ]
     assert [note.startswith("cameras/front: av1 was decoded and encoded anew; measured") for note in losses] == (
@@ -286,6 +288,73 @@ def test_v21_with_pictures_as_files(tmp_path):
     assert (result.episodes, result.copied, result.encoded) == (2, 0, 14)
     frames = Dataset.open(tmp_path / "d").episodes[1].frames("cameras/top")
     assert np.array_equal(frames, [shown(1, n) for n in range(7)])
+
+
+def test_several_files_are_read_as_one_dataset(record, script, tmp_path, monkeypatch):
+    dataset = record(*[script(seed=k, seconds=0.3) for k in range(3)])
+    monkeypatch.setattr(lerobot_layout, "VIDEO_MB", 1e-9)
+    monkeypatch.setattr(lerobot_layout, "DATA_MB", 1e-9)
+    export(dataset, tmp_path / "out")
+    assert len(list((tmp_path / "out").rglob("file-*.mp4"))) == 6
+    result = take(tmp_path / "out", tmp_path / "d")
+    assert (result.episodes, result.copied) == (3, 54)
+    for before, after in zip(dataset.episodes, Dataset.open(tmp_path / "d").episodes, strict=True):
+        assert np.array_equal(after.frames("cameras/wrist"), before.frames("cameras/wrist"))
+
+
+def change_rows(source, episode, **columns):
+    """Replace columns of an episode, or add them."""
+    path = source / "data" / "chunk-000" / f"episode_{episode:06d}.parquet"
+    rows = pq.read_table(path)
+    for name, values in columns.items():
+        if name in rows.column_names:
+            rows = rows.set_column(rows.column_names.index(name), name, pa.array(values))
+        else:
+            rows = rows.append_column(name, pa.array(values))
+    pq.write_table(rows, path)
+
+
+def test_what_changes_within_an_episode_is_kept(tmp_path):
+    """True timestamps, and the instruction of each row."""
+    source = write_v21(tmp_path / "v21", episodes=2)
+    change_rows(source, 0, timestamp=[0.0, 0.1, 0.2, 0.35, 0.4, 0.5, 0.6], task_index=[0, 0, 0, 1, 1, 1, 1])
+    lines = (source / "meta" / "episodes.jsonl").read_text()
+    (source / "meta" / "episodes.jsonl").write_text(lines.replace('["task 0"]', '["task 0", "task 1"]'))
+    result = take(source, tmp_path / "d", outcome="success")
+    # The episodes differ in their streams, so the second stays out.
+    assert list(result.left_out) == ["1"]
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert np.diff(episode.time_ns("joints/state")).tolist() == [1e8, 1e8, 1.5e8, 0.5e8, 1e8, 1e8]
+    assert episode.attributes["clock"] == "since the episode's start"
+    assert (episode.task, episode.attributes["tasks"], episode.outcome) == ("task 0", ["task 0", "task 1"], "success")
+    assert episode.values("task_index", "value")[:, 0].tolist() == [0, 0, 0, 1, 1, 1, 1]
+
+
+def test_what_the_store_cannot_hold_is_said(tmp_path):
+    source = write_v21(tmp_path / "v21", episodes=1)
+    features = json.loads((source / "meta" / "info.json").read_text())["features"]
+    depth = {"dtype": "video", "shape": [48, 64, 1], "names": None, "info": {"is_depth_map": True}}
+    change_info(
+        source,
+        robot_type=None,
+        features=features
+        | {
+            "observation.images.depth": depth,
+            "language_persistent": {"dtype": "language", "shape": [1], "names": None},
+            "big": {"dtype": "int64", "shape": [1], "names": None},
+        },
+    )
+    change_rows(source, 0, language_persistent=[[{"role": "user", "content": "hi"}]] * 7, big=[2**53 + 1] * 7)
+    result = take(source, tmp_path / "d")
+    assert result.left_out == {}
+    assert result.notes == [
+        "The source names no robot; name it with --robot.",
+        NOMINAL_NOTE,
+        "LeRobot states no units: positions and commands are kept as they are, with no unit.",
+        "Not kept: annotations in words (language_persistent).",
+        "Not kept: depth as video (observation.images.depth).",
+        "big: whole numbers beyond 2^53 are rounded to float64.",
+    ]
 
 
 def test_video_that_cannot_be_copied_is_encoded_and_the_loss_is_measured(tmp_path):

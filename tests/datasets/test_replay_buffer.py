@@ -17,6 +17,8 @@ from waldo.datasets.selection import Selection
 from waldo.datasets.streams import Field, ScalarStream, VideoStream
 from waldo.errors import FileError
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 ALL = ExportConfig(selection=Selection())
 
 

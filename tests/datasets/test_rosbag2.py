@@ -23,6 +23,8 @@ from waldo.datasets.selection import Selection
 from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
 from waldo.errors import ConfigError, FileError
 
+pytestmark = pytest.mark.usefixtures("no_sync")
+
 SEQUENCE_NOTE = "A bag keeps neither sequence numbers nor publication stamps: losses cannot be counted."
 START = 1_700_000_000_000_000_000
 
