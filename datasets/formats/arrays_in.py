@@ -28,6 +28,10 @@ WIDEST = 20_000
 """Numbers a row up to which an array is kept."""
 
 
+type Kind = Literal["colour", "depth", "numbers"]
+"""What an array holds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Array:
     """An array of one episode, not read yet."""
@@ -52,7 +56,7 @@ class Array:
     """Of depth: length of a step of a pixel's value [m]."""
 
     @property
-    def kind(self) -> Literal["colour", "depth", "numbers"]:
+    def kind(self) -> Kind:
         """What it is, judged by type and shape."""
         shape, dtype = self.shape, self.dtype
         picture = len(shape) in (3, 4) and min(self.size) >= SMALLEST
@@ -111,12 +115,13 @@ def draft_of(arrays: Sequence[Array], facts: Facts, config: ImportConfig) -> Dra
         if array.shape[0] != rows:
             raise SourceError(facts.name, f"{array.key} has {array.shape[0]} rows, the others {rows}")
     notes = list(facts.notes)
-    named = _named(arrays)
-    cameras = [_camera(array, name, facts, notes) for array, name in named if array.kind != "numbers"]
+    cameras: list[Camera] = []
     columns: list[Column] = []
-    for array, name in named:
-        if array.kind == "numbers":
+    for array, kind, name in _named(arrays):
+        if kind == "numbers":
             columns += _column(array, name, notes)
+        else:
+            cameras.append(_camera(array, kind, name, facts, notes))
     found = tables(columns, facts.header_ns, facts.rate_hz)
     if not found and not cameras:
         raise SourceError(facts.name, "holds nothing that can be kept")
@@ -138,18 +143,26 @@ def draft_of(arrays: Sequence[Array], facts: Facts, config: ImportConfig) -> Dra
     )
 
 
-def _named(arrays: Sequence[Array]) -> list[tuple[Array, str]]:
-    """Return arrays with the names of their streams: those that are given, then the others beside them."""
+def _named(arrays: Sequence[Array]) -> list[tuple[Array, Kind, str]]:
+    """Return arrays, what they are, and the names of their streams: those that are given, the others beside them."""
     taken = [array.stream for array in arrays if array.stream]
-    found: list[tuple[Array, str]] = []
+    found: list[tuple[Array, Kind, str]] = []
     for array in arrays:
-        name = array.stream
+        name, kind = array.stream, _kind(array)
         if not name:
-            folder = {"colour": "cameras/", "depth": "depth/", "numbers": ""}[array.kind]
+            folder = {"colour": "cameras/", "depth": "depth/", "numbers": ""}[kind]
             name = stream_name(folder + array.key, taken)
             taken.append(name)
-        found.append((array, name))
+        found.append((array, kind, name))
     return found
+
+
+def _kind(array: Array) -> Kind:
+    """Return what an array is; floats in the shape of pictures whose first is none are numbers, such as points."""
+    if array.kind == "colour" and array.dtype.kind == "f":
+        first = array.read(0, 1)
+        return "colour" if bool(((first >= 0) & (first <= 255)).all()) else "numbers"
+    return array.kind
 
 
 def _column(array: Array, name: str, notes: list[str]) -> list[Column]:
@@ -168,10 +181,10 @@ def _column(array: Array, name: str, notes: list[str]) -> list[Column]:
     return [Column(stream=name, field=array.field, values=flat(values), labels=labels, unit=array.unit)]
 
 
-def _camera(array: Array, name: str, facts: Facts, notes: list[str]) -> Camera:
+def _camera(array: Array, kind: Kind, name: str, facts: Facts, notes: list[str]) -> Camera:
     """Return an array of pictures as a camera."""
     height, width = array.size
-    depth = array.kind == "depth"
+    depth = kind == "depth"
     scale = 1.0
     if array.dtype.kind == "f" and depth:
         notes.append(f"{name}: depth in metres is rounded to millimetres, and 0 where it is not known.")
@@ -196,7 +209,7 @@ def _camera(array: Array, name: str, facts: Facts, notes: list[str]) -> Camera:
 def _scale(array: Array, name: str) -> tuple[float, str]:
     """Return what pictures of floats are multiplied with, judged by the first, and the note of it."""
     first = array.read(0, 1)
-    if first.size and float(np.nanmax(first)) <= 1.0:
+    if float(first.max()) <= 1.0:
         return 255.0, f"{name}: pictures of floats from 0 to 1 are rounded to bytes."
     return 1.0, f"{name}: pictures of floats are kept as bytes, which is exact where they are whole numbers."
 

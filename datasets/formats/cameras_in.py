@@ -7,6 +7,7 @@ the loss is measured on a few frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,7 +140,8 @@ class Camera:
             if not same and codec in ("h264", "jpeg"):
                 tally.lossy[self.name] = self.holds
                 if number in measured:
-                    tally.originals.setdefault(self.name, {})[number] = self._rgb(image)
+                    with suppress(pictures.PictureError):  # the encoder says that it is lost
+                        tally.originals.setdefault(self.name, {})[number] = self._rgb(image)
             tally.copied, tally.encoded = tally.copied + same, tally.encoded + (not same)
             writer.frame(self.name, image=image, **stamps)
 
@@ -166,7 +168,8 @@ def losses_db(episode: Episode, tally: Tally) -> dict[str, float]:
     found: dict[str, float] = {}
     for name in tally.lossy:
         originals = tally.originals.get(name, {})
-        if originals and max(originals) < episode.count(name):
+        # Behind a picture that is lost, others have its number.
+        if originals and not episode.lost(name):
             stored = episode.frames(name, originals)
             found[name] = psnr_db(np.stack(list(originals.values())), stored)
     return found

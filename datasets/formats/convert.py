@@ -6,6 +6,7 @@ leaves out what is there already; what an interrupted one left half done is remo
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -270,7 +271,9 @@ def _discard(writer: EpisodeWriter, journal: Path) -> None:
 
 def _attributes(draft: Draft, plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
     """Return an episode's attributes: what the store and the import write themselves wins."""
-    own = {key: value for key, value in draft.attributes.items() if key not in RESERVED}
+    told_of = {key: value for key, value in draft.attributes.items() if key not in RESERVED}
+    # NaN and infinities are no JSON, though some sources have them in theirs.
+    own: dict[str, Any] = json.loads(json.dumps(told_of, default=str), parse_constant=lambda _: None)
     return own | {"robot": plan.robot, "software": {"waldo": __version__}, "source": dict(told)}
 
 
@@ -322,7 +325,7 @@ def _notes(source: Source, done: Sequence[Imported]) -> list[str]:
     for camera, holds in dict.fromkeys(key for one in whole for key in one.losses_db):
         values = [one.losses_db[camera, holds] for one in whole if (camera, holds) in one.losses_db]
         notes.append(
-            f"{camera}: {holds} was decoded and encoded anew; measured on a few frames of each episode, "
+            f"{camera}: encoded anew from {holds}; measured on a few frames of each episode, "
             f"{sum(values) / len(values):.1f} dB PSNR on average, {min(values):.1f} dB at worst."
         )
     return notes

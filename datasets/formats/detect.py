@@ -28,6 +28,8 @@ def open_source(path: Path, config: ImportConfig, format: Format | None = None) 
     found = format or detect(path)
     if config.topics and found != "rosbag2":
         raise ConfigError("topics", config.topics, f"absent: {found} has no topics")
+    if config.fps is not None and found in ("lerobot", "rosbag2"):
+        raise ConfigError("fps", config.fps, f"absent: {found} says its rate itself")
     return OPENERS[found](path, config)
 
 
@@ -64,8 +66,15 @@ def _is_robomimic(path: Path) -> bool:
 def _is_aloha(path: Path) -> bool:
     from waldo.datasets.formats.hdf5 import files_of
 
-    files = files_of(path)
-    return bool(files) and any(_h5_has(file, "observations") for file in files[:3])
+    damaged: list[FileError] = []
+    for file in files_of(path):
+        try:
+            return _h5_has(file, "observations")
+        except FileError as error:
+            damaged.append(error)
+    if damaged:
+        raise damaged[0]
+    return False
 
 
 def _h5_has(path: Path, name: str) -> bool:

@@ -54,8 +54,10 @@ def as_image(data: bytes, kind: Literal["pixels", "jpeg", "depth"]) -> Image:
     return to_depth(pixels) if kind == "depth" else to_rgb(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
 
 
-def to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     """Return uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) as (H, W, 3): grey three times, without transparency."""
+    if pixels.dtype != np.uint8:
+        raise SourceError("a picture", f"its colours are {pixels.dtype}, expected uint8")
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = pixels[..., :3]
     if pixels.ndim == 2 or pixels.shape[2] == 1:
@@ -66,8 +68,8 @@ def to_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def to_depth(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     """Return depth as the store keeps it: uint16 as it is, metres as millimetres, 0 for what is not known."""
     plain = pixels.reshape(pixels.shape[:2])
-    if plain.dtype == np.uint16:
-        return np.ascontiguousarray(plain)
+    if plain.dtype.kind == "u":
+        return np.ascontiguousarray(plain, np.uint16)
     with np.errstate(invalid="ignore", over="ignore"):
         metres = plain.astype(np.float64)
         millimetres = np.where(np.isfinite(metres), np.rint(metres * MILLIMETRES), 0.0)

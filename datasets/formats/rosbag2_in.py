@@ -100,6 +100,8 @@ class Rosbag2Source:
                 notes += [note] if note else []
             elif name not in found.told.streams and topic.labels():
                 tables.append(_table(topic, name))
+            elif name not in found.told.streams and topic.rows:
+                notes.append(f"{topic.name}: its messages hold no numbers that can be kept.")
         tables += [_told_table(found, name) for name in found.told.streams if _is_numbers(found.told, name)]
         if not tables and not cameras:
             raise SourceError(key, "holds no message that can be kept")

@@ -90,6 +90,7 @@ def export(
     """Export a dataset to bags in the folder `out`; `advance` hears how many are done and how many there are."""
     rows_out.need_absent(out)
     chosen = rows_out.choose(dataset, config.selection)
+    camera_streams(dataset.episode(chosen[0]), config.cameras)  # an unknown name is no episode's fault
     done: dict[int, Written] = {}
     with rows_out.building(out) as place:
         place.mkdir()
@@ -181,9 +182,9 @@ def places_of(episode: Episode, cameras: Sequence[str], config: BagConfig) -> di
         elif isinstance(stream, DepthStream):
             wanted[name, ""] = f"{CAMERA_PREFIX}{name.removeprefix('depth/')}/depth/image_raw"
         elif is_joints(stream) or is_motors(stream) or is_environment(stream):
-            wanted |= {(name, field.name): TOPIC_OF.get(name, name) for field in stream.fields}
+            wanted |= {(name, field.name): _topic(name) for field in stream.fields}
         else:
-            wanted |= {(name, field.name): f"{name}/{field.name}" for field in stream.fields}
+            wanted |= {(name, field.name): f"{_topic(name)}/{field.name}" for field in stream.fields}
     topics = types.topic_names(dict.fromkeys(wanted.values()))
     found: dict[str, dict[str, Place]] = {}
     for (name, key), topic in wanted.items():
@@ -191,6 +192,14 @@ def places_of(episode: Episode, cameras: Sequence[str], config: BagConfig) -> di
         own = isinstance(stream, ScalarStream) and (is_joints(stream) or is_motors(stream))
         found.setdefault(name, {})[key] = (topics[topic], key if own else "position")
     return found
+
+
+def _topic(name: str) -> str:
+    """Return the topic of a stream of numbers: waldo's own, or one that is not another's."""
+    if name in TOPIC_OF:
+        return TOPIC_OF[name]
+    own = name in (*TOPIC_OF.values(), "task") or name.startswith(CAMERA_PREFIX)
+    return f"streams/{name}" if own else name
 
 
 def is_joints(stream: ScalarStream) -> bool:

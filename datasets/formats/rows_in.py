@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -54,21 +54,15 @@ class Table:
     """Field -> numbers, (rows, labels)."""
     receipt_ns: Times | None = None
     """The recorder's stamps, (rows,) [ns]; None: as the publisher's."""
-    publish_ns: Times | None = field(default=None)
-    """The middleware's stamps, (rows,) [ns]; None: unknown."""
 
     def write(self, writer: EpisodeWriter, tally: Tally) -> None:
         """Write every row."""
         receipt = self.header_ns if self.receipt_ns is None else self.receipt_ns
-        publish = np.full(len(receipt), -1) if self.publish_ns is None else self.publish_ns
-        for row, (header_ns, receipt_ns, publish_ns) in enumerate(
-            zip(self.header_ns.tolist(), receipt.tolist(), publish.tolist(), strict=True)
-        ):
+        for row, (header_ns, receipt_ns) in enumerate(zip(self.header_ns.tolist(), receipt.tolist(), strict=True)):
             writer.row(
                 self.stream.name,
                 header_ns=header_ns,
                 receipt_ns=receipt_ns,
-                publish_ns=publish_ns,
                 sequence=-1,
                 values={name: column[row] for name, column in self.values.items()},
             )

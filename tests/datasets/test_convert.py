@@ -242,7 +242,7 @@ def test_the_command_says_what_it_did(run, source, tmp_path):
     lines = text.splitlines()
     assert lines[0] == (f"{tmp_path / 'd'}: 3 episodes of buffer (replay-buffer), 24 rows, 0 frames copied, 24 encoded")
     assert lines[1] == "note  The source names no robot; name it with --robot."
-    assert lines[3].startswith("note  cameras/img: raw pixels was decoded and encoded anew; measured on a few frames")
+    assert lines[3].startswith("note  cameras/img: encoded anew from raw pixels; measured on a few frames")
     (tmp_path / "buffer" / "data" / "img" / "30.0.0.0").write_bytes(b"short")
     code, text = run("import", source, tmp_path / "d", "--codec", "h264", "--crf", "0")
     assert code == 1
@@ -273,6 +273,7 @@ def test_what_is_nothing_known_is_said(run, tmp_path, capsys):
     [
         (["--robot", "x", "--topics", "a"], "topics is ('a',), expected absent: replay-buffer has no topics"),
         (["--crf", "60"], "crf is 60, expected 0 to 51"),
+        (["--format", "lerobot", "--fps", "9"], "fps is 9.0, expected absent: lerobot says its rate itself"),
         (["--fps", "-1"], "fps is -1.0, expected a rate above 0"),
         (["--episodes", "x"], "episodes is 'x', expected numbers and runs of them, such as 0-9,12"),
         (["--episodes", "7"], "buffer: has 5 episodes and none of those asked for; see --episodes"),

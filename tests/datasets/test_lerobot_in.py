@@ -156,7 +156,7 @@ def test_what_lerobot_writes(written, tmp_path, kind):
         "Not kept: columns of words (word).",
         "matrix: rows of shape (2, 2) are kept as lists.",
     ]
-    assert [note.startswith("cameras/front: av1 was decoded and encoded anew; measured") for note in losses] == (
+    assert [note.startswith("cameras/front: encoded anew from av1; measured") for note in losses] == (
         [True] if kind == "av1" else []
     )
     dataset = Dataset.open(tmp_path / "d")
@@ -362,9 +362,7 @@ def test_video_that_cannot_be_copied_is_encoded_and_the_loss_is_measured(tmp_pat
     result = take(source, tmp_path / "d", crf=0)
     assert (result.copied, result.encoded) == (0, 14)
     (note,) = [note for note in result.notes if "PSNR" in note]
-    assert note.startswith(
-        "cameras/top: mpeg4 was decoded and encoded anew; measured on a few frames of each episode, "
-    )
+    assert note.startswith("cameras/top: encoded anew from mpeg4; measured on a few frames of each episode, ")
     assert float(note.split("episode, ")[1].split(" dB")[0]) > 38
 
 
@@ -532,6 +530,14 @@ def test_names_of_columns_stay_in_the_episode(tmp_path):
     assert values == set(range(len(names)))
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "d"])
     assert sum(report.problems for report in check_dataset(Dataset.open(tmp_path / "d"))) == 0
+
+
+def test_colours_of_16_bits_are_refused(tmp_path):
+    source = write_v21(tmp_path / "v21", episodes=1, images=True)
+    for n in range(7):
+        cv2.imwrite(str(source / "images" / "top" / f"0_{n}.png"), shown(0, n).astype(np.uint16) * 257)
+    (why,) = take(source, tmp_path / "d").left_out.values()
+    assert why == "a picture: its colours are uint16, expected uint8"
 
 
 def test_what_is_no_lerobot_dataset_is_said(tmp_path):

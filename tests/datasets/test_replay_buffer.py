@@ -194,6 +194,7 @@ def test_pictures_of_other_kinds(tmp_path):
         first=np.moveaxis(shown, 3, 1),
         unit=shown / np.float32(255),
         small=pictures(4, (8, 8)),
+        points=np.random.default_rng(0).normal(size=(4, 20, 20, 3)),
     )
     result = take(source, tmp_path / "d", robot="r")
     episode = Dataset.open(tmp_path / "d").episodes[0]
@@ -204,6 +205,7 @@ def test_pictures_of_other_kinds(tmp_path):
     assert np.array_equal(episode.frames("cameras/first"), shown)
     assert np.array_equal(episode.frames("cameras/unit"), shown)
     assert episode.values("small", "value").shape == (4, 8 * 8 * 3)
+    assert episode.values("points", "value").shape == (4, 20 * 20 * 3)
     assert "depth/head_depth: depth in metres is rounded to millimetres, and 0 where it is not known." in result.notes
     assert "cameras/unit: pictures of floats from 0 to 1 are rounded to bytes." in result.notes
 

@@ -152,6 +152,8 @@ def test_every_kind_of_stream_comes_back(tmp_path):
     streams = [
         ScalarStream(name="joints/state", rate_hz=50.0, fields=(position, Field("effort", "N·m", labels))),
         ScalarStream(name="motors", rate_hz=50.0, fields=(Field("winding", "°C", ("m1", "m2"), "float64"),)),
+        ScalarStream(name="joint_states", rate_hz=50.0, fields=(Field("position", "rad", ("x",)),)),
+        ScalarStream(name="task", rate_hz=50.0, fields=(Field("position", "rad", ("x",)),)),
         ScalarStream(name="arm/state", rate_hz=50.0, fields=(Field("velocity", "rad/s", ("x",), "float64"),)),
         ScalarStream(
             name="3rd.force-torque", rate_hz=50.0, fields=(Field("force", "N", ("x", "y")), Field("t", "", "z"))
@@ -169,7 +171,7 @@ def test_every_kind_of_stream_comes_back(tmp_path):
                 "receipt_ns": START + row * 20_000_000 + row,
                 "sequence": row,
             }
-            for stream in streams[:4]:
+            for stream in streams[:6]:
                 values = {f.name: rng.normal(size=len(f.labels)) * 1e-3 for f in stream.fields}
                 writer.row(stream.name, values=values, **stamps)
             writer.frame("depth/front", image=rng.integers(0, 2**16, (18, 20), np.uint16), **stamps)
@@ -407,7 +409,7 @@ def test_video_of_somebody_else(tmp_path, make_picture):
     assert (result.copied, result.encoded) == (12, 130)
     mystery = "/cameras/c/image_raw/video: is 'mystery', expected one of h264, h265, vp9, av1"
     assert f"{mystery}; its pictures are not kept." in result.notes
-    assert any(note.startswith("cameras/b: h264 was decoded and encoded anew") for note in result.notes)
+    assert any(note.startswith("cameras/b: encoded anew from h264") for note in result.notes)
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert (episode.camera("cameras/a").gop, episode.camera("cameras/a").codec) == (4, "h264")
     assert np.array_equal(episode.frames("cameras/a")[:4], video.decode(regular[:4], range(4), (48, 64)))
