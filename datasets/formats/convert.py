@@ -21,15 +21,12 @@ from waldo.datasets.dataset import RESERVED, Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
 from waldo.datasets.formats.detect import open_source
+from waldo.datasets.formats.resume import IMPORTED, clear, missing
 from waldo.datasets.formats.source import Draft, Format, ImportConfig, Source, Tally
 from waldo.datasets.jobs import Jobs, run
-from waldo.datasets.journal import JournalReader
 from waldo.datasets.streams import Stream
 from waldo.datasets.writer import EpisodeWriter
 from waldo.errors import FileError, WaldoError
-
-IMPORTED = "imported"
-"""Why the recording of an imported episode ended; any other reason marks one that is not whole."""
 
 RATE_TOLERANCE = 0.1
 """Rates that were counted from stamps are the same up to this share."""
@@ -116,8 +113,8 @@ def import_dataset(
     chosen = _chosen(opened, episodes)
     dataset = Dataset.open(target) if (target / "dataset.json").exists() else Dataset.create(target, robot=name)
     with dataset.lock("waldo import"):
-        _clear(dataset)
-        todo = _missing(dataset, opened, chosen)
+        clear(dataset)
+        todo = missing(dataset, opened, chosen)
         plan, notes = _plan(dataset, opened, source, todo, config, name)
         done = _run(plan, dataset, todo, jobs or Jobs(), advance)
     return ImportResult(
@@ -143,48 +140,6 @@ def _chosen(source: Source, episodes: Iterable[int] | None) -> list[str]:
     if not chosen:
         raise FileError(source.name, f"has {len(source.keys)} episodes and none of those asked for", "see --episodes")
     return chosen
-
-
-def _clear(dataset: Dataset) -> None:
-    """Remove what an interrupted import left, and close what a crash cut off while recording."""
-    for journal in dataset.cut:
-        if _is_half_imported(Path(str(journal))):
-            Path(str(journal)).unlink()
-    dataset.recover()
-
-
-def _is_half_imported(journal: Path) -> bool:
-    with JournalReader(journal) as reader:
-        opening, closing = reader.scan.opening, reader.scan.closing
-    return opening is not None and closing is None and "source" in opening["attributes"]
-
-
-def _missing(dataset: Dataset, source: Source, keys: Sequence[str]) -> list[str]:
-    """Return the keys of those episodes that are not in the dataset; recovered halves of them are deleted there."""
-    deleted = [Episode(dataset.episode_path(entry.episode)) for entry in dataset.deleted]
-    whole: set[str] = set()
-    halves: dict[str, int] = {}
-    for episode in [*dataset.episodes, *deleted]:
-        told = episode.attributes.get("source")
-        if isinstance(told, dict) and episode.reason == IMPORTED:
-            whole.add(str(told.get("digest")))
-        elif isinstance(told, dict) and episode.index in dataset.indices:
-            halves[str(told.get("digest"))] = episode.index
-    if not whole and not halves:
-        return list(keys)
-    digests = {key: _digest(source, key) for key in keys}
-    again = [halves[digest] for digest in digests.values() if digest in halves]
-    if again:
-        dataset.delete(again)
-    return [key for key in keys if digests[key] not in whole]
-
-
-def _digest(source: Source, key: str) -> str:
-    """Return an episode's identity; one that cannot be read has none, and importing it will say why."""
-    try:
-        return source.digest(key)
-    except (WaldoError, ValueError):
-        return ""
 
 
 def _plan(

@@ -194,7 +194,7 @@ def test_what_a_cut_recording_left_is_closed_as_a_recorder_does(source, tmp_path
     import_dataset(source, tmp_path / "d", CONFIG, episodes=[0])
     dataset = Dataset.open(tmp_path / "d")
     with dataset.lock():
-        writer = dataset.begin(streams, {})
+        writer = dataset.begin(streams, {"source": {"camera": "D435"}})  # of a recording, not of an import
         play(writer, script(seconds=0.2))
         writer._finish_cameras()
         writer._journal.close()
