@@ -12,6 +12,7 @@ import tyro
 
 from waldo import console
 from waldo.collect.device import Device
+from waldo.datasets.streams import CRF
 from waldo.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Record:
     """Cameras outside the robot's namespace: NAME=/TOPIC, front=/camera/color/image_raw; depth/front=... for depth."""
     video: Literal["h264", "lossless", "jpeg"] = "h264"
     """How cameras are kept: h264 (small), lossless (exact RGB, many times as large), jpeg (as the camera sent it)."""
-    crf: int = 20
+    crf: int = CRF
     """Quality of h264, 0 to 51: lower is better and larger."""
     encoder: str = "auto"
     """What encodes h264: auto (a graphics card where there is one), libx264, h264_nvenc or h264_vaapi."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from waldo.collect.images import Picture, decode_colour
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.stamps import Stamps
-from waldo.datasets.streams import DepthStream, Field, ScalarStream, Stream, VideoStream
+from waldo.datasets.streams import CRF, DepthStream, Field, ScalarStream, Stream, VideoStream
 from waldo.datasets.writer import EpisodeWriter
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
@@ -62,7 +62,7 @@ class RecorderConfig:
     """Nominal rate of the joints [Hz]."""
     codec: Literal["h264", "lossless", "jpeg"] = "h264"
     """How cameras are kept."""
-    crf: int = 20
+    crf: int = CRF
     """Quality of h264, 0 to 51: lower is better and larger."""
     encoder: str = "auto"
     """What encodes h264: auto, libx264, h264_nvenc or h264_vaapi."""

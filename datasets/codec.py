@@ -19,6 +19,7 @@ from zarr.registry import register_codec
 
 from waldo.datasets import pictures, video
 from waldo.datasets.encoders import LOSSLESS, SOFTWARE
+from waldo.datasets.streams import CRF
 
 NAME = "waldo.video"
 """The video codec's name in an array's metadata."""
@@ -34,7 +35,7 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     is_fixed_size = False
     codec: str = "h264"
     """h264, or lossless: H.264 of exact RGB."""
-    crf: int = 20
+    crf: int = CRF
     """x264's constant rate factor; lossless has none."""
 
     @classmethod
@@ -42,7 +43,7 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         """Return the codec that an array's metadata names."""
         _, configuration = parse_named_configuration(data, NAME, require_configuration=False)
         known = configuration or {}
-        return cls(codec=str(known.get("codec", "h264")), crf=cast("int", known.get("crf", 20)))
+        return cls(codec=str(known.get("codec", "h264")), crf=cast("int", known.get("crf", CRF)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the codec as it stands in an array's metadata."""

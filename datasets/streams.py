@@ -15,6 +15,9 @@ from waldo.errors import ConfigError
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 """A stream's name: parts of a path inside the episode's group."""
 
+CRF = 21
+"""Constant rate factor of h264 unless said otherwise: about the size and the quality of what LeRobot writes as AV1."""
+
 LONGEST_PART = 200
 """Characters of a folder's name; file systems take 255 bytes, and temporary names are longer."""
 
@@ -107,7 +110,7 @@ class VideoStream:
     """h264 (4:2:0, small), lossless (H.264 of exact RGB) or jpeg (each frame alone, as the camera sent it)."""
     gop: int = 5
     """Frames a group of pictures: the most that must be decoded to see one. A jpeg stream has groups of one."""
-    crf: int = 20
+    crf: int = CRF
     """Constant rate factor of h264: lower is better and larger."""
     encoder: str = "libx264"
     """What encodes h264: libx264 or the name of a hardware encoder; "auto" is decided when an episode begins."""

@@ -17,6 +17,7 @@ from torch.utils.data._utils.collate import default_collate, default_collate_fn_
 
 from waldo.datasets.windows import Windows
 from waldo.errors import ConfigError
+from waldo.train.shared_batches import pool
 
 
 class StoreDataset(Dataset[dict[str, Any]]):
@@ -156,5 +157,7 @@ def _empty(shape: Sequence[int]) -> torch.Tensor:
     """Return a uint8 tensor that is not filled; in a DataLoader's worker its memory is shared with the parent."""
     if get_worker_info() is None:
         return torch.empty(tuple(shape), dtype=torch.uint8)
+    if (pooled := pool().tensor(shape)) is not None:
+        return pooled
     storage: Any = torch.UntypedStorage._new_shared(int(np.prod(shape)))  # pyright: ignore[reportPrivateUsage]
     return torch.empty(0, dtype=torch.uint8).set_(storage).reshape(tuple(shape))

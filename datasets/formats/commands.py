@@ -12,6 +12,7 @@ from waldo import console
 from waldo.datasets.arguments import Folder, Where
 from waldo.datasets.indices import parse_indices
 from waldo.datasets.selection import Outcome
+from waldo.datasets.streams import CRF
 from waldo.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Import:
     """Places in the source and runs of them, from 0, such as `0-9,12`; all if nothing is said."""
     codec: Literal["auto", "h264", "lossless", "jpeg"] = "auto"
     """How pictures are kept; auto keeps them exactly, but for video in a codec that the store does not know."""
-    crf: int = 20
+    crf: int = CRF
     """Quality of what must be encoded as h264, 0 to 51: lower is better and larger."""
     fps: float | None = None
     """Rows a second of a replay buffer or of HDF5, which do not say it [Hz]."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.selection import Outcome
-from waldo.datasets.streams import Stream
+from waldo.datasets.streams import CRF, Stream
 from waldo.datasets.writer import EpisodeWriter
 from waldo.errors import ConfigError, WaldoError
 
@@ -29,7 +29,7 @@ class ImportConfig:
 
     codec: Keeping = "auto"
     """How pictures are kept."""
-    crf: int = 20
+    crf: int = CRF
     """Quality of what must be encoded as H.264, 0 to 51: lower is better and larger."""
     fps: float | None = None
     """Rows a second of a source that does not say [Hz]; None: what its format's tools use."""
