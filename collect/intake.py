@@ -16,12 +16,14 @@ from waldo.robots import diagnostics
 
 MOTOR_KEYS = {
     "winding": "winding_celsius",
+    "winding_std": "winding_std_kelvin",
     "housing": "housing_celsius",
     "current": "current_amperes",
     "voltage": "voltage_volts",
     "torque": "torque_newton_metres",
     "duty": "duty_ratio",
     "time_to_limit": "time_to_limit_seconds",
+    "derate": "derate_ratio",
 }
 """Field of the motors stream -> key of a diagnostic status."""
 

@@ -25,12 +25,14 @@ JOINT_UNITS = {"position": "rad", "velocity": "rad/s", "effort": "N·m"}
 
 MOTOR_UNITS = {
     "winding": "°C",
+    "winding_std": "K",
     "housing": "°C",
     "current": "A",
     "voltage": "V",
     "torque": "N·m",
     "duty": "1",
     "time_to_limit": "s",
+    "derate": "1",
 }
 """Fields of motors and their units."""
 

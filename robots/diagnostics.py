@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEYS: Mapping[str, str] = {
     "winding_celsius": "winding_c",
+    "winding_std_kelvin": "winding_std_k",
     "housing_celsius": "housing_c",
     "limit_celsius": "limit_c",
     "current_amperes": "current_a",
@@ -24,6 +25,10 @@ KEYS: Mapping[str, str] = {
     "duty_ratio": "duty_ratio",
     "utilization_ratio": "utilization_ratio",
     "time_to_limit_seconds": "time_to_limit_s",
+    "time_to_limit_p10_seconds": "time_to_limit_p10_s",
+    "time_to_limit_p90_seconds": "time_to_limit_p90_s",
+    "cooldown_seconds": "cooldown_s",
+    "derate_ratio": "derate_ratio",
 }
 """Key in a status -> field of MotorReadings."""
 
@@ -67,6 +72,8 @@ def to_message(
     statuses: list[Any] = []
     for i, (joint, serial) in enumerate(zip(joints, serials, strict=True)):
         level, text = level_of(float(readings.winding_c[i]), float(readings.limit_c[i]))
+        if readings.notes[i]:
+            level, text = max(level, 1), f"{text}; {readings.notes[i]}"
         values = [KeyValue(key=key, value=to_text(float(getattr(readings, field)[i]))) for key, field in KEYS.items()]
         statuses.append(
             DiagnosticStatus(

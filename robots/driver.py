@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -21,13 +21,45 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MotorSensors:
+    """What a robot's motors say of themselves; every array has shape (joints,), NaN where one does not tell."""
+
+    current_a: Array
+    """Current through the winding [A]; signed like the torque."""
+    torque_nm: Array
+    """Torque at the joint [N·m]."""
+    pwm_ratio: Array
+    """Share of the supply voltage that is at the winding, -1..1."""
+    voltage_v: Array
+    """Supply voltage [V]."""
+    winding_c: Array
+    """A sensor in the winding [°C]."""
+    housing_c: Array
+    """A sensor on the housing [°C]."""
+    driver_c: Array
+    """A sensor on the driver's board [°C]."""
+    faults: tuple[str, ...]
+    """What each motor complains of, in words; empty where nothing."""
+
+    @classmethod
+    def unknown(cls, joints: int) -> MotorSensors:
+        """Return the readings of motors that tell nothing."""
+        columns = [f.name for f in fields(cls) if f.name != "faults"]
+        return cls(**{name: np.full(joints, np.nan) for name in columns}, faults=("",) * joints)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MotorReadings:
-    """What is known of each motor; every array has shape (joints,), NaN where the robot does not tell."""
+    """What is known of each motor; every array has shape (joints,), NaN where nobody knows."""
 
     winding_c: Array
-    """Winding temperature, measured or estimated [°C]."""
+    """Winding temperature, measured and estimated [°C]."""
+    winding_std_k: Array
+    """Standard deviation of the winding temperature [K]."""
     housing_c: Array
     """Housing temperature [°C]."""
+    housing_std_k: Array
+    """Standard deviation of the housing temperature [K]."""
     current_a: Array
     """Motor current [A]."""
     voltage_v: Array
@@ -35,13 +67,23 @@ class MotorReadings:
     torque_nm: Array
     """Torque at the joint [N·m]."""
     duty_ratio: Array
-    """Share of the last ten minutes under load, 0..1."""
+    """Share of the last ten minutes under load, 0..1 (IEC 60034-1, ED%)."""
     utilization_ratio: Array
     """Thermal-equivalent torque over rated."""
     time_to_limit_s: Array
-    """Time until the winding's limit if the recent load goes on [s], infinity for never."""
+    """Time until the winding's limit if the recent load goes on [s], infinity for never; the median."""
+    time_to_limit_p10_s: Array
+    """The same, which is shorter with a probability of 10 %."""
+    time_to_limit_p90_s: Array
+    """The same, which is shorter with a probability of 90 %."""
+    cooldown_s: Array
+    """Time that the winding must rest until it has cooled down [s]; 0 where it is cool."""
+    derate_ratio: Array
+    """Share of full speed that the governor leaves, 0..1."""
     limit_c: Array
     """The winding's limit [°C]."""
+    notes: tuple[str, ...]
+    """What is wrong with each motor or its sensors, in words; empty where nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +125,8 @@ class Driver(Protocol):
         """Return the present state."""
         ...
 
-    def motors(self) -> MotorReadings:
-        """Return the present motor readings."""
+    def motors(self) -> MotorSensors:
+        """Return what the motors said at the last `read`, or now."""
         ...
 
     def write(self, targets: Array) -> Array:

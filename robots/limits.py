@@ -33,14 +33,20 @@ class MotionLimiter:
             self.position[which] = position
             self.velocity[which] = 0.0
 
-    def step(self, target: Array, dt_s: float) -> Array:
-        """Return the next setpoint (..., joints) [rad] on the way to `target`, `dt_s` [s] after the last one."""
+    def step(self, target: Array, dt_s: float, *, speed_ratio: Array | float = 1.0) -> Array:
+        """Return the next setpoint (..., joints) [rad] on the way to `target`, `dt_s` [s] after the last one.
+
+        `speed_ratio` (...) is the share of full speed that may be used: where the fastest joint would need more, all are
+        slowed alike, so that the path through joint space stays what it was.
+        """
         error = np.clip(target, self._lower, self._upper) - self.position
         distance = np.abs(error)
         # In discrete time a joint at speed v that brakes by a·dt each step covers v²/2a + v·dt/2.
         brake = self._acceleration * dt_s / 2
         reachable = np.minimum(distance / dt_s, np.sqrt(brake**2 + 2 * self._acceleration * distance) - brake)
         wanted = np.sign(error) * np.minimum(np.maximum(reachable, 0.0), self._speed)
+        needed = np.max(np.abs(wanted) / self._speed, axis=-1, initial=0.0)
+        wanted *= np.minimum(1.0, speed_ratio / np.maximum(needed, 1e-9))[..., None]
         change = self._acceleration * dt_s
         self.velocity = np.clip(wanted, self.velocity - change, self.velocity + change)
         self.position = np.clip(self.position + self.velocity * dt_s, self._lower, self._upper)

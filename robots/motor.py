@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from waldo.errors import WaldoError
-from waldo.robots.heat import ThermalConstants
+from waldo.robots.thermal.two_node import ThermalConstants
+
+
+UNCERTAINTY: Mapping[str, float] = {"assumed": 0.4, "fit": 0.15, "published": 0.1}
+"""How uncertain a value is by what its source says of it, one standard deviation as a share: copies of one type differ."""
 
 
 class UnpublishedError(WaldoError):
@@ -39,12 +43,26 @@ class Motor:
     """Speed without load [rad/s]."""
     voltage_v: float | None = None
     """Nominal supply voltage [V]."""
+    gear_efficiency: float | None = None
+    """Share of the power that the gear passes on, 0..1."""
+    iron_loss_w_per_rad2_s2: float | None = None
+    """Loss that turning alone costs, over the output's speed squared [W/(rad/s)²]."""
     winding_limit_c: float | None = None
     """Temperature at which the vendor's protection acts, or the insulation's limit [°C]."""
     thermal: ThermalConstants | None = None
     """The two-node constants."""
     sources: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
     """Field name -> where its value comes from; "assumed: ..." where a simulation needs one that nobody published."""
+    uncertainty: Mapping[str, float] = field(default_factory=lambda: dict[str, float]())
+    """Field name -> standard deviation of its value as a share of it, where it is better or worse than UNCERTAINTY."""
+
+    def relative_std(self, name: str) -> float | None:
+        """Return how uncertain a value is, one standard deviation as a share of it; None for an unknown value."""
+        if getattr(self, name) is None:
+            return None
+        source = self.sources.get(name, "")
+        kind = next((word for word in UNCERTAINTY if source.startswith(word) or f", {word}" in source), "published")
+        return self.uncertainty.get(name, UNCERTAINTY[kind])
 
     def need(self, name: str, needed_for: str) -> float:
         """Return the value of a field, or say who needs what nobody published."""

@@ -8,7 +8,7 @@ that the presets use carry assumed ones; how they were had stands in `sources` (
 from __future__ import annotations
 
 from waldo.errors import UnknownNameError
-from waldo.robots.heat import ThermalConstants
+from waldo.robots.thermal.two_node import ThermalConstants
 from waldo.robots.motor import Motor
 
 SO_ARM_134 = "https://github.com/TheRobotStudio/SO-ARM100/issues/134"

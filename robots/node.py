@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from waldo.errors import ConfigError
 from waldo.robots import diagnostics
 from waldo.robots.driver import Driver, Frame, RobotState, SimulatedDriver
 from waldo.robots.safety import Mode, SafetyChain, SafetyConfig
+from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -53,6 +55,10 @@ class NodeConfig:
     """Quality of the camera images on the wire, 1..100."""
     safety: SafetyConfig = SafetyConfig()  # noqa: RUF009 - frozen
     """When the safety chain acts."""
+    heat: MonitorConfig = MonitorConfig()  # noqa: RUF009 - frozen
+    """How the motors' heat is watched."""
+    heat_state: Path | None = None
+    """File in which the motors' heat survives a restart; None: they are cold at every start."""
 
     def __post_init__(self) -> None:
         """Refuse unknown peers and impossible qualities."""
@@ -81,10 +87,11 @@ class RobotNode:
         self._command_ns, self._command_sequence = -1, 0
         self._received: dict[str, int] = {}
         self._published: dict[str, int] = {}
-        self._shown = ""
+        self._shown = self._derated = ""
         self._epoch_ns = 0
         self._state = driver.read()
         self._headroom = np.full(len(self.robot.joints), np.nan)
+        self.heat = HeatMonitor(self.robot, config.heat, serials=self._serials, state=config.heat_state)
         self._open_topics()
         self._open_services()
         self._publish_task()
@@ -199,14 +206,17 @@ class RobotNode:
         return message
 
     def _publish_motors(self, stamp_ns: int) -> None:
-        readings = self.driver.motors()
+        if self._cycle % MOTOR_CYCLES:
+            return
+        dt_s = MOTOR_CYCLES / CONTROL_HZ
+        readings = self.heat.step(self.driver.motors(), self._state.velocity, dt_s, time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
-        if self._cycle % MOTOR_CYCLES == 0:
-            name = self.graph.node.get_namespace().strip("/") or self.robot.name
-            message = diagnostics.to_message(name, self.robot.joint_names, self._serials, readings, stamp_ns)
-            self._send("motors", message)
-            if self._cycle % CONTROL_HZ == 0:
-                self._diagnostics.publish(message)
+        name = self.graph.node.get_namespace().strip("/") or self.robot.name
+        message = diagnostics.to_message(name, self.robot.joint_names, self._serials, readings, stamp_ns)
+        self._send("motors", message)
+        if self._cycle % CONTROL_HZ == 0:
+            self._diagnostics.publish(message)
+        self._say_derating()
 
     def _publish_task(self) -> None:
         import json
@@ -234,6 +244,15 @@ class RobotNode:
         """Run control cycles until `done()`."""
         if self.config.lockstep:
             self._wait_for_peers(done)
+        if told := self.heat.restore(time.time_ns()):
+            self.graph.node.get_logger().info(f"motor heat: {told}")
+        try:
+            self._cycles(done)
+        finally:
+            self.heat.save(time.time_ns())
+
+    def _cycles(self, done: Callable[[], bool]) -> None:
+        """Run the control cycles."""
         deadline = time.monotonic()
         while not done():
             self._state = self._read()
@@ -253,7 +272,10 @@ class RobotNode:
         if self._laid_out_anew:
             self._laid_out_anew = False
             state = self._read()
-        setpoint = self.safety.step(self._now_ns(), state.position, state.stamp_ns, self._headroom, 1 / CONTROL_HZ)
+        speed_ratio = 1.0 if self.heat.derating is None else self.heat.derating.speed_ratio
+        setpoint = self.safety.step(
+            self._now_ns(), state.position, state.stamp_ns, self._headroom, 1 / CONTROL_HZ, speed_ratio=speed_ratio
+        )
         sent = self.driver.write(setpoint)
         self._send("joint_commands_sent", self._joints(self.robot.joint_names, state.stamp_ns, sent))
         self._say_status()
@@ -273,6 +295,14 @@ class RobotNode:
                 self.graph.node.get_logger().error(text)
             else:
                 self.graph.node.get_logger().info(text)
+
+    def _say_derating(self) -> None:
+        """Log when the governor begins to hold the robot back, decides otherwise, and lets go again."""
+        text = "" if self.heat.governor is None else self.heat.governor.says(self.robot.joint_names)
+        kind = FIGURES.sub("", text)
+        if kind != self._derated:
+            self._derated = kind
+            self.graph.node.get_logger().warning(text or "cool enough again: full speed")
 
     # simulated time
 

@@ -42,8 +42,9 @@ class SafetyConfig:
     """A robot state older than this is not a state: hold [s]."""
     engage_jump: float = 1.0
     """Largest distance between the robot and the first command after a hold [rad or m]; GELLO uses 1.0 rad."""
-    heat_margin_k: float = 5.0
-    """A winding this near its limit makes the robot hold [K]; it must act before the vendor's own shutdown does."""
+    heat_margin_k: float = 2.0
+    """A winding this near its limit makes the robot hold [K]; it must act before the vendor's own shutdown does, and after
+    the governor has slowed the robot down."""
     heat_hysteresis_k: float = 5.0
     """How much further the winding must cool before the robot follows again [K]."""
 
@@ -117,11 +118,21 @@ class SafetyChain:
         self._stop_reason = None
         self._target = None
 
-    def step(self, now_ns: int, position: Array, state_ns: int, headroom_k: Array, dt_s: float) -> Array:
+    def step(
+        self,
+        now_ns: int,
+        position: Array,
+        state_ns: int,
+        headroom_k: Array,
+        dt_s: float,
+        *,
+        speed_ratio: float = 1.0,
+    ) -> Array:
         """Return the setpoint (joints,) [rad] for this cycle.
 
         Takes the time, the robot's position (joints,) [rad] and when that was true [ns], each winding's distance to its
-        limit (joints,) [K] (NaN where unknown) and the cycle's length [s].
+        limit (joints,) [K] (NaN where unknown), the cycle's length [s], and which share of full speed the heat governor
+        leaves: below 1, all joints are slowed alike.
         """
         reason = self._why_not(now_ns, position, state_ns, headroom_k)
         if reason is not None or self._target is None:
@@ -129,7 +140,7 @@ class SafetyChain:
             # Brake within the limits rather than freeze: a jump in speed is a jolt to the gears.
             return self.limiter.step(self.limiter.position + self._stopping_distance(), dt_s)
         self.status = Status(Mode.FOLLOWING, "")
-        return self.limiter.step(self._target, dt_s)
+        return self.limiter.step(self._target, dt_s, speed_ratio=speed_ratio)
 
     def _why_not(self, now_ns: int, position: Array, state_ns: int, headroom_k: Array) -> str | None:
         """Return why the robot must not follow now, or None."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from waldo.console import progress
 from waldo.errors import ConfigError
+from waldo.robots.thermal.two_node import Load
 from waldo.sim.intervals import clopper_pearson, wilson
 from waldo.sim.policy import Policy, observe
 from waldo.sim.video import VideoWriter
@@ -307,10 +308,10 @@ def _result(
 def _motors(world: World, totals: _Totals) -> list[MotorHeat]:
     time_s = sum(totals.seconds)
     torque = np.sqrt(totals.square_seconds / time_s)
-    loss = totals.joules.sum(axis=0) / time_s
+    load = Load(np.zeros(len(world.robot.joints)), totals.joules.sum(axis=0) / time_s)
     cold = world.heat_model.at_ambient(world.ambient_c)
-    steady = world.heat_model.steady(loss, world.ambient_c)[:, 0]
-    to_limit = world.heat_model.time_to(world.limit_c, cold, loss, world.ambient_c)
+    steady = world.heat_model.steady(load, world.ambient_c)[:, 0]
+    to_limit = world.heat_model.time_to(world.limit_c, cold, load, world.ambient_c)
     heats: list[MotorHeat] = []
     for i, joint in enumerate(world.robot.joints):
         rated = joint.motor.rated_torque_nm

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from waldo.console import err
 from waldo.errors import FileError
 from waldo.robots.description import Camera, Joint, Robot
-from waldo.robots.driver import Frame, MotorReadings, RobotState
+from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
 from waldo.sim.camera import NoGraphicsError, Renderer
 from waldo.sim.engine import mujoco
@@ -118,11 +118,10 @@ class ModelDriver:
             effort=data.actuator_force.copy(),
         )
 
-    def motors(self) -> MotorReadings:
+    def motors(self) -> MotorSensors:
         """Return the torques; nothing else is known of the motors."""
-        unknown = np.full(len(self.robot.joints), np.nan)
-        values = dict.fromkeys((field.name for field in dataclasses.fields(MotorReadings)), unknown)
-        return MotorReadings(**{**values, "torque_nm": self._data.actuator_force.copy()})
+        unknown = MotorSensors.unknown(len(self.robot.joints))
+        return dataclasses.replace(unknown, torque_nm=self._data.actuator_force.copy())
 
     def write(self, targets: Array) -> Array:
         """Command position targets (joints,); return them within the joints' limits."""

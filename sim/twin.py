@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from waldo.console import err
 from waldo.robots.description import Robot
-from waldo.robots.driver import Frame, MotorReadings, RobotState
+from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.sim.camera import NoGraphicsError
 from waldo.sim.goal import Goal
 from waldo.sim.world import CONTROL_HZ, World
@@ -42,6 +42,8 @@ class TwinDriver:
         self._tick = 0
         self._targets = self._world.position[0].copy()
         self._frames: list[Frame] = []
+        voltages = [joint.motor.voltage_v for joint in robot.joints]
+        self._voltage = np.array([np.nan if v is None else v for v in voltages])
 
     @property
     def world(self) -> World:
@@ -65,20 +67,16 @@ class TwinDriver:
             effort=world.effort[0].copy(),
         )
 
-    def motors(self) -> MotorReadings:
-        """Return the present motor readings; the voltage is the nominal one."""
+    def motors(self) -> MotorSensors:
+        """Return what the motors say; the voltage is the nominal one."""
         world = self._world
-        voltages = [joint.motor.voltage_v for joint in self.robot.joints]
-        return MotorReadings(
+        return dataclasses.replace(
+            MotorSensors.unknown(len(self.robot.joints)),
+            current_a=world.current[0].copy(),
+            torque_nm=world.effort[0].copy(),
+            voltage_v=self._voltage.copy(),
             winding_c=world.heat[0, :, 0].copy(),
             housing_c=world.heat[0, :, 1].copy(),
-            current_a=world.current[0].copy(),
-            voltage_v=np.array([np.nan if v is None else v for v in voltages]),
-            torque_nm=world.effort[0].copy(),
-            duty_ratio=world.duty.duty_ratio[0].copy(),
-            utilization_ratio=world.duty.utilization_ratio[0].copy(),
-            time_to_limit_s=world.time_to_limit_s[0],
-            limit_c=world.limit_c.copy(),
         )
 
     def write(self, targets: Array) -> Array:

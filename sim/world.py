@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from waldo.errors import ConfigError
 from waldo.robots.description import Robot, load_robot
-from waldo.robots.heat import DutyMeter, HeatModel, copper_loss
+from waldo.robots.thermal.duty import DutyMeter
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.sim.camera import Renderer
 from waldo.sim.engine import Data, batch, mujoco
 from waldo.sim.goal import Goal, Scene
@@ -82,7 +83,7 @@ class World:
 
     def _set_up_heat(self) -> None:
         motors = [joint.motor for joint in self.robot.joints]
-        self.heat_model = HeatModel([motor.need_thermal("simulated motor heat") for motor in motors])
+        self.heat_model = TwoNodeModel([motor.need_thermal("simulated motor heat") for motor in motors])
         self.torque_constant = np.array([m.need("torque_constant_nm_per_a", "simulated motor heat") for m in motors])
         self.resistance = np.array([m.need("resistance_ohm", "simulated motor heat") for m in motors])
         self.limit_c = np.array([m.winding_limit_c if m.winding_limit_c is not None else np.nan for m in motors])
@@ -92,7 +93,9 @@ class World:
         self.heat = self.heat_model.at_ambient(AMBIENT_C, (self.worlds,))
         self.current = np.zeros((self.worlds, len(motors)))
         self.loss = np.zeros_like(self.current)
-        self.recent_loss = np.zeros_like(self.current)
+        self.recent_w = np.zeros_like(self.current)
+        self._no_loss = np.zeros(len(motors))
+        self._heat_step = self.heat_model.stepper(1 / CONTROL_HZ)
         self.ticks = np.zeros(self.worlds, dtype=np.int64)
 
     def reset(
@@ -128,7 +131,7 @@ class World:
     def _cool(self, indices: NDArray[np.int64], warm: ArrayLike | None) -> None:
         start = self.heat_model.at_ambient(self.ambient_c, (len(indices),))
         self.heat[indices] = start if warm is None else np.broadcast_to(np.asarray(warm, dtype=float), start.shape)
-        for array in (self.current, self.loss, self.recent_loss):
+        for array in (self.current, self.loss, self.recent_w):
             array[indices] = 0
         self.duty.restart(indices)
 
@@ -159,11 +162,11 @@ class World:
         """Turn the torques into currents, losses and temperatures. Joint friction is MuJoCo's, so no gear loss here."""
         at = slice(None) if which is None else which
         torque = self.effort[at]
-        self.current[at] = torque / self.torque_constant
-        loss = copper_loss(self.current[at], self.resistance, self.heat[at][..., 0])
-        self.loss[at] = loss
-        self.heat[at] = self.heat_model.step(self.heat[at], loss, self.ambient_c, dt_s)
-        self.recent_loss[at] += dt_s / RECENT_S * (loss - self.recent_loss[at])
+        current = self.current[at] = torque / self.torque_constant
+        copper_w = np.square(current) * self.resistance
+        loss = self.loss[at] = Load(copper_w, self._no_loss).at(self.heat[at][..., 0])
+        self.heat[at] = self._heat_step(self.heat[at], loss, self.ambient_c)
+        self.recent_w[at] += dt_s / RECENT_S * (copper_w - self.recent_w[at])
         self.duty.add(torque, loss, self.heat[at][..., 0], dt_s, which)
 
     @property
@@ -194,7 +197,8 @@ class World:
     @property
     def time_to_limit_s(self) -> Array:
         """Time until each winding's limit if the recent load goes on, (worlds, motors) [s]."""
-        return self.heat_model.time_to(self.limit_c, self.heat, self.recent_loss, self.ambient_c)
+        load = Load(self.recent_w, self._no_loss)
+        return self.heat_model.time_to(self.limit_c, self.heat, load, self.ambient_c)
 
     @property
     def poses(self) -> Array:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from waldo.datasets.place import ObjectPath
 from waldo.robots.description import Camera, Joint, Robot
-from waldo.robots.driver import Frame, MotorReadings, RobotState
+from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
 from waldo.sim.camera import choose_backend
 
@@ -55,9 +56,9 @@ class ToyDriver:
         stamp = round(self.tick * 1e9 / 60)
         return RobotState(stamp_ns=stamp, position=self.position.copy(), velocity=still, effort=still)
 
-    def motors(self) -> MotorReadings:
-        values = {name: np.full_like(self.winding, 0.5) for name in MotorReadings.__dataclass_fields__}
-        return MotorReadings(**{**values, "winding_c": self.winding.copy(), "limit_c": np.full_like(self.winding, 70)})
+    def motors(self) -> MotorSensors:
+        some = {name: np.full_like(self.winding, 0.5) for name in ("current_a", "voltage_v", "torque_nm")}
+        return replace(MotorSensors.unknown(len(self.winding)), **some, winding_c=self.winding.copy())
 
     def write(self, targets: np.ndarray) -> np.ndarray:
         self._target = targets.copy()
@@ -90,7 +91,7 @@ class ToyDriver:
 @pytest.fixture
 def toy_robot() -> Robot:
     """Two joints and one camera."""
-    one = {"motor": Motor(name="m"), "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 60.0, "effort": 1.0}
+    one = {"motor": Motor(name="m", winding_limit_c=70.0), "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 60.0, "effort": 1.0}
     joints = (Joint(name="a", **one), Joint(name="b", **one))
     return Robot(
         name="toy", model="toy", joints=joints, cameras=(Camera(name="front", width=64, height=48, fps=30),), mjcf=""

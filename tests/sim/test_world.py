@@ -7,6 +7,7 @@ import pytest
 
 from waldo.errors import ConfigError, UnknownNameError
 from waldo.robots.description import load_robot
+from waldo.robots.thermal.two_node import Load
 from waldo.sim.goal import Goal
 from waldo.sim.tasks import TASKS, load_task
 from waldo.sim.world import World
@@ -110,7 +111,9 @@ def test_torque_warms_the_winding_as_the_heat_model_says():
     torque = world.effort[0]
     loss = (torque / 0.78) ** 2 * 2.68 * (1 + 0.00393 * 25)
     np.testing.assert_allclose(world.loss[0], loss)
-    np.testing.assert_array_equal(world.heat, world.heat_model.step(before, world.loss, 25.0, 1 / 60))
+    np.testing.assert_array_equal(world.heat, world.heat_model.stepper(1 / 60)(before, world.loss, 25.0))
+    exact = world.heat_model.step(before, Load((torque / 0.78) ** 2 * 2.68, np.zeros(6)), 25.0, 1 / 60)
+    np.testing.assert_allclose(world.heat[0], exact[0], atol=1e-6)
 
 
 def test_heat_can_be_carried_over():

@@ -1,0 +1,198 @@
+"""A robot's motors under watch: what their sensors say becomes temperatures, time left, duty, and what to do about it.
+
+Plain code with time passed in; the robot node calls `step` once a cycle. Motors whose constants nobody has published, and
+that nobody has identified yet, are shown as their sensors read, without a forecast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.robots.description import Robot
+from waldo.robots.driver import MotorReadings, MotorSensors
+from waldo.robots.thermal import forecast, memory
+from waldo.robots.thermal.duty import DutyMeter
+from waldo.robots.thermal.forecast import Quantiles
+from waldo.robots.thermal.governor import Derating, Governor, GovernorConfig
+from waldo.robots.thermal.losses import LossModel
+from waldo.robots.thermal.observer import HeatObserver, ObserverConfig
+from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+
+Array = NDArray[np.float64]
+
+UNKNOWN = ThermalConstants(
+    winding_j_per_k=20.0,
+    housing_j_per_k=200.0,
+    winding_to_housing_k_per_w=1.0,
+    housing_to_ambient_k_per_w=2.0,
+    basis="assumed",
+    source="stands in for a motor of which nothing is known; nothing that comes of it is shown",
+)
+
+FORECAST_EVERY_S = 0.5
+"""Pause between two forecasts [s]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorConfig:
+    """How a robot's heat is watched."""
+
+    observer: ObserverConfig = field(default_factory=ObserverConfig)
+    """What is expected of motors and sensors."""
+    governor: GovernorConfig | None = field(default_factory=GovernorConfig)
+    """How the robot is slowed before a limit; None: never."""
+    recent_s: float = 30.0
+    """Time constant of the mean load that stands for the recent one [s]; longer than a cycle of the work."""
+    cool_to_k: float = 20.0
+    """How far below its limit a winding has cooled down [K]."""
+    load_std: float = 0.15
+    """How far the load may be from the recent one, as a share; one standard deviation."""
+
+
+class HeatMonitor:
+    """Watches the motors of one robot. Shapes (joints,)."""
+
+    def __init__(
+        self, robot: Robot, config: MonitorConfig | None = None, *, serials: Sequence[str] = (), state: Path | None = None
+    ) -> None:
+        """Take the robot, what identifies each motor, and the file that its heat survives a restart in."""
+        self.robot, self.config = robot, config or MonitorConfig()
+        motors = [joint.motor for joint in robot.joints]
+        self.known: NDArray[np.bool_] = np.array([m.thermal is not None and m.resistance_ohm is not None for m in motors])
+        self.model = TwoNodeModel([m.thermal or UNKNOWN for m in motors])
+        self.losses = LossModel(motors)
+        self.observer = HeatObserver(self.model, self.config.observer)
+        self.limit_c = np.array([np.nan if m.winding_limit_c is None else m.winding_limit_c for m in motors])
+        limited = np.where(self.known, self.limit_c, np.nan)
+        self.governor = None if self.config.governor is None else Governor(limited, self.config.governor)
+        rated = [np.nan if m.rated_torque_nm is None else m.rated_torque_nm for m in motors]
+        self.duty = DutyMeter(np.array(rated))
+        self.recent = Load(np.zeros(len(motors)), np.zeros(len(motors)))
+        self.serials = list(serials) or [f"{robot.name}-{i}" for i in range(len(motors))]
+        self.restored = ""
+        self._state, self._saved_s, self._seconds = state, 0.0, 0.0
+        self._forecast_s = -np.inf
+        nothing = np.full(len(motors), np.nan)
+        self._to_limit = self._cooling = Quantiles(p10=nothing, p50=nothing, p90=nothing)
+
+    def restore(self, now_ns: int) -> str:
+        """Take up the heat of the last run, cooled for the time in between; say what was done."""
+        if self._state is not None:
+            self.restored = memory.restore(self._state, self.observer, self.serials, now_ns)
+        return self.restored
+
+    def save(self, now_ns: int) -> None:
+        """Keep the heat for the next run."""
+        if self._state is not None:
+            memory.save(self._state, self.observer, self.serials, now_ns)
+
+    def step(self, sensors: MotorSensors, velocity_rad_s: Array, dt_s: float, now_ns: int) -> MotorReadings:
+        """Let `dt_s` [s] pass with what the motors say now, and return what is to be said of them."""
+        observer = self.observer
+        found = self.losses.currents(
+            current_a=sensors.current_a,
+            torque_nm=sensors.torque_nm,
+            duty_ratio=sensors.pwm_ratio,
+            voltage_v=sensors.voltage_v,
+            velocity_rad_s=velocity_rad_s,
+            winding_c=observer.winding_c,
+        )
+        told = self.losses.load(found.current_a, velocity_rad_s)
+        load = Load(np.where(self.known, told.copper_w, 0.0), np.where(self.known, told.other_w, 0.0))
+        readings = {"winding": sensors.winding_c, "housing": sensors.housing_c, "driver": sensors.driver_c}
+        observer.step(load, dt_s, readings)
+        share = min(1.0, dt_s / self.config.recent_s)
+        self.recent = Load(
+            self.recent.copper_w + share * (load.copper_w - self.recent.copper_w),
+            self.recent.other_w + share * (load.other_w - self.recent.other_w),
+        )
+        torque = np.where(np.isfinite(sensors.torque_nm), sensors.torque_nm, found.current_a * self.losses.kt)
+        self.duty.add(np.nan_to_num(torque), load.at(observer.winding_c), observer.winding_c, dt_s)
+        self._seconds += dt_s
+        if self._seconds - self._forecast_s >= FORECAST_EVERY_S:
+            self._forecast(self._seconds - max(self._forecast_s, 0.0))
+        if self._seconds - self._saved_s >= memory.SAVE_EVERY_S:
+            self._saved_s = self._seconds
+            self.save(now_ns)
+        return self._readings(sensors, found.current_a, torque)
+
+    def _forecast(self, since_s: float) -> None:
+        """Work out the time left, and how fast the robot may move."""
+        observer, c = self.observer, self.config
+        self._forecast_s = self._seconds
+        seconds = forecast.instants()
+        course = forecast.course(self.model, observer.mean, observer.covariance, self.recent, c.load_std, seconds)
+        self._to_limit = forecast.time_to_limit(course, self.limit_c, observer.winding_c)
+        nothing = np.zeros(len(self.model))
+        rest = forecast.course(self.model, observer.mean, observer.covariance, Load(nothing, nothing), 0.0, seconds)
+        self._cooling = forecast.cool_down(rest, self.limit_c - c.cool_to_k, observer.winding_c)
+        if self.governor is not None:
+            self.governor.step(observer, self.recent, since_s)
+
+    @property
+    def derating(self) -> Derating | None:
+        """What the governor asks for now; None without one."""
+        return None if self.governor is None else self.governor.derating
+
+    def _readings(self, sensors: MotorSensors, current_a: Array, torque_nm: Array) -> MotorReadings:
+        """Return what is known of each motor; of one without constants, only what its sensors say."""
+        observer, known = self.observer, self.known
+        seen = _first_known(sensors.winding_c, sensors.housing_c, sensors.driver_c)
+        speed = 1.0 if self.derating is None else self.derating.speed_ratio
+
+        def shown(values: Array, otherwise: Array | float = np.nan) -> Array:
+            return np.where(known, values, otherwise)
+
+        return MotorReadings(
+            winding_c=shown(observer.winding_c, seen),
+            winding_std_k=shown(observer.winding_std_k),
+            housing_c=shown(observer.housing_c, sensors.housing_c),
+            housing_std_k=shown(observer.housing_std_k),
+            current_a=np.where(np.isfinite(sensors.current_a), sensors.current_a, shown(current_a)),
+            voltage_v=sensors.voltage_v,
+            torque_nm=torque_nm,
+            duty_ratio=self.duty.duty_ratio,
+            utilization_ratio=self.duty.utilization_ratio,
+            time_to_limit_s=shown(self._to_limit.p50),
+            time_to_limit_p10_s=shown(self._to_limit.p10),
+            time_to_limit_p90_s=shown(self._to_limit.p90),
+            cooldown_s=shown(self._cooling.p50),
+            derate_ratio=np.full(len(known), speed),
+            limit_c=self.limit_c.copy(),
+            notes=tuple(
+                "; ".join(filter(None, parts)) for parts in zip(sensors.faults, observer.health(), strict=True)
+            ),
+        )
+
+
+def _first_known(*columns: Array) -> Array:
+    """Return for each motor the first of several values that is a number."""
+    out = columns[-1]
+    for column in reversed(columns[:-1]):
+        out = np.where(np.isfinite(column), column, out)
+    return out
+
+
+def with_constants(robot: Robot, fitted: dict[str, ThermalConstants], scales: dict[str, float]) -> Robot:
+    """Return the robot with identified constants of some joints; `scales` multiply their resistances."""
+    joints = tuple(
+        replace(
+            joint,
+            motor=replace(
+                joint.motor,
+                thermal=fitted[joint.name],
+                resistance_ohm=None
+                if joint.motor.resistance_ohm is None
+                else joint.motor.resistance_ohm * scales.get(joint.name, 1.0),
+            ),
+        )
+        if joint.name in fitted
+        else joint
+        for joint in robot.joints
+    )
+    return replace(robot, joints=joints)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from waldo.robots.thermal.duty import DutyMeter
+
+
+def test_duty_meter_counts_what_was_asked():
+    meter = DutyMeter(np.array([1.0, np.nan]))
+    for tick in range(600):
+        torque = np.array([2.0 if tick % 4 == 0 else 0.0, 1.0])
+        meter.add(torque, np.array([1.0, 2.0]), np.array([30.0 + tick / 100, 25.0]), 0.1)
+    assert meter.seconds[0] == pytest.approx(60.0)
+    np.testing.assert_allclose(meter.duty_ratio, [0.25, 1.0])
+    np.testing.assert_allclose(meter.equivalent_torque_nm, [1.0, 1.0])
+    assert meter.utilization_ratio[0] == pytest.approx(1.0)
+    assert np.isnan(meter.utilization_ratio[1])
+    np.testing.assert_allclose(meter.joules, [60.0, 120.0])
+    assert meter.peak_winding_c[0] == pytest.approx(35.99)
+
+
+def test_only_the_last_ten_minutes_count():
+    meter = DutyMeter(np.array([1.0]))
+    for tick in range(1800):
+        meter.add(np.array([2.0 if tick < 900 else 0.0]), np.ones(1), np.full(1, 30.0), 1.0)
+        if tick == 899:
+            assert meter.duty_ratio[0] == pytest.approx(1.0)
+        if tick == 1199:
+            # Half of the ten minutes lies before the load ended, give or take the ten seconds of a bin.
+            assert meter.duty_ratio[0] == pytest.approx(0.5, abs=10 / 600)
+    assert meter.duty_ratio[0] == 0.0
+    assert meter.equivalent_torque_nm[0] == 0.0
+    assert meter.seconds[0] == 1800
+
+
+def test_duty_meter_restarts_one_world_alone():
+    meter = DutyMeter(np.array([1.0]), worlds=(2,))
+    meter.add(np.ones((2, 1)), np.ones((2, 1)), np.full((2, 1), 40.0), 1.0)
+    meter.restart(np.array([1]))
+    meter.add(np.zeros((2, 1)), np.ones((2, 1)), np.full((2, 1), 30.0), 1.0)
+    np.testing.assert_allclose(meter.duty_ratio[:, 0], [0.5, 0.0])
+    np.testing.assert_allclose(meter.joules[:, 0], [2.0, 1.0])
+    np.testing.assert_allclose(meter.peak_winding_c[:, 0], [40.0, 30.0])
+
+
+def test_worlds_that_stand_still_count_nothing():
+    meter = DutyMeter(np.array([1.0]), worlds=(3,))
+    for _ in range(25):
+        meter.add(np.ones((2, 1)), np.ones((2, 1)), np.full((2, 1), 40.0), 1.0, np.array([0, 2]))
+    np.testing.assert_allclose(meter.seconds[:, 0], [25, 0, 25])
+    np.testing.assert_allclose(meter.duty_ratio[:, 0], [1, 0, 1])

@@ -1,0 +1,101 @@
+"""Constants fitted to what was recorded of a motor whose constants the test knows."""
+
+import numpy as np
+import pytest
+
+from waldo.robots.thermal.fit import NothingLearnedError, Recording, fit
+from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+
+
+def constants(winding, housing, r1, r2):
+    return ThermalConstants(
+        winding_j_per_k=winding,
+        housing_j_per_k=housing,
+        winding_to_housing_k_per_w=r1,
+        housing_to_ambient_k_per_w=r2,
+        basis="assumed",
+        source="a test",
+    )
+
+
+TRUE = constants(14.0, 180.0, 1.3, 2.6)
+GUESS = constants(20.0, 120.0, 1.0, 3.5)
+
+
+def record(seconds=1200, dt=2.0, seed=0, start=24.0, ambient=24.0, winding=True, housing=True, gap=0.0, state=None):
+    """A recording of the true motor under random steps of load, with sensors that round to a degree."""
+    rng = np.random.default_rng(seed)
+    model = TwoNodeModel([TRUE])
+    state = np.array([[start, start]]) if state is None else state
+    watts = np.repeat(rng.uniform(0, 30, round(seconds / 60)) * rng.integers(0, 2, round(seconds / 60)), round(60 / dt))
+    out = []
+    for w in watts:
+        state = model.step(state, Load(np.array([w]), np.zeros(1)), ambient, dt)
+        out.append(np.round(state[0] + rng.normal(0, 0.2, 2)))
+    temperatures = np.array(out)
+    nan = np.full(len(watts), np.nan)
+    return Recording(
+        dt_s=dt,
+        copper_w=watts,
+        other_w=np.zeros(len(watts)),
+        winding_c=temperatures[:, 0] if winding else nan,
+        housing_c=temperatures[:, 1] if housing else nan,
+        gap_s=gap,
+    )
+
+
+def errors(found):
+    true = np.log([1.0, 14.0, 1.3, 180.0, 2.6])
+    c = found.constants
+    told = np.log(
+        [
+            found.heat_scale,
+            c.winding_j_per_k,
+            c.winding_to_housing_k_per_w,
+            c.housing_j_per_k,
+            c.housing_to_ambient_k_per_w,
+        ]
+    )
+    return told - true
+
+
+def test_two_sensors_tell_the_ratios_and_a_known_resistance_the_rest():
+    found = fit([record(2400)], GUESS, prior_std=np.array([0.01, 0.7, 0.5, 0.7, 0.5]))
+    assert np.abs(errors(found)).max() < 0.12
+    assert (np.abs(errors(found)) < 4 * found.std).all()
+    assert found.rms_k < 0.8
+    assert found.ambient_c == pytest.approx(24.0, abs=0.6)
+    assert found.learned("winding_j_per_k")
+
+
+def test_what_a_case_sensor_does_not_tell_stays_uncertain():
+    found = fit([record(2400, winding=False)], GUESS)
+    both = fit([record(2400)], GUESS)
+    assert found.std[1] > 2 * both.std[1]
+    assert (np.abs(errors(found)) < 3 * found.std).all()
+
+
+def test_episodes_with_pauses_between_them_are_one_history():
+    model = TwoNodeModel([TRUE])
+    first = record(600, seed=1)
+    state = np.array([[first.winding_c[-1], first.housing_c[-1]]])
+    state = model.step(state, Load(np.zeros(1), np.zeros(1)), 24.0, 300.0)
+    second = record(600, seed=2, state=state, gap=300.0)
+    found = fit([first, second], GUESS, prior_std=np.array([0.01, 0.7, 0.5, 0.7, 0.5]))
+    assert np.abs(errors(found)).max() < 0.25
+    assert found.rms_k < 1.0
+
+
+def test_what_says_nothing_is_refused():
+    idle = record(600)
+    still = Recording(
+        dt_s=2.0,
+        copper_w=np.zeros(300),
+        other_w=np.zeros(300),
+        winding_c=np.full(300, 24.0),
+        housing_c=np.full(300, 24.0),
+    )
+    with pytest.raises(NothingLearnedError, match=r"the temperatures moved by 0\.0 K only"):
+        fit([still], GUESS)
+    with pytest.raises(NothingLearnedError, match="there are no temperatures"):
+        fit([Recording(dt_s=2.0, copper_w=idle.copper_w, other_w=idle.other_w, winding_c=still.winding_c * np.nan, housing_c=still.winding_c * np.nan)], GUESS)
