@@ -36,7 +36,7 @@ class MotionLimiter:
     def step(self, target: Array, dt_s: float, *, speed_ratio: Array | float = 1.0) -> Array:
         """Return the next setpoint (..., joints) [rad] on the way to `target`, `dt_s` [s] after the last one.
 
-        `speed_ratio` (...) is the share of full speed that may be used: where the fastest joint would need more, all are
+        `speed_ratio` (...) is the share of full speed that may be used: where the fastest joint needs more, all are
         slowed alike, so that the path through joint space stays what it was.
         """
         error = np.clip(target, self._lower, self._upper) - self.position

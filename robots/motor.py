@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from waldo.errors import WaldoError
 from waldo.robots.thermal.two_node import ThermalConstants
 
-
 UNCERTAINTY: Mapping[str, float] = {"assumed": 0.4, "fit": 0.15, "published": 0.1}
-"""How uncertain a value is by what its source says of it, one standard deviation as a share: copies of one type differ."""
+"""Basis of a value -> one standard deviation as a share of it: copies of one type differ."""
 
 
 class UnpublishedError(WaldoError):

@@ -8,8 +8,8 @@ that the presets use carry assumed ones; how they were had stands in `sources` (
 from __future__ import annotations
 
 from waldo.errors import UnknownNameError
-from waldo.robots.thermal.two_node import ThermalConstants
 from waldo.robots.motor import Motor
+from waldo.robots.thermal.two_node import ThermalConstants
 
 SO_ARM_134 = "https://github.com/TheRobotStudio/SO-ARM100/issues/134"
 SO_ARM_132 = "https://github.com/TheRobotStudio/SO-ARM100/issues/132"
@@ -201,8 +201,8 @@ def _robstride(
 
 
 RS00 = _robstride("RS00", 10, 1.48, 5, 14)
-RS02 = _robstride("RS02", 7.75, 1.22, 6, 17, 0.746, _fitted(10.9, 232, 1.086, 2.868, 0.405))
-RS03 = _robstride("RS03", 9, 2.36, 20, 60, 0.494, _fitted(31.8, 496, 0.631, 2.105, 0.88))
+RS02 = _robstride("RS02", 7.75, 1.22, 6, 17, 0.996, _fitted(13.5, 229, 0.659, 0.885, 0.405))
+RS03 = _robstride("RS03", 9, 2.36, 20, 60, 0.448, _fitted(35.6, 492, 0.657, 1.537, 0.88))
 RS04 = _robstride("RS04", 9, 2.1, 40, 120)
 RS05 = _robstride("RS05", 7.75, 0.94, 1.6, 5.5)
 RS06 = _robstride("RS06", 9, 1.09, 11, 36)

@@ -43,7 +43,7 @@ class SafetyConfig:
     engage_jump: float = 1.0
     """Largest distance between the robot and the first command after a hold [rad or m]; GELLO uses 1.0 rad."""
     heat_margin_k: float = 2.0
-    """A winding this near its limit makes the robot hold [K]; it must act before the vendor's own shutdown does, and after
+    """A winding this near its limit makes the robot hold [K]; it must act before the vendor's shutdown, and after
     the governor has slowed the robot down."""
     heat_hysteresis_k: float = 5.0
     """How much further the winding must cool before the robot follows again [K]."""

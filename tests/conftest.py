@@ -91,7 +91,14 @@ class ToyDriver:
 @pytest.fixture
 def toy_robot() -> Robot:
     """Two joints and one camera."""
-    one = {"motor": Motor(name="m", winding_limit_c=70.0), "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 60.0, "effort": 1.0}
+    one = {
+        "motor": Motor(name="m", winding_limit_c=70.0),
+        "lower": -2.0,
+        "upper": 2.0,
+        "velocity": 3.0,
+        "acceleration": 60.0,
+        "effort": 1.0,
+    }
     joints = (Joint(name="a", **one), Joint(name="b", **one))
     return Robot(
         name="toy", model="toy", joints=joints, cameras=(Camera(name="front", width=64, height=48, fps=30),), mjcf=""

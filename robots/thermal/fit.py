@@ -1,6 +1,6 @@
 """Fit the constants of a motor's two-node model to what was recorded of it, with their uncertainty.
 
-Recorded are a load and one or two temperatures. What the data do not tell stays as wide as it was before: the fit is that
+Recorded are a load and one or two temperatures. What the data do not tell stays as wide as before: the fit is that
 of a posterior (Gauss-Newton on logarithms, priors as residuals), and its covariance is the inverse of the curvature.
 """
 

@@ -1,6 +1,6 @@
 """When does a winding reach its limit, and how long must it cool? Quantiles, under the recent load or a planned one.
 
-The winding's course under a constant load is known exactly (two_node.py), and so is how it depends on what is uncertain:
+The winding's course under a constant load is known exactly (two_node.py), and how it depends on what is uncertain:
 the present temperatures, the air, the heat's scale and the load itself. These stay what they are for minutes, so the
 course is uncertain as a whole: the quantiles of the time are the crossings of mean + z σ(t). Shapes (..., motors).
 """
@@ -32,7 +32,7 @@ STEP = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
-    """A time, as far as it is known: with 10 % and 90 % probability it is shorter. (..., motors) [s], infinity: never."""
+    """A time as far as it is known: shorter with 10 % and 90 % probability. (..., motors) [s]; infinity: never."""
 
     p10: Array
     p50: Array
@@ -69,14 +69,17 @@ def course(
     `mean` (motors, 4) and `covariance` (motors, 4, 4) are an observer's.
     """
     wide = _wide(model)
-    scaled = Load(*(part[..., None] for part in ((s := load * np.exp(mean[:, S])).copper_w, s.other_w)))
+    expected = load * np.exp(mean[:, S])
+    scaled = Load(expected.copper_w[..., None], expected.other_w[..., None])
     ambient = mean[:, A, None]
     r = wide.response(scaled.copper_w, seconds)
     u1, u2 = wide.inputs(scaled, ambient)
     w, h = mean[:, W, None], mean[:, H, None]
     winding = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
     more = scaled * (1 + STEP)
-    by_scale = (wide.winding_at(seconds, np.stack([w + 0 * seconds, h + 0 * seconds], axis=-1), more, ambient) - winding) / STEP
+    by_scale = (
+        wide.winding_at(seconds, np.stack([w + 0 * seconds, h + 0 * seconds], axis=-1), more, ambient) - winding
+    ) / STEP
     by_air = r.i12 / (wide.r2 * wide.ch)
     gradient = np.stack([r.e11, r.e12, by_air, by_scale], axis=-1)
     variance = np.einsum("mti,mij,mtj->mt", gradient, covariance, gradient, optimize=True)
@@ -131,18 +134,19 @@ def _crossing(seconds: Array, values: Array) -> Array:
     return np.where(positive.any(axis=1), np.where(first == 0, seconds[0], times), np.inf)
 
 
-def allowed(model: TwoNodeModel, state_c: Array, ambient_c: Array, target_c: Array, load: Load, seconds: float) -> Array:
+def allowed(
+    model: TwoNodeModel, state_c: Array, ambient_c: Array, target_c: Array, load: Load, seconds: float
+) -> Array:
     """Return by which factor a load (motors,) may be multiplied so that the winding is at `target_c` after `seconds`.
 
-    Found on the exact course by Newton's method with a numeric slope; below 0 where even no load at all is too much.
+    Found on the exact course by Newton's method, from no load upwards: the winding's temperature is convex in the load,
+    so it converges from above. Below 0 where even no load at all is too much.
     """
-    factor = np.ones_like(target_c)
+    factor = np.zeros_like(target_c)
     for _ in range(6):
         here = model.winding_at(np.asarray(seconds), state_c, load * factor, ambient_c)
         there = model.winding_at(np.asarray(seconds), state_c, load * (factor + STEP), ambient_c)
-        slope = np.maximum((there - here) / STEP, 1e-9)
-        # A load far beyond the motor grows without bound: no step of more than the factor itself.
-        factor = factor + np.clip((target_c - here) / slope, -1.0, 1.0)
+        factor = factor + (target_c - here) / np.maximum((there - here) / STEP, 1e-9)
     return factor
 
 
@@ -152,5 +156,3 @@ def _wide(model: TwoNodeModel) -> TwoNodeModel:
     other.constants = model.constants
     other.cw, other.ch, other.r1, other.r2 = (part[:, None] for part in (model.cw, model.ch, model.r1, model.r2))
     return other
-
-

@@ -1,9 +1,9 @@
 """Slows a robot down before a motor reaches its heat limit: smoothly, the whole motion, and never by letting go.
 
 For each motor it asks by which factor the recent load may be multiplied so that the winding, pessimistically, ends a
-margin below its limit at the horizon (forecast.allowed). The tightest motor decides how fast the whole robot moves: a motion
-that is slower in all joints alike keeps its path. Torque is never taken away from a motor that holds something; where
-even the slowest motion is too much, the governor says so and asks for rest.
+margin below its limit at the horizon (forecast.allowed). The tightest motor decides how fast the whole robot moves: a
+motion that is slower in all joints alike keeps its path. Torque is never taken away from a motor that
+holds something; where even the slowest motion is too much, the governor says so and asks for rest.
 """
 
 from __future__ import annotations
@@ -107,4 +107,3 @@ class Governor:
         if now.needs_rest:
             return f"{joint} is too hot for any motion: put down what is held and rest"
         return f"slowed to {now.speed_ratio:.0%} so that {joint} stays cool"
-

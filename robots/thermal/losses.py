@@ -25,7 +25,7 @@ RELATIVE_STD = np.array([0.05, 0.12, 0.25, np.inf])
 """Standard deviation of a current from each of these, as a share of it: a guess of magnitude, set by no data sheet."""
 
 IDLE_A = 0.0
-"""Current of a motor that tells nothing at all: it is taken for switched off, and the observer says that it is blind."""
+"""Current of a motor that tells nothing at all: taken for switched off, and the observer says that it is blind."""
 
 
 @dataclass(frozen=True, slots=True)

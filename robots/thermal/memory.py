@@ -1,7 +1,7 @@
 """What a robot's motors knew of their heat when they were switched off, and how they have cooled since.
 
-A JSON file a robot in the user's state folder (XDG_STATE_HOME), written anew whole every few seconds. A motor that was hot
-a minute ago is hot now, whatever a fresh start would assume.
+A JSON file a robot in the user's state folder (XDG_STATE_HOME), written anew whole every few seconds. A motor that was
+hot a minute ago is hot now, whatever a fresh start would assume.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OLDEST_S = 30 * 86400.0
 """Older states say nothing more about temperatures, nor about the load of a robot that may have been changed [s]."""
 
 CLOCK_BACK_S = 5.0
-"""A state that is newer than now by more than this comes from another clock: nothing is known of the time between [s]."""
+"""A state that is newer than now by more than this comes from another clock: the time between is unknown [s]."""
 
 
 def state_path(robot: str) -> Path:
@@ -90,5 +90,3 @@ def _cool(observer: HeatObserver, seconds: float) -> None:
         step = min(left, max(60.0, left / 20))
         observer.step(Load(nothing, nothing), step)
         left -= step
-
-

@@ -1,7 +1,7 @@
 """A robot's motors under watch: what their sensors say becomes temperatures, time left, duty, and what to do about it.
 
-Plain code with time passed in; the robot node calls `step` once a cycle. Motors whose constants nobody has published, and
-that nobody has identified yet, are shown as their sensors read, without a forecast.
+Plain code with time passed in; the robot node calls `step` once a cycle. Motors whose constants nobody has published,
+and that nobody has identified yet, are shown as their sensors read, without a forecast.
 """
 
 from __future__ import annotations
@@ -58,12 +58,19 @@ class HeatMonitor:
     """Watches the motors of one robot. Shapes (joints,)."""
 
     def __init__(
-        self, robot: Robot, config: MonitorConfig | None = None, *, serials: Sequence[str] = (), state: Path | None = None
+        self,
+        robot: Robot,
+        config: MonitorConfig | None = None,
+        *,
+        serials: Sequence[str] = (),
+        state: Path | None = None,
     ) -> None:
         """Take the robot, what identifies each motor, and the file that its heat survives a restart in."""
         self.robot, self.config = robot, config or MonitorConfig()
         motors = [joint.motor for joint in robot.joints]
-        self.known: NDArray[np.bool_] = np.array([m.thermal is not None and m.resistance_ohm is not None for m in motors])
+        self.known: NDArray[np.bool_] = np.array(
+            [m.thermal is not None and m.resistance_ohm is not None for m in motors]
+        )
         self.model = TwoNodeModel([m.thermal or UNKNOWN for m in motors])
         self.losses = LossModel(motors)
         self.observer = HeatObserver(self.model, self.config.observer)

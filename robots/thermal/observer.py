@@ -1,7 +1,7 @@
 """Winding and housing temperature of motors with standard deviations: the two-node model corrected by sensors.
 
 An extended Kalman filter with four states a motor: winding and housing [°C], the ambient that the housing really sees
-[°C], and the logarithm of how much more heat there is than the model thinks (friction, gear efficiency, a wrong constant).
+[°C], and the logarithm of how much more heat there is than the model thinks (friction, a gear, a wrong constant).
 The last two wander about what is expected of them, so a prediction without sensors has a bounded, honest width.
 
 Sensors may be rounded, late, absurd, stuck or absent; what is not believed is said (`health`). Shapes: (motors,).
@@ -51,15 +51,15 @@ class ObserverConfig:
     """Temperature of the air where nobody measures it [°C]."""
     ambient_std_k: float = 4.0
     """How far the ambient may be from that, one standard deviation [K]."""
-    scale_std: float = 0.2
+    scale_std: float = 0.18
     """How far the heat may be from what the model says, one standard deviation of its logarithm."""
     wander_s: float = 1800.0
     """Time in which ambient and scale may have become others [s]."""
-    model_error: float = 0.05
+    model_error: float = 0.04
     """How wrong the thermal resistances are, as a share; sets how far the model alone is trusted from step to step."""
     model_error_s: float = 60.0
     """Time over which such an error pushes in the same direction [s]."""
-    sensor_correlation_s: float = 5.0
+    sensor_correlation_s: float = 6.0
     """Time in which a sensor's error does not change: readings more often than that say nothing new [s]."""
 
 
@@ -81,6 +81,7 @@ class HeatObserver:
             name: SensorWatch(count, getattr(c, name)) for name in ("winding", "housing", "driver")
         }
         self._past: deque[tuple[float, Array]] = deque()
+        self._push: Array = np.zeros((count, 2))
         self._seconds = 0.0
 
     @property
@@ -114,7 +115,7 @@ class HeatObserver:
         return self.mean[:, :2]
 
     def step(self, load: Load, dt_s: float, readings: Mapping[str, Array] | None = None) -> None:
-        """Let `dt_s` [s] pass under a load [W], then take the sensors' readings: kind -> (motors,) [°C], NaN for none."""
+        """Let `dt_s` [s] pass under a load [W], then take readings: kind -> (motors,) [°C], NaN for none."""
         self._predict(load, dt_s)
         self._seconds += dt_s
         self._remember()
@@ -137,6 +138,7 @@ class HeatObserver:
         transition[:, A, A] = transition[:, S, S] = stay
         mean[:, W] = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
         mean[:, H] = r.e21 * w + r.e22 * h + r.i21 * u1 + r.i22 * u2
+        self._push = mean[:, :2] - np.stack([w, h], axis=-1)
         mean[:, A] = c.ambient_c + stay * (mean[:, A] - c.ambient_c)
         mean[:, S] *= stay
         self.covariance = transition @ self.covariance @ transition.swapaxes(-1, -2)
@@ -173,7 +175,7 @@ class HeatObserver:
         row = W if name == "winding" else H
         expected = self._then(watch.sensor.delay_s)[:, row]
         std = np.sqrt(self.covariance[:, row, row])
-        good = watch.look(values, expected, std, dt_s)
+        good = watch.look(values, expected, std, self._push[:, row], dt_s)
         if not good.any():
             return
         # A rounded reading is wrong by up to half a step, for as long as the temperature stays within one.

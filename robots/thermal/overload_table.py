@@ -1,6 +1,6 @@
 """Constants from a maker's overload table: how many seconds a motor may give a torque until it is at its limit.
 
-A table fixes time constants and the ratio of heat to torque squared, not watts: the heat of 1 N·m at 25 °C is called 1 W
+A table fixes time constants and the ratio of heat to torque squared, not watts: the heat of 1 N·m at 25 °C is 1 W
 unless a resistance and a torque constant say otherwise. Near its peak a motor's iron saturates, and a torque costs more
 than its square: `κ τ² (1 + (τ/τ_s)²)`.
 """
@@ -8,6 +8,7 @@ than its square: `κ τ² (1 + (τ/τ_s)²)`.
 from __future__ import annotations
 
 import csv
+import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +24,24 @@ Array = NDArray[np.float64]
 COLUMNS = ("torque_nm", "seconds")
 """The columns of a table."""
 
-START = np.log([20.0, 300.0, 1.0, 2.0])
-"""Where the fit begins: heat capacities and thermal resistances of a motor of half a kilogram."""
+TYPICAL = np.log([23.0, 900.0, 0.45])
+"""Winding's time constant R_1 C_w [s], housing's R_2 C_h [s], and R_1 / R_2 of motors that were measured: the Dephy
+ActPack, Mini Cheetah's motor, the maxon motors of the PR2, Beckhoff's AM8000 (docs/heat.md has their figures)."""
 
-SPREAD = np.array([1.5, 1.5, 1.5, 1.5])
-"""How far from there a motor may be, one standard deviation of the logarithms: wide, so that the table decides."""
+TYPICAL_STD = np.array([0.6, 0.6, 0.6])
+"""How far a motor is from that, one standard deviation of each logarithm: about a factor of two."""
 
-SATURATION_STD = 0.5
-"""How large (τ_max / τ_s)² may be, one standard deviation; 0 is a motor that does not saturate."""
+GAIN_STD = 1.5
+"""How far the heat of a torque is from the one that is guessed from the table's lowest; its logarithm, wide."""
+
+SATURATION_STD = 0.7
+"""How large τ_max / τ_s may be, one standard deviation; 0 is a motor that does not saturate."""
+
+MODEL_STD = 0.05
+"""How well two nodes can describe a motor at all: one standard deviation of the logarithm of a time."""
+
+NEVER_S = 1e5
+"""As long as for ever [s]."""
 
 ROUNDING_S = 0.5
 """A table tells whole seconds [s]."""
@@ -126,43 +137,54 @@ def read_table(path: Path, *, limit_c: float, ambient_c: float, rated_nm: float 
     )
 
 
+def published_tables() -> dict[str, OverloadTable]:
+    """Return the tables that come with waldo: RobStride's, rotating and stalled, seconds until 145 °C from 25 °C."""
+    folder = Path(str(importlib.resources.files("waldo.robots") / "overload_tables"))
+    return {path.stem: read_table(path, limit_c=145.0, ambient_c=25.0) for path in sorted(folder.glob("*.csv"))}
+
+
 def fit_table(table: OverloadTable, *, saturates: bool = True) -> TableFit:
-    """Fit the constants to a table, in the logarithm of its times."""
+    """Fit the constants to a table: the most probable ones, given its times and what is typical of motors."""
     from scipy.optimize import least_squares
 
     # Whole seconds tell little of a time of two: its logarithm is known to a quarter.
-    weight = 1 / np.hypot(0.05, ROUNDING_S / np.sqrt(3) / table.seconds)
-    heat = float(np.median(np.square(table.torque_nm)))
-    offset = np.array([np.log(heat / 100)] * 2 + [-np.log(heat / 100)] * 2)
+    weight = 1 / np.hypot(MODEL_STD, ROUNDING_S / np.sqrt(3) / table.seconds)
+    # [K per (N·m)²] with which the lowest torque would just end at the limit.
+    gain = (table.limit_c - table.ambient_c) / float(np.min(table.torque_nm)) ** 2
 
     def make(point: Array) -> TableFit:
-        cw, ch, r1, r2 = np.exp(START + point[:4] + offset)
+        fast_s, slow_s, ratio = np.exp(TYPICAL + point[:3])
+        whole = gain * float(np.exp(point[3]))
+        r1, r2 = whole * ratio / (1 + ratio), whole / (1 + ratio)
         constants = ThermalConstants(
-            winding_j_per_k=float(cw),
-            housing_j_per_k=float(ch),
+            winding_j_per_k=float(fast_s / r1),
+            housing_j_per_k=float(slow_s / r2),
             winding_to_housing_k_per_w=float(r1),
             housing_to_ambient_k_per_w=float(r2),
             basis="fitted",
             source=f"an overload table of {len(table.seconds)} rows",
         )
         highest = float(table.torque_nm.max())
-        return TableFit(constants=constants, saturation=float(point[4]) if saturates else 0.0, highest_nm=highest, table=table)
+        return TableFit(
+            constants=constants,
+            saturation=float(point[4]) ** 2 if saturates else 0.0,
+            highest_nm=highest,
+            table=table,
+        )
 
     def residuals(point: Array) -> Array:
         found = make(point)
-        times = np.minimum(found.seconds(table.torque_nm), 1e5)
-        out = [np.log(times / table.seconds) * weight, point[:4] / SPREAD, point[4:] / SATURATION_STD]
+        times = np.minimum(found.seconds(table.torque_nm), NEVER_S)
+        out = [np.log(times / table.seconds) * weight, point[:3] / TYPICAL_STD, point[3:4] / GAIN_STD]
+        out.append(point[4:] / SATURATION_STD)
         if table.rated_nm is not None:
-            # The rated torque may come near the limit and not beyond it.
-            end = TwoNodeModel([found.constants]).steady(
-                Load(found.heat(np.array([table.rated_nm])), np.zeros(1)), table.ambient_c
-            )[0, 0]
-            over = min(float(end), 10 * table.limit_c) - table.limit_c
-            out.append(np.array([max(over, 0.0) / 5.0]))
+            # The rated torque never ends; a fit in which it does is as wrong as it ends early.
+            end = min(float(found.seconds(np.array([table.rated_nm]))[0]), NEVER_S)
+            out.append(np.array([np.log(NEVER_S / end)]))
         return np.concatenate(out)
 
-    bounds = (np.array([-8.0] * 4 + [0.0]), np.array([8.0] * 4 + [4.0]))
-    starts = [np.array([a, b, 0.0, 0.0, 0.1]) for a in (-1.0, 0.0, 1.0) for b in (-1.0, 0.0, 1.0)]
+    bounds = (np.array([-4.0] * 4 + [0.0]), np.array([4.0] * 4 + [2.0]))
+    starts = [np.array([0.0, 0.0, 0.0, at, 0.3]) for at in (-0.5, 0.3)]
     solved = [least_squares(residuals, start, bounds=bounds, diff_step=1e-4) for start in starts]
     return make(min(solved, key=lambda one: float(one.cost)).x)
 

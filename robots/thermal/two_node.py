@@ -8,8 +8,8 @@
 
 Copper's resistance rises with its temperature, so a current's loss does too: the system stays linear for a constant
 load, and its solution is a sum of two exponentials, of which one grows where the load is beyond what the motor can ever
-give away. No step is too long for it. Everything is vectorised: arrays of shape (..., motors), where the leading axes are
-worlds or robots.
+give away. No step is too long for it. Everything is vectorised: arrays of shape (..., motors), where the leading axes
+are worlds or robots.
 """
 
 from __future__ import annotations
@@ -124,9 +124,7 @@ class TwoNodeModel:
         # Sylvester's formula: f(A) = (f(slow) (A - fast) - f(fast) (A - slow)) / (slow - fast).
         de, dp = (es - ef) * w, (phi_s - phi_f) * w
         me, mp = (ef * slow - es * fast) * w, (phi_f * slow - phi_s * fast) * w
-        return Response(
-            de * a + me, de * b, de * c, de * d + me, dp * a + mp, dp * b, dp * c, dp * d + mp
-        )
+        return Response(de * a + me, de * b, de * c, de * d + me, dp * a + mp, dp * b, dp * c, dp * d + mp)
 
     def inputs(self, load: Load, ambient_c: Array | float) -> tuple[Array, Array]:
         """Return the drive u of both nodes [K/s] that is not proportional to their temperatures."""
@@ -159,7 +157,7 @@ class TwoNodeModel:
         return step
 
     def winding_at(self, seconds: Array, state_c: Array, load: Load, ambient_c: Array | float) -> Array:
-        """Return the winding's temperature (..., motors) [°C] after `seconds`, which broadcast against (..., motors)."""
+        """Return the winding's temperature (..., motors) [°C] after `seconds`, broadcast against (..., motors)."""
         return self.step(state_c, load, ambient_c, seconds)[..., 0]
 
     def steady(self, load: Load, ambient_c: Array | float) -> Array:
@@ -172,14 +170,22 @@ class TwoNodeModel:
         return np.stack([ambient_c + rise, housing], axis=-1)
 
     def time_to(
-        self, limit_c: Array | float, state_c: Array, load: Load, ambient_c: Array | float, *, horizon_s: float = 86400.0
+        self,
+        limit_c: Array | float,
+        state_c: Array,
+        load: Load,
+        ambient_c: Array | float,
+        *,
+        horizon_s: float = 86400.0,
     ) -> Array:
         """Return the time (..., motors) [s] until the winding reaches `limit_c` under a constant load.
 
         0 where it is there already, infinity where it does not get there within `horizon_s`. Under a constant load a
         winding rises for ever, or falls and then rises: the last rise is what is looked for, by bisection in log time.
         """
-        limit = np.broadcast_to(np.asarray(limit_c, dtype=float), np.broadcast_shapes(state_c.shape[:-1], load.copper_w.shape))
+        limit = np.broadcast_to(
+            np.asarray(limit_c, dtype=float), np.broadcast_shapes(state_c.shape[:-1], load.copper_w.shape)
+        )
         end = self.winding_at(np.asarray(horizon_s), state_c, load, ambient_c)
         low, high = np.full(limit.shape, -4.0), np.full(limit.shape, np.log10(horizon_s))
         for _ in range(45):

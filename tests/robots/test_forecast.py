@@ -30,9 +30,7 @@ def sure(count, winding=40.0, housing=35.0):
 
 
 def course_of(observer, load, load_std=0.0):
-    return forecast.course(
-        observer.model, observer.mean, observer.covariance, load, load_std, forecast.instants()
-    )
+    return forecast.course(observer.model, observer.mean, observer.covariance, load, load_std, forecast.instants())
 
 
 def test_where_all_is_known_the_three_times_are_the_exact_one():

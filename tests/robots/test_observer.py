@@ -80,9 +80,7 @@ def test_without_sensors_the_width_is_honest_and_bounded(observer):
 
 def test_a_late_sensor_is_compared_with_what_was_then():
     truth = Truth()
-    late = HeatObserver(
-        TwoNodeModel([CONSTANTS]), ObserverConfig(winding=Sensor(std_k=0.5, step_k=0.1, delay_s=20.0))
-    )
+    late = HeatObserver(TwoNodeModel([CONSTANTS]), ObserverConfig(winding=Sensor(std_k=0.5, step_k=0.1, delay_s=20.0)))
     blind = HeatObserver(TwoNodeModel([CONSTANTS]), ObserverConfig(winding=Sensor(std_k=0.5, step_k=0.1)))
     past = []
     worst = {"late": 0.0, "blind": 0.0}
@@ -100,7 +98,10 @@ def test_a_late_sensor_is_compared_with_what_was_then():
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(-886.0, "winding sensor reads -886 °C: bad sensor or wire"), (140.0, "winding sensor jumped to 140 °C: bad contact")],
+    [
+        (-886.0, "winding sensor reads -886 °C: bad sensor or wire"),
+        (140.0, "winding sensor jumped to 140 °C: bad contact"),
+    ],
 )
 def test_absurd_readings_are_said_and_not_believed(observer, value, said):
     truth = Truth()

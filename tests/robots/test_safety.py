@@ -119,9 +119,9 @@ def test_refuses_to_jump_at_engage() -> None:
 
 
 def test_heat_holds_with_hysteresis(chain: SafetyChain) -> None:
-    step(chain, 1, headroom=(40.0, 4.0))
-    assert chain.status == Status(Mode.HOLDING, "b is 4.0 K below its heat limit: let it cool")
-    step(chain, 2, headroom=(40.0, 8.0))
+    step(chain, 1, headroom=(40.0, 1.0))
+    assert chain.status == Status(Mode.HOLDING, "b is 1.0 K below its heat limit: let it cool")
+    step(chain, 2, headroom=(40.0, 5.0))
     assert chain.status.mode is Mode.HOLDING
     step(chain, 3, headroom=(40.0, 11.0))
     assert chain.status.mode is Mode.FOLLOWING

@@ -1,0 +1,118 @@
+"""What watching heat costs: ten thousand motors stepped and forecast, and the share of a simulation step.
+
+Usage: uv run python benchmarks/heat_scale.py [--motors 10000]
+
+One core. The motors have every kind of constants that the library knows; each step takes a housing sensor's readings.
+A robot's monitor is the robot node's own, at its 10 Hz; the simulation beside it is one twin, and 50 worlds together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import tyro
+from workload import print_table
+
+from waldo.robots.description import load_robot
+from waldo.robots.driver import MotorSensors
+from waldo.robots.motors import MOTORS
+from waldo.robots.thermal import forecast
+from waldo.robots.thermal.governor import Governor
+from waldo.robots.thermal.monitor import HeatMonitor
+from waldo.robots.thermal.observer import HeatObserver
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
+from waldo.sim.world import CONTROL_HZ, World
+
+MONITOR_HZ = 10
+"""How often motors are watched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Time the steps, each the median of some rounds."""
+
+    motors: int = 10_000
+    """Motors that are watched together."""
+    rounds: int = 15
+    """Rounds a figure."""
+
+
+def timed(call: Callable[[], object], rounds: int) -> float:
+    """Return what a call takes, the median after one to warm up [s]."""
+    call()
+    times: list[float] = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def fleet_rows(config: Config) -> list[list[str]]:
+    """Time observer, forecast and governor of many motors."""
+    constants = [m.thermal for m in MOTORS.values() if m.thermal is not None]
+    n = config.motors
+    observer = HeatObserver(TwoNodeModel([constants[k % len(constants)] for k in range(n)]))
+    load = Load(np.random.default_rng(0).uniform(0, 10, n), np.zeros(n))
+    limit = np.full(n, 80.0)
+    governor = Governor(limit)
+
+    def step() -> None:
+        observer.step(load, 1 / MONITOR_HZ, {"housing": np.round(observer.housing_c)})
+
+    def tell() -> None:
+        course = forecast.course(observer.model, observer.mean, observer.covariance, load, 0.15, forecast.instants())
+        forecast.time_to_limit(course, limit, observer.winding_c)
+
+    parts = {"observer": step, "forecast p10/p50/p90": tell}
+    costs = {name: timed(call, config.rounds) for name, call in parts.items()}
+    costs["both"] = sum(costs.values())
+    costs["governor"] = timed(lambda: governor.step(observer, load, 1 / MONITOR_HZ), config.rounds)
+    return [
+        [f"{n:,} motors: {name}", f"{cost * 1e3:.1f} ms", f"{cost * MONITOR_HZ:.0%} of a core at {MONITOR_HZ} Hz"]
+        for name, cost in costs.items()
+    ]
+
+
+def simulation_rows(config: Config) -> list[list[str]]:
+    """Time the simulation with and without its heat, and a robot's monitor beside it."""
+    robot = load_robot("so101")
+    rows: list[list[str]] = []
+    for worlds in (1, 50):
+        world = World("lift", worlds=worlds, threads=1)
+        target = np.broadcast_to(robot.home, (worlds, len(robot.home)))
+        whole = timed(lambda world=world, target=target: world.step(target), 20 * config.rounds)
+        heat = timed(lambda world=world: world._heat_up(1 / CONTROL_HZ, None), 20 * config.rounds)
+        text = f"{heat / whole:.1%} of a step of {whole * 1e3:.2f} ms"
+        rows.append([f"{worlds} simulated worlds: heat and duty", f"{heat * 1e3:.3f} ms", text])
+    return rows
+
+
+def robot_rows(config: Config) -> list[list[str]]:
+    """Time the monitor of one robot."""
+    robot = load_robot("so101")
+    monitor, still = HeatMonitor(robot), np.zeros(len(robot.joints))
+    sensors = dataclasses.replace(
+        MotorSensors.unknown(len(still)), current_a=still + 0.3, winding_c=still + 30.0, housing_c=still + 28.0
+    )
+    cost = timed(lambda: monitor.step(sensors, still, 1 / MONITOR_HZ, 0), 20 * config.rounds)
+    text = f"{cost * MONITOR_HZ:.1%} of a core at {MONITOR_HZ} Hz"
+    return [["one robot: observer, forecast, governor", f"{cost * 1e3:.3f} ms", text]]
+
+
+def main() -> None:
+    """Measure on one core and print the table."""
+    config = tyro.cli(Config, description=__doc__)
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    rows = fleet_rows(config) + robot_rows(config) + simulation_rows(config)
+    print_table("What watching heat costs, one core", ["what", "a step", "share"], rows)
+
+
+if __name__ == "__main__":
+    main()
