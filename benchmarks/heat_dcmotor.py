@@ -3,7 +3,7 @@
 Usage: uv run python benchmarks/heat_dcmotor.py
 
 1. Constant current: the twin's step against the differential equations, integrated by SciPy to 1e-9.
-2. Constant voltage, the shaft blocked: MuJoCo's dcmotor heats by its own; the twin's step is given the same current. Its
+2. Constant voltage, shaft blocked: dcmotor heats by its own law, the twin by its step from the same voltage. Its
    one node is two of ours with a housing that stays at the ambient.
 3. A current limit: dcmotor clamps the force and not the heat; the true course is that of the limited current.
 """
@@ -140,9 +140,7 @@ def main() -> None:
         _row(f"the same, limited to {limit:g} A", held, volts, seconds, limit),
     ]
     columns = ["case", "true rise K", "dcmotor K", "waldo K", "waldo off by K"]
-    notes = [
-        f"{seconds:g} s. dcmotor's current behind its force: {free.current_a:.3f} A and, limited, {held.current_a:.3f} A."
-    ]
+    notes = [f"{seconds:g} s. Current behind dcmotor's force: {free.current_a:.3f} A, limited {held.current_a:.3f} A."]
     print_table("The twin's heat", columns, rows, notes)
 
 

@@ -37,17 +37,20 @@ class MotionLimiter:
         """Return the next setpoint (..., joints) [rad] on the way to `target`, `dt_s` [s] after the last one.
 
         `speed_ratio` (...) is the share of full speed that may be used: where the fastest joint needs more, all are
-        slowed alike, so that the path through joint space stays what it was.
+        slowed alike, so that the path through joint space stays what it was. Accelerations go with its square: the same
+        motion in slow motion. Braking may always be as hard as the joint allows.
         """
         error = np.clip(target, self._lower, self._upper) - self.position
         distance = np.abs(error)
+        gentle = self._acceleration * np.square(np.minimum(speed_ratio, 1.0))[..., None]
         # In discrete time a joint at speed v that brakes by a·dt each step covers v²/2a + v·dt/2.
-        brake = self._acceleration * dt_s / 2
-        reachable = np.minimum(distance / dt_s, np.sqrt(brake**2 + 2 * self._acceleration * distance) - brake)
+        brake = gentle * dt_s / 2
+        reachable = np.minimum(distance / dt_s, np.sqrt(brake**2 + 2 * gentle * distance) - brake)
         wanted = np.sign(error) * np.minimum(np.maximum(reachable, 0.0), self._speed)
         needed = np.max(np.abs(wanted) / self._speed, axis=-1, initial=0.0)
         wanted *= np.minimum(1.0, speed_ratio / np.maximum(needed, 1e-9))[..., None]
-        change = self._acceleration * dt_s
-        self.velocity = np.clip(wanted, self.velocity - change, self.velocity + change)
+        down = np.where(self.velocity > 0, self._acceleration, gentle) * dt_s
+        up = np.where(self.velocity < 0, self._acceleration, gentle) * dt_s
+        self.velocity = np.clip(wanted, self.velocity - down, self.velocity + up)
         self.position = np.clip(self.position + self.velocity * dt_s, self._lower, self._upper)
         return self.position
