@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo import ros
-from waldo.errors import ConfigError
+from waldo.errors import ConfigError, HardwareError
 from waldo.robots import diagnostics
 from waldo.robots.driver import Driver, Frame, RobotState, SimulatedDriver
 from waldo.robots.safety import Mode, SafetyChain, SafetyConfig
@@ -34,6 +34,9 @@ CONTROL_HZ = 60
 
 MOTOR_CYCLES = 6
 """Motors are published every so many cycles: 10 Hz."""
+
+RECONNECT_S = 1.0
+"""Pause between two tries to reach a robot that was lost [s]."""
 
 PEERS = ("operator", "recorder")
 """Whom the clock of a simulated robot can wait for."""
@@ -89,6 +92,7 @@ class RobotNode:
         self._published: dict[str, int] = {}
         self._shown = self._derated = ""
         self._epoch_ns = 0
+        self._lost_s: float | None = None
         self._state = driver.read()
         self._headroom = np.full(len(self.robot.joints), np.nan)
         self.heat = HeatMonitor(self.robot, config.heat, serials=self._serials, state=config.heat_state)
@@ -209,6 +213,8 @@ class RobotNode:
         if self._cycle % MOTOR_CYCLES:
             return
         dt_s = MOTOR_CYCLES / CONTROL_HZ
+        if self._lost_s is not None:
+            return
         readings = self.heat.step(self.driver.motors(), self._state.velocity, dt_s, time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
         name = self.graph.node.get_namespace().strip("/") or self.robot.name
@@ -234,11 +240,36 @@ class RobotNode:
 
     def _read(self) -> RobotState:
         """Return the driver's state. A simulation in real time counts from 0: its state is true now."""
-        state = self.driver.read()
+        if self._lost_s is not None and not self._found_again():
+            return self._state
+        try:
+            state = self.driver.read()
+        except HardwareError as error:
+            self._lose(error)
+            return self._state
         if self.simulated is None or self.config.lockstep:
             return state
         self._epoch_ns = time.time_ns() - state.stamp_ns
         return dataclasses.replace(state, stamp_ns=state.stamp_ns + self._epoch_ns)
+
+    def _lose(self, error: HardwareError) -> None:
+        """Stop, and stay stopped until the operator enables: what the robot does meanwhile is up to its own drives."""
+        self.safety.stop(f"the robot is lost: {error}")
+        self._lost_s = time.monotonic()
+
+    def _found_again(self) -> bool:
+        """Try to reach a lost robot again now and then; say whether it is there."""
+        if time.monotonic() - (self._lost_s or 0.0) < RECONNECT_S:
+            return False
+        try:
+            self.driver.connect()
+            self.safety.reset(self.driver.read().position)
+        except HardwareError:
+            self._lost_s = time.monotonic()
+            return False
+        self._lost_s = None
+        self.graph.node.get_logger().warning("the robot is there again; call ~/enable to go on")
+        return True
 
     def run(self, done: Callable[[], bool]) -> None:
         """Run control cycles until `done()`."""
@@ -276,7 +307,11 @@ class RobotNode:
         setpoint = self.safety.step(
             self._now_ns(), state.position, state.stamp_ns, self._headroom, 1 / CONTROL_HZ, speed_ratio=speed_ratio
         )
-        sent = self.driver.write(setpoint)
+        try:
+            sent = setpoint if self._lost_s is not None else self.driver.write(setpoint)
+        except HardwareError as error:
+            self._lose(error)
+            sent = setpoint
         self._send("joint_commands_sent", self._joints(self.robot.joint_names, state.stamp_ns, sent))
         self._say_status()
         if self.simulated is not None:

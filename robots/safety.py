@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.errors import ConfigError
-from waldo.robots.description import Robot
+from waldo.robots.description import Joint, Robot
 from waldo.robots.limits import MotionLimiter
 
 Array = NDArray[np.float64]
@@ -42,6 +42,10 @@ class SafetyConfig:
     """A robot state older than this is not a state: hold [s]."""
     engage_jump: float = 1.0
     """Largest distance between the robot and the first command after a hold [rad or m]; GELLO uses 1.0 rad."""
+    absurd: float = 1.0
+    """A command so far beyond a joint's limits is no command: hold; a nearer one is taken as the limit [rad or m]."""
+    overrun: float = 0.15
+    """A joint so far beyond its limits stops the robot for good: something else moves it [rad or m]."""
     heat_margin_k: float = 2.0
     """A winding this near its limit makes the robot hold [K]; it must act before the vendor's shutdown, and after
     the governor has slowed the robot down."""
@@ -50,10 +54,14 @@ class SafetyConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings that would switch a guard off."""
-        for name in ("timeout_s", "state_timeout_s", "engage_jump", "heat_margin_k", "heat_hysteresis_k"):
+        for name in GUARDS:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(name, value, "a finite number above 0")
+
+
+GUARDS = ("timeout_s", "state_timeout_s", "engage_jump", "absurd", "overrun", "heat_margin_k", "heat_hysteresis_k")
+"""The settings that must be above 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +110,31 @@ class SafetyChain:
         elif not np.all(np.isfinite(values)):
             bad = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
             self._fault = f"the command is not finite at {', '.join(bad)}"
+        else:
+            self._fault = self._absurd([self._index[name] for name in names], values)
         if self._fault:
             self._target = None
             return
         target = self.limiter.position.copy() if self._target is None else self._target.copy()
         target[[self._index[name] for name in names]] = values
         self._target, self._target_ns = target, now_ns
+
+    def _absurd(self, joints: list[int], values: Array) -> str | None:
+        """Return which command no operator can have meant, or None."""
+        beyond = np.maximum(self.robot.lower[joints] - values, values - self.robot.upper[joints])
+        if not joints or beyond.max() <= self.config.absurd:
+            return None
+        joint = self.robot.joints[joints[int(beyond.argmax())]]
+        return f"the command for {joint.name} is {values[beyond.argmax()]:.4g}, its limits are {_limits(joint)}"
+
+    def _overrun(self, position: Array) -> str | None:
+        """Return which joint is where it must not be, or None."""
+        beyond = np.maximum(self.robot.lower - position, position - self.robot.upper)
+        worst = int(beyond.argmax())
+        if beyond[worst] <= self.config.overrun:
+            return None
+        joint = self.robot.joints[worst]
+        return f"{joint.name} is at {position[worst]:.2f}, its limits are {_limits(joint)}: move it back by hand"
 
     def stop(self, reason: str) -> None:
         """Stop and stay stopped until `enable`."""
@@ -147,6 +174,8 @@ class SafetyChain:
         config = self.config
         if not np.all(np.isfinite(position)):
             self._stop_reason = self._stop_reason or "the robot's state is not finite"
+        elif (overrun := self._overrun(position)) is not None:
+            self._stop_reason = self._stop_reason or overrun
         if self._stop_reason is not None:
             return self._stop_reason
         if now_ns - state_ns > config.state_timeout_s * 1e9:
@@ -160,7 +189,8 @@ class SafetyChain:
             return "waiting for a command"
         if now_ns - self._target_ns > config.timeout_s * 1e9:
             self._target = None
-            return f"no command for {config.timeout_s:g} s"
+            self._fault = f"no command for {config.timeout_s:g} s"
+            return self._fault
         return self._jump(self._target)
 
     def _jump(self, target: Array) -> str | None:
@@ -192,3 +222,7 @@ class SafetyChain:
         """Return how far each joint still travels when it brakes as hard as it may (joints,) [rad]."""
         acceleration = np.array([joint.acceleration for joint in self.robot.joints])
         return self.limiter.velocity * np.abs(self.limiter.velocity) / (2 * acceleration)
+
+
+def _limits(joint: Joint) -> str:
+    return f"{joint.lower:.2f} to {joint.upper:.2f}"
