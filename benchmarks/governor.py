@@ -82,7 +82,7 @@ def simulate(config: Config, arms: list[Arm], note: str) -> None:
     """Let all arms work side by side, each in its own world."""
     world = World("lift", worlds=len(arms), threads=1)
     robot = world.robot
-    world._mass[:, world.model.body("gripper").id] += config.load_kg
+    world.add_mass("gripper", config.load_kg)
     world.resistance = world.resistance * config.resistance
     world.ambient_c = config.ambient_c
     world.reset(range(len(arms)))

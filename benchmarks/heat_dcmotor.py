@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
@@ -20,6 +19,7 @@ from workload import print_table
 
 from waldo.robots.motors import MOTORS
 from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, ThermalConstants, TwoNodeModel
+from waldo.sim.engine import mujoco
 from waldo.sim.world import CONTROL_HZ
 
 Array = NDArray[np.float64]

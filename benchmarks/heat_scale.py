@@ -88,7 +88,7 @@ def simulation_rows(config: Config) -> list[list[str]]:
         world = World("lift", worlds=worlds, threads=1)
         target = np.broadcast_to(robot.home, (worlds, len(robot.home)))
         whole = timed(lambda world=world, target=target: world.step(target), 20 * config.rounds)
-        heat = timed(lambda world=world: world._heat_up(1 / CONTROL_HZ, None), 20 * config.rounds)
+        heat = timed(lambda world=world: world.heat_up(1 / CONTROL_HZ), 20 * config.rounds)
         text = f"{heat / whole:.1%} of a step of {whole * 1e3:.2f} ms"
         rows.append([f"{worlds} simulated worlds: heat and duty", f"{heat * 1e3:.3f} ms", text])
     return rows

@@ -4,8 +4,8 @@ Usage: uv run python benchmarks/safety_faults.py [--times 100]
 
 The robot node runs in real time over DDS; its robot is the MuJoCo twin of the SO-101, driven as a real one. The
 operator is a process of its own, which sways every joint. A fault strikes while the robot moves. From the instant on at
-which the node can know of it (the message has arrived, the reading was taken, input has been silent for its time-out), no cycle
-that begins later may follow the operator; the setpoint then brakes within the joints' acceleration limits and rests.
+which the node can know of it (the message has arrived, the reading was taken, input has been silent for its time-out),
+no cycle that begins later may follow the operator; the setpoint then brakes within the joints' acceleration limits.
 """
 
 from __future__ import annotations

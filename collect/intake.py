@@ -24,6 +24,9 @@ MOTOR_KEYS = {
     "duty": "duty_ratio",
     "time_to_limit": "time_to_limit_seconds",
     "derate": "derate_ratio",
+    "winding_sensor": "winding_sensor_celsius",
+    "housing_sensor": "housing_sensor_celsius",
+    "driver_sensor": "driver_sensor_celsius",
 }
 """Field of the motors stream -> key of a diagnostic status."""
 

@@ -33,6 +33,9 @@ MOTOR_UNITS = {
     "duty": "1",
     "time_to_limit": "s",
     "derate": "1",
+    "winding_sensor": "°C",
+    "housing_sensor": "°C",
+    "driver_sensor": "°C",
 }
 """Fields of motors and their units."""
 

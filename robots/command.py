@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -29,24 +30,35 @@ class RobotCommand:
     """Simulated time on /clock that waits for these: operator, recorder. Empty: real time."""
     seed: int = 0
     """Seed of the first world; each reset takes the next one."""
+    motors: Path | None = None
+    """Constants that `waldo identify` found of this robot's own motors; those of the library unless given."""
+    heat_state: Path | None = None
+    """File in which the motors' heat survives a restart; a real robot has one of its own in the user's state folder."""
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM."""
         from waldo.process import until_signalled
         from waldo.robots.description import PRESETS, load_robot
-        from waldo.robots.driver import load_driver
+        from waldo.robots.driver import SimulatedDriver, load_driver
         from waldo.robots.node import NodeConfig, RobotNode
+        from waldo.robots.thermal import identified
+        from waldo.robots.thermal.memory import state_path
         from waldo.ros import join_graph
 
         done = until_signalled()
-        config = NodeConfig(lockstep=self.lockstep, seed=self.seed)
         name = self.driver or ("twin" if self.robot in PRESETS else "model")
         driver_class = load_driver(name)
         robot = load_robot(self.robot)
         if not self.cameras:
             robot = dataclasses.replace(robot, cameras=())
         options = {"task": self.task, "seed": self.seed} if name == "twin" else {}
+        if self.motors is not None:
+            robot = identified.apply(self.motors, robot)
         driver = driver_class(robot, **options)
+        state = self.heat_state or (
+            None if isinstance(driver, SimulatedDriver) else state_path(self.namespace or robot.name)
+        )
+        config = NodeConfig(lockstep=self.lockstep, seed=self.seed, heat_state=state)
         driver.connect()
         try:
             with join_graph("robot", self.namespace or robot.name) as graph:
@@ -75,9 +87,10 @@ class Motors:
             table.columns[2].overflow = "fold"
             for field in dataclasses.fields(motor):
                 value = getattr(motor, field.name)
-                if field.name in ("name", "sources", "thermal"):
+                if field.name in ("name", "sources", "uncertainty", "thermal"):
                     continue
-                figure = "not published" if value is None else format(value, "g")
+                std = motor.relative_std(field.name)
+                figure = "not published" if value is None else f"{value:g} ±{std:.0%}"
                 table.add_row(field.name, figure, motor.sources.get(field.name, ""))
             if motor.thermal is not None:
                 for field in dataclasses.fields(motor.thermal)[:4]:

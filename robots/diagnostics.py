@@ -29,6 +29,9 @@ KEYS: Mapping[str, str] = {
     "time_to_limit_p90_seconds": "time_to_limit_p90_s",
     "cooldown_seconds": "cooldown_s",
     "derate_ratio": "derate_ratio",
+    "winding_sensor_celsius": "winding_sensor_c",
+    "housing_sensor_celsius": "housing_sensor_c",
+    "driver_sensor_celsius": "driver_sensor_c",
 }
 """Key in a status -> field of MotorReadings."""
 

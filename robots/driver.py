@@ -82,6 +82,12 @@ class MotorReadings:
     """Share of full speed that the governor leaves, 0..1."""
     limit_c: Array
     """The winding's limit [°C]."""
+    winding_sensor_c: Array
+    """What a sensor in the winding reads [°C]."""
+    housing_sensor_c: Array
+    """What a sensor on the housing reads [°C]."""
+    driver_sensor_c: Array
+    """What a sensor on the driver's board reads [°C]."""
     notes: tuple[str, ...]
     """What is wrong with each motor or its sensors, in words; empty where nothing."""
 

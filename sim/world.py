@@ -135,6 +135,10 @@ class World:
             array[indices] = 0
         self.duty.restart(indices)
 
+    def add_mass(self, body: str, mass_kg: float) -> None:
+        """Let a body of the robot carry so much more, in all worlds [kg]."""
+        self._mass[:, self.model.body(body).id] += mass_kg
+
     def _lay_out(self, seed: int, world: int) -> None:
         rng = np.random.default_rng([seed & 0xFFFFFFFF, *self.task.name.encode()])
         home = self.robot.home if self.task.home is None else np.array(self.task.home)
@@ -156,9 +160,9 @@ class World:
         self._ctrl[:, self._actuators] = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         self._batch.step(ids=which, nstep=self.substeps)
         self.ticks[slice(None) if which is None else which] += 1
-        self._heat_up(1 / CONTROL_HZ, which)
+        self.heat_up(1 / CONTROL_HZ, which)
 
-    def _heat_up(self, dt_s: float, which: NDArray[np.int64] | None) -> None:
+    def heat_up(self, dt_s: float, which: NDArray[np.int64] | None = None) -> None:
         """Turn the torques into currents, losses and temperatures. Joint friction is MuJoCo's, so no gear loss here."""
         at = slice(None) if which is None else which
         torque = self.effort[at]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -60,7 +62,7 @@ class DutyMeter:
         self._joules[rows] += loss_w * dt_s
         self._peak[rows] = np.maximum(self._peak[rows], winding_c)
 
-    def _open_bin(self, at: NDArray[np.int64] | None) -> tuple[object, ...]:
+    def _open_bin(self, at: NDArray[np.int64] | None) -> Any:
         """Return where the present moment is counted; a bin that begins anew forgets what was ten minutes ago."""
         if at is None:
             index = int(self._total_s[0] / (DUTY_PERIOD_S / BINS)) % BINS

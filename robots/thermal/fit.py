@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +128,9 @@ def fit(
         advance(float(values @ values))
         return values
 
-    solved = least_squares(one, np.append(centre, start_c), jac=jacobian, x_scale=np.append(prior_std, air_std))
+    solved = least_squares(
+        one, np.append(centre, start_c), jac=cast("Any", jacobian), x_scale=np.append(prior_std, air_std)
+    )
     covariance = np.linalg.inv(solved.jac.T @ solved.jac)
     values = np.exp(solved.x[:5])
     count = len(solved.fun) - 6

@@ -53,7 +53,7 @@ class Course:
 
 def instants(points: int = POINTS, horizon_s: float = HORIZON_S) -> Array:
     """Return instants from now on, (points,) [s]."""
-    return np.geomspace(FIRST_S, horizon_s, points)
+    return np.geomspace(FIRST_S, horizon_s, points, dtype=np.float64)
 
 
 def course(

@@ -7,7 +7,7 @@ and that nobody has identified yet, are shown as their sensors read, without a f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +171,9 @@ class HeatMonitor:
             cooldown_s=shown(self._cooling.p50),
             derate_ratio=np.full(len(known), speed),
             limit_c=self.limit_c.copy(),
+            winding_sensor_c=sensors.winding_c,
+            housing_sensor_c=sensors.housing_c,
+            driver_sensor_c=sensors.driver_c,
             notes=tuple(
                 "; ".join(filter(None, parts)) for parts in zip(sensors.faults, observer.health(), strict=True)
             ),
@@ -183,23 +186,3 @@ def _first_known(*columns: Array) -> Array:
     for column in reversed(columns[:-1]):
         out = np.where(np.isfinite(column), column, out)
     return out
-
-
-def with_constants(robot: Robot, fitted: dict[str, ThermalConstants], scales: dict[str, float]) -> Robot:
-    """Return the robot with identified constants of some joints; `scales` multiply their resistances."""
-    joints = tuple(
-        replace(
-            joint,
-            motor=replace(
-                joint.motor,
-                thermal=fitted[joint.name],
-                resistance_ohm=None
-                if joint.motor.resistance_ohm is None
-                else joint.motor.resistance_ohm * scales.get(joint.name, 1.0),
-            ),
-        )
-        if joint.name in fitted
-        else joint
-        for joint in robot.joints
-    )
-    return replace(robot, joints=joints)
