@@ -102,13 +102,10 @@ def _show(fits: dict[str, Fit]) -> object:
 
     from waldo.robots.thermal.fit import NAMES
 
-    units = ("heat ×", "C winding J/K", "R₁ K/W", "C housing J/K", "R₂ K/W")
-    table = Table("joint", *units, "air °C", "unexplained K", "readings", title_justify="left")
+    table = Table("joint", "constant", "value", "", title_justify="left")
     for joint, found in fits.items():
         values = [found.heat_scale, *(getattr(found.constants, name) for name in NAMES[1:])]
-        cells = [
-            f"{value:.3g} ±{std:.0%}" + ("" if found.learned(name) else " (as assumed)")
-            for name, value, std in zip(NAMES, values, found.std, strict=True)
-        ]
-        table.add_row(joint, *cells, f"{found.ambient_c:.1f}", f"{found.rms_k:.2f}", f"{found.readings:,}")
+        for name, value, std in zip(NAMES, values, found.std, strict=True):
+            table.add_row(joint, name, f"{value:.3g} ±{std:.0%}", "" if found.learned(name) else "as assumed")
+        table.add_row(joint, "air", f"{found.ambient_c:.1f} °C", f"{found.rms_k:.2f} K unexplained")
     return table
