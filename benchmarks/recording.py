@@ -21,15 +21,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import tyro
 from sinks import make, stored
-from workload import KINDS, Robot, Workload, free_folder, print_table, psnr_db, read_number, wait_until
+from workload import KINDS, Image, Robot, Workload, free_folder, print_table, psnr_db, read_number, wait_until
 
 from waldo import console
 
 SAMPLES = 60
 """Frames a camera whose quality is measured."""
+
+JPEG_QUALITIES = range(30, 100, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,21 @@ def quality(system: str, root: Path, config: Config) -> tuple[float, float, int]
     return float(-10 * np.log10(np.mean(errors))), float(-10 * np.log10(max(errors))), missing
 
 
+def jpeg_curve(images: dict[str, Image]) -> tuple[list[float], list[float]]:
+    """Return PSNR [dB] and bytes a frame of JPEG (4:2:0) over JPEG_QUALITIES, on some pictures of every camera."""
+    sample = [image for stack in images.values() for image in stack[:: max(1, len(stack) // SAMPLES)]]
+    levels: list[float] = []
+    sizes: list[float] = []
+    for quality in JPEG_QUALITIES:
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        files = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1] for image in sample]
+        shown = (np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR_RGB), np.uint8) for file in files)
+        errors = [10 ** (-psnr_db(image, again) / 10) for image, again in zip(sample, shown, strict=True)]
+        levels.append(float(-10 * np.log10(np.mean(errors))))
+        sizes.append(sum(map(len, files)) / len(files))
+    return levels, sizes
+
+
 def measure(system: str, folder: Path, config: Config) -> dict[str, Any]:
     """Run one recorder in a process of its own and read back what it stored."""
     root = folder / system.replace(":", "-")
@@ -137,7 +155,9 @@ def one(words: list[str]) -> None:
     print(json.dumps(record(system, Path(root), config)))
 
 
-def table(results: dict[str, dict[str, Any]], idle_cpu_s: float, config: Config) -> list[list[str]]:
+def table(
+    results: dict[str, dict[str, Any]], idle_cpu_s: float, config: Config, jpeg: tuple[list[float], list[float]]
+) -> list[list[str]]:
     """Return the table's rows."""
     seconds = config.minutes * 60
     frames = round(seconds * config.robot.fps) * config.robot.cameras
@@ -151,7 +171,10 @@ def table(results: dict[str, dict[str, Any]], idle_cpu_s: float, config: Config)
             unit = cpu / kept, result["nbytes"] / kept
         row = [system, f"{cpu / seconds:.3f}", f"{cpu / kept * 1e3:.2f}", f"{cpu / kept / unit[0]:.1f}"]
         row += [f"{result['nbytes'] / seconds / 1e6:.2f}", f"{result['nbytes'] / kept / 1e3:.1f}"]
-        row += [f"{result['nbytes'] / kept / unit[1]:.2f}", _decibels(result), str(result["lost_frames"])]
+        row += [f"{result['nbytes'] / kept / unit[1]:.2f}", _decibels(result)]
+        inside = jpeg[0][0] <= result["psnr"] <= jpeg[0][-1]
+        same = float(np.exp(np.interp(result["psnr"], jpeg[0], np.log(jpeg[1]))))
+        row += [f"{result['nbytes'] / kept / same:.2f}" if inside else "-", str(result["lost_frames"])]
         row += [str(rows_lost), str(result["queue"]), f"{result['held_ms']:.0f}", f"{result['save_s']:.2f}"]
         rows.append([*row, f"{result['memory_mb']:.0f}"])
     return rows
@@ -185,7 +208,7 @@ def main() -> None:
     idle = results.pop("none")["cpu_s"]
     robot = config.robot
     columns = ["recorder", "CPU s/s", "ms/frame", "x", "MB/s", "kB/frame", "x", "PSNR dB (worst)"]
-    columns += ["frames lost", "rows lost"]
+    columns += ["/ JPEG", "frames lost", "rows lost"]
     columns += ["queue", "held ms", "save s", "memory MB"]
     title = (
         f"{len(made)} cameras {robot.width}x{robot.height}@{robot.fps} + {robot.joints} joints@{robot.joint_hz} Hz + "
@@ -195,9 +218,10 @@ def main() -> None:
         f"CPU: all of the recorder's processes, saving included, per recorded second; {idle / config.minutes / 60:.3f} "
         "s/s for feeding are taken off. A frame is one that was stored. queue: most frames that waited; "
         "held: the longest the caller was held by one row or frame; memory holds the pictures, which are shared.",
+        "/ JPEG: bytes over those of JPEG (4:2:0) at the same PSNR on these pictures.",
         f"LeRobot stores {robot.fps} rows a second, joints only; the others all {robot.joint_hz} and the motors.",
     ]
-    print_table(title, columns, table(results, idle, config), notes)
+    print_table(title, columns, table(results, idle, config, jpeg_curve(made)), notes)
 
 
 if __name__ == "__main__":

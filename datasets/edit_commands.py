@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.links import Part
 
+SEE_LIST = "waldo list shows them"
 HOW_TO_SAY_ALL = "a filter; for all episodes say --episodes 0-999999"
 """What is expected where a change of everything might be a slip."""
 
@@ -204,6 +205,9 @@ class Collect:
         dataset = _open(self.dataset)
         indices = [entry.episode for entry in dataset.deleted]
         said = f"{len(indices)} deleted episodes ({format_indices(indices)})" if indices else "no deleted episodes"
+        if not self.yes and not indices:
+            console.out().print("nothing to remove: no episode is deleted")
+            return 0
         if not self.yes:
             console.out().print(f"{said} would be removed for good; do it with: waldo gc {self.dataset} --yes")
             return 0
@@ -225,7 +229,7 @@ def _meant(path: str, selection: Selection) -> tuple[Dataset, list[int]]:
     dataset = _open(path)
     indices = dataset.select(selection)
     if not indices:
-        raise ConfigError("which episodes", "none that fits", f"filters that fit some of {len(dataset.catalog)}")
+        raise ConfigError("episodes that fit the filters", 0, f"1 to {len(dataset.catalog)}", SEE_LIST)
     return dataset, indices
 
 

@@ -63,7 +63,7 @@ def test_a_change_of_everything_has_to_be_said(run, dataset):
         code, text = run(*command)
         assert (code, "which episodes is 'nothing', expected a filter" in text) == (2, True)
     code, text = run("delete", dataset.path, "--episodes", "70")
-    assert (code, "expected filters that fit some of 3" in text) == (2, True)
+    assert (code, "episodes that fit the filters is 0, expected 1 to 3; waldo list shows them" in text) == (2, True)
     assert len(dataset.indices) == 3
 
 
