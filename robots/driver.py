@@ -167,7 +167,12 @@ class SimulatedDriver(Driver, Protocol):
         ...
 
 
-DRIVERS = {"twin": "waldo.sim.twin:TwinDriver", "model": "waldo.sim.model_robot:ModelDriver"}
+DRIVERS = {
+    "twin": "waldo.sim.twin:TwinDriver",
+    "model": "waldo.sim.model_robot:ModelDriver",
+    "damiao": "waldo.robots.drivers.damiao:DamiaoDriver",
+    "robstride": "waldo.robots.drivers.robstride:RobStrideDriver",
+}
 """Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
 
 
