@@ -172,6 +172,7 @@ DRIVERS = {
     "model": "waldo.sim.model_robot:ModelDriver",
     "damiao": "waldo.robots.drivers.damiao:DamiaoDriver",
     "robstride": "waldo.robots.drivers.robstride:RobStrideDriver",
+    "unitree": "waldo.robots.drivers.unitree:UnitreeDriver",
 }
 """Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
 
