@@ -173,6 +173,7 @@ DRIVERS = {
     "damiao": "waldo.robots.drivers.damiao:DamiaoDriver",
     "robstride": "waldo.robots.drivers.robstride:RobStrideDriver",
     "unitree": "waldo.robots.drivers.unitree:UnitreeDriver",
+    "lerobot": "waldo.robots.drivers.lerobot_robot:LeRobotDriver",
 }
 """Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
 
