@@ -173,7 +173,14 @@ class SimulatedDriver(Driver, Protocol):
         ...
 
 
-DRIVERS = {"twin": "waldo.sim.twin:TwinDriver", "model": "waldo.sim.model_robot:ModelDriver"}
+DRIVERS = {
+    "twin": "waldo.sim.twin:TwinDriver",
+    "model": "waldo.sim.model_robot:ModelDriver",
+    "damiao": "waldo.robots.drivers.damiao:DamiaoDriver",
+    "robstride": "waldo.robots.drivers.robstride:RobStrideDriver",
+    "unitree": "waldo.robots.drivers.unitree:UnitreeDriver",
+    "lerobot": "waldo.robots.drivers.lerobot_robot:LeRobotDriver",
+}
 """Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
 
 

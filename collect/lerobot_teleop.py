@@ -1,0 +1,108 @@
+"""Any of LeRobot's teleoperators as a device: leader arms, phones, gamepads, by their names there.
+
+A leader in the hand has no dead-man of its own: the robot follows from when the leader has come close to it, and no
+longer when the two are far apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.collect.device import Observation, Session
+from waldo.errors import HardwareError
+from waldo.robots.description import Robot
+from waldo.robots.drivers.lerobot_units import Units, make_device
+from waldo.robots.drivers.options import build_options, words
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeleopOptions:
+    """Which of LeRobot's teleoperators, and when the robot follows it."""
+
+    type: str = "so101_leader"
+    """Its registered name."""
+    id: str = ""
+    """Its id, under which LeRobot keeps its calibration."""
+    port: str = ""
+    """Its port, where it has one."""
+    config: str = ""
+    """The rest of its configuration, as JSON."""
+    names: str = ""
+    """LeRobot's name of each joint; the joints' own names unless given."""
+    units: str = "degrees"
+    """Units of a device without a motor bus: degrees or radians."""
+    engage_rad: float = 0.3
+    """The robot begins to follow when every joint is this close to the leader's [rad]."""
+    release_rad: float = 1.0
+    """It stops to follow when a joint is farther away than this [rad] (GELLO's bound)."""
+
+
+class LeRobotTeleop:
+    """A Device (waldo.collect.device) over a `lerobot.teleoperators.Teleoperator`."""
+
+    def __init__(self, robot: Robot, **options: object) -> None:
+        """Take the robot and the fields of TeleopOptions, as values or as texts."""
+        self.options = build_options(TeleopOptions, options)
+        self.robot = robot
+        self._names = words("names", self.options.names, len(robot.joints), robot.joint_names)
+        self._device: Any = None
+        self.engaged = False
+        """Whether the robot follows."""
+
+    def open(self) -> None:
+        """Make and connect the teleoperator; raises HardwareError with what to do."""
+        from lerobot.teleoperators.utils import make_teleoperator_from_config
+
+        options = self.options
+        device = make_device(
+            "lerobot.teleoperators",
+            options.type,
+            options.config,
+            make_teleoperator_from_config,
+            id=options.id,
+            port=options.port,
+        )
+        try:
+            device.connect(calibrate=False)
+        except (ConnectionError, RuntimeError, OSError) as error:
+            raise HardwareError(
+                f"{options.type}: cannot connect ({' '.join(str(error).split())}); check power and cables"
+            ) from error
+        self._device = device
+        if not device.is_calibrated:
+            self.close()
+            raise HardwareError(
+                f"{options.type} {options.id!r} has no calibration; run lerobot-calibrate --teleop.type={options.type} "
+                f"--teleop.id={options.id} first"
+            )
+        self._units = Units(device, self.robot, self._names, options.units)
+
+    def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
+        """Return the leader's angles (joints,) [rad] while the robot follows, else None."""
+        try:
+            told = self._device.get_action()
+        except (ConnectionError, RuntimeError, OSError) as error:
+            raise HardwareError(f"{self.options.type}: {' '.join(str(error).split())}; check its plug") from error
+        target = np.clip(self._units.angles(told), self.robot.lower, self.robot.upper)
+        distance = float(np.abs(target - observation.position).max())
+        self.engaged = distance <= (self.options.release_rad if self.engaged else self.options.engage_rad)
+        return target if self.engaged else None
+
+    @property
+    def finished(self) -> bool:
+        """Never: the operator ends with Ctrl-C."""
+        return False
+
+    def close(self) -> None:
+        """Disconnect."""
+        device, self._device = self._device, None
+        if device is not None:
+            with contextlib.suppress(ConnectionError, RuntimeError, OSError):
+                device.disconnect()

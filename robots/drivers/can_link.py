@@ -1,0 +1,69 @@
+"""A CAN bus through python-can, with errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+from waldo.errors import HardwareError, MissingExtraError
+
+BUS_OFF = 0x40
+"""Bit of an error frame's id by which SocketCAN reports bus off (linux/can/error.h, CAN_ERR_BUSOFF)."""
+
+
+class CanLink:
+    """One open bus; frames are python-can messages."""
+
+    def __init__(self, interface: str, channel: str, bitrate: int, *, fd: bool = False) -> None:
+        """Open `channel` of a python-can `interface`: socketcan, slcan, virtual ...; raises HardwareError."""
+        try:
+            import can
+        except ImportError:
+            raise MissingExtraError("python-can", "can") from None
+        self._can, self._fd = can, fd
+        self.name = f"{interface}:{channel}"
+        try:
+            self._bus: Any = can.Bus(interface=interface, channel=channel, bitrate=bitrate, fd=fd)
+        except (can.CanError, OSError, ValueError) as error:
+            raise HardwareError(
+                f"CAN bus {self.name} cannot be opened ({' '.join(str(error).split())}); "
+                f"is it plugged in, and up (ip link set {channel} up type can bitrate {bitrate})?"
+            ) from error
+
+    def send(self, frame_id: int, data: bytes, *, extended: bool) -> None:
+        """Send one frame of up to 8 bytes."""
+        message = self._can.Message(
+            arbitration_id=frame_id, data=data, is_extended_id=extended, is_fd=self._fd, bitrate_switch=self._fd
+        )
+        try:
+            self._bus.send(message, timeout=0.05)
+        except (self._can.CanError, OSError) as error:
+            raise HardwareError(
+                f"CAN bus {self.name} takes no frames ({error}); are the motors powered and the bus terminated?"
+            ) from error
+
+    def receive(self, timeout_s: float) -> Any | None:
+        """Return the next data frame, or None after `timeout_s` [s]; raises HardwareError when the bus is off."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                message = self._bus.recv(max(0.0, deadline - time.monotonic()))
+            except (self._can.CanError, OSError) as error:
+                raise HardwareError(
+                    f"CAN bus {self.name} stopped ({error}); is the adapter still plugged in?"
+                ) from error
+            if message is None:
+                return None
+            if not message.is_error_frame:
+                return message
+            if message.arbitration_id & BUS_OFF:
+                raise HardwareError(
+                    f"CAN bus {self.name} is off after too many errors; check the wiring, the bit rate and the "
+                    "termination, then bring the interface down and up again"
+                )
+
+    def close(self) -> None:
+        """Close the bus."""
+        with contextlib.suppress(self._can.CanError, OSError):
+            self._bus.shutdown()

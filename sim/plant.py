@@ -1,0 +1,126 @@
+"""The motors of an MJCF model under MIT commands, with their heat: what emulated drives move.
+
+Time is the caller's: `advance` lets as much simulated time pass as was asked for, at most a tenth of a second at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.errors import ConfigError
+from waldo.robots.description import Robot
+from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.sim.engine import mujoco
+
+Array = NDArray[np.float64]
+
+AMBIENT_C = 25.0
+"""Temperature of the air [°C]."""
+HEAT_S = 0.05
+"""Step of the heat [s]."""
+ASSUMED_THERMAL = ThermalConstants(
+    winding_j_per_k=20.0,
+    housing_j_per_k=250.0,
+    winding_to_housing_k_per_w=1.0,
+    housing_to_ambient_k_per_w=2.5,
+    basis="assumed",
+    source="emulation only: a small gear motor of 0.4 kg, between those whose tables RobStride publishes",
+)
+"""Stands in for a motor whose thermal constants nobody published."""
+ASSUMED_OHM, ASSUMED_NM_PER_A = 0.7, 1.2
+"""Stand in for a resistance and a torque constant that nobody published [Ω, N·m/A]."""
+
+
+class Plant:
+    """Joints under impedance control. Arrays have shape (joints,), in the order of `robot.joints`."""
+
+    def __init__(self, robot: Robot, model_path: Path | None = None) -> None:
+        """Build the model of `robot.mjcf`, or of another file whose joints and actuators bear the same names."""
+        self.robot = robot
+        path = robot.mjcf_path if model_path is None else model_path
+        self._model = mujoco.MjModel.from_xml_path(str(path))
+        self._data = mujoco.MjData(self._model)
+        names = robot.joint_names
+        for name in names:
+            if mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_ACTUATOR, name) < 0:
+                raise ConfigError("mjcf", str(path), f"a joint and an actuator named {name!r}")
+        self._qpos = np.array([self._model.joint(name).qposadr[0] for name in names])
+        self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
+        self._actuators = np.array([self._model.actuator(name).id for name in names])
+        motors = [joint.motor for joint in robot.joints]
+        self.thermal = TwoNodeModel([motor.thermal or ASSUMED_THERMAL for motor in motors])
+        self.resistance = np.array([motor.resistance_ohm or ASSUMED_OHM for motor in motors])
+        self.torque_constant = np.array([motor.torque_constant_nm_per_a or ASSUMED_NM_PER_A for motor in motors])
+        self.heat = self.thermal.at_ambient(AMBIENT_C)
+        """Winding and housing temperatures, shape (joints, 2) [°C]; writable."""
+        self._heat_step = self.thermal.stepper(HEAT_S)
+        self._copper_j = np.zeros(len(names))
+        self._heat_due_s = 0.0
+        self._behind_s = 0.0
+        self.lock = threading.RLock()
+        """Guards the plant: drives live in a thread of their own."""
+        self.place(np.clip(robot.home, robot.lower, robot.upper))
+
+    def place(self, position: Array) -> None:
+        """Put the joints somewhere, at rest and without torque."""
+        with self.lock:
+            self._data.qpos[self._qpos] = position
+            self._data.qvel[:] = 0
+            zero = np.zeros(len(position))
+            self.command(zero, zero, zero, zero, zero)
+            mujoco.mj_forward(self._model, self._data)
+
+    def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:
+        """Set the law: kp (position - q) + kd (velocity - dq) + torque, within the model's force limits."""
+        with self.lock:
+            at = self._actuators
+            # MuJoCo's position servo is the same law, and integrates its damping implicitly: stiff gains stay stable.
+            self._model.actuator_gainprm[at, 0] = 1.0
+            self._model.actuator_biasprm[at, 0] = 0.0
+            self._model.actuator_biasprm[at, 1] = -kp
+            self._model.actuator_biasprm[at, 2] = -kd
+            self._model.actuator_ctrllimited[at] = 0
+            self._data.ctrl[at] = kp * position + kd * velocity + torque
+
+    def advance(self, seconds: float) -> None:
+        """Let simulated time pass, in whole steps of the model; at most a tenth of a second at once."""
+        with self.lock:
+            step_s = self._model.opt.timestep
+            self._behind_s = min(self._behind_s + seconds, 0.1)
+            while self._behind_s >= step_s:
+                self._behind_s -= step_s
+                mujoco.mj_step(self._model, self._data)
+                self._copper_j += np.square(self.current) * self.resistance * step_s
+                self._heat_due_s += step_s
+                if self._heat_due_s >= HEAT_S:
+                    self._warm()
+
+    def _warm(self) -> None:
+        load = Load(self._copper_j / self._heat_due_s, np.zeros_like(self._copper_j))
+        self.heat = self._heat_step(self.heat, load.at(self.heat[:, 0]), AMBIENT_C)
+        self._copper_j[:] = 0
+        self._heat_due_s = 0.0
+
+    @property
+    def position(self) -> Array:
+        """Joint positions [rad]."""
+        return self._data.qpos[self._qpos].copy()
+
+    @property
+    def velocity(self) -> Array:
+        """Joint velocities [rad/s]."""
+        return self._data.qvel[self._qvel].copy()
+
+    @property
+    def effort(self) -> Array:
+        """Torques of the drives [N·m]."""
+        return self._data.actuator_force[self._actuators].copy()
+
+    @property
+    def current(self) -> Array:
+        """Currents through the windings [A]."""
+        return self.effort / self.torque_constant
