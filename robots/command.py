@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from waldo import console
+from waldo.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class RobotCommand:
     """Simulated time on /clock that waits for these: operator, recorder. Empty: real time."""
     seed: int = 0
     """Seed of the first world; each reset takes the next one."""
+    option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """An option of the driver as name=value, such as --option channel=can0; may be given several times."""
     motors: Path | None = None
     """Constants that `waldo identify` found of this robot's own motors; those of the library unless given."""
     heat_state: Path | None = None
@@ -51,7 +54,12 @@ class RobotCommand:
         robot = load_robot(self.robot)
         if not self.cameras:
             robot = dataclasses.replace(robot, cameras=())
-        options = {"task": self.task, "seed": self.seed} if name == "twin" else {}
+        options: dict[str, Any] = {"task": self.task, "seed": self.seed} if name == "twin" else {}
+        for text in self.option:
+            key, equals, value = text.partition("=")
+            if name in ("twin", "model") or not (key and equals):
+                raise ConfigError("option", text, "name=value, for a driver of a real robot")
+            options[key] = value
         if self.motors is not None:
             robot = identified.apply(self.motors, robot)
         driver = driver_class(robot, **options)
