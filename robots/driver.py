@@ -180,6 +180,7 @@ DRIVERS = {
     "robstride": "waldo.robots.drivers.robstride:RobStrideDriver",
     "unitree": "waldo.robots.drivers.unitree:UnitreeDriver",
     "lerobot": "waldo.robots.drivers.lerobot_robot:LeRobotDriver",
+    "topics": "waldo.robots.drivers.topic_map:TopicMapDriver",
 }
 """Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
 

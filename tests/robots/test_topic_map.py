@@ -1,0 +1,201 @@
+"""The topic-map driver against a real rclpy node that stands for a ros2_control robot, in a ROS domain of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from waldo import ros
+from waldo.errors import ConfigError, HardwareError
+from waldo.robots.description import Robot
+from waldo.robots.drivers.topic_map import TopicMapDriver
+
+pytestmark = pytest.mark.usefixtures("ros_domain")
+
+
+class Controlled:
+    """A robot under ros2_control: joints in another order, one more than we want, two controllers."""
+
+    def __init__(self) -> None:
+        self.position = {"wheel": 0.0, "B": 0.2, "A": -0.1}
+        self.heard: list[Any] = []
+        self.mute = False
+        self.with_effort = True
+        self._ended, self._ready = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> Controlled:
+        self._thread.start()
+        assert self._ready.wait(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(60)
+
+    def _trajectory(self, message: Any) -> None:
+        self.heard.append(message)
+        self.position |= dict(zip(message.joint_names, message.points[-1].positions, strict=True))
+
+    def _forward(self, message: Any) -> None:
+        self.heard.append(message)
+        self.position |= dict(zip(("A", "B"), message.data, strict=True))
+
+    def _work(self) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+        from sensor_msgs.msg import Image, JointState, Temperature
+        from std_msgs.msg import Float64MultiArray
+        from trajectory_msgs.msg import JointTrajectory
+
+        def status(name: str, message: str = "", level: int = 0, **values: str) -> Any:
+            pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+            return DiagnosticStatus(level=bytes([level]), name=name, message=message, values=pairs)
+
+        with ros.join_graph("controller_manager") as graph:
+            node, qos = graph.node, ros.stream_qos()
+            node.create_subscription(JointTrajectory, "/jtc/joint_trajectory", self._trajectory, qos)
+            node.create_subscription(Float64MultiArray, "/fpc/commands", self._forward, qos)
+            states = node.create_publisher(JointState, "/joint_states", qos)
+            diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos)
+            temperature = node.create_publisher(Temperature, "/B/temperature", qos)
+            image = node.create_publisher(Image, "/cam/image_raw", qos)
+            picture = Image(height=2, width=2, step=8, encoding="bgr8", data=bytes([1, 2, 3, 4, 5, 6, 0, 0] * 2))
+            told = DiagnosticArray(
+                status=[
+                    status("arm: A", "hot", 1, **{"Motor Temperature [C]": "61.5 C"}),
+                    status("waldo: B", winding_std_kelvin="1", winding_celsius="99", temperature="99"),
+                    status("/arm/B", temperature="41"),
+                ]
+            )
+            self._ready.set()
+            while not self._ended.is_set():
+                if not self.mute:
+                    message = JointState(name=list(self.position), position=list(self.position.values()))
+                    message.effort = [0.0, 2.0, 1.0] if self.with_effort else []
+                    message.header.stamp = ros.ns_to_stamp(time.time_ns())
+                    states.publish(message)
+                    states.publish(JointState(name=["gripper"], position=[1.0]))
+                    diagnostics.publish(told)
+                    temperature.publish(Temperature(temperature=44.0))
+                    image.publish(picture)
+                graph.spin_for(0.01)
+
+
+@pytest.fixture
+def robot(toy_robot: Robot) -> Robot:
+    return toy_robot
+
+
+@pytest.fixture
+def controlled() -> Iterator[Controlled]:
+    with Controlled() as made:
+        yield made
+
+
+def driver(robot: Robot, **options: object) -> TopicMapDriver:
+    patient = {"names": "A, B", "command": "/jtc/joint_trajectory", "patience_s": 60.0, "stale_s": 30.0}
+    return TopicMapDriver(robot, **{**patient, **options})
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_states_are_matched_by_name_and_trajectories_are_sent(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, reach_s=1.25)
+    made.connect()
+    state = made.read()
+    np.testing.assert_allclose(state.position, [-0.1, 0.2])
+    np.testing.assert_allclose(state.effort, [1.0, 2.0])
+    assert np.isnan(state.velocity).all()
+    assert made.write(np.array([0.5, 9.0])).tolist() == [0.5, 2.0]
+    until(lambda: np.allclose(made.read().position, [0.5, 2.0]))
+    message = controlled.heard[-1]
+    assert list(message.joint_names) == ["A", "B"]
+    reach = message.points[0].time_from_start
+    assert (reach.sec, reach.nanosec) == (1, 250_000_000)
+    # Connecting held the robot where it was.
+    np.testing.assert_allclose(controlled.heard[0].points[0].positions, [-0.1, 0.2])
+    with pytest.raises(ConfigError, match="expected finite numbers"):
+        made.write(np.array([np.inf, np.nan]))
+    made.disconnect()
+
+
+def test_forward_commands_have_the_maps_order(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, command="/fpc/commands", command_type="forward")
+    made.connect()
+    made.write(np.array([0.3, -0.4]))
+    until(lambda: np.allclose(made.read().position, [0.3, -0.4]))
+    made.disconnect()
+
+
+def test_temperatures_come_from_diagnostics_but_not_from_our_own(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, temperatures="diagnostics", temperature_of="winding")
+    made.connect()
+    until(lambda: not np.isnan(made.motors().winding_c).any())
+    said = made.motors()
+    assert said.winding_c.tolist() == [61.5, 41.0]
+    assert said.faults == ("hot", "")
+    assert said.torque_nm.tolist() == [1.0, 2.0]
+    made.disconnect()
+
+
+def test_temperatures_come_from_temperature_topics(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, temperatures="temperature")
+    made.connect()
+    until(lambda: not np.isnan(made.motors().housing_c[1]))
+    assert made.motors().housing_c[1] == 44.0
+    assert np.isnan(made.motors().housing_c[0])
+    made.disconnect()
+
+
+def test_dynamic_joint_states(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = driver(robot, temperatures="dynamic")
+    values = SimpleNamespace(interface_names=["position", "temperature"], values=[0.1, 52.0])
+    made._on_dynamic(SimpleNamespace(joint_names=["wheel", "B"], interface_values=[values, values]))
+    assert made.motors().housing_c[1] == 52.0
+    monkeypatch.setitem(__import__("sys").modules, "control_msgs.msg", None)
+    with pytest.raises(HardwareError, match="temperatures=dynamic needs control_msgs"):
+        made.connect()
+
+
+def test_pictures_are_turned_to_rgb(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, cameras="front=/cam/image_raw")
+    made.connect()
+    frames: list[Any] = []
+    until(lambda: bool(frames.extend(made.frames()) or frames))
+    assert frames[0].rgb.tolist() == [[[3, 2, 1], [6, 5, 4]]] * 2
+    made.disconnect()
+    assert driver(robot).robot.cameras == ()
+
+
+def test_silence_is_an_error(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot)
+    made.connect()
+    controlled.mute = True
+    made.options = replace(made.options, stale_s=0.05)
+    time.sleep(0.3)
+    with pytest.raises(HardwareError, match=r"/joint_states is stale: nothing for \d+\.\d\d s"):
+        made.read()
+    made.disconnect()
+
+
+def test_what_is_missing_is_named(robot: Robot, controlled: Controlled) -> None:
+    with pytest.raises(HardwareError, match="no complete joint states on /nowhere for 0"):
+        driver(robot, joint_states="/nowhere", patience_s=0.3).connect()
+    with pytest.raises(HardwareError, match="nobody listens to /nowhere; is the controller active"):
+        driver(robot, command="/nowhere", patience_s=3.0).connect()
+    with pytest.raises(ConfigError, match=r"cameras is 'side=/x', expected camera=topic with a camera"):
+        driver(robot, cameras="side=/x")
+    with pytest.raises(ConfigError, match="command_type is 'effort', expected one of trajectory, forward, joint_state"):
+        driver(robot, command_type="effort")
