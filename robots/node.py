@@ -8,6 +8,7 @@ scheduling: the same seed gives the same messages with the same stamps.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import time
@@ -213,8 +214,6 @@ class RobotNode:
         if self._cycle % MOTOR_CYCLES:
             return
         dt_s = MOTOR_CYCLES / CONTROL_HZ
-        if self._lost_s is not None:
-            return
         readings = self.heat.step(self.driver.motors(), self._state.velocity, dt_s, time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
         name = self.graph.node.get_namespace().strip("/") or self.robot.name
@@ -240,17 +239,22 @@ class RobotNode:
 
     def _read(self) -> RobotState:
         """Return the driver's state. A simulation in real time counts from 0: its state is true now."""
-        if self._lost_s is not None and not self._found_again():
-            return self._state
-        try:
-            state = self.driver.read()
-        except HardwareError as error:
-            self._lose(error)
-            return self._state
+        state = self.driver.read()
         if self.simulated is None or self.config.lockstep:
             return state
         self._epoch_ns = time.time_ns() - state.stamp_ns
         return dataclasses.replace(state, stamp_ns=state.stamp_ns + self._epoch_ns)
+
+    def _sense(self) -> None:
+        """Read the robot and say what it says; of a robot that is lost there is nothing to say."""
+        if self._lost_s is not None and not self._found_again():
+            return
+        try:
+            self._state = self._read()
+            self._publish_state(self._state)
+            self._publish_motors(self._state.stamp_ns)
+        except HardwareError as error:
+            self._lose(error)
 
     def _lose(self, error: HardwareError) -> None:
         """Stop, and stay stopped until the operator enables: what the robot does meanwhile is up to its own drives."""
@@ -262,6 +266,9 @@ class RobotNode:
         if time.monotonic() - (self._lost_s or 0.0) < RECONNECT_S:
             return False
         try:
+            # What is left of the old connection, a thread that goes on commanding above all, must end first.
+            with contextlib.suppress(HardwareError):
+                self.driver.disconnect()
             self.driver.connect()
             self.safety.reset(self.driver.read().position)
         except HardwareError:
@@ -286,9 +293,7 @@ class RobotNode:
         """Run the control cycles."""
         deadline = time.monotonic()
         while not done():
-            self._state = self._read()
-            self._publish_state(self._state)
-            self._publish_motors(self._state.stamp_ns)
+            self._sense()
             if self.config.lockstep:
                 if not self._wait_for_answers(done):
                     return

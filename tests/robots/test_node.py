@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from waldo import ros
-from waldo.errors import ConfigError
+from waldo.errors import ConfigError, HardwareError
 from waldo.robots.diagnostics import from_message
 from waldo.robots.node import NodeConfig, RobotNode
 from waldo.robots.safety import Mode
@@ -108,6 +108,52 @@ def test_a_robot_follows_holds_and_stops(make_toy_driver: Callable[[], Any]) -> 
         enable = graph.node.create_client(SetBool, "robot/enable")
         assert graph.call(enable, SetBool.Request(data=True)).success
         assert graph.spin_until(lambda: following_to(0.5), 120)
+
+
+def test_a_robot_that_is_lost_stops_and_is_reached_again(make_toy_driver: Callable[[], Any]) -> None:
+    from sensor_msgs.msg import JointState
+    from std_srvs.srv import SetBool
+
+    driver = make_toy_driver()
+    connected: list[str] = []
+    unplugged = threading.Event()
+    read = driver.read
+
+    def read_or_fail() -> Any:
+        if unplugged.is_set():
+            raise HardwareError("no servo answers")
+        return read()
+
+    def connect() -> None:
+        connected.append("connect")
+        if unplugged.is_set():
+            raise HardwareError("no servo answers")
+
+    driver.read, driver.connect = read_or_fail, connect
+    driver.disconnect = lambda: connected.append("disconnect")
+    with running(driver, NodeConfig()) as robot, ros.join_graph("operator", "toy") as graph:
+        commands = graph.node.create_publisher(JointState, "joint_commands", ros.stream_qos())
+        assert graph.spin_until(lambda: commands.get_subscription_count() > 0, 120)
+
+        def follows() -> bool:
+            commands.publish(JointState(name=["a"], position=[0.3]))
+            graph.spin_for(0.01)
+            return robot.safety.status.mode is Mode.FOLLOWING
+
+        assert graph.spin_until(follows, 120)
+        unplugged.set()
+        assert graph.spin_until(lambda: robot.safety.status.mode is Mode.STOPPED, 120)
+        assert robot.safety.status.reason == "the robot is lost: no servo answers"
+        assert graph.spin_until(lambda: "connect" in connected, 120)
+        # What is left of the old connection ends before a new one is tried.
+        assert connected[:2] == ["disconnect", "connect"]
+        unplugged.clear()
+        tried = len(connected)
+        assert graph.spin_until(lambda: len(connected) > tried, 120)
+        assert robot.safety.status.mode is Mode.STOPPED
+        enable = graph.node.create_client(SetBool, "robot/enable")
+        assert graph.call(enable, SetBool.Request(data=True)).success
+        assert graph.spin_until(follows, 120)
 
 
 def test_simulated_time_stands_still_until_the_operator_has_answered(make_toy_driver: Callable[[], Any]) -> None:
