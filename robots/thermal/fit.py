@@ -159,9 +159,8 @@ def fit(
 
 def _simulate(recordings: Sequence[Recording], points: Array) -> Array:
     """Return model minus sensor [K] of several points (points, 6), each reading that counts, (points, readings)."""
-    model = object.__new__(TwoNodeModel)
-    model.constants = ()
-    scale, model.cw, model.r1, model.ch, model.r2 = np.exp(points[:, :5]).T
+    scale, cw, r1, ch, r2 = np.exp(points[:, :5]).T
+    model = TwoNodeModel.of_arrays(cw, ch, r1, r2)
     ambient = points[:, 5]
     state: Array | None = None
     out: list[Array] = []

@@ -152,7 +152,4 @@ def allowed(
 
 def _wide(model: TwoNodeModel) -> TwoNodeModel:
     """Return the model with an axis for instants behind that of the motors."""
-    other = object.__new__(TwoNodeModel)
-    other.constants = model.constants
-    other.cw, other.ch, other.r1, other.r2 = (part[:, None] for part in (model.cw, model.ch, model.r1, model.r2))
-    return other
+    return TwoNodeModel.of_arrays(*(part[:, None] for part in (model.cw, model.ch, model.r1, model.r2)))

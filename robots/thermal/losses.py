@@ -21,12 +21,6 @@ Array = NDArray[np.float64]
 MEASURED, FROM_TORQUE, FROM_DUTY, UNKNOWN = 0, 1, 2, 3
 """Where a current comes from, the best first."""
 
-RELATIVE_STD = np.array([0.05, 0.12, 0.25, np.inf])
-"""Standard deviation of a current from each of these, as a share of it: a guess of magnitude, set by no data sheet."""
-
-IDLE_A = 0.0
-"""Current of a motor that tells nothing at all: taken for switched off, and the observer says that it is blind."""
-
 
 @dataclass(frozen=True, slots=True)
 class Currents:
@@ -72,7 +66,7 @@ class LossModel:
         by_duty = self.current_of_duty(duty_ratio, voltage_v, velocity_rad_s, winding_c)
         known = np.stack([np.isfinite(values) for values in (current_a, by_torque, by_duty)])
         basis = np.where(known.any(axis=0), known.argmax(axis=0), UNKNOWN)
-        chosen = np.choose(basis, [current_a, by_torque, by_duty, np.full_like(by_torque, IDLE_A)])
+        chosen = np.choose(basis, [current_a, by_torque, by_duty, np.zeros_like(by_torque)])
         return Currents(chosen, basis)
 
     def load(self, current_a: Array, velocity_rad_s: Array) -> Load:

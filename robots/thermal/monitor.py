@@ -19,6 +19,7 @@ from waldo.robots.thermal import forecast, memory
 from waldo.robots.thermal.duty import DutyMeter
 from waldo.robots.thermal.forecast import Quantiles
 from waldo.robots.thermal.governor import Derating, Governor, GovernorConfig
+from waldo.robots.thermal.losses import UNKNOWN as UNKNOWN_CURRENT
 from waldo.robots.thermal.losses import LossModel
 from waldo.robots.thermal.observer import HeatObserver, ObserverConfig
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
@@ -71,6 +72,8 @@ class HeatMonitor:
         self.known: NDArray[np.bool_] = np.array(
             [m.thermal is not None and m.resistance_ohm is not None for m in motors]
         )
+        self.blind: NDArray[np.bool_] = np.ones(len(motors), dtype=bool)
+        """Which motors have never told a current, a torque or a duty cycle: of their heat nobody knows anything."""
         self.model = TwoNodeModel([m.thermal or UNKNOWN for m in motors])
         self.losses = LossModel(motors)
         self.observer = HeatObserver(self.model, self.config.observer)
@@ -110,7 +113,13 @@ class HeatMonitor:
             winding_c=observer.winding_c,
         )
         told = self.losses.load(found.current_a, velocity_rad_s)
-        load = Load(np.where(self.known, told.copper_w, 0.0), np.where(self.known, told.other_w, 0.0))
+        silent = found.basis == UNKNOWN_CURRENT
+        self.blind &= silent
+        # A reading that is missing says nothing of the motor: it goes on as recently.
+        load = Load(
+            np.where(self.known, np.where(silent, self.recent.copper_w, told.copper_w), 0.0),
+            np.where(self.known, np.where(silent, self.recent.other_w, told.other_w), 0.0),
+        )
         readings = {"winding": sensors.winding_c, "housing": sensors.housing_c, "driver": sensors.driver_c}
         observer.step(load, dt_s, readings)
         share = min(1.0, dt_s / self.config.recent_s)
@@ -148,7 +157,10 @@ class HeatMonitor:
 
     def _readings(self, sensors: MotorSensors, current_a: Array, torque_nm: Array) -> MotorReadings:
         """Return what is known of each motor; of one without constants, only what its sensors say."""
-        observer, known = self.observer, self.known
+        observer, known = self.observer, self.known & ~self.blind
+        blind = [
+            "tells neither current nor torque: its heat is only what a sensor reads" * b for b in self.blind.tolist()
+        ]
         seen = _first_known(sensors.winding_c, sensors.housing_c, sensors.driver_c)
         speed = 1.0 if self.derating is None else self.derating.speed_ratio
 
@@ -175,7 +187,7 @@ class HeatMonitor:
             housing_sensor_c=sensors.housing_c,
             driver_sensor_c=sensors.driver_c,
             notes=tuple(
-                "; ".join(filter(None, parts)) for parts in zip(sensors.faults, observer.health(), strict=True)
+                "; ".join(filter(None, parts)) for parts in zip(sensors.faults, blind, observer.health(), strict=True)
             ),
         )
 

@@ -96,15 +96,21 @@ class TwoNodeModel:
 
     def __init__(self, constants: Sequence[ThermalConstants]) -> None:
         """Take the constants of each motor, in the order of the last axis of every array."""
-        self.constants = tuple(constants)
         self.cw = np.array([c.winding_j_per_k for c in constants])
         self.ch = np.array([c.housing_j_per_k for c in constants])
         self.r1 = np.array([c.winding_to_housing_k_per_w for c in constants])
         self.r2 = np.array([c.housing_to_ambient_k_per_w for c in constants])
 
+    @classmethod
+    def of_arrays(cls, cw: Array, ch: Array, r1: Array, r2: Array) -> TwoNodeModel:
+        """Return a model of constants that are arrays already, of any one shape [J/K, J/K, K/W, K/W]."""
+        model = cls(())
+        model.cw, model.ch, model.r1, model.r2 = cw, ch, r1, r2
+        return model
+
     def __len__(self) -> int:
         """Return how many motors there are."""
-        return len(self.constants)
+        return len(self.cw)
 
     def at_ambient(self, ambient_c: float, worlds: tuple[int, ...] = ()) -> Array:
         """Return the state (*worlds, motors, 2) [°C] of motors that have cooled down fully."""
