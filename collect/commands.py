@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UPLOAD_S = 600.0
 """How long the end of a recording waits for the last uploads [s]; Ctrl-C ends it sooner, nothing is lost."""
 
-DEVICES = ("keyboard", "gamepad", "script")
+DEVICES = ("keyboard", "gamepad", "script", "lerobot")
 """Teleoperation devices by name."""
 
 EXPERTS = "waldo.sim.expert:Expert"
@@ -34,7 +34,9 @@ class Teleop:
     """Drive a robot on the ROS graph with the keyboard, a gamepad or a scripted operator."""
 
     device: tyro.conf.Positional[str] = "keyboard"
-    """What you steer with: keyboard, gamepad or script."""
+    """What you steer with: keyboard, gamepad, script, or lerobot, any of LeRobot's teleoperators."""
+    option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """An option of the lerobot device as name=value: --option type=so101_leader --option port=/dev/ttyACM0."""
     robot: str = "so101"
     """Name of the robot."""
     namespace: str = ""
@@ -79,6 +81,13 @@ class Teleop:
             from waldo.collect.gamepad import Gamepad
 
             return Gamepad(load_robot(self.robot))
+        if self.device == "lerobot":
+            from waldo.collect.lerobot_teleop import LeRobotTeleop
+
+            pairs = [text.partition("=") for text in self.option]
+            if wrong := [key + equals + value for key, equals, value in pairs if not (key and equals)]:
+                raise ConfigError("option", wrong[0], "name=value")
+            return LeRobotTeleop(load_robot(self.robot), **{key: value for key, _, value in pairs})
         if self.device == "script":
             from waldo.collect.scripted import Expert, Scripted
 

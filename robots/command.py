@@ -33,6 +33,8 @@ class RobotCommand:
     """Seed of the first world; each reset takes the next one."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """An option of the driver as name=value, such as --option channel=can0; may be given several times."""
+    camera: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A camera beside a real robot as name=source, such as --camera front=0 or wrist=realsense:SERIAL; also a video."""
     motors: Path | None = None
     """Constants that `waldo identify` found of this robot's own motors; those of the library unless given."""
     heat_state: Path | None = None
@@ -41,6 +43,7 @@ class RobotCommand:
     def run(self) -> int:
         """Run until SIGINT or SIGTERM."""
         from waldo.process import until_signalled
+        from waldo.robots.cameras.rig import WithCameras, parse_cameras
         from waldo.robots.description import PRESETS, load_robot
         from waldo.robots.driver import SimulatedDriver, load_driver
         from waldo.robots.node import NodeConfig, RobotNode
@@ -55,14 +58,20 @@ class RobotCommand:
         if not self.cameras:
             robot = dataclasses.replace(robot, cameras=())
         options: dict[str, Any] = {"task": self.task, "seed": self.seed} if name == "twin" else {}
+        simulated = name in ("twin", "model")
         for text in self.option:
             key, equals, value = text.partition("=")
-            if name in ("twin", "model") or not (key and equals):
+            if simulated or not (key and equals):
                 raise ConfigError("option", text, "name=value, for a driver of a real robot")
             options[key] = value
+        if self.camera and simulated:
+            raise ConfigError("camera", " ".join(self.camera), "nothing for a simulation", "it draws its own cameras")
         if self.motors is not None:
             robot = identified.apply(self.motors, robot)
+        sources = parse_cameras(", ".join(self.camera), robot)
         driver = driver_class(robot, **options)
+        if sources:
+            driver = WithCameras(driver, sources)
         state = self.heat_state or (
             None if isinstance(driver, SimulatedDriver) else state_path(self.namespace or robot.name)
         )

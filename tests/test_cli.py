@@ -51,7 +51,7 @@ def test_every_command_has_help(name: str) -> None:
         ),
         (
             ["teleop", "gamepadd"],
-            "unknown device 'gamepadd'; did you mean 'gamepad'? (known: gamepad, keyboard, script)",
+            "unknown device 'gamepadd'; did you mean 'gamepad'? (known: gamepad, keyboard, lerobot, script)",
         ),
         (["doctor", "/tmp"], "Unrecognized options: /tmp; see: waldo doctor --help"),
         (["robot", "--tsk", "lift"], "Unrecognized options: --tsk, lift; Perhaps you meant: --task STR "),

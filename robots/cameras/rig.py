@@ -57,17 +57,18 @@ class WithCameras:
         """Take the driver, and where each camera's pictures come from; other cameras of the robot are left out."""
         self.driver = driver
         self.readers = [CameraReader(name, source) for name, source in sources.items()]
+        self.robot = self._shown()
 
-    @property
-    def robot(self) -> Robot:
-        """The driver's robot, with its own cameras that it shows and those of this rig."""
-        robot = self.driver.robot
+    def _shown(self) -> Robot:
+        """Return the driver's robot with the cameras of this rig."""
         mine = {reader.camera for reader in self.readers}
+        robot = self.driver.robot
         return dataclasses.replace(robot, cameras=tuple(camera for camera in robot.cameras if camera.name in mine))
 
     def connect(self) -> None:
         """Connect the robot, then open every camera."""
         self.driver.connect()
+        self.robot = self._shown()
         opened: list[CameraReader] = []
         try:
             for reader in self.readers:

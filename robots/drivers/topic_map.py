@@ -176,7 +176,7 @@ class TopicMapDriver:
         try:
             return ros.message_type(kinds[self.options.command_type])
         except ImportError:
-            raise MissingExtraError("ros-trajectory-msgs", "topics") from None
+            raise MissingExtraError("ros-trajectory-msgs", "collect") from None
 
     def _open_temperatures(self, node: Any) -> None:
         from rclpy.qos import qos_profile_sensor_data

@@ -364,7 +364,8 @@ class UnitreeDriver:
         if self.options.on_close == "release":
             for motor in self._command.motor_cmd:
                 motor.mode, motor.kp, motor.kd = 0, 0.0, 0.0
-            self._command.motor_cmd[ARM_SDK_WEIGHT % len(self._command.motor_cmd)].q = 0.0
+            if self.options.command_topic == "rt/arm_sdk":
+                self._command.motor_cmd[ARM_SDK_WEIGHT].q = 0.0
         self._command.crc = checksum(self._command)
         self._writer.write(self._command)
         # What is on its way leaves before its writer does.
