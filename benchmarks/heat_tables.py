@@ -81,12 +81,8 @@ def main() -> None:
     total = {key: np.concatenate(parts) for key, parts in whole.items()}
     rows.append(["all", str(len(total["waldo"])), *map(words, total.values()), ""])
     columns = ["table", "rows held out", "waldo, two nodes", "one node", "I²t", "waldo on what it saw"]
-    notes = [f"Error of the time to the limit, median / p90. {_source()}"]
+    notes = ["Error of the time to the limit, median / p90. RobStride's manuals: seconds until 145 °C from 25 °C."]
     print_table("Time to the limit of overloads that were held out", columns, rows, notes)
-
-
-def _source() -> str:
-    return "Tables: RobStride manuals, seconds until 145 °C from 25 °C (robots/overload_tables)."
 
 
 if __name__ == "__main__":

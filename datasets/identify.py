@@ -7,6 +7,7 @@ beside them; a dataset from before they were recorded has only the estimates, an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ Array = NDArray[np.float64]
 
 STEP_S = 1.0
 """Length of a step of the fit [s]."""
+
+NEEDED = ("current", "winding_sensor", "housing_sensor", "driver_sensor")
+"""Fields of the motors that the fit rests on."""
 
 BODY = ThermalConstants(
     winding_j_per_k=15.0,
@@ -50,8 +54,7 @@ def recordings(dataset: Dataset, joint: str, resistance_ohm: float) -> list[Reco
         stream = episode.streams.get("motors")
         if not isinstance(stream, ScalarStream) or episode.count("motors") < 2:
             continue
-        known = {field.name for field in stream.fields}
-        missing = {"current", "winding_sensor", "housing_sensor"} - known
+        missing = set(NEEDED) - {field.name for field in stream.fields}
         if missing:
             raise UnidentifiableError(joint, f"episode {index} has no {', '.join(sorted(missing))} in its motors")
         if joint not in episode.field("motors", "current").labels:
@@ -62,16 +65,7 @@ def recordings(dataset: Dataset, joint: str, resistance_ohm: float) -> list[Reco
     before_ns: int | None = None
     for start_ns, end_ns, recording in found:
         gap_s = 0.0 if before_ns is None else max(0.0, (start_ns - before_ns) / 1e9)
-        out.append(
-            Recording(
-                dt_s=recording.dt_s,
-                copper_w=recording.copper_w,
-                other_w=recording.other_w,
-                winding_c=recording.winding_c,
-                housing_c=recording.housing_c,
-                gap_s=gap_s,
-            )
-        )
+        out.append(replace(recording, gap_s=gap_s))
         before_ns = end_ns
     return out
 
@@ -93,8 +87,7 @@ def _recording(episode: Episode, joint: str, resistance_ohm: float) -> tuple[int
     filled = np.maximum.accumulate(np.where(rows > 0, np.arange(steps), 0))
     last = np.searchsorted(step, np.arange(steps), side="right") - 1
     housing = column("housing_sensor")
-    if "driver_sensor" in {field.name for field in episode.streams["motors"].fields}:  # type: ignore[union-attr]
-        housing = np.where(np.isfinite(housing), housing, column("driver_sensor"))
+    housing = np.where(np.isfinite(housing), housing, column("driver_sensor"))
     return (
         int(time_ns[0]),
         int(time_ns[-1]),

@@ -136,7 +136,7 @@ class World:
         self.duty.restart(indices)
 
     def add_mass(self, body: str, mass_kg: float) -> None:
-        """Let a body of the robot carry so much more, in all worlds [kg]."""
+        """Let a body of the robot weigh so much more at its centre of mass [kg], in all worlds, from their reset on."""
         self._mass[:, self.model.body(body).id] += mass_kg
 
     def _lay_out(self, seed: int, world: int) -> None:

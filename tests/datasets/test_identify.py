@@ -31,7 +31,9 @@ def stream(fields: tuple[str, ...]) -> ScalarStream:
 def record(path: Path, *, heat: float = 1.3, episodes: int = 4, seconds: int = 300, old: bool = False) -> Dataset:
     """Record episodes in which one motor works hard, and makes `heat` times the heat of its data sheet."""
     dataset = Dataset.create(path, robot="so101")
-    fields = ("current", "winding", "housing") if old else ("current", "winding_sensor", "housing_sensor")
+    fields = (
+        ("current", "winding", "housing") if old else ("current", "winding_sensor", "housing_sensor", "driver_sensor")
+    )
     state = np.full((6, 2), AIR_C)
     start_ns = 1_700_000_000_000_000_000
     with dataset.lock():
@@ -43,6 +45,7 @@ def record(path: Path, *, heat: float = 1.3, episodes: int = 4, seconds: int = 3
                 load = Load(np.square(amperes) * RESISTANCE * heat, np.zeros(6))
                 state = TRUE.step(state, load, AIR_C, 0.1)
                 values = {fields[0]: amperes, fields[1]: np.round(state[:, 0]), fields[2]: np.round(state[:, 1])}
+                values |= dict.fromkeys(fields[3:], np.full(6, np.nan))
                 at = start_ns + k * 100_000_000
                 writer.row("motors", values=values, header_ns=at, receipt_ns=at, sequence=k + 1)
             writer.save("success")
@@ -101,7 +104,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, o
 
 def test_a_dataset_without_the_sensors_readings_is_refused(tmp_path: Path):
     _, silent = identify(record(tmp_path / "old", episodes=1, seconds=20, old=True), ROBOT.joints[:1])
-    assert silent[NAMES[0]].endswith("episode 0 has no housing_sensor, winding_sensor in its motors")
+    assert silent[NAMES[0]].endswith("episode 0 has no driver_sensor, housing_sensor, winding_sensor in its motors")
 
 
 def test_a_joint_that_is_not_there_is_refused(dataset: Dataset):

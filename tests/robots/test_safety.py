@@ -148,3 +148,26 @@ def test_a_hold_brakes_within_the_acceleration_limit(chain: SafetyChain) -> None
 def test_a_guard_cannot_be_switched_off_by_configuration() -> None:
     with pytest.raises(ConfigError, match=r"^timeout_s is nan, expected a finite number above 0$"):
         SafetyConfig(timeout_s=math.nan)
+
+
+@pytest.mark.parametrize("value", [1e6, -3.5])
+def test_a_command_beyond_reason_holds(chain: SafetyChain, value: float) -> None:
+    chain.command(["a"], [value], 1)
+    step(chain, 1)
+    assert chain.status == Status(Mode.HOLDING, f"the command for a is {value:.4g}, its limits are -2.00 to 2.00")
+
+
+def test_a_command_a_little_beyond_a_limit_is_the_limit(chain: SafetyChain) -> None:
+    chain.command(["a"], [2.4], 1)
+    for i in range(1, 200):
+        chain.command(["a"], [min(2.4, i * 0.02)], i)
+        step(chain, i)
+    assert chain.status.mode is Mode.FOLLOWING
+    assert chain.limiter.position[0] == pytest.approx(2.0)
+
+
+def test_a_joint_beyond_its_limits_stops_for_good(chain: SafetyChain) -> None:
+    chain.step(1, np.array([2.3, 0.0]), 1, np.full(2, np.nan), 1 / 60)
+    assert chain.status == Status(Mode.STOPPED, "a is at 2.30, its limits are -2.00 to 2.00: move it back by hand")
+    step(chain, 2)
+    assert chain.status.mode is Mode.STOPPED
