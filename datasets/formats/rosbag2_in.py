@@ -36,12 +36,17 @@ UNITS = {
     "temperature": "°C",
     "variance": "°C²",
     "winding": "°C",
+    "winding_std": "K",
     "housing": "°C",
     "current": "A",
     "voltage": "V",
     "torque": "N·m",
     "duty": "1",
     "time_to_limit": "s",
+    "derate": "1",
+    "winding_sensor": "°C",
+    "housing_sensor": "°C",
+    "driver_sensor": "°C",
 }
 """Field -> unit, by ROS's conventions (REP 103) and waldo's keys."""
 

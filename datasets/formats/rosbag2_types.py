@@ -35,8 +35,8 @@ STREAM_OF = {
     "joint_states": "joints/state",
     "joint_commands": "joints/command",
     "joint_commands_sent": "joints/sent",
-    "environment_state": "environment",
     "motors": "motors",
+    "environment_state": "environment",
 }
 """Topic in a robot's namespace -> stream of the episode store."""
 
@@ -44,12 +44,17 @@ TOPIC_OF = {stream: topic for topic, stream in STREAM_OF.items()}
 
 MOTOR_KEYS: Mapping[str, str] = {
     "winding": "winding_celsius",
+    "winding_std": "winding_std_kelvin",
     "housing": "housing_celsius",
     "current": "current_amperes",
     "voltage": "voltage_volts",
     "torque": "torque_newton_metres",
     "duty": "duty_ratio",
     "time_to_limit": "time_to_limit_seconds",
+    "derate": "derate_ratio",
+    "winding_sensor": "winding_sensor_celsius",
+    "housing_sensor": "housing_sensor_celsius",
+    "driver_sensor": "driver_sensor_celsius",
 }
 """Field of the motors stream -> key of a diagnostic status, as waldo's robot node writes them."""
 

@@ -233,7 +233,8 @@ class DamiaoDriver(CanMotorDriver):
         """Take the robot and the fields of DamiaoOptions."""
         super().__init__(robot, **options)
         if max(self.ids) > 0x0F:
-            raise ConfigError("ids", self.options.ids, "ids from 1 to 15: the feedback carries 4 bits of them")
+            found = ", ".join(map(str, self.ids))
+            raise ConfigError("ids", found, "ids from 1 to 15: the feedback carries 4 bits of them")
 
     def open_link(self) -> CanLink:
         """Open the bus."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, MissingExtraError, UnknownNameError
+from waldo.errors import ConfigError, HardwareError, MissingExtraError, UnknownNameError
 from waldo.robots.description import Robot
 
 Array = NDArray[np.float64]
@@ -94,6 +94,9 @@ def make_device(package: str, kind: str, config: str, make: Callable[[Any], Any]
     given = {key: value for key, value in fields.items() if value}
     try:
         return make(draccus.decode(base, {"type": kind, **told, **given}))
+    except ImportError as error:
+        # LeRobot asks for the vendor's library of each device only when the device is made.
+        raise HardwareError(f"{kind} cannot be made: {' '.join(str(error).split())}") from error
     except (draccus.utils.DecodingError, TypeError, ValueError) as error:
         raise ConfigError("config", config, f"what a {kind} needs", " ".join(str(error).split())) from error
 

@@ -166,7 +166,8 @@ def _simulate(recordings: Sequence[Recording], points: Array) -> Array:
     out: list[Array] = []
     for recording in recordings:
         state = _start(recording, state, model, ambient)
-        every = max(1, round(RESIDUAL_EVERY_S / recording.dt_s))
+        # A recording that is shorter than that counts with its last reading.
+        every = max(1, min(round(RESIDUAL_EVERY_S / recording.dt_s), len(recording.copper_w)))
         for k in range(len(recording.copper_w)):
             load = Load(recording.copper_w[k] * scale, recording.other_w[k] + 0 * scale)
             state = model.step(state, load, ambient, recording.dt_s)
@@ -174,6 +175,8 @@ def _simulate(recordings: Sequence[Recording], points: Array) -> Array:
                 for node, values in ((0, recording.winding_c), (1, recording.housing_c)):
                     if np.isfinite(values[k]):
                         out.append(state[:, node] - values[k])
+    if not out:
+        raise NothingLearnedError(f"no temperature was read at the ends of steps of {RESIDUAL_EVERY_S:g} s")
     return np.stack(out, axis=1)
 
 

@@ -132,6 +132,14 @@ def test_what_lerobot_does_not_know_is_named(bench: Bench) -> None:
         bench.driver(config='{"no_such_field": 1}').connect()
 
 
+def test_a_device_whose_library_is_not_installed_says_so() -> None:
+    def make(_: object) -> None:
+        raise ImportError("'feetech-servo-sdk' is required but not installed")
+
+    with pytest.raises(HardwareError, match="so101_leader cannot be made: 'feetech-servo-sdk' is required"):
+        make_device("lerobot.teleoperators", "so101_leader", "", make, port="/dev/null")
+
+
 class _Bus:
     """What Units and the driver look at of a motor bus with a register table."""
 

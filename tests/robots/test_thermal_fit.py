@@ -1,5 +1,7 @@
 """Constants fitted to what was recorded of a motor whose constants the test knows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -111,3 +113,24 @@ def test_what_says_nothing_is_refused():
             ],
             GUESS,
         )
+
+
+def test_recordings_shorter_than_a_reading_counts_are_refused_or_read_at_their_end():
+    warm = record(600)
+    short = [
+        Recording(
+            dt_s=2.0,
+            copper_w=warm.copper_w[k : k + 4],
+            other_w=warm.other_w[k : k + 4],
+            winding_c=warm.winding_c[k : k + 4],
+            housing_c=warm.housing_c[k : k + 4],
+        )
+        for k in range(0, 240, 4)
+    ]
+    assert fit(short, GUESS).readings == 120
+    blind = [
+        dataclasses.replace(r, winding_c=np.array([20.0, 40.0, 20.0, np.nan]), housing_c=r.housing_c * np.nan)
+        for r in short
+    ]
+    with pytest.raises(NothingLearnedError, match="no temperature was read at the ends of steps of 10 s"):
+        fit(blind, GUESS)
