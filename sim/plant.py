@@ -51,6 +51,11 @@ class Plant:
         self._qpos = np.array([self._model.joint(name).qposadr[0] for name in names])
         self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
         self._actuators = np.array([self._model.actuator(name).id for name in names])
+        self.stiffness = self._model.actuator_gainprm[self._actuators, 0].copy()
+        """Position gains of the model's own servos [N·m/rad]."""
+        self.damping = -self._model.actuator_biasprm[self._actuators, 2]
+        """Their damping [N·m·s/rad]."""
+        self._force_range = self._model.actuator_forcerange[self._actuators].copy()
         motors = [joint.motor for joint in robot.joints]
         self.thermal = TwoNodeModel([motor.thermal or ASSUMED_THERMAL for motor in motors])
         self.resistance = np.array([motor.resistance_ohm or ASSUMED_OHM for motor in motors])
@@ -85,6 +90,11 @@ class Plant:
             self._model.actuator_biasprm[at, 2] = -kd
             self._model.actuator_ctrllimited[at] = 0
             self._data.ctrl[at] = kp * position + kd * velocity + torque
+
+    def limit_effort(self, share: Array) -> None:
+        """Let the drives give a share of the torque that the model allows them, 0..1."""
+        with self.lock:
+            self._model.actuator_forcerange[self._actuators] = self._force_range * share[:, None]
 
     def advance(self, seconds: float) -> None:
         """Let simulated time pass, in whole steps of the model; at most a tenth of a second at once."""

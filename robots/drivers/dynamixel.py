@@ -1,0 +1,153 @@
+"""ROBOTIS Dynamixel X servos in protocol 2.0: the arms Koch, ALOHA, ViperX, GELLO and many more.
+
+Registers: https://emanual.robotis.com/docs/en/dxl/x/, "Control Table". One sync read of 124..146 a cycle: duty cycle,
+current, speed, position, voltage and temperature are neighbours. What is wrong stands elsewhere (70), and is asked for
+when a servo raises its alert bit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from waldo.robots.drivers.calibration import TURN
+from waldo.robots.drivers.serial_port import SerialPort
+from waldo.robots.drivers.serial_servos import Feedback, Register, SerialServoDriver, ServoBus
+
+RETURN_DELAY, DRIVE_MODE, OPERATING_MODE, HARDWARE_ERROR = (Register(a, 1) for a in (9, 10, 11, 70))
+PWM_LIMIT = Register(36, 2)
+GOAL_PWM, PWM, CURRENT = (Register(a, 2, signed=True) for a in (100, 124, 126))
+VELOCITY, POSITION = Register(128, 4, signed=True), Register(132, 4, signed=True)
+VOLTAGE, TEMPERATURE = Register(144, 2), Register(146, 1)
+PROFILE_ACCELERATION, PROFILE_VELOCITY = Register(108, 4), Register(112, 4)
+
+POSITION_MODE = 3
+"""OPERATING_MODE of positions within one turn."""
+FULL_PWM = 885
+"""Duty cycle of 100 %, in units of 0.113 %."""
+COUNTS_PER_S = 0.229 / 60 * TURN
+"""Unit of the speed, 0.229 rpm [counts/s]."""
+ALERT = 0x80
+"""Bit of a status frame's error byte: HARDWARE_ERROR says more."""
+
+ERRORS = {0: "supply voltage", 2: "over-temperature", 3: "motor encoder", 4: "electrical shock", 5: "overload"}
+"""Bit of HARDWARE_ERROR -> words."""
+
+REFUSALS = {
+    1: "it failed",
+    2: "it does not know the instruction",
+    3: "the frame was damaged",
+    4: "the value is out of range",
+    5: "the data are too short",
+    6: "the value is beyond its limit",
+    7: "the address is locked while the torque is on",
+}
+"""Number in a status frame's error byte -> words."""
+
+MILLIAMPERES: Mapping[int, float] = {
+    **dict.fromkeys((1020, 1030, 1120, 1130), 2.69),
+    **dict.fromkeys((1190, 1200, 1230, 1240), 1.0),
+}
+"""Model number -> unit of the current [mA]; the others have a load in its place."""
+
+
+def faults(bits: int) -> str:
+    """Return what HARDWARE_ERROR says, in words; empty where nothing is wrong."""
+    unknown = bits & ~sum(1 << bit for bit in ERRORS)
+    words = [text for bit, text in ERRORS.items() if bits & 1 << bit]
+    return ", ".join(words + [f"hardware error 0x{unknown:02X}"] * bool(unknown))
+
+
+class DynamixelBus(ServoBus):
+    """Dynamixel X servos on an open port."""
+
+    homing: ClassVar[Register] = Register(20, 4, signed=True)
+    lower: ClassVar[Register] = Register(52, 4)
+    upper: ClassVar[Register] = Register(48, 4)
+    enable: ClassVar[Register] = Register(64, 1)
+    goal: ClassVar[Register] = Register(116, 4, signed=True)
+    block: ClassVar[tuple[int, int]] = (124, 23)
+    header: ClassVar[int] = 11
+    models: ClassVar[Mapping[int, str]] = {
+        1190: "XL330-M077",
+        1200: "XL330-M288",
+        1060: "XL430-W250",
+        1070: "XC430-W150",
+        1020: "XM430-W350",
+        1030: "XM430-W210",
+        1120: "XM540-W270",
+        1130: "XM540-W150",
+        1230: "XC330-M181",
+        1240: "XC330-M288",
+    }
+
+    def ask_all(self, ids: Sequence[int], address: int, length: int) -> None:
+        """Send a sync read."""
+        self.handler.syncReadTx(self.port, address, length, list(ids), len(ids), False)
+
+    def receive(self) -> tuple[int, int, bytes] | None:
+        """Return the next frame's id, error byte and data; None for a damaged one or none."""
+        frame, result = self.handler.rxPacket(self.port, False)
+        if result != 0:
+            return None
+        length = frame[5] | frame[6] << 8
+        return frame[4], frame[8], bytes(frame[9 : 7 + length - 2])
+
+    def read_all(self, ids: Sequence[int]) -> dict[int, Feedback]:
+        """Ask all servos once for their block, and those that raise their alert for what is wrong."""
+        found = super().read_all(ids)
+        for servo, feedback in found.items():
+            if feedback.fault:
+                told = faults(self.read(servo, HARDWARE_ERROR))
+                found[servo] = dataclasses.replace(feedback, fault=told or feedback.fault)
+        return found
+
+    def decode(self, servo: int, block: bytes, error: int) -> Feedback:
+        """Return what the block says."""
+        start = self.block[0]
+        return Feedback(
+            position=POSITION.within(block, start),
+            speed=VELOCITY.within(block, start) * COUNTS_PER_S,
+            pwm_ratio=max(-1.0, min(1.0, PWM.within(block, start) / FULL_PWM)),
+            voltage_v=VOLTAGE.within(block, start) / 10,
+            temperature_c=TEMPERATURE.within(block, start),
+            current_a=CURRENT.within(block, start) * MILLIAMPERES.get(self.model[servo], math.nan) / 1000,
+            fault="alert" if error & ALERT else "",
+        )
+
+    def refused(self, error: int) -> str:
+        """Return why a write was not done."""
+        return REFUSALS.get(error & ~ALERT, "")
+
+    def unlock(self, servo: int) -> None:
+        """Nothing: the lasting memory is open while the torque is off."""
+
+    def lock(self, servo: int) -> None:
+        """Nothing: it is closed while the torque is on."""
+
+    def clear(self, servo: int) -> None:
+        """Start the servo anew: the only way out of a shutdown."""
+        self.handler.reboot(self.port, servo)
+        self.ping(servo)
+
+    def configure(self, servo: int, effort_ratio: float) -> None:
+        """Position mode, answers without delay, no profile of its own: the robot node ramps."""
+        self.change(servo, RETURN_DELAY, 0)
+        self.change(servo, OPERATING_MODE, POSITION_MODE)
+        self.write(servo, PROFILE_ACCELERATION, 0)
+        self.write(servo, PROFILE_VELOCITY, 0)
+        most = self.read(servo, PWM_LIMIT)
+        self.write(servo, GOAL_PWM, min(most, round(FULL_PWM * effort_ratio)))
+
+
+class DynamixelDriver(SerialServoDriver):
+    """Dynamixel X servos on a serial bus, as a Driver (waldo.robots.driver)."""
+
+    def make_bus(self, port: SerialPort) -> ServoBus:
+        """Return ROBOTIS's frames on an open port."""
+        from dynamixel_sdk import PacketHandler
+
+        handler: Any = PacketHandler(2.0)
+        return DynamixelBus(port, handler)
