@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -14,6 +14,7 @@ from waldo import console
 from waldo.collect.device import Device
 from waldo.datasets.streams import CRF
 from waldo.errors import ConfigError, UnknownNameError
+from waldo.robots.drivers.options import parse_options
 
 if TYPE_CHECKING:
     from waldo.collect.uploader import Uploader
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 UPLOAD_S = 600.0
 """How long the end of a recording waits for the last uploads [s]; Ctrl-C ends it sooner, nothing is lost."""
 
-DEVICES = ("keyboard", "gamepad", "script", "lerobot")
+DEVICES = ("keyboard", "gamepad", "leader", "script", "lerobot")
 """Teleoperation devices by name."""
 
 EXPERTS = "waldo.sim.expert:Expert"
@@ -34,9 +35,13 @@ class Teleop:
     """Drive a robot on the ROS graph with the keyboard, a gamepad or a scripted operator."""
 
     device: tyro.conf.Positional[str] = "keyboard"
-    """What you steer with: keyboard, gamepad, script, or lerobot, any of LeRobot's teleoperators."""
+    """What you steer with: keyboard, gamepad, leader (an arm), script, or lerobot, any of LeRobot's teleoperators."""
+    port: str = ""
+    """Serial port of a leader arm: /dev/ttyACM1."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """An option of the lerobot device as name=value: --option type=so101_leader --option port=/dev/ttyACM0."""
+    """An option of leader or lerobot as name=value: --option driver=dynamixel, --option type=so101_leader."""
+    rate: int = 60
+    """Commands a second; in simulated time the simulation's."""
     robot: str = "so101"
     """Name of the robot."""
     namespace: str = ""
@@ -63,7 +68,7 @@ class Teleop:
         robot = load_robot(self.robot)
         device = self._device()
         with join_graph("teleop", self.namespace or robot.name) as graph:
-            Node(graph, device, robot.joint_names, lockstep=self.lockstep).run(done)
+            Node(graph, device, robot.joint_names, lockstep=self.lockstep, rate_hz=self.rate).run(done)
         return 0 if device.finished else 130
 
     def _device(self) -> Device:
@@ -72,6 +77,8 @@ class Teleop:
 
         if self.episodes < 1:
             raise ConfigError("episodes", self.episodes, "1 or more")
+        if not 20 <= self.rate <= 1000:
+            raise ConfigError("rate", self.rate, "20 to 1000 commands a second")
         if self.device == "keyboard":
             from waldo.collect.keyboard import HELP, Keyboard
 
@@ -81,13 +88,20 @@ class Teleop:
             from waldo.collect.gamepad import Gamepad
 
             return Gamepad(load_robot(self.robot))
+        if self.device == "leader":
+            from waldo.collect.keys import HELP as KEYS
+            from waldo.collect.leader import LeaderArm
+            from waldo.robots.description import PRESETS
+
+            console.err().print(f"lead the arm close to the robot's pose, and it follows   {KEYS}")
+            arm = f"{self.robot}_leader"
+            return LeaderArm(
+                load_robot(self.robot), load_robot(arm if arm in PRESETS else self.robot), **self._options()
+            )
         if self.device == "lerobot":
             from waldo.collect.lerobot_teleop import LeRobotTeleop
 
-            pairs = [text.partition("=") for text in self.option]
-            if wrong := [key + equals + value for key, equals, value in pairs if not (key and equals)]:
-                raise ConfigError("option", wrong[0], "name=value")
-            return LeRobotTeleop(load_robot(self.robot), **{key: value for key, _, value in pairs})
+            return LeRobotTeleop(load_robot(self.robot), **self._options())
         if self.device == "script":
             from waldo.collect.scripted import Expert, Scripted
 
@@ -95,6 +109,9 @@ class Teleop:
             make: Callable[..., Expert] = getattr(importlib.import_module(module), name)
             return Scripted(lambda n: make(self.task, seed=n, human=self.human), self.episodes, self.first)
         raise UnknownNameError("device", self.device, DEVICES)
+
+    def _options(self) -> dict[str, Any]:
+        return parse_options(self.option) | ({"port": self.port} if self.port else {})
 
 
 @dataclass(frozen=True, kw_only=True)

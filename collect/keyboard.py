@@ -6,12 +6,12 @@ a terminal tells repeats but no releases, so a key counts as let go when its rep
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.collect import keys
 from waldo.collect.device import Observation, Session
 from waldo.collect.jog import Jog
 from waldo.errors import HardwareError
@@ -23,91 +23,47 @@ FORWARD, BACK = "qwertyui", "asdfghjk"
 GROUP_KEYS: Mapping[str, int] = {"]": 1, "[": -1}
 """Keys that reach for the next or the previous joints of a robot with more joints than keys."""
 
-SERVICE_KEYS: Mapping[str, str] = {
-    "enter": "start",
-    "1": "save",
-    "0": "fail",
-    "backspace": "discard",
-    "z": "undo",
-    "space": "stop_motion",
-    "v": "enable",
-    "n": "reset",
-}
-"""Key -> the service it calls."""
-
-HELP = (
-    "move: q/a w/s e/d r/f t/g y/h (joint 1-6 forward/back), [ ] other joints   enter: start   1: save as success   "
-    "0: save as failure   backspace: discard   z: undo   n: new scene   space: STOP   v: enable   esc: quit"
-)
-
-FIRST_REPEAT_S, NEXT_REPEAT_S = 0.6, 0.12
-"""How long without a repeat until a key counts as let go [s]: a terminal's first repeat comes late."""
+HELP = f"move: q/a w/s e/d r/f t/g y/h (joint 1-6 forward/back), [ ] other joints   {keys.HELP}"
 
 
 class Keyboard:
-    """Joint jogging by key. `press` and `release` are what the terminal calls; a test may call them as well."""
+    """Joint jogging by key."""
 
     def __init__(self, robot: Robot, *, speed_share: float = 0.25) -> None:
         """Take the robot and the share of each joint's speed limit that a held key means."""
         self._jog = Jog(robot, speed_share)
         self._joints = len(robot.joints)
         self._held: dict[str, tuple[int, float]] = {}
-        self._asked: list[str] = []
         self._group = 0
-        self._finished = False
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.keys = keys.Keys(self._press, self._release)
+        """What listens to the terminal."""
 
     def open(self) -> None:
         """Listen to the terminal."""
-        import sys
-
-        if not sys.stdin.isatty():
+        if not self.keys.can_listen():
             raise HardwareError("the keyboard device needs a terminal; run it in one, or use --device script")
-        from sshkeyboard import listen_keyboard
+        self.keys.open()
 
-        self._thread = threading.Thread(
-            target=listen_keyboard,
-            kwargs={
-                "on_press": self.press,
-                "on_release": self.release,
-                "until": "esc",
-                "delay_second_char": FIRST_REPEAT_S,
-                "delay_other_chars": NEXT_REPEAT_S,
-            },
-            daemon=True,
-        )
-        self._thread.start()
+    def _press(self, key: str) -> None:
+        if key in FORWARD or key in BACK:
+            row, sign = (FORWARD, 1.0) if key in FORWARD else (BACK, -1.0)
+            joint = self._group * len(FORWARD) + row.index(key)
+            if joint < self._joints:
+                self._held[key] = (joint, sign)
+        elif key in GROUP_KEYS:
+            groups = -(-self._joints // len(FORWARD))
+            self._group = (self._group + GROUP_KEYS[key]) % groups
+            self._held.clear()
 
-    def press(self, key: str) -> None:
-        """Take a key that went down."""
-        with self._lock:
-            if key in FORWARD or key in BACK:
-                row, sign = (FORWARD, 1.0) if key in FORWARD else (BACK, -1.0)
-                joint = self._group * len(FORWARD) + row.index(key)
-                if joint < self._joints:
-                    self._held[key] = (joint, sign)
-            elif key in GROUP_KEYS:
-                groups = -(-self._joints // len(FORWARD))
-                self._group = (self._group + GROUP_KEYS[key]) % groups
-                self._held.clear()
-            elif key in SERVICE_KEYS:
-                self._asked.append(SERVICE_KEYS[key])
-            elif key == "esc":
-                self._finished = True
-
-    def release(self, key: str) -> None:
-        """Take a key that was let go."""
-        with self._lock:
-            self._held.pop(key, None)
+    def _release(self, key: str) -> None:
+        self._held.pop(key, None)
 
     def step(self, observation: Observation, session: Session, dt_s: float) -> NDArray[np.float64] | None:
         """Return the targets while a motion key is held, else None."""
-        with self._lock:
-            asked, self._asked = self._asked, []
-            held = list(self._held.values())
-        for name in asked:
+        for name in self.keys.asked():
             session.ask(name)
+        with self.keys.lock:
+            held = list(self._held.values())
         if not held or self.finished:
             self._jog.release()
             return None
@@ -119,12 +75,8 @@ class Keyboard:
     @property
     def finished(self) -> bool:
         """Whether escape was pressed, or the terminal is gone."""
-        return self._finished or (self._thread is not None and not self._thread.is_alive())
+        return self.keys.finished
 
     def close(self) -> None:
         """Give the terminal back."""
-        if self._thread is not None and self._thread.is_alive():
-            from sshkeyboard import stop_listening
-
-            stop_listening()
-            self._thread.join(timeout=2)
+        self.keys.close()

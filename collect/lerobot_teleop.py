@@ -1,8 +1,4 @@
-"""Any of LeRobot's teleoperators as a device: leader arms, phones, gamepads, by their names there.
-
-A leader in the hand has no dead-man of its own: the robot follows from when the leader has come close to it, and no
-longer when the two are far apart.
-"""
+"""Any of LeRobot's teleoperators as a device: leader arms, phones, gamepads, by their names there."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.collect.device import Observation, Session
+from waldo.collect.leader import EngageOptions, Leader
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.lerobot_units import Units, make_device
@@ -23,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TeleopOptions:
+class TeleopOptions(EngageOptions):
     """Which of LeRobot's teleoperators, and when the robot follows it."""
 
     type: str = "so101_leader"
@@ -38,25 +34,19 @@ class TeleopOptions:
     """LeRobot's name of each joint; the joints' own names unless given."""
     units: str = "degrees"
     """Units of a device without a motor bus: degrees or radians."""
-    engage_rad: float = 0.3
-    """The robot begins to follow when every joint is this close to the leader's [rad]."""
-    release_rad: float = 1.0
-    """It stops to follow when a joint is farther away than this [rad] (GELLO's bound)."""
 
 
-class LeRobotTeleop:
+class LeRobotTeleop(Leader):
     """A Device (waldo.collect.device) over a `lerobot.teleoperators.Teleoperator`."""
 
     def __init__(self, robot: Robot, **options: object) -> None:
         """Take the robot and the fields of TeleopOptions, as values or as texts."""
         self.options = build_options(TeleopOptions, options)
-        self.robot = robot
+        super().__init__(robot, self.options)
         self._names = words("names", self.options.names, len(robot.joints), robot.joint_names)
         self._device: Any = None
-        self.engaged = False
-        """Whether the robot follows."""
 
-    def open(self) -> None:
+    def connect(self) -> None:
         """Make and connect the teleoperator; raises HardwareError with what to do."""
         from lerobot.teleoperators.utils import make_teleoperator_from_config
 
@@ -77,30 +67,22 @@ class LeRobotTeleop:
             ) from error
         self._device = device
         if not device.is_calibrated:
-            self.close()
+            self.disconnect()
             raise HardwareError(
                 f"{options.type} {options.id!r} has no calibration; run lerobot-calibrate --teleop.type={options.type} "
                 f"--teleop.id={options.id} first"
             )
         self._units = Units(device, self.robot, self._names, options.units)
 
-    def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
-        """Return the leader's angles (joints,) [rad] while the robot follows, else None."""
+    def angles(self) -> Array:
+        """Return the leader's angles now (joints,) [rad]."""
         try:
             told = self._device.get_action()
         except (ConnectionError, RuntimeError, OSError) as error:
             raise HardwareError(f"{self.options.type}: {' '.join(str(error).split())}; check its plug") from error
-        target = np.clip(self._units.angles(told), self.robot.lower, self.robot.upper)
-        distance = float(np.abs(target - observation.position).max())
-        self.engaged = distance <= (self.options.release_rad if self.engaged else self.options.engage_rad)
-        return target if self.engaged else None
+        return self._units.angles(told)
 
-    @property
-    def finished(self) -> bool:
-        """Never: the operator ends with Ctrl-C."""
-        return False
-
-    def close(self) -> None:
+    def disconnect(self) -> None:
         """Disconnect."""
         device, self._device = self._device, None
         if device is not None:

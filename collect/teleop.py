@@ -23,7 +23,7 @@ PATIENCE_S = 60.0
 """How long a program waits for a service: a machine shared with others may stand still for a while [s]."""
 
 RATE_HZ = 60
-"""Commands a second in real time."""
+"""Commands a second in real time, unless something else is asked for."""
 
 SERVICES: Mapping[str, str] = {
     **dict.fromkeys(("start", "stop", "save", "fail", "discard", "undo"), "recorder"),
@@ -78,12 +78,15 @@ class Services:
 class Teleop:
     """Runs a device against a robot on the ROS graph."""
 
-    def __init__(self, graph: Graph, device: Device, joint_names: Sequence[str], *, lockstep: int = 0) -> None:
-        """Take the device, the robot's joints and how many nodes have to hear each command, 0 in real time."""
+    def __init__(
+        self, graph: Graph, device: Device, joint_names: Sequence[str], *, lockstep: int = 0, rate_hz: int = RATE_HZ
+    ) -> None:
+        """Take the device, the robot's joints, how many nodes must hear each command (0 in real time), the rate."""
         from rosgraph_msgs.msg import Clock
         from sensor_msgs.msg import JointState
 
         self._graph, self._device, self._lockstep = graph, device, lockstep
+        self._period_s = 1 / rate_hz
         self._names = tuple(joint_names)
         self._states: dict[int, Any] = {}
         self._environments: dict[int, Any] = {}
@@ -157,7 +160,7 @@ class Teleop:
             return False
         # The next state may already come in while the device calls a service: remember which one this answers.
         self._answered_ns = self._latest.stamp_ns
-        self._publish(self._device.step(self._latest, self.services, 1 / RATE_HZ), self._answered_ns)
+        self._publish(self._device.step(self._latest, self.services, self._period_s), self._answered_ns)
         return True
 
     def _next_in_real_time(self, done: Callable[[], bool]) -> bool:
@@ -167,10 +170,10 @@ class Teleop:
             if not self._graph.spin_until(lambda: done() or self._latest is not None, 10.0):
                 raise WaldoError("no joint_states for 10 s: is the robot node running in this namespace and domain?")
             return not done()
-        target = self._device.step(self._latest, self.services, 1 / RATE_HZ)
+        target = self._device.step(self._latest, self.services, self._period_s)
         if target is not None or self._engaged:
             self._publish(target, time.time_ns())
-        self._graph.spin_for(max(0.0, started + 1 / RATE_HZ - time.monotonic()))
+        self._graph.spin_for(max(0.0, started + self._period_s - time.monotonic()))
         return True
 
     def _publish(self, target: Array | None, stamp_ns: int) -> None:

@@ -23,6 +23,10 @@ class RobotCommand:
     """What moves: twin, a task's simulation, or model, a simulation of the robot alone; chosen by the robot's name."""
     task: str = "lift"
     """Task whose world the twin simulates."""
+    port: str = ""
+    """Serial port of a robot of serial servos: /dev/ttyACM0."""
+    rate: int = 60
+    """Control cycles a second of a real robot."""
     namespace: str = ""
     """ROS namespace; the robot's name unless given."""
     cameras: bool = True
@@ -46,6 +50,7 @@ class RobotCommand:
         from waldo.robots.cameras.rig import WithCameras, parse_cameras
         from waldo.robots.description import PRESETS, load_robot
         from waldo.robots.driver import SimulatedDriver, load_driver
+        from waldo.robots.drivers.options import parse_options
         from waldo.robots.node import NodeConfig, RobotNode
         from waldo.robots.thermal import identified
         from waldo.robots.thermal.memory import state_path
@@ -59,11 +64,10 @@ class RobotCommand:
             robot = dataclasses.replace(robot, cameras=())
         options: dict[str, Any] = {"task": self.task, "seed": self.seed} if name == "twin" else {}
         simulated = name in ("twin", "model")
-        for text in self.option:
-            key, equals, value = text.partition("=")
-            if simulated or not (key and equals):
-                raise ConfigError("option", text, "name=value, for a driver of a real robot")
-            options[key] = value
+        given = parse_options(self.option) | ({"port": self.port} if self.port else {})
+        if given and simulated:
+            raise ConfigError("option", " ".join(given), "nothing for a simulation", "name the driver of a real robot")
+        options |= given
         if self.camera and simulated:
             raise ConfigError("camera", " ".join(self.camera), "nothing for a simulation", "it draws its own cameras")
         if self.motors is not None:
@@ -75,7 +79,7 @@ class RobotCommand:
         state = self.heat_state or (
             None if isinstance(driver, SimulatedDriver) else state_path(self.namespace or robot.name)
         )
-        config = NodeConfig(lockstep=self.lockstep, seed=self.seed, heat_state=state)
+        config = NodeConfig(rate_hz=self.rate, lockstep=self.lockstep, seed=self.seed, heat_state=state)
         driver.connect()
         try:
             with join_graph("robot", self.namespace or robot.name) as graph:

@@ -92,7 +92,11 @@ class Robot:
         return path if path.is_absolute() else Path(str(importlib.resources.files("waldo.robots") / "models" / path))
 
 
-PRESETS = {"so101": "waldo.robots.so101:SO101", "g1": "waldo.robots.g1:G1"}
+PRESETS = {
+    "so101": "waldo.robots.so101:SO101",
+    "so101_leader": "waldo.robots.so101:SO101_LEADER",
+    "g1": "waldo.robots.g1:G1",
+}
 """Robot name -> where its description lives."""
 
 MODEL_LOADER = "waldo.sim.model_robot:load_model_robot"

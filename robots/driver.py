@@ -176,6 +176,8 @@ class SimulatedDriver(Driver, Protocol):
 DRIVERS = {
     "twin": "waldo.sim.twin:TwinDriver",
     "model": "waldo.sim.model_robot:ModelDriver",
+    "feetech": "waldo.robots.drivers.feetech:FeetechDriver",
+    "dynamixel": "waldo.robots.drivers.dynamixel:DynamixelDriver",
     "damiao": "waldo.robots.drivers.damiao:DamiaoDriver",
     "robstride": "waldo.robots.drivers.robstride:RobStrideDriver",
     "unitree": "waldo.robots.drivers.unitree:UnitreeDriver",

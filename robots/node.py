@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from waldo.ros import Graph
 
 CONTROL_HZ = 60
-"""Control cycles a second."""
+"""Control cycles a second of a simulation, and of a robot unless something else is asked for."""
 
-MOTOR_CYCLES = 6
-"""Motors are published every so many cycles: 10 Hz."""
+MOTOR_HZ = 10
+"""How often the motors are looked after and published [1/s]."""
 
 RECONNECT_S = 1.0
 """Pause between two tries to reach a robot that was lost [s]."""
@@ -51,6 +51,8 @@ FIGURES = re.compile(r"-?\d+(\.\d+)?")
 class NodeConfig:
     """How a robot node runs."""
 
+    rate_hz: int = CONTROL_HZ
+    """Control cycles a second; a simulation has its own."""
     lockstep: tuple[str, ...] = ()
     """Advance simulated time only when these have caught up: "operator", "recorder". Empty: real time."""
     seed: int = 0
@@ -69,6 +71,8 @@ class NodeConfig:
         for peer in self.lockstep:
             if peer not in PEERS:
                 raise ConfigError("lockstep", peer, f"any of {', '.join(PEERS)}")
+        if not 20 <= self.rate_hz <= 1000:
+            raise ConfigError("rate", self.rate_hz, "20 to 1000 cycles a second")
         if not 1 <= self.jpeg_quality <= 100:
             raise ConfigError("jpeg_quality", self.jpeg_quality, "1..100")
 
@@ -83,6 +87,10 @@ class RobotNode:
         self.simulated = driver if isinstance(driver, SimulatedDriver) else None
         if config.lockstep and self.simulated is None:
             raise ConfigError("lockstep", config.lockstep, "nothing for a real robot", "leave it out")
+        if self.simulated is not None and config.rate_hz != CONTROL_HZ:
+            raise ConfigError("rate", config.rate_hz, f"{CONTROL_HZ} for a simulation", "leave it out")
+        self._period_s = 1 / config.rate_hz
+        self._motor_cycles = round(config.rate_hz / MOTOR_HZ)
         self.safety = SafetyChain(self.robot, config.safety)
         self.safety.reset(driver.read().position)
         self._seed, self._cycle = config.seed, 0
@@ -211,15 +219,15 @@ class RobotNode:
         return message
 
     def _publish_motors(self, stamp_ns: int) -> None:
-        if self._cycle % MOTOR_CYCLES:
+        if self._cycle % self._motor_cycles:
             return
-        dt_s = MOTOR_CYCLES / CONTROL_HZ
+        dt_s = self._motor_cycles * self._period_s
         readings = self.heat.step(self.driver.motors(), self._state.velocity, dt_s, time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
         name = self.graph.node.get_namespace().strip("/") or self.robot.name
         message = diagnostics.to_message(name, self.robot.joint_names, self._serials, readings, stamp_ns)
         self._send("motors", message)
-        if self._cycle % CONTROL_HZ == 0:
+        if self._cycle % self.config.rate_hz == 0:
             self._diagnostics.publish(message)
         self._say_derating()
 
@@ -298,7 +306,7 @@ class RobotNode:
                 if not self._wait_for_answers(done):
                     return
             else:
-                deadline = max(deadline + 1 / CONTROL_HZ, time.monotonic() - 1 / CONTROL_HZ)
+                deadline = max(deadline + self._period_s, time.monotonic() - self._period_s)
                 self.graph.spin_for(max(0.0, deadline - time.monotonic()))
             self._act()
 
@@ -310,7 +318,7 @@ class RobotNode:
             state = self._read()
         speed_ratio = 1.0 if self.heat.derating is None else self.heat.derating.speed_ratio
         setpoint = self.safety.step(
-            self._now_ns(), state.position, state.stamp_ns, self._headroom, 1 / CONTROL_HZ, speed_ratio=speed_ratio
+            self._now_ns(), state.position, state.stamp_ns, self._headroom, self._period_s, speed_ratio=speed_ratio
         )
         try:
             sent = setpoint if self._lost_s is not None else self.driver.write(setpoint)

@@ -28,6 +28,8 @@ TURN = 4096
 """Counts of a turn."""
 BITS_PER_BYTE = 10
 """Start bit, eight of data, stop bit."""
+LONGEST = 512
+"""What tells of a longer frame is noise [bytes]."""
 INTERNAL_OHM = 0.05
 """Resistance of supply and cable: the voltage sags under load [Ω]."""
 
@@ -196,6 +198,13 @@ class SerialServos:
         """Return which servos drive (0 or 1), to which counts, and each one's share of its torque; (joints,)."""
         raise NotImplementedError
 
+    def return_delay_s(self) -> float:
+        """Return how long the servos wait before they answer [s]."""
+        return max(servo.get(self.return_delay, 1) for servo in self.servos) * 2e-6
+
+    return_delay: ClassVar[int]
+    """Address of that, in units of 2 µs."""
+
     def stiffness_share(self) -> Array:
         """Return each servo's position gain over that of the model, (joints,)."""
         return np.ones(len(self.servos))
@@ -260,9 +269,10 @@ class SerialServos:
                 self.requests += 1
                 with self.joints.lock:
                     self.refresh()
-                    told = b"".join(self.noise(part) for part in self.answer(frame))
+                    parts = list(self.answer(frame))
                     self.apply()
-                free_at += len(told) * self._byte_s
+                told = b"".join(map(self.noise, parts))
+                free_at += len(told) * self._byte_s + len(parts) * self.return_delay_s()
                 if told:
                     time.sleep(max(0.0, free_at - time.monotonic()))
                     os.write(self._master, told)
@@ -277,6 +287,7 @@ class FeetechServos(SerialServos):
     """STS3215 servos: FF FF, id, length, instruction, parameters, inverted sum."""
 
     memory_size: ClassVar[int] = 87
+    return_delay: ClassVar[int] = 7
     lasting_size: ClassVar[int] = 40
 
     def make_servo(self, joint: int, calibrated: bool) -> Servo:
@@ -331,7 +342,7 @@ class FeetechServos(SerialServos):
             for identity in data[2:]:
                 if identity in self._by_id:
                     servo = self._by_id[identity]
-                    yield self._status(servo, servo.memory[data[0] : data[0] + data[1]])
+                    yield self._status(servo, bytes(servo.memory[data[0] : data[0] + data[1]]))
             return
         if instruction == 0x83:
             address, length = data[0], data[1]
@@ -358,7 +369,7 @@ class FeetechServos(SerialServos):
     def _status(self, servo: Servo, data: bytes) -> bytes:
         if servo.id in self.silent:
             return b""
-        body = bytes([servo.id, len(data) + 2, servo.fault]) + bytes(data)
+        body = bytes([servo.id, len(data) + 2, servo.fault]) + data
         return b"\xff\xff" + body + bytes([~sum(body) & 0xFF])
 
     def _write(self, servo: Servo, address: int, data: bytes) -> None:
@@ -427,6 +438,7 @@ class DynamixelServos(SerialServos):
     """Dynamixel X servos in protocol 2.0: FF FF FD 00, id, length, instruction, parameters, CRC-16."""
 
     memory_size: ClassVar[int] = 147
+    return_delay: ClassVar[int] = 9
     lasting_size: ClassVar[int] = 64
     model: ClassVar[int] = 1020
     """XM430-W350."""
@@ -467,7 +479,13 @@ class DynamixelServos(SerialServos):
         """Take whole frames with a good checksum out of a buffer, without their stuffing."""
         while (at := buffer.find(b"\xff\xff\xfd\x00")) >= 0:
             del buffer[:at]
-            if len(buffer) < 7 or len(buffer) < (length := buffer[5] | buffer[6] << 8) + 7:
+            if len(buffer) < 7:
+                return
+            length = buffer[5] | buffer[6] << 8
+            if length > LONGEST:
+                del buffer[:4]
+                continue
+            if len(buffer) < length + 7:
                 return
             frame = bytes(buffer[: length + 7])
             if length >= 3 and crc16(frame[:-2]) == frame[-2] | frame[-1] << 8:

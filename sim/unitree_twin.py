@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from waldo.robots.description import Robot, load_robot
+from waldo.robots.description import Robot
 from waldo.robots.drivers.dds import join_domain
 from waldo.robots.drivers.unitree import KNOWN_MOTORS, message_types
 from waldo.sim.plant import Plant
@@ -123,34 +122,3 @@ class UnitreeTwin:
         # The robot sends 32-bit floats, and its checksum is over them: take those.
         state.crc = checksum(state) ^ int(self.corrupt)
         return state
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmulateUnitree:
-    """Run a simulated Unitree robot on DDS, for `waldo robot --driver unitree` and for Unitree's own programs."""
-
-    robot: str = "g1"
-    """Description of the robot; its joints bear Unitree's names."""
-    domain: int = 0
-    """DDS domain."""
-    interface: str = "lo"
-    """Network interface."""
-    rate_hz: float = 500.0
-    """States a second."""
-    winding_first: bool = False
-    """Tell the winding's temperature before the housing's."""
-
-    def run(self) -> int:
-        """Run until SIGINT or SIGTERM."""
-        from waldo import console
-        from waldo.process import until_signalled
-
-        done = until_signalled()
-        twin = UnitreeTwin(
-            load_robot(self.robot), self.domain, self.interface, rate_hz=self.rate_hz, winding_first=self.winding_first
-        )
-        with twin:
-            console.err().print(f"{self.robot} on DDS domain {self.domain}, interface {self.interface}: rt/lowstate")
-            while not done():
-                time.sleep(0.1)
-        return 0

@@ -43,15 +43,15 @@ def test_every_command_has_help(name: str) -> None:
     ("words", "message"),
     [
         (["demmo"], "unknown command 'demmo'; did you mean 'demo'? (known: "),
-        (["robot", "so10"], "unknown robot 'so10'; did you mean 'so101'? (known: g1, so101)"),
+        (["robot", "so10"], "unknown robot 'so10'; did you mean 'so101'? (known: g1, so101, so101_leader)"),
         (["robot", "so101", "--task", "lfit"], "unknown task 'lfit'; did you mean 'lift'? (known: "),
         (
             ["robot", "so101", "--driver", "twinn"],
-            "unknown driver 'twinn'; did you mean 'twin'? (known: damiao, lerobot,",
+            "unknown driver 'twinn'; did you mean 'twin'? (known: damiao, dynamixel,",
         ),
         (
             ["teleop", "gamepadd"],
-            "unknown device 'gamepadd'; did you mean 'gamepad'? (known: gamepad, keyboard, lerobot, script)",
+            "unknown device 'gamepadd'; did you mean 'gamepad'? (known: gamepad, keyboard, leader,",
         ),
         (["doctor", "/tmp"], "Unrecognized options: /tmp; see: waldo doctor --help"),
         (["robot", "--tsk", "lift"], "Unrecognized options: --tsk, lift; Perhaps you meant: --task STR "),

@@ -57,6 +57,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("waldo.train.commands:Evaluate", "evaluate a policy in simulation, with motor heat"),
     "fleet": ("waldo.fleet.commands:Fleet", "serve the dashboard of the robots on this network"),
     "identify": ("waldo.datasets.identify_command:Identify", "fit motors' thermal constants to recorded episodes"),
+    "calibrate": ("waldo.robots.calibrate_command:Calibrate", "calibrate an arm of serial servos, or show how it is"),
+    "emulate": ("waldo.sim.emulate:Emulate", "emulate a robot's motors for its driver: a serial port, CAN, DDS"),
     "motors": ("waldo.robots.command:Motors", "print the motor library with its sources"),
     "doctor": ("waldo.doctor:Doctor", "check this machine and say how to mend what is wrong"),
 }
@@ -79,6 +81,9 @@ EXTRA_OF = {
     "imagecodecs": "formats",
     "rosbags": "formats",
     "obstore": "cloud",
+    "serial": "serial",
+    "scservo_sdk": "serial",
+    "dynamixel_sdk": "serial",
     "scipy": "heat",
     "can": "can",
     "cyclonedds": "unitree",

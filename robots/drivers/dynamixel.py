@@ -121,6 +121,10 @@ class DynamixelBus(ServoBus):
         """Return why a write was not done."""
         return REFUSALS.get(error & ~ALERT, "")
 
+    def homing_offset(self, reads: int, wanted: int) -> int:
+        """Return the offset: present = actual + offset."""
+        return wanted - reads
+
     def unlock(self, servo: int) -> None:
         """Nothing: the lasting memory is open while the torque is off."""
 

@@ -98,6 +98,10 @@ class FeetechBus(ServoBus):
             fault=faults(STATUS.within(block, start) | error),
         )
 
+    def homing_offset(self, reads: int, wanted: int) -> int:
+        """Return the offset: present = actual - offset, of up to 2047."""
+        return max(-2047, min(2047, reads - wanted))
+
     def unlock(self, servo: int) -> None:
         """Let what is written outlast the power."""
         self.write(servo, LOCK, 0)

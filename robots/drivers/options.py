@@ -15,6 +15,14 @@ from waldo.errors import ConfigError, UnknownNameError
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
+def parse_options(texts: Sequence[str]) -> dict[str, str]:
+    """Return name -> value of options such as "channel=can0"."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [key + equals + value for key, equals, value in pairs if not (key and equals)]:
+        raise ConfigError("option", wrong[0], "name=value")
+    return {key: value for key, _, value in pairs}
+
+
 def build_options[T](kind: type[T], given: Mapping[str, object]) -> T:
     """Return the options `kind`, a dataclass whose fields are str, int, float or bool; texts are converted.
 

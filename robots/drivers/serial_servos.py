@@ -152,6 +152,10 @@ class ServoBus:
         """Return what a servo's block of registers says."""
         raise NotImplementedError
 
+    def homing_offset(self, reads: int, wanted: int) -> int:
+        """Return the offset with which a servo that reads so without one reads what is wanted."""
+        raise NotImplementedError
+
     def unlock(self, servo: int) -> None:
         """Let a servo's lasting memory be written."""
         raise NotImplementedError
@@ -274,18 +278,17 @@ class SerialServoDriver:
         bus = self.open()
         try:
             self._learn(self.stored())
-            if self.options.torque:
-                for i, servo in enumerate(self.ids):
-                    bus.write(servo, bus.enable, 0)
-                    bus.configure(servo, self._effort_ratio(i))
+            for i, servo in enumerate(self.ids):
+                bus.write(servo, bus.enable, 0)
+                bus.configure(servo, self._effort_ratio(i))
             self._first_reading()
             self._refuse_faults()
             if self.options.torque:
                 # Where each servo is now, so that switching on moves nothing.
                 here = {servo: round(f.position) for servo, f in zip(self.ids, self._known(), strict=True)}
                 bus.write_all(bus.goal, here)
-            for servo in self.ids:
-                bus.write(servo, bus.enable, int(self.options.torque))
+                for servo in self.ids:
+                    bus.write(servo, bus.enable, 1)
         except BaseException:
             self._close()
             raise
@@ -405,6 +408,11 @@ class SerialServoDriver:
             bus.change(servo, bus.lower, one.range_min)
             bus.change(servo, bus.upper, one.range_max)
             bus.lock(servo)
+
+    def positions(self) -> Array:
+        """Return where the servos are (joints,) [counts], calibrated or not."""
+        self._first_reading()
+        return np.array([f.position for f in self._known()])
 
     def _learn(self, stored: tuple[ServoCalibration, ...]) -> None:
         """Take the file's calibration, which the servos must hold as well, or theirs."""

@@ -61,23 +61,23 @@ def test_jog_does_not_wind_up_against_a_blocked_joint(toy_robot: Robot) -> None:
 def test_a_held_key_moves_its_joint_and_release_lets_go(toy_robot: Robot) -> None:
     keyboard, calls = Keyboard(toy_robot), Calls()
     assert keyboard.step(seen(0, 0), calls, DT) is None
-    keyboard.press("w")
+    keyboard.keys.press("w")
     target = keyboard.step(seen(0, 0), calls, DT)
     assert target is not None
     assert target[0] == 0.0 < target[1]
-    keyboard.press("a")
+    keyboard.keys.press("a")
     target = keyboard.step(seen(0, 0), calls, DT)
     assert target is not None
     assert target[0] < 0.0
-    keyboard.release("w")
-    keyboard.release("a")
+    keyboard.keys.release("w")
+    keyboard.keys.release("a")
     assert keyboard.step(seen(0, 0), calls, DT) is None
 
 
 def test_keys_call_services_once(toy_robot: Robot) -> None:
     keyboard, calls = Keyboard(toy_robot), Calls()
     for key in ("enter", "1", "space", "x"):
-        keyboard.press(key)
+        keyboard.keys.press(key)
     keyboard.step(seen(0, 0), calls, DT)
     keyboard.step(seen(0, 0), calls, DT)
     assert calls.names == ["start", "save", "stop_motion"]
@@ -85,14 +85,14 @@ def test_keys_call_services_once(toy_robot: Robot) -> None:
 
 def test_a_key_beyond_the_last_joint_does_nothing(toy_robot: Robot) -> None:
     keyboard = Keyboard(toy_robot)
-    keyboard.press("e")
+    keyboard.keys.press("e")
     assert keyboard.step(seen(0, 0), Calls(), DT) is None
 
 
 def test_escape_ends_and_lets_go(toy_robot: Robot) -> None:
     keyboard = Keyboard(toy_robot)
-    keyboard.press("q")
-    keyboard.press("esc")
+    keyboard.keys.press("q")
+    keyboard.keys.press("esc")
     assert keyboard.finished
     assert keyboard.step(seen(0, 0), Calls(), DT) is None
 

@@ -1,0 +1,104 @@
+"""A leader arm as a device: an arm like the robot's in the operator's hand, read with the torque off.
+
+It has no dead-man of its own: the robot follows from when the leader has come close to it, and no longer when the two
+are far apart. Where there is a terminal, keys start, save and stop as they do for every other device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.collect.device import Observation, Session
+from waldo.collect.keys import Keys
+from waldo.robots.description import Robot
+from waldo.robots.driver import Driver, load_driver
+from waldo.robots.drivers.options import build_options
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngageOptions:
+    """When the robot follows its leader."""
+
+    engage_rad: float = 0.3
+    """The robot begins to follow when every joint is this close to the leader's [rad]."""
+    release_rad: float = 1.0
+    """It stops to follow when a joint is farther away than this [rad] (GELLO's bound)."""
+
+
+class Leader:
+    """A Device (waldo.collect.device) over whatever tells the angles of a leader's joints."""
+
+    def __init__(self, robot: Robot, engage: EngageOptions) -> None:
+        """Take the robot that follows, and when it does."""
+        self.robot, self.engage = robot, engage
+        self.engaged = False
+        """Whether the robot follows."""
+        self.keys = Keys()
+
+    # what a kind of leader adds
+
+    def connect(self) -> None:
+        """Reach the leader; raises HardwareError with what to do."""
+        raise NotImplementedError
+
+    def angles(self) -> Array:
+        """Return its joints' angles now (joints,) [rad]; raises HardwareError when it is gone."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """Let go of it."""
+        raise NotImplementedError
+
+    # the protocol of every device
+
+    def open(self) -> None:
+        """Reach the leader, and listen to the terminal where there is one."""
+        self.connect()
+        if self.keys.can_listen():
+            self.keys.open()
+
+    def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
+        """Return the leader's angles (joints,) [rad] while the robot follows, else None."""
+        for name in self.keys.asked():
+            session.ask(name)
+        target = np.clip(self.angles(), self.robot.lower, self.robot.upper)
+        distance = float(np.abs(target - observation.position).max())
+        self.engaged = distance <= (self.engage.release_rad if self.engaged else self.engage.engage_rad)
+        return target if self.engaged else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the operator has pressed escape."""
+        return self.keys.finished
+
+    def close(self) -> None:
+        """Let go of the leader and the terminal."""
+        self.keys.close()
+        self.disconnect()
+
+
+class LeaderArm(Leader):
+    """A leader that one of waldo's own drivers reads."""
+
+    def __init__(self, robot: Robot, arm: Robot, driver: str = "feetech", **options: object) -> None:
+        """Take the robot that follows, the leader's description, its driver, EngageOptions and the driver's options."""
+        own = {name: options.pop(name) for name in ("engage_rad", "release_rad") if name in options}
+        super().__init__(robot, build_options(EngageOptions, own))
+        self._driver: Driver = load_driver(driver)(arm, **{**options, "torque": False})
+
+    def connect(self) -> None:
+        """Reach the leader; raises HardwareError with what to do."""
+        self._driver.connect()
+
+    def angles(self) -> Array:
+        """Return its joints' angles now (joints,) [rad]."""
+        return self._driver.read().position
+
+    def disconnect(self) -> None:
+        """Let go of it."""
+        self._driver.disconnect()
