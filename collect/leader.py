@@ -6,11 +6,14 @@ are far apart. Where there is a terminal, keys start, save and stop as they do f
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo import console
 from waldo.collect.device import Observation, Session
 from waldo.collect.keys import Keys
 from waldo.robots.description import Robot
@@ -18,6 +21,9 @@ from waldo.robots.driver import Driver, load_driver
 from waldo.robots.drivers.options import build_options
 
 Array = NDArray[np.float64]
+
+REMIND_S = 2.0
+"""Pause between two words about the same joint [s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,9 @@ class Leader:
         self.engaged = False
         """Whether the robot follows."""
         self.keys = Keys()
+        self.tell: Callable[[str], None] = lambda text: console.err().print(text, markup=False)
+        """Where the operator reads when the robot follows, and what keeps it from that."""
+        self._told, self._since_s = "-", math.inf
 
     # what a kind of leader adds
 
@@ -67,9 +76,21 @@ class Leader:
         for name in self.keys.asked():
             session.ask(name)
         target = np.clip(self.angles(), self.robot.lower, self.robot.upper)
-        distance = float(np.abs(target - observation.position).max())
-        self.engaged = distance <= (self.engage.release_rad if self.engaged else self.engage.engage_rad)
+        apart = np.abs(target - observation.position)
+        self.engaged = bool(apart.max() <= (self.engage.release_rad if self.engaged else self.engage.engage_rad))
+        self._say(apart, dt_s)
         return target if self.engaged else None
+
+    def _say(self, apart: Array, dt_s: float) -> None:
+        """Tell the operator when the robot begins to follow, and now and then which joint keeps it from that."""
+        worst = int(np.argmax(apart))
+        name = self.robot.joint_names[worst]
+        kind = "" if self.engaged else name
+        self._since_s += dt_s
+        if kind == self._told and (self.engaged or self._since_s < REMIND_S):
+            return
+        self._told, self._since_s = kind, 0.0
+        self.tell("following" if self.engaged else f"{name} is {apart[worst]:.2f} rad from the robot's: lead it nearer")
 
     @property
     def finished(self) -> bool:

@@ -151,7 +151,7 @@ class RobotNode:
     def _on_command(self, message: Any, info: Any) -> None:
         self._command_ns = ros.stamp_to_ns(message.header.stamp)
         self._command_sequence = int(info["publication_sequence_number"])
-        self.safety.command(message.name, message.position, self._now_ns())
+        self.safety.command(message.name, message.position, self._now_ns(), self._command_ns or None)
 
     def _on_received(self, message: Any) -> None:
         labels = [dimension.label for dimension in message.layout.dim]

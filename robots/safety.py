@@ -60,6 +60,9 @@ class SafetyConfig:
                 raise ConfigError(name, value, "a finite number above 0")
 
 
+SMOOTH_S = 0.02
+"""Time constant of the target's velocity [s]: a device's clock and counts are coarse."""
+
 GUARDS = ("timeout_s", "state_timeout_s", "engage_jump", "absurd", "overrun", "heat_margin_k", "heat_hysteresis_k")
 """The settings that must be above 0."""
 
@@ -84,6 +87,8 @@ class SafetyChain:
         self._index = {name: i for i, name in enumerate(robot.joint_names)}
         self._target: Array | None = None
         self._target_ns = 0
+        self._target_velocity = np.zeros(len(robot.joints))
+        self._made_ns = self._interval_ns = 0
         self._fault: str | None = None
         self._stop_reason: str | None = None
         self._too_hot = False
@@ -94,8 +99,14 @@ class SafetyChain:
         self._target = None
         self._hold("waiting for a command")
 
-    def command(self, names: Sequence[str], positions: Sequence[float], now_ns: int) -> None:
-        """Take a command: position targets [rad] by joint name. No names at all means that the operator let go."""
+    def command(
+        self, names: Sequence[str], positions: Sequence[float], now_ns: int, made_ns: int | None = None
+    ) -> None:
+        """Take a command: position targets [rad] by joint name. No names at all means that the operator let go.
+
+        `now_ns` is when it came, `made_ns` when the operator's device made it, by its own clock: from the time between
+        two of them follows how fast the target moves.
+        """
         self._fault = None
         if not names:
             self._target = None
@@ -117,7 +128,19 @@ class SafetyChain:
             return
         target = self.limiter.position.copy() if self._target is None else self._target.copy()
         target[[self._index[name] for name in names]] = values
+        self._move_target(target, now_ns if made_ns is None else made_ns)
         self._target, self._target_ns = target, now_ns
+
+    def _move_target(self, target: Array, made_ns: int) -> None:
+        """Learn how fast the target moves; a first command after a hold, or one after a pause, stands still."""
+        since_s = (made_ns - self._made_ns) / 1e9
+        if self._target is None or not 0 < since_s < self.config.timeout_s:
+            self._target_velocity = np.zeros_like(target)
+        else:
+            share = since_s / (since_s + SMOOTH_S)
+            moved = (target - self._target) / since_s
+            self._target_velocity = self._target_velocity + share * (moved - self._target_velocity)
+        self._made_ns, self._interval_ns = made_ns, round(max(since_s, 0.0) * 1e9)
 
     def _absurd(self, joints: list[int], values: Array) -> str | None:
         """Return which command no operator can have meant, or None."""
@@ -167,7 +190,10 @@ class SafetyChain:
             # Brake within the limits rather than freeze: a jump in speed is a jolt to the gears.
             return self.limiter.step(self.limiter.position + self._stopping_distance(), dt_s)
         self.status = Status(Mode.FOLLOWING, "")
-        return self.limiter.step(self._target, dt_s, speed_ratio=speed_ratio)
+        # A target that is not heard of again stands still: it is reached, and not overrun.
+        late = now_ns - self._target_ns > 1.5 * self._interval_ns + dt_s * 1e9
+        velocity = 0.0 if late else self._target_velocity
+        return self.limiter.step(self._target, dt_s, speed_ratio=speed_ratio, target_velocity=velocity)
 
     def _why_not(self, now_ns: int, position: Array, state_ns: int, headroom_k: Array) -> str | None:
         """Return why the robot must not follow now, or None."""

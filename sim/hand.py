@@ -31,7 +31,7 @@ class Hand:
 
     def __init__(self, robot: Robot, path: Callable[[float], Array] | None = None) -> None:
         """Take the robot and where the hand leads it."""
-        self.robot = robot
+        self.robot, self.falls = robot, False
         self.path = path or swinging(robot)
         count = len(robot.joints)
         self.lock = threading.RLock()

@@ -40,7 +40,7 @@ class Plant:
 
     def __init__(self, robot: Robot, model_path: Path | None = None) -> None:
         """Build the model of `robot.mjcf`, or of another file whose joints and actuators bear the same names."""
-        self.robot = robot
+        self.robot, self.falls = robot, True
         path = robot.mjcf_path if model_path is None else model_path
         self._model = mujoco.MjModel.from_xml_path(str(path))
         self._data = mujoco.MjData(self._model)

@@ -40,6 +40,8 @@ class Joints(Protocol):
     robot: Robot
     lock: threading.RLock
     heat: Array
+    falls: bool
+    """Whether the joints sink when nothing holds them."""
     stiffness: Array
     damping: Array
     resistance: Array
@@ -133,6 +135,8 @@ class SerialServos:
         self.port = os.ttyname(self._slave)
         """The serial port that a driver opens."""
         self._plugged = True
+        self._propped = joints.falls
+        """An arm that nobody has switched on yet lies where it was laid, and does not fall."""
         self._buffer = bytearray()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="serial servos")
@@ -256,8 +260,10 @@ class SerialServos:
             ready, _, _ = select.select([self._master], [], [], STEP_S)
             now = time.monotonic()
             with self.joints.lock:
-                self.joints.advance(now - last)
-                self.protect(now - last)
+                self._propped = self._propped and not self.drives()[0].any()
+                if not self._propped:
+                    self.joints.advance(now - last)
+                    self.protect(now - last)
             last = now
             if not ready:
                 continue

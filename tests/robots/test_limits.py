@@ -23,17 +23,16 @@ def robot(joints: int = 2) -> Robot:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(-10, 10), min_size=5, max_size=60))
-def test_no_command_breaks_a_limit(targets: list[float]) -> None:
+@given(st.lists(st.tuples(st.floats(-10, 10), st.floats(-9, 9)), min_size=5, max_size=60))
+def test_no_command_breaks_a_limit(targets: list[tuple[float, float]]) -> None:
     limiter = MotionLimiter(robot(1))
     previous, speed = limiter.position.copy(), np.zeros(1)
-    for target in targets:
-        now = limiter.step(np.array([target]), DT).copy()
+    for target, moving in targets:
+        now = limiter.step(np.array([target]), DT, target_velocity=np.array([moving])).copy()
         new_speed = (now - previous) / DT
         assert -1.0 <= now[0] <= 2.0
         assert abs(new_speed[0]) <= 3.0 + 1e-9
-        at_end = now[0] in (-1.0, 2.0)
-        assert at_end or abs(new_speed[0] - speed[0]) <= 30.0 * DT + 1e-9
+        assert abs(new_speed[0] - speed[0]) <= 30.0 * DT + 1e-9
         previous, speed = now, new_speed
 
 
@@ -63,3 +62,17 @@ def test_reset_of_some_worlds_leaves_the_others() -> None:
     assert limiter.position[1, 0] == 0.7
     assert limiter.velocity[1, 0] == 0.0
     assert limiter.velocity[0, 0] > 0.0
+
+
+def test_a_moving_target_is_followed_without_lag_and_not_overrun_when_it_stops_gently() -> None:
+    limiter = MotionLimiter(robot(1))
+    times = np.arange(0, 2, DT)
+    path = 0.5 + 0.5 * np.sin(np.pi * (times - 0.5))
+    speed = 0.5 * np.pi * np.cos(np.pi * (times - 0.5))
+    behind = [
+        at - limiter.step(np.array([at]), DT, target_velocity=np.array([v]))[0]
+        for at, v in zip(path, speed, strict=True)
+    ]
+    assert np.abs(behind).max() < 0.002
+    without = MotionLimiter(robot(1))
+    assert max(at - without.step(np.array([at]), DT)[0] for at in path) > 0.02

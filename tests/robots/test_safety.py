@@ -171,3 +171,19 @@ def test_a_joint_beyond_its_limits_stops_for_good(chain: SafetyChain) -> None:
     assert chain.status == Status(Mode.STOPPED, "a is at 2.30, its limits are -2.00 to 2.00: move it back by hand")
     step(chain, 2)
     assert chain.status.mode is Mode.STOPPED
+
+
+def test_a_moving_hand_is_followed_closely_and_its_silence_moves_nothing_on() -> None:
+    """A target that moves steadily is met where it is; when its commands cease the joint stops at the last one."""
+    chain = SafetyChain(robot())
+    chain.reset(np.zeros(2))
+    for k in range(60):
+        at = k * S // 60
+        chain.command(["a"], [0.01 * k], at)
+        setpoint = step(chain, at)
+    assert setpoint[0] == pytest.approx(0.59, abs=0.003)
+    for k in range(60, 71):
+        setpoint = step(chain, k * S // 60)
+        assert setpoint[0] < 0.59 + 0.02
+    assert setpoint[0] == pytest.approx(0.59, abs=0.005)
+    assert chain.status.mode is Mode.FOLLOWING

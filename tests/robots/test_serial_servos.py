@@ -540,9 +540,10 @@ def test_a_feetech_that_is_overloaded_gives_way_and_says_so() -> None:
 
 
 def test_the_robot_follows_a_leader_that_is_near_and_not_one_that_is_far() -> None:
-    target = {"position": SO101.home}
-    with FeetechServos(Hand(load_robot("so101_leader"), lambda _: target["position"])) as servos:
+    told: list[str] = []
+    with FeetechServos(Hand(load_robot("so101_leader"), lambda _: SO101.home)) as servos:
         device = LeaderArm(SO101, load_robot("so101_leader"), port=servos.port, answer_s="1")
+        device.tell = told.append
         device.open()
         session: Any = None
 
@@ -550,12 +551,17 @@ def test_the_robot_follows_a_leader_that_is_near_and_not_one_that_is_far() -> No
             return device.step(Observation(stamp_ns=0, position=position, environment={}), session, 0.01)
 
         assert step(SO101.home + 0.5) is None
+        assert step(SO101.home + 0.5) is None
         found = step(SO101.home + 0.1)
         np.testing.assert_allclose(found, SO101.home, atol=2e-3)
         # A robot that lags is still followed, one that was pushed away is not.
         assert step(SO101.home + 0.8) is not None
         assert step(SO101.home + 1.2) is None
         assert step(SO101.home + 0.8) is None
+        # Which joint is farthest by a count may change; what is said is said once, and again when it changes.
+        assert told[0].endswith("0.50 rad from the robot's: lead it nearer")
+        assert told.count("following") == 1
+        assert told[-1].endswith("rad from the robot's: lead it nearer")
         servos.unplug()
         with pytest.raises(HardwareError, match="is gone"):
             step(SO101.home)
