@@ -74,6 +74,9 @@ class Leader:
     def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
         """Return the leader's angles (joints,) [rad] while the robot follows, else None."""
         for name in self.keys.asked():
+            if name in ("stop_motion", "enable", "reset"):
+                # Wherever the robot stands then: it follows again from near it only.
+                self.engaged = False
             session.ask(name)
         target = np.clip(self.angles(), self.robot.lower, self.robot.upper)
         apart = np.abs(target - observation.position)

@@ -75,8 +75,13 @@ class Calibrate:
         if not sys.stdin.isatty():
             raise HardwareError("calibrating needs a terminal and a hand at the arm; --restore FILE needs neither")
         driver.open()
+        before = driver.stored()
         try:
             found = self._by_hand(robot, driver)
+        except BaseException:
+            # What was there before is better than half of something new.
+            driver.store(before)
+            raise
         finally:
             driver.disconnect()
         path = self.output or Path(f"{robot.name}.calibration.json")

@@ -33,6 +33,11 @@ class MotionLimiter:
             self.position[which] = position
             self.velocity[which] = 0.0
 
+    def go_along(self, position: Array, which: NDArray[np.bool_]) -> None:
+        """Take joints `which` (joints,) for resting at `position` (joints,) [rad]: they were moved by other means."""
+        self.position = np.where(which, position, self.position)
+        self.velocity = np.where(which, 0.0, self.velocity)
+
     def step(
         self, target: Array, dt_s: float, *, speed_ratio: Array | float = 1.0, target_velocity: Array | float = 0.0
     ) -> Array:

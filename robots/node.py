@@ -102,6 +102,7 @@ class RobotNode:
         self._shown = self._derated = ""
         self._epoch_ns = 0
         self._lost_s: float | None = None
+        self._motors_s = -np.inf
         self._state = driver.read()
         self._headroom = np.full(len(self.robot.joints), np.nan)
         self.heat = HeatMonitor(self.robot, config.heat, serials=self._serials, state=config.heat_state)
@@ -221,15 +222,23 @@ class RobotNode:
     def _publish_motors(self, stamp_ns: int) -> None:
         if self._cycle % self._motor_cycles:
             return
-        dt_s = self._motor_cycles * self._period_s
-        readings = self.heat.step(self.driver.motors(), self._state.velocity, dt_s, time.time_ns())
+        sensors = self.driver.motors()
+        self.safety.give_way(sensors.limp, sensors.faults)
+        readings = self.heat.step(sensors, self._state.velocity, self._since_motors_s(), time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
         name = self.graph.node.get_namespace().strip("/") or self.robot.name
         message = diagnostics.to_message(name, self.robot.joint_names, self._serials, readings, stamp_ns)
         self._send("motors", message)
-        if self._cycle % self.config.rate_hz == 0:
+        if self._cycle % (self._motor_cycles * MOTOR_HZ) == 0:
             self._diagnostics.publish(message)
         self._say_derating()
+
+    def _since_motors_s(self) -> float:
+        """Return how long ago the motors were looked after [s]; a real robot's cycles may take longer than planned."""
+        nominal_s = self._motor_cycles * self._period_s
+        now = time.monotonic()
+        since_s, self._motors_s = now - self._motors_s, now
+        return nominal_s if self.simulated is not None or since_s > 100 * nominal_s else since_s
 
     def _publish_task(self) -> None:
         import json

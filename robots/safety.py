@@ -62,6 +62,12 @@ class SafetyConfig:
 
 SMOOTH_S = 0.02
 """Time constant of the target's velocity [s]: a device's clock and counts are coarse."""
+SOONEST_S = 1e-3
+"""Commands closer together than that tell no velocity [s]."""
+OVERRUN = 0.05
+"""How far a joint may go beyond a target that stops dead [rad or m]: the price of following a moving one closely."""
+AHEAD_S = 0.1
+"""A command or a state from the future by more than this comes of a clock that was set back [s]."""
 
 GUARDS = ("timeout_s", "state_timeout_s", "engage_jump", "absurd", "overrun", "heat_margin_k", "heat_hysteresis_k")
 """The settings that must be above 0."""
@@ -87,7 +93,10 @@ class SafetyChain:
         self._index = {name: i for i, name in enumerate(robot.joint_names)}
         self._target: Array | None = None
         self._target_ns = 0
+        self._speed = np.array([joint.velocity for joint in robot.joints])
+        self._acceleration = np.array([joint.acceleration for joint in robot.joints])
         self._target_velocity = np.zeros(len(robot.joints))
+        self._limp = np.zeros(len(robot.joints), dtype=bool)
         self._made_ns = self._interval_ns = 0
         self._fault: str | None = None
         self._stop_reason: str | None = None
@@ -134,13 +143,23 @@ class SafetyChain:
     def _move_target(self, target: Array, made_ns: int) -> None:
         """Learn how fast the target moves; a first command after a hold, or one after a pause, stands still."""
         since_s = (made_ns - self._made_ns) / 1e9
-        if self._target is None or not 0 < since_s < self.config.timeout_s:
+        if self._target is None or not SOONEST_S <= since_s < self.config.timeout_s:
             self._target_velocity = np.zeros_like(target)
         else:
+            moved = np.clip((target - self._target) / since_s, -self._speed, self._speed)
             share = since_s / (since_s + SMOOTH_S)
-            moved = (target - self._target) / since_s
             self._target_velocity = self._target_velocity + share * (moved - self._target_velocity)
         self._made_ns, self._interval_ns = made_ns, round(max(since_s, 0.0) * 1e9)
+
+    def _followed(self, velocity: Array) -> Array:
+        """Return how much of a target's velocity (joints,) may be gone along with.
+
+        A joint that goes along with u of a target's v lags (v-u)²/2a behind, and needs v²/2a to stop: the difference is
+        how far it overruns a target that stops dead.
+        """
+        speed = np.maximum(np.abs(velocity), np.abs(self.limiter.velocity))
+        rest = np.sqrt(np.maximum(np.square(speed) - 2 * self._acceleration * OVERRUN, 0.0))
+        return np.sign(velocity) * np.minimum(np.abs(velocity), speed - rest)
 
     def _absurd(self, joints: list[int], values: Array) -> str | None:
         """Return which command no operator can have meant, or None."""
@@ -158,6 +177,16 @@ class SafetyChain:
             return None
         joint = self.robot.joints[worst]
         return f"{joint.name} is at {position[worst]:.2f}, its limits are {_limits(joint)}: move it back by hand"
+
+    def give_way(self, limp: NDArray[np.bool_], why: Sequence[str]) -> None:
+        """Stop when motors (joints,) have switched themselves off; their setpoints go along, so that none snaps back.
+
+        `why` (joints,) says what each complains of.
+        """
+        self._limp = np.asarray(limp, dtype=bool)
+        if self._limp.any():
+            told = [f"{self.robot.joint_names[i]} ({why[i] or 'switched off'})" for i in np.flatnonzero(self._limp)]
+            self.stop(f"no torque at {', '.join(told)}: support the arm, remove the cause, then enable")
 
     def stop(self, reason: str) -> None:
         """Stop and stay stopped until `enable`."""
@@ -184,6 +213,8 @@ class SafetyChain:
         limit (joints,) [K] (NaN where unknown), the cycle's length [s], and which share of full speed the heat governor
         leaves: below 1, all joints are slowed alike.
         """
+        if self._limp.any() and np.all(np.isfinite(position)):
+            self.limiter.go_along(position, self._limp)
         reason = self._why_not(now_ns, position, state_ns, headroom_k)
         if reason is not None or self._target is None:
             self._hold(reason or "waiting for a command")
@@ -192,7 +223,7 @@ class SafetyChain:
         self.status = Status(Mode.FOLLOWING, "")
         # A target that is not heard of again stands still: it is reached, and not overrun.
         late = now_ns - self._target_ns > 1.5 * self._interval_ns + dt_s * 1e9
-        velocity = 0.0 if late else self._target_velocity
+        velocity = 0.0 if late else self._followed(self._target_velocity)
         return self.limiter.step(self._target, dt_s, speed_ratio=speed_ratio, target_velocity=velocity)
 
     def _why_not(self, now_ns: int, position: Array, state_ns: int, headroom_k: Array) -> str | None:
@@ -204,6 +235,8 @@ class SafetyChain:
             self._stop_reason = self._stop_reason or overrun
         if self._stop_reason is not None:
             return self._stop_reason
+        if state_ns - now_ns > AHEAD_S * 1e9:
+            return f"the robot's state is from {(state_ns - now_ns) / 1e9:.2f} s ahead: was the clock set back?"
         if now_ns - state_ns > config.state_timeout_s * 1e9:
             return f"the robot's state is {(now_ns - state_ns) / 1e9:.2f} s old"
         hot = self._hot_joint(headroom_k)
@@ -213,7 +246,7 @@ class SafetyChain:
             return self._fault
         if self._target is None:
             return "waiting for a command"
-        if now_ns - self._target_ns > config.timeout_s * 1e9:
+        if not -AHEAD_S * 1e9 <= now_ns - self._target_ns <= config.timeout_s * 1e9:
             self._target = None
             self._fault = f"no command for {config.timeout_s:g} s"
             return self._fault

@@ -86,9 +86,11 @@ class Emulate:
             _link(self.link, port)
             stack.callback(self.link.unlink, missing_ok=True)
             port = str(self.link)
-        use = (
-            f"waldo teleop leader --port {port}" if led else f"waldo robot {self.robot} --driver {driver} --port {port}"
-        )
+        if led:
+            which = "" if driver == "feetech" else f" --option driver={driver}"
+            use = f"waldo teleop leader --port {port}{which}"
+        else:
+            use = f"waldo robot {self.robot} --driver {driver} --port {port}"
         return f"{robot.name}'s servos listen on {port}: {use}"
 
     def _can(self, robot: Robot, driver: str) -> Any:

@@ -464,6 +464,7 @@ class DynamixelServos(SerialServos):
             middle, low, high = self.calibration(joint)
             # Present = actual + homing offset: the other way round than Feetech's.
             servo.put(20, 4, 2047 - middle)
+            servo.put(11, 1, 4)
             servo.put(52, 4, low)
             servo.put(48, 4, high)
         self.wake(servo)
@@ -480,6 +481,11 @@ class DynamixelServos(SerialServos):
 
     def _signed(self, servo: Servo, address: int) -> int:
         return int.from_bytes(servo.memory[address : address + 4], "little", signed=True)
+
+    def _offset(self, servo: Servo) -> int:
+        """Return the homing offset; within one turn (mode 3) only up to 1,024 are valid, others are ignored."""
+        offset = self._signed(servo, 20)
+        return 0 if servo.memory[11] == 3 and abs(offset) > 1024 else offset
 
     def frames(self, buffer: bytearray) -> Iterator[bytes]:
         """Take whole frames with a good checksum out of a buffer, without their stuffing."""
@@ -579,7 +585,7 @@ class DynamixelServos(SerialServos):
             return 7
         if 122 <= address:
             return 7
-        if address == 116:
+        if address == 116 and servo.memory[11] == 3:
             goal = int.from_bytes(data, "little", signed=True)
             if not self._signed(servo, 52) <= goal <= self._signed(servo, 48):
                 return 6
@@ -600,7 +606,7 @@ class DynamixelServos(SerialServos):
             servo.put(124, 2, round(float(duty[i]) * 885))
             servo.put(126, 2, round(float(current[i]) * 1000 / self.milliamperes))
             servo.put(128, 4, round(float(speeds[i])))
-            servo.put(132, 4, round(float(counts[i])) + self._signed(servo, 20))
+            servo.put(132, 4, round(float(counts[i])) + self._offset(servo))
             servo.put(144, 2, round(volts * 10))
             servo.put(146, 1, round(float(self.joints.heat[i, 1])))
             servo.put(122, 1, int(abs(speeds[i]) > 1))
@@ -609,7 +615,7 @@ class DynamixelServos(SerialServos):
     def drives(self) -> tuple[Array, Array, Array]:
         """Return which servos drive, to which encoder counts, and each one's share of its torque."""
         on = np.array([float(servo.memory[64] == 1) for servo in self.servos])
-        goals = [float(self._signed(servo, 116) - self._signed(servo, 20)) for servo in self.servos]
+        goals = [float(self._signed(servo, 116) - self._offset(servo)) for servo in self.servos]
         share = [min(servo.get(100, 2), servo.get(36, 2)) / 885 for servo in self.servos]
         return on, np.array(goals), np.array(share)
 

@@ -49,6 +49,11 @@ class ServoCalibration:
         """Whether these are the numbers of a servo that nobody has calibrated."""
         return (self.homing_offset, self.range_min, self.range_max) == (0, 0, TURN - 1)
 
+    @property
+    def turns(self) -> bool:
+        """Whether the range is a whole turn."""
+        return self.range_max - self.range_min >= TURN - 2
+
 
 class Counts:
     """Turns counts into joint angles and back; arrays are (joints,)."""
@@ -60,10 +65,9 @@ class Counts:
         """
         low = np.array([c.range_min for c in calibration], dtype=float)
         high = np.array([c.range_max for c in calibration], dtype=float)
-        round_ = high - low >= TURN - 2
         self.low, self.high = low, high
         self._zero = (low + high) / 2
-        self._angle = np.where(round_, 0.0, (robot.lower + robot.upper) / 2)
+        self._angle = np.where([c.turns for c in calibration], 0.0, (robot.lower + robot.upper) / 2)
         sign = np.array([-1.0 if c.drive_mode else 1.0 for c in calibration])
         self._rad = sign * 2 * np.pi / TURN
 

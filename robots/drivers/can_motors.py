@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from waldo.errors import ConfigError, HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
+from waldo.robots.drivers.attendance import Attendance
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.mit import Setpoint
 from waldo.robots.drivers.options import build_options, numbers, whole_numbers, words
@@ -155,8 +156,7 @@ class CanMotorDriver:
         self.torque_constant = np.array([np.nan if k is None else k for k in constants])
         self._link: CanLink | None = None
         self._feedback: list[Feedback | None] = [None] * count
-        self._heard_ns = np.zeros(count, dtype=np.int64)
-        self._missed = [""] * count
+        self._attendance = Attendance(count)
         self.protocol: MotorProtocol
 
     # what a vendor's driver adds
@@ -199,9 +199,7 @@ class CanMotorDriver:
     def read(self) -> RobotState:
         """Ask every motor and return the joints' state; its stamp is the oldest answer's."""
         self._exchange(range(len(self.ids)), self.options.answer_s)
-        now = time.time_ns()
-        silent_s = (now - self._heard_ns) / 1e9
-        lost = [i for i in range(len(self.ids)) if self._missed[i] and silent_s[i] > self.options.patience_s]
+        lost = self._attendance.lost(self.options.patience_s)
         if lost:
             raise HardwareError(
                 f"no answer from {self._names(lost)} for {self.options.patience_s:g} s; check the motor's power and "
@@ -209,7 +207,7 @@ class CanMotorDriver:
             )
         known = self._known()
         return RobotState(
-            stamp_ns=int(self._heard_ns.min()),
+            stamp_ns=int(self._attendance.heard_ns.min()),
             position=self._angles(),
             velocity=self.signs * np.array([f.velocity_rad_s for f in known]),
             effort=self.signs * np.array([f.torque_nm for f in known]),
@@ -219,7 +217,7 @@ class CanMotorDriver:
         """Return what the motors said; the current is the torque over the torque constant."""
         known = self._known()
         torque = self.signs * np.array([f.torque_nm for f in known])
-        silent = [np.nan if self._missed[i] else 1.0 for i in range(len(known))]
+        silent = self._attendance.known
         return dataclasses.replace(
             MotorSensors.unknown(len(known)),
             current_a=torque / self.torque_constant * silent,
@@ -228,9 +226,10 @@ class CanMotorDriver:
             winding_c=np.array([f.winding_c for f in known]) * silent,
             driver_c=np.array([f.driver_c for f in known]) * silent,
             faults=tuple(
-                "; ".join(part for part in (feedback.fault, self._missed[i], self._off(feedback)) if part)
+                "; ".join(part for part in (feedback.fault, self._attendance.missed[i], self._off(feedback)) if part)
                 for i, feedback in enumerate(known)
             ),
+            limp=np.array([self.options.torque and not feedback.enabled for feedback in known]),
         )
 
     def write(self, targets: Array) -> Array:
@@ -308,16 +307,13 @@ class CanMotorDriver:
         """Take in what has come, ask `motors`, and wait for their answers for up to `timeout_s` [s]."""
         while (message := self.link.receive(0)) is not None:
             self._take_in(message)
-        asked_ns = time.time_ns()
         for motor in motors:
             self.protocol.ask(motor)
         deadline = time.monotonic() + timeout_s
         waiting = set(motors)
         while waiting and (message := self.link.receive(deadline - time.monotonic())) is not None:
             waiting.discard(self._take_in(message))
-        for motor in motors:
-            late_ms = (asked_ns - self._heard_ns[motor]) / 1e6
-            self._missed[motor] = f"no answer for {late_ms:.0f} ms" if motor in waiting else ""
+        self._attendance.close(motors, [*waiting])
 
     def _take_in(self, message: Any) -> int:
         """Keep what a frame says; return its motor, or -1."""
@@ -326,5 +322,5 @@ class CanMotorDriver:
             return -1
         motor, feedback = parsed
         self._feedback[motor] = feedback
-        self._heard_ns[motor] = time.time_ns()
+        self._attendance.heard(motor)
         return motor

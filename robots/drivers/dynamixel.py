@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from waldo.errors import HardwareError
 from waldo.robots.drivers.calibration import TURN
 from waldo.robots.drivers.serial_port import SerialPort
 from waldo.robots.drivers.serial_servos import Feedback, Register, SerialServoDriver, ServoBus
 
-RETURN_DELAY, DRIVE_MODE, OPERATING_MODE, HARDWARE_ERROR = (Register(a, 1) for a in (9, 10, 11, 70))
+RETURN_DELAY, OPERATING_MODE, HARDWARE_ERROR = (Register(a, 1) for a in (9, 11, 70))
 PWM_LIMIT = Register(36, 2)
 GOAL_PWM, PWM, CURRENT = (Register(a, 2, signed=True) for a in (100, 124, 126))
 VELOCITY, POSITION = Register(128, 4, signed=True), Register(132, 4, signed=True)
 VOLTAGE, TEMPERATURE = Register(144, 2), Register(146, 1)
 PROFILE_ACCELERATION, PROFILE_VELOCITY = Register(108, 4), Register(112, 4)
 
-POSITION_MODE = 3
-"""OPERATING_MODE of positions within one turn."""
+EXTENDED_POSITION_MODE = 4
+"""OPERATING_MODE of positions over several turns: within one turn (3) a homing offset beyond 1,024 is ignored."""
 FULL_PWM = 885
 """Duty cycle of 100 %, in units of 0.113 %."""
 COUNTS_PER_S = 0.229 / 60 * TURN
 """Unit of the speed, 0.229 rpm [counts/s]."""
+REBOOT_S = 2.0
+"""How long a servo may take to start anew [s]."""
 ALERT = 0x80
 """Bit of a status frame's error byte: HARDWARE_ERROR says more."""
 
@@ -68,6 +72,7 @@ class DynamixelBus(ServoBus):
     upper: ClassVar[Register] = Register(48, 4)
     enable: ClassVar[Register] = Register(64, 1)
     goal: ClassVar[Register] = Register(116, 4, signed=True)
+    drive_mode: ClassVar[Register | None] = Register(10, 1)
     block: ClassVar[tuple[int, int]] = (124, 23)
     header: ClassVar[int] = 11
     models: ClassVar[Mapping[int, str]] = {
@@ -101,7 +106,7 @@ class DynamixelBus(ServoBus):
         for servo, feedback in found.items():
             if feedback.fault:
                 told = faults(self.read(servo, HARDWARE_ERROR))
-                found[servo] = dataclasses.replace(feedback, fault=told or feedback.fault)
+                found[servo] = dataclasses.replace(feedback, fault=told or feedback.fault, limp=bool(told))
         return found
 
     def decode(self, servo: int, block: bytes, error: int) -> Feedback:
@@ -134,12 +139,20 @@ class DynamixelBus(ServoBus):
     def clear(self, servo: int) -> None:
         """Start the servo anew: the only way out of a shutdown."""
         self.handler.reboot(self.port, servo)
-        self.ping(servo)
+        deadline = time.monotonic() + REBOOT_S
+        while not self.ping(servo):
+            if time.monotonic() > deadline:
+                raise HardwareError(
+                    f"id {servo} on {self.port.name} does not come back after a reboot; check its power"
+                )
+
+    def prepare(self, servo: int) -> None:
+        """Extended position mode."""
+        self.change(servo, OPERATING_MODE, EXTENDED_POSITION_MODE)
 
     def configure(self, servo: int, effort_ratio: float) -> None:
-        """Position mode, answers without delay, no profile of its own: the robot node ramps."""
+        """Answers without delay, no profile of its own: the robot node ramps."""
         self.change(servo, RETURN_DELAY, 0)
-        self.change(servo, OPERATING_MODE, POSITION_MODE)
         self.write(servo, PROFILE_ACCELERATION, 0)
         self.write(servo, PROFILE_VELOCITY, 0)
         most = self.read(servo, PWM_LIMIT)
@@ -148,6 +161,8 @@ class DynamixelBus(ServoBus):
 
 class DynamixelDriver(SerialServoDriver):
     """Dynamixel X servos on a serial bus, as a Driver (waldo.robots.driver)."""
+
+    vendor: ClassVar[str] = "dynamixel"
 
     def make_bus(self, port: SerialPort) -> ServoBus:
         """Return ROBOTIS's frames on an open port."""

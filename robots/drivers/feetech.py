@@ -34,6 +34,8 @@ MULTI_TURN = 0x10
 
 ERRORS = {0: "supply voltage", 1: "angle sensor", 2: "over-temperature", 3: "over-current", 5: "overload"}
 """Bit of the status -> words."""
+SWITCHED_OFF = 0b100100
+"""Bits with which a servo gives no torque, or only its protective one: over-temperature, overload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,8 @@ class FeetechBus(ServoBus):
             voltage_v=VOLTAGE.within(block, start) / 10,
             temperature_c=TEMPERATURE.within(block, start),
             current_a=CURRENT.within(block, start) * AMPERES,
-            fault=faults(STATUS.within(block, start) | error),
+            fault=faults(status := STATUS.within(block, start) | error),
+            limp=bool(status & SWITCHED_OFF),
         )
 
     def homing_offset(self, reads: int, wanted: int) -> int:
@@ -111,21 +114,22 @@ class FeetechBus(ServoBus):
         self.write(servo, LOCK, 1)
 
     def clear(self, servo: int) -> None:
-        """Clear an overload, which switching on does."""
+        """Clear an overload, which switching on does: where it is, so that nothing moves."""
+        self.write(servo, self.goal, self.read(servo, POSITION))
         self.write(servo, self.enable, 1)
         self.write(servo, self.enable, 0)
 
-    def configure(self, servo: int, effort_ratio: float) -> None:
-        """Position mode, answers without delay, the driver's gains, full acceleration: the robot node ramps."""
-        options = self.options
-        self.unlock(servo)
-        self.change(servo, RETURN_DELAY, 0)
+    def prepare(self, servo: int) -> None:
+        """Position mode; positions within one turn."""
         self.change(servo, MODE, 0)
+        self.change(servo, PHASE, self.read(servo, PHASE) & ~MULTI_TURN)
+
+    def configure(self, servo: int, effort_ratio: float) -> None:
+        """Answers without delay, the driver's gains, full acceleration: the robot node ramps."""
+        options = self.options
+        self.change(servo, RETURN_DELAY, 0)
         for register, value in ((P_GAIN, options.p), (I_GAIN, options.i), (D_GAIN, options.d)):
             self.change(servo, register, value)
-        phase = self.read(servo, PHASE)
-        self.change(servo, PHASE, phase & ~MULTI_TURN)
-        self.lock(servo)
         self.write(servo, ACCELERATION, 254)
         self.write(servo, TORQUE_LIMIT, round(FULL_LOAD * effort_ratio))
 
@@ -134,6 +138,7 @@ class FeetechDriver(SerialServoDriver):
     """STS servos on a serial bus, as a Driver (waldo.robots.driver)."""
 
     options_class: ClassVar[type[ServoOptions]] = FeetechOptions
+    vendor: ClassVar[str] = "feetech"
 
     def make_bus(self, port: SerialPort) -> ServoBus:
         """Return Feetech's frames on an open port."""

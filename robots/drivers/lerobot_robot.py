@@ -24,10 +24,10 @@ Array = NDArray[np.float64]
 AMPERES_PER_COUNT = {
     **dict.fromkeys(("sts3215", "sts3250", "sm8512bl"), 0.0065),
     **dict.fromkeys(("xl330-m077", "xl330-m288"), 0.001),
-    **dict.fromkeys(("xl430-w250", "xm430-w350", "xm540-w270", "xc430-w150"), 0.00269),
+    **dict.fromkeys(("xm430-w350", "xm540-w270"), 0.00269),
 }
 """Motor model, as LeRobot names it -> current per count [A] (Feetech STS memory table, register 69; ROBOTIS e-Manual,
-register 126)."""
+register 126, in which XL430 and XC430 have a load instead)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

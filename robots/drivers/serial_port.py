@@ -6,7 +6,10 @@ answer is overdue, and belongs to one program at a time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import termios
 import time
 from typing import Any
 
@@ -40,6 +43,12 @@ class SerialPort:
             self._serial: Any = serial.Serial(name, baudrate, timeout=READ_S, write_timeout=1.0, exclusive=True)
         except (serial.SerialException, ValueError) as error:
             raise HardwareError(_why_not(name, error)) from error
+        with contextlib.suppress(OSError, AttributeError):
+            # Programs that do not ask for a lock are kept out too, where they are not root's.
+            fcntl.ioctl(self._serial.fd, termios.TIOCEXCL)
+        with contextlib.suppress(OSError, ValueError, NotImplementedError, AttributeError):
+            # An FTDI adapter keeps each answer for 16 ms unless it is told otherwise.
+            self._serial.set_low_latency_mode(True)
 
     def close(self) -> None:
         """Close it; an unplugged one too."""
@@ -55,10 +64,7 @@ class SerialPort:
 
         try:
             self._serial.reset_input_buffer()
-        except (serial.SerialException, OSError, ValueError) as error:
-            raise self._lost(error) from error
-        except Exception as error:
-            # termios.error is no OSError.
+        except (serial.SerialException, termios.error, OSError, ValueError) as error:
             raise self._lost(error) from error
 
     def writePort(self, packet: Any) -> int:  # noqa: N802

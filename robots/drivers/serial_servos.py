@@ -8,7 +8,6 @@ state's, and tells no heat; one that stays silent is lost (HardwareError).
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,16 @@ from waldo.errors import ConfigError, HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers import calibration
-from waldo.robots.drivers.calibration import Counts, ServoCalibration
+from waldo.robots.drivers.attendance import Attendance
+from waldo.robots.drivers.calibration import FULL_TURN_RAD, Counts, ServoCalibration
 from waldo.robots.drivers.options import build_options, whole_numbers, words
 from waldo.robots.drivers.serial_port import SerialPort
 from waldo.robots.motors import load_motor
 
 Array = NDArray[np.float64]
 
+BESIDE = 60
+"""How far outside its calibrated range a servo may be switched on [counts]: 5 degrees."""
 TRIES = 5
 """How often a register is asked for before it is given up."""
 
@@ -115,6 +117,8 @@ class Feedback:
     """NaN where the servo does not measure it [A]."""
     fault: str = ""
     """What is wrong, in words; empty where nothing."""
+    limp: bool = False
+    """Whether it has switched itself off."""
 
 
 class ServoBus:
@@ -129,6 +133,8 @@ class ServoBus:
     """Address and length of what is read each cycle."""
     header: ClassVar[int]
     """Bytes of a status frame beside its data."""
+    drive_mode: ClassVar[Register | None] = None
+    """Where a servo keeps that it turns the other way round, if it does so by itself; bit 0."""
     models: ClassVar[Mapping[int, str]]
     """Model number -> name of the servos that this driver knows."""
 
@@ -168,8 +174,12 @@ class ServoBus:
         """Clear a latched error."""
         raise NotImplementedError
 
+    def prepare(self, servo: int) -> None:
+        """Set what positions depend on: the operating mode."""
+        raise NotImplementedError
+
     def configure(self, servo: int, effort_ratio: float) -> None:
-        """Set a servo up, torque off, to give up to a share of its torque."""
+        """Set a servo up to give up to a share of its torque; one that is set up already keeps holding."""
         raise NotImplementedError
 
     # what they share
@@ -177,7 +187,11 @@ class ServoBus:
     def ping(self, servo: int) -> bool:
         """Say whether a servo answers, and learn its model."""
         for _ in range(TRIES):
-            number, result, _ = self.handler.ping(self.port, servo)
+            try:
+                number, result, _ = self.handler.ping(self.port, servo)
+            except IndexError:
+                # Feetech's handler does not expect that the model's answer is another, late one.
+                continue
             if result == 0:
                 self.model[servo] = number
                 return True
@@ -214,9 +228,12 @@ class ServoBus:
         return ""
 
     def change(self, servo: int, register: Register, value: int) -> None:
-        """Write a register of the lasting memory, which wears, only where it differs."""
+        """Write a register of the lasting memory, which wears, only where it differs; the servo lets go for that."""
         if self.read(servo, register) != value:
+            self.write(servo, self.enable, 0)
+            self.unlock(servo)
             self.write(servo, register, value)
+            self.lock(servo)
 
     def read_all(self, ids: Sequence[int]) -> dict[int, Feedback]:
         """Ask all servos once for their block; return those that answered, in whatever order."""
@@ -243,6 +260,8 @@ class SerialServoDriver:
     """A Driver (waldo.robots.driver) over one serial bus."""
 
     options_class: ClassVar[type[ServoOptions]] = ServoOptions
+    vendor: ClassVar[str]
+    """Name of the driver."""
 
     def __init__(self, robot: Robot, **options: object) -> None:
         """Take the robot and the fields of the driver's options, as values or as texts."""
@@ -262,8 +281,7 @@ class SerialServoDriver:
         self.torque_constant = np.array([np.nan if k is None else k for k in constants])
         self._bus: ServoBus | None = None
         self._feedback: list[Feedback | None] = [None] * count
-        self._heard_ns = np.zeros(count, dtype=np.int64)
-        self._missed = [""] * count
+        self._attendance = Attendance(count)
 
     # what a vendor's driver adds
 
@@ -278,17 +296,18 @@ class SerialServoDriver:
         bus = self.open()
         try:
             self._learn(self.stored())
-            for i, servo in enumerate(self.ids):
-                bus.write(servo, bus.enable, 0)
-                bus.configure(servo, self._effort_ratio(i))
             self._first_reading()
             self._refuse_faults()
+            for i, servo in enumerate(self.ids):
+                bus.prepare(servo)
+                bus.configure(servo, self._effort_ratio(i))
+                if not self.options.torque:
+                    bus.write(servo, bus.enable, 0)
+            # What was set up may have changed what is read.
+            self._first_reading()
             if self.options.torque:
-                # Where each servo is now, so that switching on moves nothing.
-                here = {servo: round(f.position) for servo, f in zip(self.ids, self._known(), strict=True)}
-                bus.write_all(bus.goal, here)
-                for servo in self.ids:
-                    bus.write(servo, bus.enable, 1)
+                for i in range(len(self.ids)):
+                    self._hold(i)
         except BaseException:
             self._close()
             raise
@@ -321,8 +340,7 @@ class SerialServoDriver:
     def read(self) -> RobotState:
         """Ask all servos at once and return the joints' state; its stamp is the oldest answer's."""
         self._exchange()
-        silent_s = (time.time_ns() - self._heard_ns) / 1e9
-        lost = [i for i in range(len(self.ids)) if self._missed[i] and silent_s[i] > self.options.patience_s]
+        lost = self._attendance.lost(self.options.patience_s)
         if lost:
             raise HardwareError(
                 f"no answer from {self._names(lost)} for {self.options.patience_s:g} s; check the servo's cable and "
@@ -330,7 +348,7 @@ class SerialServoDriver:
             )
         known = self._known()
         return RobotState(
-            stamp_ns=int(self._heard_ns.min()),
+            stamp_ns=int(self._attendance.heard_ns.min()),
             position=self.counts.angles(np.array([f.position for f in known])),
             velocity=self.counts.speeds(np.array([f.speed for f in known])),
             effort=self._current() * self.torque_constant,
@@ -339,7 +357,7 @@ class SerialServoDriver:
     def motors(self) -> MotorSensors:
         """Return what the servos said; the torque is the current times the torque constant."""
         known = self._known()
-        silent = np.array([np.nan if missed else 1.0 for missed in self._missed])
+        silent = self._attendance.known
         current = self._current() * silent
         return dataclasses.replace(
             MotorSensors.unknown(len(known)),
@@ -348,7 +366,8 @@ class SerialServoDriver:
             pwm_ratio=self.counts.along(np.array([f.pwm_ratio for f in known])) * silent,
             voltage_v=np.array([f.voltage_v for f in known]) * silent,
             driver_c=np.array([f.temperature_c for f in known]) * silent,
-            faults=tuple("; ".join(filter(None, (f.fault, self._missed[i]))) for i, f in enumerate(known)),
+            faults=tuple("; ".join(filter(None, (f.fault, self._attendance.missed[i]))) for i, f in enumerate(known)),
+            limp=np.array([self.options.torque and f.limp for f in known]),
         )
 
     def write(self, targets: Array) -> Array:
@@ -391,6 +410,7 @@ class SerialServoDriver:
         return tuple(
             ServoCalibration(
                 id=servo,
+                drive_mode=0 if bus.drive_mode is None else bus.read(servo, bus.drive_mode) & 1,
                 homing_offset=bus.read(servo, bus.homing),
                 range_min=bus.read(servo, bus.lower),
                 range_max=bus.read(servo, bus.upper),
@@ -399,15 +419,16 @@ class SerialServoDriver:
         )
 
     def store(self, wanted: Sequence[ServoCalibration]) -> None:
-        """Write a calibration into the servos' lasting memory, with the torque off."""
+        """Write a calibration into the servos' lasting memory; they let go for that."""
         bus = self.bus
         for servo, one in zip(self.ids, wanted, strict=True):
             bus.write(servo, bus.enable, 0)
-            bus.unlock(servo)
+            bus.prepare(servo)
+            if bus.drive_mode is not None:
+                bus.change(servo, bus.drive_mode, bus.read(servo, bus.drive_mode) & ~1 | one.drive_mode)
             bus.change(servo, bus.homing, one.homing_offset)
             bus.change(servo, bus.lower, one.range_min)
             bus.change(servo, bus.upper, one.range_max)
-            bus.lock(servo)
 
     def positions(self) -> Array:
         """Return where the servos are (joints,) [counts], calibrated or not."""
@@ -417,22 +438,44 @@ class SerialServoDriver:
     def _learn(self, stored: tuple[ServoCalibration, ...]) -> None:
         """Take the file's calibration, which the servos must hold as well, or theirs."""
         wanted = stored
+        inverts = self.bus.drive_mode is not None
+        where = f"{self.robot.name} --driver {self.vendor} --port {self.options.port}"
         if path := self.options.calibration:
             wanted = calibration.load(Path(path), self.robot.joint_names)
             for i, (one, other) in enumerate(zip(stored, wanted, strict=True)):
-                if dataclasses.replace(other, drive_mode=0, id=one.id) != one:
+                mode = other.drive_mode if inverts else one.drive_mode
+                if dataclasses.replace(other, drive_mode=mode, id=one.id) != one:
                     raise HardwareError(
                         f"{self._names([i])} holds homing offset {one.homing_offset} and range {one.range_min} to "
                         f"{one.range_max}, {path} says {other.homing_offset} and {other.range_min} to "
-                        f"{other.range_max}; write the file into the servos with: waldo calibrate {self.robot.name} "
+                        f"{other.range_max}; write the file into the servos with: waldo calibrate {where} "
                         f"--restore {path}"
                     )
-        elif not self.options.uncalibrated and all(one.factory for one in stored):
+        elif not self.options.uncalibrated:
+            around = self.robot.upper - self.robot.lower > FULL_TURN_RAD
+            bad = [i for i, c in enumerate(stored) if c.factory or (c.turns and not around[i])]
+            if bad:
+                raise HardwareError(f"{self._names(bad)} are not calibrated; run: waldo calibrate {where}")
+        # A servo that turns the other way round by itself has told so in all that it says.
+        known = [dataclasses.replace(c, drive_mode=0) for c in wanted] if inverts else wanted
+        self.counts = Counts(self.robot, known)
+
+    def _hold(self, joint: int) -> None:
+        """Switch a servo on where it is; one that is on already goes on holding what it holds."""
+        bus, servo = self.bus, self.ids[joint]
+        if bus.read(servo, bus.enable) == 1:
+            return
+        here = self._known()[joint].position
+        goal = round(float(np.clip(here, self.counts.low[joint], self.counts.high[joint])))
+        if abs(goal - here) > BESIDE:
             raise HardwareError(
-                f"the servos on {self.options.port} are not calibrated; run: waldo calibrate {self.robot.name} "
-                f"--option port={self.options.port}"
+                f"{self._names([joint])} is at {here:.0f}, outside its calibrated range of "
+                f"{self.counts.low[joint]:.0f} to {self.counts.high[joint]:.0f}; move it back, or calibrate again"
             )
-        self.counts = Counts(self.robot, wanted)
+        bus.write(servo, bus.goal, goal)
+        if (told := bus.read(servo, bus.goal)) != goal:
+            raise HardwareError(f"{self._names([joint])} does not take {goal} as its goal, but {told}; it stays off")
+        bus.write(servo, bus.enable, 1)
 
     # inside
 
@@ -456,9 +499,9 @@ class SerialServoDriver:
     def _first_reading(self) -> None:
         for _ in range(TRIES):
             self._exchange()
-            if not any(self._missed):
+            if not any(self._attendance.missed):
                 return
-        silent = [i for i, missed in enumerate(self._missed) if missed]
+        silent = [i for i, missed in enumerate(self._attendance.missed) if missed]
         raise HardwareError(
             f"{self._names(silent)} answers a ping, but not a sync read; check noise on the bus and its termination"
         )
@@ -479,14 +522,13 @@ class SerialServoDriver:
 
     def _exchange(self) -> None:
         """Ask all servos once."""
-        asked_ns = time.time_ns()
         found = self.bus.read_all(self.ids)
-        now = time.time_ns()
         for i, servo in enumerate(self.ids):
             if servo in found:
-                self._feedback[i], self._heard_ns[i], self._missed[i] = found[servo], now, ""
-            else:
-                self._missed[i] = f"no answer for {(asked_ns - self._heard_ns[i]) / 1e6:.0f} ms"
+                self._feedback[i] = found[servo]
+                self._attendance.heard(i)
+        joints = range(len(self.ids))
+        self._attendance.close(joints, [i for i in joints if self.ids[i] not in found])
 
     def _close(self) -> None:
         bus, self._bus = self._bus, None

@@ -188,6 +188,7 @@ class UnitreeDriver:
         """States whose checksum was wrong."""
         self._state: Any = None
         self._heard_ns = self._found_ns = 0
+        self._heard_s = 0.0
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -274,14 +275,14 @@ class UnitreeDriver:
             if checked and state.crc != checksum(state):
                 self.refused += 1
             elif self._state is None or state.tick != self._state.tick:
-                self._state, self._heard_ns = state, time.time_ns()
+                self._state, self._heard_ns, self._heard_s = state, time.time_ns(), time.monotonic()
 
     def read(self) -> RobotState:
         """Return the newest state; raises HardwareError when the robot has fallen silent."""
         self._take_in()
         if self._state is None:
             raise HardwareError("the robot has not been read yet; call connect() first")
-        silent_s = (time.time_ns() - self._heard_ns) / 1e9
+        silent_s = time.monotonic() - self._heard_s
         if silent_s > self.options.stale_s:
             raise HardwareError(
                 f"{self.options.state_topic} is stale: nothing new for {silent_s:.2f} s; is the robot still on and the "

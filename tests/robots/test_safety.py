@@ -187,3 +187,43 @@ def test_a_moving_hand_is_followed_closely_and_its_silence_moves_nothing_on() ->
         assert setpoint[0] < 0.59 + 0.02
     assert setpoint[0] == pytest.approx(0.59, abs=0.005)
     assert chain.status.mode is Mode.FOLLOWING
+
+
+def test_a_hand_that_stops_dead_is_overrun_by_little_and_bad_stamps_by_nothing() -> None:
+    for stamp in (lambda k: k * S // 60, lambda k: k * 1000, lambda k: S - k):
+        chain = SafetyChain(robot())
+        chain.reset(np.zeros(2))
+        farthest = 0.0
+        for k in range(200):
+            target = min(3.0 / 60 * k, 1.5)
+            chain.command(["a"], [target], k * S // 60, stamp(k))
+            setpoint = step(chain, k * S // 60)
+            farthest = max(farthest, setpoint[0])
+        assert farthest <= 1.5 + 0.055
+        assert setpoint[0] == pytest.approx(1.5, abs=1e-3)
+
+
+def test_a_clock_that_was_set_back_ends_in_a_hold(chain: SafetyChain) -> None:
+    chain.command(["a", "b"], [0.5, -0.5], 10 * S)
+    step(chain, 10 * S)
+    assert chain.status.mode is Mode.FOLLOWING
+    for k in range(3):
+        step(chain, 9 * S + k * S // 60)
+    assert chain.status.mode is Mode.HOLDING
+
+
+def test_a_motor_that_switched_itself_off_stops_the_robot_and_does_not_snap_back(chain: SafetyChain) -> None:
+    for k in range(1, 30):
+        chain.command(["a", "b"], [0.5, -0.5], k * S // 60)
+        step(chain, k * S // 60, (0.5, -0.5))
+    chain.give_way(np.array([False, True]), ("", "over-temperature"))
+    sunk = step(chain, S // 2, (0.5, -1.4))
+    assert chain.status.mode is Mode.STOPPED
+    assert chain.status.reason.startswith("no torque at b (over-temperature): support the arm")
+    assert sunk[1] == pytest.approx(-1.4)
+    assert sunk[0] == pytest.approx(0.5, abs=0.1)
+    # It has cooled: it stays where it sank to until it is enabled and told otherwise.
+    chain.give_way(np.array([False, False]), ("", ""))
+    chain.command(["a", "b"], [0.5, -0.5], S // 2)
+    assert step(chain, S // 2, (0.5, -1.4))[1] == pytest.approx(-1.4)
+    assert chain.status.mode is Mode.STOPPED

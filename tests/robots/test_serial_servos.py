@@ -107,6 +107,7 @@ def test_heat_reaches_the_driver_and_the_servo_protects_itself(bench: Bench, dri
         bench.plant.heat[2] = [150.0, 90.0]
     until(driver, lambda _: driver.motors().faults[2] != "")
     assert driver.motors().faults[2] == "over-temperature"
+    assert driver.motors().limp.tolist() == [False, False, True, False, False, False]
     assert driver.motors().faults[1] == ""
     driver.disconnect()
     with pytest.raises(HardwareError, match=r"elbow_flex \(id 3\) reports over-temperature; remove the cause"):
@@ -116,6 +117,9 @@ def test_heat_reaches_the_driver_and_the_servo_protects_itself(bench: Bench, dri
     again = bench.driver(clear_errors=True)
     again.connect()
     assert again.motors().faults == ("",) * 6
+    assert not again.motors().limp.any()
+    limit = bench.servos.servos[5].get(48, 2) if bench.vendor == "feetech" else bench.servos.servos[5].get(100, 2)
+    assert limit == (500 if bench.vendor == "feetech" else 442)
     again.disconnect()
 
 
@@ -127,21 +131,89 @@ def test_targets_stay_within_limits_and_calibration(driver: SerialServoDriver) -
         driver.write(np.array([np.nan, 0, 0, 0, 0, 0]))
 
 
-def test_switching_on_moves_nothing(bench: Bench) -> None:
+def test_switching_on_moves_nothing_and_connecting_again_never_lets_go(bench: Bench) -> None:
     before = bench.plant.position
+    writes: list[tuple[int, int, int]] = []
+    watched = {bench.enable: 1, (42 if bench.vendor == "feetech" else 116): 2 if bench.vendor == "feetech" else 4}
+    write = bench.servos._write
+
+    def watch(servo: Any, address: int, data: bytes) -> Any:
+        if address in watched:
+            writes.append((servo.id, address, int.from_bytes(data, "little")))
+        return write(servo, address, data)
+
+    bench.servos._write = watch
     driver = bench.driver()
     driver.connect()
-    until(driver, lambda _: all(servo.memory[bench.enable] for servo in bench.servos.servos))
-    np.testing.assert_allclose(driver.read().position[[0, 4, 5]], before[[0, 4, 5]], atol=0.01)
+    # Each servo is told to stay where it is before it is switched on.
+    for servo in bench.servos.servos:
+        mine = [(address, value) for identity, address, value in writes if identity == servo.id]
+        assert mine[-1] == (bench.enable, 1)
+        assert mine[-2][0] != bench.enable
+        assert abs(mine[-2][1] - driver.bus.read(servo.id, driver.bus.goal)) <= 1
+    start = bench.servos.requests
+    until(driver, lambda _: bench.servos.requests > start + 150)
+    # It sags by what the springs of its position loop give under gravity, and no more.
+    np.testing.assert_allclose(bench.plant.position, before, atol=0.03)
     driver.disconnect()
-    # It holds; what is asked for with on_close=release lets go.
+    # It holds; another program that connects lets it hold on.
     assert all(servo.memory[bench.enable] for servo in bench.servos.servos)
+    writes.clear()
+    again = bench.driver()
+    again.connect()
+    again.disconnect()
+    assert not [what for what in writes if what[1] == bench.enable]
     other = bench.driver(on_close="release")
     other.connect()
     other.disconnect()
     deadline = time.monotonic() + 60
     while any(servo.memory[bench.enable] for servo in bench.servos.servos):
         assert time.monotonic() < deadline
+
+
+def test_a_servo_outside_its_calibrated_range_is_not_switched_on(bench: Bench) -> None:
+    bench.servos.servos[0].put(*((9, 2) if bench.vendor == "feetech" else (52, 4)), 2500)
+    with pytest.raises(HardwareError, match=r"shoulder_pan \(id 1\) is at 2047, outside its calibrated range of 2500"):
+        bench.driver().connect()
+    assert not bench.servos.servos[0].memory[bench.enable]
+
+
+def test_one_servo_that_was_replaced_is_named(bench: Bench) -> None:
+    gripper = bench.servos.servos[5]
+    for address, size, value in (
+        ((31, 2, 0), (9, 2, 0), (11, 2, 4095))
+        if bench.vendor == "feetech"
+        else (
+            (20, 4, 0),
+            (52, 4, 0),
+            (48, 4, 4095),
+        )
+    ):
+        gripper.put(address, size, value)
+    with pytest.raises(HardwareError, match=r"^gripper \(id 6\) are not calibrated"):
+        bench.driver().connect()
+
+
+def test_a_dynamixel_that_turns_the_other_way_round_by_itself_is_not_turned_twice(tmp_path: Path) -> None:
+    """Its drive mode is in the servo: what it tells is turned already (LeRobot's koch_leader has such an elbow)."""
+    bench = Bench("dynamixel")
+    with bench.servos:
+        bench.servos.servos[2].put(10, 1, 1)
+        driver = bench.driver(torque=False)
+        driver.connect()
+        stored = driver.stored()
+        assert [one.drive_mode for one in stored] == [0, 0, 1, 0, 0, 0]
+        np.testing.assert_allclose(driver.read().position, bench.plant.position, atol=0.01)
+        driver.disconnect()
+        path = tmp_path / "arm.json"
+        calibration.save(path, SO101.joint_names, stored)
+        same = bench.driver(torque=False, calibration=str(path))
+        same.connect()
+        np.testing.assert_allclose(same.read().position, bench.plant.position, atol=0.01)
+        same.disconnect()
+        bench.servos.servos[2].put(10, 1, 0)
+        with pytest.raises(HardwareError, match=r"elbow_flex \(id 3\) holds homing offset"):
+            same.connect()
 
 
 def test_the_gripper_gets_half_its_torque_and_the_gains_outlast_the_power(
@@ -163,7 +235,7 @@ def test_the_gripper_gets_half_its_torque_and_the_gains_outlast_the_power(
 def test_a_servo_that_is_not_there_is_named(bench: Bench) -> None:
     bench.servos.silent = {3, 4}
     with pytest.raises(HardwareError) as caught:
-        bench.driver(answer_s=0.05).connect()
+        bench.driver(answer_s=0.3).connect()
     assert str(caught.value) == (
         f"no answer from elbow_flex (id 3), wrist_flex (id 4) on {bench.servos.port}, of the others: 1, 2, 5, 6; "
         "check the power supply, the cable to the first that is silent, ids and baudrate"
@@ -171,9 +243,10 @@ def test_a_servo_that_is_not_there_is_named(bench: Bench) -> None:
 
 
 def test_a_servo_that_falls_silent_is_first_unknown_then_lost(bench: Bench) -> None:
-    driver = bench.driver(answer_s=0.05)
+    driver = bench.driver()
     driver.connect()
     driver.read()
+    driver.bus.port._answer_s = 0.05
     bench.servos.silent = {2}
     until(driver, lambda _: bool(np.isnan(driver.motors().driver_c[1])))
     said = driver.motors()
@@ -186,8 +259,9 @@ def test_a_servo_that_falls_silent_is_first_unknown_then_lost(bench: Bench) -> N
 
 @pytest.mark.parametrize("kind", ["flipped bit", "dropped byte", "extra byte"])
 def test_noise_costs_readings_but_never_makes_one_up(bench: Bench, kind: str) -> None:
-    driver = bench.driver(answer_s=0.02)
+    driver = bench.driver()
     driver.connect()
+    driver.bus.port._answer_s = 0.02
     rng = random.Random(1)
 
     def noise(data: bytes) -> bytes:
@@ -257,7 +331,9 @@ def test_impossible_options_are_refused() -> None:
 def test_servos_that_nobody_calibrated_are_refused(bench: Bench) -> None:
     fresh = Bench(bench.vendor, calibrated=False)
     with fresh.servos:
-        with pytest.raises(HardwareError, match="are not calibrated; run: waldo calibrate so101 --option port="):
+        with pytest.raises(
+            HardwareError, match=f"are not calibrated; run: waldo calibrate so101 --driver {bench.vendor} --port"
+        ):
             fresh.driver().connect()
         driver = fresh.driver(uncalibrated=True, torque=False)
         driver.connect()
@@ -277,7 +353,7 @@ def test_a_file_that_the_servos_contradict_is_refused_and_can_be_restored(bench:
     moved = [dataclasses.replace(stored[0], homing_offset=stored[0].homing_offset + 7), *stored[1:]]
     calibration.save(path, SO101.joint_names, moved)
     with pytest.raises(
-        HardwareError, match=r"shoulder_pan \(id 1\) holds homing offset .*waldo calibrate so101 --rest"
+        HardwareError, match=r"shoulder_pan \(id 1\) holds homing offset .*waldo calibrate so101 --driver .* --rest"
     ):
         bench.driver(calibration=str(path)).connect()
     done = subprocess.run(
@@ -493,7 +569,11 @@ def test_dynamixels_answer_bulk_reads_registered_writes_and_refuse_what_is_locke
         assert handler.read1ByteTxRx(port, 2, 65) == (1, 0, 0)
         handler.write1ByteTxRx(port, 1, 64, 1)
         assert handler.write1ByteTxRx(port, 1, 11, 4) == (0, 7)
+        handler.write1ByteTxRx(port, 1, 64, 0)
+        handler.write1ByteTxRx(port, 1, 11, 3)
         assert handler.write4ByteTxRx(port, 1, 116, 4095) == (0, 6)
+        # Within one turn a homing offset beyond 1,024 is ignored: where the horn is mounted shows.
+        assert handler.read4ByteTxRx(port, 1, 132) == (700, 0, 0)
         found, result = handler.broadcastPing(port)
         assert result == 0
         assert sorted(found) == [1, 2, 3, 4, 5, 6]
