@@ -39,6 +39,9 @@ MOTOR_CYCLES = 6
 RECONNECT_S = 1.0
 """Pause between two tries to reach a robot that was lost [s]."""
 
+RECORDER_SILENT_S = 5.0
+"""A recorder that has said nothing for so long records no longer [s]."""
+
 PEERS = ("operator", "recorder")
 """Whom the clock of a simulated robot can wait for."""
 
@@ -96,6 +99,7 @@ class RobotNode:
         self._lost_s: float | None = None
         self._state = driver.read()
         self._headroom = np.full(len(self.robot.joints), np.nan)
+        self._recorder_heard_s = -np.inf
         self.heat = HeatMonitor(self.robot, config.heat, serials=self._serials, state=config.heat_state)
         self._open_topics()
         self._open_services()
@@ -127,6 +131,7 @@ class RobotNode:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", ros.stream_qos(10))
         self._clock = node.create_publisher(Clock, "/clock", ros.stream_qos(10)) if self.config.lockstep else None
         node.create_subscription(JointState, "joint_commands", cast("Any", self._on_command), qos)
+        node.create_subscription(DiagnosticArray, "/diagnostics", cast("Any", self._on_diagnostics), ros.stream_qos(10))
         if "recorder" in self.config.lockstep:
             node.create_subscription(UInt64MultiArray, "received", self._on_received, qos)
 
@@ -144,6 +149,11 @@ class RobotNode:
         self._command_ns = ros.stamp_to_ns(message.header.stamp)
         self._command_sequence = int(info["publication_sequence_number"])
         self.safety.command(message.name, message.position, self._now_ns())
+
+    def _on_diagnostics(self, message: Any) -> None:
+        state = diagnostics.recorder_state(message, self.graph.node.get_namespace().strip("/"))
+        if state is not None:
+            self.heat.recording, self._recorder_heard_s = state == "recording", time.monotonic()
 
     def _on_received(self, message: Any) -> None:
         labels = [dimension.label for dimension in message.layout.dim]
@@ -214,6 +224,7 @@ class RobotNode:
         if self._cycle % MOTOR_CYCLES:
             return
         dt_s = MOTOR_CYCLES / CONTROL_HZ
+        self.heat.recording &= time.monotonic() - self._recorder_heard_s < RECORDER_SILENT_S
         readings = self.heat.step(self.driver.motors(), self._state.velocity, dt_s, time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
         name = self.graph.node.get_namespace().strip("/") or self.robot.name
@@ -222,6 +233,8 @@ class RobotNode:
         if self._cycle % CONTROL_HZ == 0:
             self._diagnostics.publish(message)
         self._say_derating()
+        if text := self.heat.says_episodes():
+            self.graph.node.get_logger().info(text)
 
     def _publish_task(self) -> None:
         import json
