@@ -26,6 +26,7 @@ from waldo.robots import diagnostics
 from waldo.robots.driver import Driver, Frame, RobotState, SimulatedDriver
 from waldo.robots.safety import Mode, SafetyChain, SafetyConfig
 from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
+from waldo.robots.thermal.rest_pose import RestAdvice
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -101,6 +102,7 @@ class RobotNode:
         self._headroom = np.full(len(self.robot.joints), np.nan)
         self._recorder_heard_s = -np.inf
         self.heat = HeatMonitor(self.robot, config.heat, serials=self._serials, state=config.heat_state)
+        self._rest, self._rested = RestAdvice(self.robot), True
         self._open_topics()
         self._open_services()
         self._publish_task()
@@ -233,8 +235,7 @@ class RobotNode:
         if self._cycle % CONTROL_HZ == 0:
             self._diagnostics.publish(message)
         self._say_derating()
-        if text := self.heat.says_episodes():
-            self.graph.node.get_logger().info(text)
+        self._advise()
 
     def _publish_task(self) -> None:
         import json
@@ -347,6 +348,16 @@ class RobotNode:
             if status.mode is Mode.STOPPED:
                 self.graph.node.get_logger().error(text)
             else:
+                self.graph.node.get_logger().info(text)
+
+    def _advise(self) -> None:
+        """Log how many more episodes fit, and, once each time that rest is needed, where to rest."""
+        needed = self.heat.derating is not None and self.heat.derating.needs_rest
+        if needed and self._rested:
+            self._rest.ask(self._state.position, self._headroom)
+        self._rested = not needed
+        for text in (self.heat.says_episodes(), self._rest.text()):
+            if text:
                 self.graph.node.get_logger().info(text)
 
     def _say_derating(self) -> None:
