@@ -83,8 +83,8 @@ def simulate(config: Config, arms: list[Arm], note: str) -> None:
     world = World("lift", worlds=len(arms), threads=1)
     robot = world.robot
     world.add_mass("gripper", config.load_kg)
-    world.resistance = world.resistance * config.resistance
-    world.ambient_c = config.ambient_c
+    world.motors.resistance = world.motors.resistance * config.resistance
+    world.motors.ambient_c = config.ambient_c
     world.reset(range(len(arms)))
     for arm, position in zip(arms, world.position, strict=True):
         arm.chain.reset(position)
@@ -127,7 +127,7 @@ def drive(arm: Arm, now_ns: int, position: Array, headroom: Array) -> Array:
 def watch(world: World, arms: list[Arm], headroom: Array, now_ns: int) -> None:
     """Let the governed arm look at its motors as its servos tell of them, and note the truth."""
     for i, arm in enumerate(arms):
-        arm.hottest.append(float(np.max(world.heat[i, :, 0] - world.limit_c)))
+        arm.hottest.append(float(np.max(world.heat[i, :, 0] - world.motors.limit_c)))
         if arm.monitor is None:
             arm.speeds.append(arm.speed)
             continue

@@ -52,6 +52,7 @@ class RecorderNode:
         self._health = Health(recorder, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns(), lockstep=lockstep)
         self._sequences: dict[str, int] = {}
         self._heard = self._acknowledged = 0
+        self._status_due_s = 0.0
         self._subscribed: dict[str, Topic] = {}
         self._unreadable: dict[str, int] = {}
         node = graph.node
@@ -86,6 +87,8 @@ class RecorderNode:
                 response.success, response.message = False, str(error)
             style = "" if response.success else "[red]refused[/red] "
             console.err().print(f"recorder: {name}: {style}{response.message}")
+            # The robot counts the heat of episodes and of pauses apart: it hears of each begin and end at once.
+            self._status_due_s = 0.0
             return response
 
         return answer
@@ -197,7 +200,7 @@ class RecorderNode:
 
     def run(self, done: Callable[[], bool]) -> None:
         """Record on demand until `done()`; an episode still open then is kept as interrupted."""
-        next_scan = next_status = 0.0
+        next_scan = 0.0
         line = console.StatusLine()
         try:
             while not done():
@@ -208,11 +211,11 @@ class RecorderNode:
                     # Said again: the robot may not yet have been listening when it was said first.
                     self._acknowledge()
                     next_scan = now + SCAN_S
-                if now >= next_status:
+                if now >= self._status_due_s:
                     status = self._health.status(time.monotonic_ns())
                     self._publish_status(status)
                     line.show(str(status))
-                    next_status = now + STATUS_S
+                    self._status_due_s = now + STATUS_S
                 self._spin()
         finally:
             line.close()

@@ -27,6 +27,8 @@ KEYS: Mapping[str, str] = {
     "time_to_limit_seconds": "time_to_limit_s",
     "time_to_limit_p10_seconds": "time_to_limit_p10_s",
     "time_to_limit_p90_seconds": "time_to_limit_p90_s",
+    "time_to_limit_planned_seconds": "time_to_limit_planned_s",
+    "episodes_left": "episodes_left",
     "cooldown_seconds": "cooldown_s",
     "derate_ratio": "derate_ratio",
     "winding_sensor_celsius": "winding_sensor_c",
@@ -95,6 +97,14 @@ def from_message(message: Any) -> dict[str, dict[str, float]]:
         if values:
             found[status.name.rpartition(": ")[2]] = values
     return found
+
+
+def recorder_state(message: Any, namespace: str) -> str | None:
+    """Return the state that the recorder of a namespace tells in a DiagnosticArray; None where it tells none."""
+    for status in message.status:
+        if status.name.endswith(": recorder") and status.hardware_id == namespace:
+            return next((pair.value for pair in status.values if pair.key == "state"), None)
+    return None
 
 
 def column(motors: Mapping[str, Mapping[str, float]], joints: Sequence[str], key: str) -> NDArray[np.float64]:

@@ -79,6 +79,10 @@ class MotorReadings:
     """The same, which is shorter with a probability of 10 %."""
     time_to_limit_p90_s: Array
     """The same, which is shorter with a probability of 90 %."""
+    time_to_limit_planned_s: Array
+    """Time until the limit under the mean load of the last episodes [s]; NaN before one has ended."""
+    episodes_left: Array
+    """How many more episodes like the last ones fit, infinity for no end; NaN before one has ended."""
     cooldown_s: Array
     """Time that the winding must rest until it has cooled down [s]; 0 where it is cool."""
     derate_ratio: Array

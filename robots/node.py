@@ -26,6 +26,7 @@ from waldo.robots import diagnostics
 from waldo.robots.driver import Driver, Frame, RobotState, SimulatedDriver
 from waldo.robots.safety import Mode, SafetyChain, SafetyConfig
 from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
+from waldo.robots.thermal.rest_pose import RestAdvice
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -38,6 +39,9 @@ MOTOR_HZ = 10
 
 RECONNECT_S = 1.0
 """Pause between two tries to reach a robot that was lost [s]."""
+
+RECORDER_SILENT_S = 5.0
+"""A recorder that has said nothing for so long records no longer [s]."""
 
 PEERS = ("operator", "recorder")
 """Whom the clock of a simulated robot can wait for."""
@@ -105,7 +109,9 @@ class RobotNode:
         self._motors_s = -np.inf
         self._state = driver.read()
         self._headroom = np.full(len(self.robot.joints), np.nan)
+        self._recorder_heard_s = -np.inf
         self.heat = HeatMonitor(self.robot, config.heat, serials=self._serials, state=config.heat_state)
+        self._rest, self._rested = RestAdvice(self.robot), True
         self._open_topics()
         self._open_services()
         self._publish_task()
@@ -136,6 +142,7 @@ class RobotNode:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", ros.stream_qos(10))
         self._clock = node.create_publisher(Clock, "/clock", ros.stream_qos(10)) if self.config.lockstep else None
         node.create_subscription(JointState, "joint_commands", cast("Any", self._on_command), qos)
+        node.create_subscription(DiagnosticArray, "/diagnostics", cast("Any", self._on_diagnostics), ros.stream_qos(10))
         if "recorder" in self.config.lockstep:
             node.create_subscription(UInt64MultiArray, "received", self._on_received, qos)
 
@@ -153,6 +160,11 @@ class RobotNode:
         self._command_ns = ros.stamp_to_ns(message.header.stamp)
         self._command_sequence = int(info["publication_sequence_number"])
         self.safety.command(message.name, message.position, self._now_ns(), self._command_ns or None)
+
+    def _on_diagnostics(self, message: Any) -> None:
+        state = diagnostics.recorder_state(message, self.graph.node.get_namespace().strip("/"))
+        if state is not None:
+            self.heat.recording, self._recorder_heard_s = state == "recording", time.monotonic()
 
     def _on_received(self, message: Any) -> None:
         labels = [dimension.label for dimension in message.layout.dim]
@@ -224,6 +236,7 @@ class RobotNode:
             return
         sensors = self.driver.motors()
         self.safety.give_way(sensors.limp, sensors.faults)
+        self.heat.recording &= time.monotonic() - self._recorder_heard_s < RECORDER_SILENT_S
         readings = self.heat.step(sensors, self._state.velocity, self._since_motors_s(), time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
         name = self.graph.node.get_namespace().strip("/") or self.robot.name
@@ -232,6 +245,7 @@ class RobotNode:
         if self._cycle % (self._motor_cycles * MOTOR_HZ) == 0:
             self._diagnostics.publish(message)
         self._say_derating()
+        self._advise()
 
     def _since_motors_s(self) -> float:
         """Return how long ago the motors were looked after [s]; a real robot's cycles may take longer than planned."""
@@ -351,6 +365,16 @@ class RobotNode:
             if status.mode is Mode.STOPPED:
                 self.graph.node.get_logger().error(text)
             else:
+                self.graph.node.get_logger().info(text)
+
+    def _advise(self) -> None:
+        """Log how many more episodes fit, and, once each time that rest is needed, where to rest."""
+        needed = self.heat.derating is not None and self.heat.derating.needs_rest
+        if needed and self._rested:
+            self._rest.ask(self._state.position, self._headroom)
+        self._rested = not needed
+        for text in (self.heat.says_episodes(), self._rest.text()):
+            if text:
                 self.graph.node.get_logger().info(text)
 
     def _say_derating(self) -> None:

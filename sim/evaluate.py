@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from waldo.console import progress
 from waldo.errors import ConfigError
 from waldo.robots.thermal.two_node import Load
+from waldo.sim.heat import AMBIENT_C
 from waldo.sim.intervals import clopper_pearson, wilson
 from waldo.sim.policy import Policy, observe
 from waldo.sim.video import VideoWriter
-from waldo.sim.world import AMBIENT_C, CONTROL_HZ, World
+from waldo.sim.world import CONTROL_HZ, World
 
 Array = NDArray[np.float64]
 
@@ -245,9 +246,11 @@ def _run(
         success |= now
         seconds[now] = (tick + 1) / CONTROL_HZ
         ending = now | (~finished & (tick == horizon - 1))
-        peak[ending], joules[ending] = world.duty.peak_winding_c[ending], world.duty.joules[ending]
-        totals.square_seconds += (np.square(world.duty.equivalent_torque_nm) * world.duty.seconds)[ending].sum(axis=0)
-        totals.working_seconds += (world.duty.duty_ratio * world.duty.seconds)[ending].sum(axis=0)
+        if ending.any():
+            duty = world.duty
+            peak[ending], joules[ending] = duty.peak_winding_c[ending], duty.joules[ending]
+            totals.square_seconds += (np.square(duty.equivalent_torque_nm) * duty.seconds)[ending].sum(axis=0)
+            totals.working_seconds += (duty.duty_ratio * duty.seconds)[ending].sum(axis=0)
         finished |= ending
         tell(note=f"{success.sum()} of {episodes} done")
         if finished.all() and not (film and film.rolling):
@@ -309,9 +312,10 @@ def _motors(world: World, totals: _Totals) -> list[MotorHeat]:
     time_s = sum(totals.seconds)
     torque = np.sqrt(totals.square_seconds / time_s)
     load = Load(np.zeros(len(world.robot.joints)), totals.joules.sum(axis=0) / time_s)
-    cold = world.heat_model.at_ambient(world.ambient_c)
-    steady = world.heat_model.steady(load, world.ambient_c)[:, 0]
-    to_limit = world.heat_model.time_to(world.limit_c, cold, load, world.ambient_c)
+    motors = world.motors
+    cold = motors.model.at_ambient(motors.ambient_c)
+    steady = motors.model.steady(load, motors.ambient_c)[:, 0]
+    to_limit = motors.model.time_to(motors.limit_c, cold, load, motors.ambient_c)
     heats: list[MotorHeat] = []
     for i, joint in enumerate(world.robot.joints):
         rated = joint.motor.rated_torque_nm

@@ -16,20 +16,16 @@ from numpy.typing import ArrayLike, NDArray
 from waldo.errors import ConfigError
 from waldo.robots.description import Robot, load_robot
 from waldo.robots.thermal.duty import DutyMeter
-from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.sim.camera import Renderer
 from waldo.sim.engine import Data, batch, mujoco
 from waldo.sim.goal import Goal, Scene
+from waldo.sim.heat import SimulatedHeat
 from waldo.sim.tasks import Task, load_task
 
 Array = NDArray[np.float64]
 
 CONTROL_HZ = 60
 """Commands a second."""
-AMBIENT_C = 25.0
-"""Temperature of the air [°C]."""
-RECENT_S = 5.0
-"""Time constant of the mean loss that stands for a motor's recent load [s]."""
 HELD_M = 0.02
 """A thing this far above where it rests is in the hand [m]."""
 
@@ -57,7 +53,9 @@ class World:
         self.substeps = round(1 / CONTROL_HZ / self.model.opt.timestep)
         if not np.isclose(self.substeps * self.model.opt.timestep, 1 / CONTROL_HZ):
             raise ConfigError("timestep", self.model.opt.timestep, f"a whole part of 1/{CONTROL_HZ} s")
-        self._set_up_heat()
+        self.motors = SimulatedHeat(self.robot, worlds, 1 / CONTROL_HZ, self._actuators, self.model.nu)
+        """The motors' heat."""
+        self.ticks = np.zeros(worlds, dtype=np.int64)
         self._seeds = np.zeros(worlds, dtype=np.int64)
         self._goals: list[Goal] = [self.task.choose(np.random.default_rng(0))] * worlds
         self.reset(range(worlds))
@@ -80,23 +78,6 @@ class World:
         self._inertia = self._batch.expand("body_inertia")
         self._thing_geoms = np.array([model.geom(t.key).id for t in things])
         self._thing_bodies = np.array([model.body(t.key).id for t in things])
-
-    def _set_up_heat(self) -> None:
-        motors = [joint.motor for joint in self.robot.joints]
-        self.heat_model = TwoNodeModel([motor.need_thermal("simulated motor heat") for motor in motors])
-        self.torque_constant = np.array([m.need("torque_constant_nm_per_a", "simulated motor heat") for m in motors])
-        self.resistance = np.array([m.need("resistance_ohm", "simulated motor heat") for m in motors])
-        self.limit_c = np.array([m.winding_limit_c if m.winding_limit_c is not None else np.nan for m in motors])
-        rated = [m.rated_torque_nm if m.rated_torque_nm is not None else np.nan for m in motors]
-        self.duty = DutyMeter(np.array(rated), worlds=(self.worlds,))
-        self.ambient_c = AMBIENT_C
-        self.heat = self.heat_model.at_ambient(AMBIENT_C, (self.worlds,))
-        self.current = np.zeros((self.worlds, len(motors)))
-        self.loss = np.zeros_like(self.current)
-        self.recent_w = np.zeros_like(self.current)
-        self._no_loss = np.zeros(len(motors))
-        self._heat_step = self.heat_model.stepper(1 / CONTROL_HZ)
-        self.ticks = np.zeros(self.worlds, dtype=np.int64)
 
     def reset(
         self,
@@ -125,15 +106,10 @@ class World:
         self._batch.set_const(ids)
         self._batch.forward(ids)
         self.ticks[indices] = 0
-        if not keep_heat:
-            self._cool(indices, warm)
-
-    def _cool(self, indices: NDArray[np.int64], warm: ArrayLike | None) -> None:
-        start = self.heat_model.at_ambient(self.ambient_c, (len(indices),))
-        self.heat[indices] = start if warm is None else np.broadcast_to(np.asarray(warm, dtype=float), start.shape)
-        for array in (self.current, self.loss, self.recent_w):
-            array[indices] = 0
-        self.duty.restart(indices)
+        if keep_heat:
+            self.motors.settle(indices)
+        else:
+            self.motors.restart(indices, warm)
 
     def add_mass(self, body: str, mass_kg: float) -> None:
         """Let a body of the robot weigh so much more at its centre of mass [kg], in all worlds, from their reset on."""
@@ -160,18 +136,7 @@ class World:
         self._ctrl[:, self._actuators] = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         self._batch.step(ids=which, nstep=self.substeps)
         self.ticks[slice(None) if which is None else which] += 1
-        self.heat_up(1 / CONTROL_HZ, which)
-
-    def heat_up(self, dt_s: float, which: NDArray[np.int64] | None = None) -> None:
-        """Turn the torques into currents, losses and temperatures. Joint friction is MuJoCo's, so no gear loss here."""
-        at = slice(None) if which is None else which
-        torque = self.effort[at]
-        current = self.current[at] = torque / self.torque_constant
-        copper_w = np.square(current) * self.resistance
-        loss = self.loss[at] = Load(copper_w, self._no_loss).at(self.heat[at][..., 0])
-        self.heat[at] = self._heat_step(self.heat[at], loss, self.ambient_c)
-        self.recent_w[at] += dt_s / RECENT_S * (copper_w - self.recent_w[at])
-        self.duty.add(torque, loss, self.heat[at][..., 0], dt_s, which)
+        self.motors.add(self._force, which)
 
     @property
     def position(self) -> Array:
@@ -189,6 +154,21 @@ class World:
         return self._force[:, self._actuators]
 
     @property
+    def heat(self) -> Array:
+        """Winding and housing temperatures, (worlds, joints, 2) [°C]."""
+        return self.motors.state_c
+
+    @property
+    def current(self) -> Array:
+        """Currents of the drives, (worlds, joints) [A]. Joint friction is MuJoCo's, so no gear loss here."""
+        return self.effort / self.motors.torque_constant
+
+    @property
+    def duty(self) -> DutyMeter:
+        """What the motors were asked to do since their last reset."""
+        return self.motors.duty
+
+    @property
     def seconds(self) -> Array:
         """Time since each world's reset, (worlds,) [s]."""
         return self.ticks / CONTROL_HZ
@@ -197,12 +177,6 @@ class World:
     def seeds(self) -> NDArray[np.int64]:
         """The seed that each world was laid out from, (worlds,)."""
         return self._seeds.copy()
-
-    @property
-    def time_to_limit_s(self) -> Array:
-        """Time until each winding's limit if the recent load goes on, (worlds, motors) [s]."""
-        load = Load(self.recent_w, self._no_loss)
-        return self.heat_model.time_to(self.limit_c, self.heat, load, self.ambient_c)
 
     @property
     def poses(self) -> Array:

@@ -19,6 +19,8 @@ from waldo.sim.intervals import wilson
 from waldo.sim.policy import Policy, observe
 from waldo.sim.world import CONTROL_HZ, World
 
+PEAK_TICKS = 6
+"""Ticks between two looks at the hottest winding."""
 STEADY_S = 0.25
 """How long a goal must hold before the next subtask begins [s]."""
 
@@ -127,7 +129,8 @@ def run_instruction(
                 targets = np.asarray(actor.act(observe(world, actor.image_keys)), dtype=float)
             world.step(targets)
             tick += 1
-            peak = np.maximum(peak, world.heat[state.running, :, 0].max(axis=0))
+            if tick % PEAK_TICKS == 0:
+                peak = np.maximum(peak, world.heat[state.running, :, 0].max(axis=0))
             _advance(world, actor, state, limit)
             reached = sum(step.reached for steps in state.results for step in steps)
             bar.update(task, completed=reached, note=f"{int(state.running.sum())} worlds running")

@@ -143,8 +143,15 @@ export class Robot {
   whoText(first, left) {
     if (!first) return "no motors";
     if (left === 0) return `${jointName(first.joint)} is at its limit`;
-    if (typeof left === "number") return `until ${jointName(first.joint)} reaches its limit`;
-    return left === "inf" ? "no limit in sight at this load" : "time to limit not told";
+    if (typeof left === "number") return `until ${jointName(first.joint)} reaches its limit` + this.episodesText();
+    return left === "inf" ? "no limit in sight at this load" + this.episodesText() : "time to limit not told";
+  }
+
+  episodesText() {
+    const counts = [...this.motors.values()].map((motor) => motor.data.episodes_left).filter((n) => typeof n === "number");
+    if (!counts.length) return "";
+    const least = Math.min(...counts);
+    return `; ${least} more episode${least === 1 ? "" : "s"} fit`;
   }
 
   worst() {

@@ -29,7 +29,8 @@ class DutyMeter:
     def __init__(self, rated_torque_nm: Array, worlds: tuple[int, ...] = ()) -> None:
         """Take each motor's rated torque [N·m], NaN where nobody published one, and leading axes if any."""
         self.rated_torque_nm = np.asarray(rated_torque_nm, dtype=float)
-        self._threshold = np.where(np.isfinite(self.rated_torque_nm), self.rated_torque_nm * WORKING_SHARE, 0.0)
+        self.threshold_nm = np.where(np.isfinite(self.rated_torque_nm), self.rated_torque_nm * WORKING_SHARE, 0.0)
+        """Above this torque a motor works [N·m]."""
         shape = (*worlds, *self.rated_torque_nm.shape)
         self._total_s: Array = np.zeros((*worlds, 1))
         self._bin_s: Array = np.zeros((*worlds, 1, BINS))
@@ -52,15 +53,31 @@ class DutyMeter:
 
         `which`: the worlds that these are of, (n,); None means all.
         """
+        working = np.asarray(np.abs(torque_nm) > self.threshold_nm, dtype=float)
+        self.count(np.square(torque_nm), working, loss_w * dt_s, winding_c, dt_s, which)
+
+    def count(
+        self,
+        mean_square: Array,
+        working_share: Array,
+        joules: Array,
+        peak_c: Array,
+        seconds: float,
+        which: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Count a stretch of time by its mean squared torque [N²m²], share at work, heat [J] and hottest winding [°C].
+
+        Each (..., motors); `which`: the worlds that these are of, (n,); None means all.
+        """
         at = np.arange(len(self._at)) if which is None and self._at.ndim else which
         place = self._open_bin(at)
-        self._bin_s[place] += dt_s
-        self._square[place] += dt_s * np.square(torque_nm)
-        self._working[place] += dt_s * (np.abs(torque_nm) > self._threshold)
+        self._bin_s[place] += seconds
+        self._square[place] += seconds * mean_square
+        self._working[place] += seconds * working_share
         rows = ... if at is None else at
-        self._total_s[rows] += dt_s
-        self._joules[rows] += loss_w * dt_s
-        self._peak[rows] = np.maximum(self._peak[rows], winding_c)
+        self._total_s[rows] += seconds
+        self._joules[rows] += joules
+        self._peak[rows] = np.maximum(self._peak[rows], peak_c)
 
     def _open_bin(self, at: NDArray[np.int64] | None) -> Any:
         """Return where the present moment is counted; a bin that begins anew forgets what was ten minutes ago."""

@@ -17,11 +17,12 @@ from waldo.robots.description import Robot
 from waldo.robots.driver import MotorReadings, MotorSensors
 from waldo.robots.thermal import forecast, memory
 from waldo.robots.thermal.duty import DutyMeter
+from waldo.robots.thermal.episodes_left import EpisodeLoads, episodes_left, says
 from waldo.robots.thermal.forecast import Quantiles
 from waldo.robots.thermal.governor import Derating, Governor, GovernorConfig
 from waldo.robots.thermal.losses import UNKNOWN as UNKNOWN_CURRENT
 from waldo.robots.thermal.losses import LossModel
-from waldo.robots.thermal.observer import HeatObserver, ObserverConfig
+from waldo.robots.thermal.observer import A, HeatObserver, ObserverConfig
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
 
 Array = NDArray[np.float64]
@@ -37,6 +38,9 @@ UNKNOWN = ThermalConstants(
 
 FORECAST_EVERY_S = 0.5
 """Pause between two forecasts [s]."""
+
+COUNT_EVERY_S = 5.0
+"""Pause between two counts of the episodes that fit, while none is recorded [s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,14 @@ class HeatMonitor:
         self._state, self._saved_s, self._seconds = state, 0.0, 0.0
         self._forecast_s = -np.inf
         nothing = np.full(len(motors), np.nan)
-        self._to_limit = self._cooling = Quantiles(p10=nothing, p50=nothing, p90=nothing)
+        self._to_limit = self._planned = self._cooling = Quantiles(p10=nothing, p50=nothing, p90=nothing)
+        self.recording = False
+        """Whether an episode is being recorded now; whoever knows sets it."""
+        self.episodes = EpisodeLoads(len(motors))
+        self.episodes_left: Array = nothing
+        """How many more episodes like the last ones fit, (joints,); NaN before one has ended."""
+        self._counted_s = -np.inf
+        self._ended, self._told_episodes = False, ""
 
     def restore(self, now_ns: int) -> str:
         """Take up the heat of the last run, cooled for the time in between; say what was done."""
@@ -127,6 +138,7 @@ class HeatMonitor:
             self.recent.copper_w + share * (load.copper_w - self.recent.copper_w),
             self.recent.other_w + share * (load.other_w - self.recent.other_w),
         )
+        self._ended |= self.episodes.add(load, dt_s, recording=self.recording)
         torque = np.where(np.isfinite(sensors.torque_nm), sensors.torque_nm, found.current_a * self.losses.kt)
         self.duty.add(np.nan_to_num(torque), load.at(observer.winding_c), observer.winding_c, dt_s)
         self._seconds += dt_s
@@ -144,11 +156,36 @@ class HeatMonitor:
         seconds = forecast.instants()
         course = forecast.course(self.model, observer.mean, observer.covariance, self.recent, c.load_std, seconds)
         self._to_limit = forecast.time_to_limit(course, self.limit_c, observer.winding_c)
+        if planned := self.episodes.planned:
+            course = forecast.course(self.model, observer.mean, observer.covariance, planned, c.load_std, seconds)
+            self._planned = forecast.time_to_limit(course, self.limit_c, observer.winding_c)
+        if self._ended or (not self.recording and self._seconds - self._counted_s >= COUNT_EVERY_S):
+            self._count_episodes()
         nothing = np.zeros(len(self.model))
         rest = forecast.course(self.model, observer.mean, observer.covariance, Load(nothing, nothing), 0.0, seconds)
         self._cooling = forecast.cool_down(rest, self.limit_c - c.cool_to_k, observer.winding_c)
         if self.governor is not None:
             self.governor.step(observer, self.recent, since_s)
+
+    def _count_episodes(self) -> None:
+        """Work out how many more episodes fit below the temperature at which the governor would hold back."""
+        self._counted_s, work, observer = self._seconds, self.episodes.work, self.observer
+        if work is None:
+            return
+        work = work * observer.scale
+        ambient = observer.mean[:, A]
+        begin = self.model.step(observer.state_c, work.idle, ambient, self.episodes.rest_s(work))
+        margin = 0.0 if self.config.governor is None else self.config.governor.margin_k
+        left = episodes_left(self.model, begin, ambient, self.limit_c - margin, work)
+        self.episodes_left = np.where(self.known & ~self.blind, left, np.nan)
+        if self._ended:
+            self._ended = False
+            self._told_episodes = says(self.episodes_left, len(self.episodes), self.robot.joint_names)
+
+    def says_episodes(self) -> str:
+        """Return how many more episodes fit, in words, once after each that has ended; else nothing."""
+        text, self._told_episodes = self._told_episodes, ""
+        return text
 
     @property
     def derating(self) -> Derating | None:
@@ -180,6 +217,8 @@ class HeatMonitor:
             time_to_limit_s=shown(self._to_limit.p50),
             time_to_limit_p10_s=shown(self._to_limit.p10),
             time_to_limit_p90_s=shown(self._to_limit.p90),
+            time_to_limit_planned_s=shown(self._planned.p50),
+            episodes_left=self.episodes_left.copy(),
             cooldown_s=shown(self._cooling.p50),
             derate_ratio=np.full(len(known), speed),
             limit_c=self.limit_c.copy(),

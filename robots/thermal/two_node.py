@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from waldo.errors import ConfigError
 
@@ -146,15 +146,23 @@ class TwoNodeModel:
         housing = r.e21 * w + r.e22 * h + r.i21 * u1 + r.i22 * u2
         return np.stack([winding, housing], axis=-1)
 
+    def matrices(self, seconds: ArrayLike) -> tuple[Array, Array, Array]:
+        """Return E, b and a of x' = E x + b P + a T_a: winding and housing after `seconds` of a loss P [W] in air T_a.
+
+        Shapes (..., motors, 2, 2), (..., motors, 2) and (..., motors, 2), where (...) is that of `seconds`.
+        """
+        r = self.response(np.zeros(len(self)), np.asarray(seconds, dtype=float)[..., None])
+        matrix = np.stack([np.stack([r.e11, r.e12], axis=-1), np.stack([r.e21, r.e22], axis=-1)], axis=-2)
+        by_loss = np.stack([r.i11 / self.cw, r.i21 / self.cw], axis=-1)
+        by_air = np.stack([r.i12, r.i22], axis=-1) / (self.r2 * self.ch)[:, None]
+        return matrix, by_loss, by_air
+
     def stepper(self, dt_s: float) -> Callable[[Array, Array, Array | float], Array]:
         """Return a quick step of always `dt_s` [s]: (state, loss (..., motors) [W], ambient) -> state.
 
         The loss is what it is at the begin: for steps much shorter than a winding's time constant.
         """
-        r = self.response(np.zeros(len(self)), dt_s)
-        matrix = np.stack([np.stack([r.e11, r.e12], axis=-1), np.stack([r.e21, r.e22], axis=-1)], axis=-2)
-        by_loss = np.stack([r.i11 / self.cw, r.i21 / self.cw], axis=-1)
-        by_air = np.stack([r.i12, r.i22], axis=-1) / (self.r2 * self.ch)[:, None]
+        matrix, by_loss, by_air = self.matrices(dt_s)
 
         def step(state_c: Array, loss_w: Array, ambient_c: Array | float) -> Array:
             moved = (matrix @ state_c[..., None])[..., 0]

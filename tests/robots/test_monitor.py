@@ -61,3 +61,38 @@ def test_a_robot_that_works_too_hard_is_slowed():
     assert readings.derate_ratio[0] < 0.9
     assert monitor.derating is not None
     assert monitor.derating.speed_ratio == pytest.approx(readings.derate_ratio[0])
+
+
+def record(monitor, amperes, seconds, pause_s):
+    """Record an episode and rest; return the winding's temperature at its end [°C]."""
+    monitor.recording = True
+    hot = watch(monitor, sensors(current_a=amperes), seconds).winding_c[0]
+    monitor.recording = False
+    watch(monitor, sensors(current_a=0.05), pause_s)
+    return hot
+
+
+def test_the_operator_hears_how_many_more_episodes_fit_and_so_it_comes():
+    monitor = HeatMonitor(ROBOT)
+    readings = watch(monitor, sensors(current_a=0.05), 5)
+    assert np.isnan(readings.episodes_left).all()
+    assert np.isnan(readings.time_to_limit_planned_s).all()
+    for _ in range(3):
+        record(monitor, 1.5, 30, 5)
+        text = monitor.says_episodes()
+        assert monitor.says_episodes() == ""
+    assert text == "7 more episodes like the last 3 fit; shoulder_pan ends them"
+    assert (monitor.step(sensors(current_a=0.05), STILL, 0.1, 0).episodes_left == 7).all()
+    peaks = [record(monitor, 1.5, 30, 5) for _ in range(8)]
+    # The governor would hold back 4 K below the limit.
+    assert [peak < monitor.limit_c[0] - 4 for peak in peaks] == [True] * 7 + [False]
+
+
+def test_the_planned_load_is_that_of_the_last_episodes():
+    monitor = HeatMonitor(ROBOT)
+    record(monitor, 2.0, 60, 301)
+    readings = watch(monitor, sensors(current_a=0.05), 1)
+    assert np.isinf(readings.time_to_limit_s).all()
+    again = watch(monitor, sensors(current_a=2.0), 120)
+    assert 0 < readings.time_to_limit_planned_s[0] < 3600
+    assert again.time_to_limit_planned_s[0] < readings.time_to_limit_planned_s[0]

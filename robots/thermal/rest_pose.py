@@ -1,0 +1,66 @@
+"""Where should a robot that needs rest go? Worked out on a thread of its own, beside the control cycle.
+
+The search needs the robot's MJCF model and MuJoCo; without them there is no advice, and nothing else is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from threading import Thread
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.errors import WaldoError
+from waldo.robots.description import Robot
+
+Array = NDArray[np.float64]
+
+SEARCH = "waldo.sim.idle_pose:idle_pose"
+"""What searches; imported when it is needed, so that a robot needs no simulator."""
+
+LEAST_ROOM_K = 1.0
+"""Even a motor at its limit counts no more than if it had so much room [K]."""
+
+
+class RestAdvice:
+    """Searches the pose near the present one that costs the least heat to hold, once each time that it is asked."""
+
+    def __init__(self, robot: Robot) -> None:
+        """Take the robot."""
+        self._robot = robot
+        self._thread: Thread | None = None
+        self._text = ""
+
+    def ask(self, position: Array, headroom_k: Array) -> None:
+        """Begin to search from joint positions (joints,); a motor with less room to its limit [K] counts for more.
+
+        While a search runs, another is not begun. Of a motor without a known limit the heat counts as the others' mean.
+        """
+        if not self._robot.mjcf or (self._thread is not None and self._thread.is_alive()):
+            return
+        weights = 1 / np.maximum(headroom_k, LEAST_ROOM_K)
+        known = np.isfinite(weights)
+        weights = np.where(known, weights, weights[known].mean() if known.any() else 1.0)
+        self._thread = Thread(target=self._search, args=(position.copy(), weights), name="rest pose", daemon=True)
+        self._thread.start()
+
+    def _search(self, position: Array, weights: Array) -> None:
+        module, _, name = SEARCH.partition(":")
+        try:
+            search = getattr(importlib.import_module(module), name)
+            self._text = search(self._robot, position, weights).says(self._robot.joint_names)
+        except ImportError:
+            return
+        except (WaldoError, ValueError) as error:
+            self._text = f"no pose to rest in can be found: {error}"
+
+    def text(self) -> str:
+        """Return what was found, in words and once; empty before."""
+        text, self._text = self._text, ""
+        return text
+
+    def join(self) -> None:
+        """Wait until the search has ended, if one runs."""
+        if self._thread is not None:
+            self._thread.join()

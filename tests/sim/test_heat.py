@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from waldo.robots.description import load_robot
+from waldo.robots.thermal.duty import DutyMeter
+from waldo.robots.thermal.two_node import Load
+from waldo.sim.heat import KEPT_TICKS, SimulatedHeat
+
+ROBOT = load_robot("so101")
+JOINTS = len(ROBOT.joints)
+
+
+def heat(worlds: int = 1) -> SimulatedHeat:
+    return SimulatedHeat(ROBOT, worlds, 1 / 60, np.arange(JOINTS), JOINTS)
+
+
+def torques(ticks: int, worlds: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return rng.normal(0.9, 0.5, (ticks, worlds, JOINTS))
+
+
+def test_a_stall_warms_as_the_analytic_solution_says():
+    motors, torque = heat(), np.full((1, JOINTS), 1.91)
+    load = Load(np.square(torque / motors.torque_constant) * motors.resistance, np.zeros(JOINTS))
+    start = motors.state_c.copy()
+    for tick in range(1, 60 * 60 + 1):
+        motors.add(torque)
+        if tick % 97 == 0:
+            exact = motors.model.step(start, load, 25.0, tick / 60)
+            np.testing.assert_allclose(motors.state_c, exact, atol=0.1)
+    assert motors.state_c.max() > 100
+
+
+def test_a_load_that_changes_every_tick_is_within_a_tenth_of_a_degree_of_the_exact_course():
+    motors = heat()
+    exact = motors.state_c.copy()
+    for torque in torques(3000):
+        motors.add(torque)
+        load = Load(np.square(torque / motors.torque_constant) * motors.resistance, np.zeros(JOINTS))
+        exact = motors.model.step(exact, load, 25.0, 1 / 60)
+    np.testing.assert_allclose(motors.state_c, exact, atol=0.1)
+
+
+def test_reading_changes_no_bit():
+    quiet, curious = heat(2), heat(2)
+    for tick, torque in enumerate(torques(3 * KEPT_TICKS + 7, 2)):
+        quiet.add(torque)
+        curious.add(torque)
+        if tick % 5 == 0:
+            assert curious.state_c.shape == (2, JOINTS, 2)
+            assert curious.duty.seconds[0, 0] == pytest.approx((tick + 1) / 60)
+    np.testing.assert_array_equal(quiet.state_c, curious.state_c)
+    np.testing.assert_array_equal(quiet.duty.joules, curious.duty.joules)
+
+
+def test_worlds_of_other_ticks_go_on_as_if_they_were_alone():
+    together, all_of_it = heat(3), torques(200, 3)
+    for tick in range(200):
+        together.add(all_of_it[tick], np.array([0, 2]) if tick % 3 == 0 else None)
+        if tick == 100:
+            together.restart(np.array([2]), (60.0, 50.0))
+    alone = heat()
+    for torque in all_of_it[[tick for tick in range(200) if tick % 3]]:
+        alone.add(torque[1:2])
+    np.testing.assert_array_equal(together.state_c[1], alone.state_c[0])
+    np.testing.assert_array_equal(together.duty.joules[1], alone.duty.joules[0])
+    alone = heat()
+    alone.restart(np.array([0]), (60.0, 50.0))
+    for torque in all_of_it[101:]:
+        alone.add(torque[2:3])
+    np.testing.assert_array_equal(together.state_c[2], alone.state_c[0])
+
+
+def test_what_was_kept_is_heat_before_a_world_goes_on_from_another_tick():
+    motors = heat()
+    for torque in torques(25):
+        motors.add(torque)
+    before, joules = motors.state_c.copy(), motors.duty.joules
+    motors.settle(np.array([0]))
+    np.testing.assert_array_equal(motors.state_c, before)
+    np.testing.assert_array_equal(motors.duty.joules, joules)
+
+
+def test_duty_is_that_of_every_tick_counted_alone():
+    motors, meter = heat(), DutyMeter(np.array([np.nan] * JOINTS), worlds=(1,))
+    for torque in torques(500):
+        motors.add(torque)
+        loss = np.square(torque / motors.torque_constant) * motors.resistance
+        loss *= 1 + 0.00393 * (motors.state_c[..., 0] - 25)
+        meter.add(torque, loss, motors.state_c[..., 0], 1 / 60)
+    np.testing.assert_allclose(motors.duty.equivalent_torque_nm, meter.equivalent_torque_nm)
+    np.testing.assert_allclose(motors.duty.joules, meter.joules, rtol=1e-3)
+    np.testing.assert_allclose(motors.duty.peak_winding_c, meter.peak_winding_c, atol=0.2)
+    np.testing.assert_allclose(motors.duty.seconds, meter.seconds)
