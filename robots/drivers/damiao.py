@@ -123,6 +123,7 @@ class DamiaoProtocol:
     def __init__(self, link: CanLink, ids: Sequence[int], names: Sequence[str], patience_s: float) -> None:
         """Take the open bus, each motor's CAN id and name, and how long a register may take [s]."""
         self._link, self._ids, self._names, self._patience_s = link, tuple(ids), tuple(names), patience_s
+        self._feedback_ids: set[int] = set()
         self._motor_of = {can_id: motor for motor, can_id in enumerate(ids)}
         self.ranges: list[Range] = []
         self.parameters: list[Parameters] = []
@@ -136,6 +137,7 @@ class DamiaoProtocol:
                     f"no answer from {self._names[motor]} (id 0x{can_id:02X}) on {self._link.name}; "
                     "check power, wiring, bit rate and ids"
                 )
+            self._feedback_ids.add(int(np.nan_to_num(self.read_register(motor, MST_ID))))
             self.ranges.append(Range(position_rad=full[0], velocity_rad_s=full[1], torque_nm=full[2]))
             kt, limit, ohm, gear, timeout = (
                 self.read_register(motor, rid) for rid in (KT, OT_LIMIT, PHASE_OHM, GEAR, TIMEOUT)
@@ -211,9 +213,9 @@ class DamiaoProtocol:
         return unpack_command(data, self.ranges[motor])
 
     def parse(self, message: Any) -> tuple[int, Feedback] | None:
-        """Return which motor a feedback frame came from, and what it says."""
+        """Return which motor a feedback frame came from, and what it says; some adapters echo our own commands."""
         data = bytes(message.data)
-        if message.is_extended_id or len(data) != 8 or message.arbitration_id == REGISTERS:
+        if message.is_extended_id or len(data) != 8 or message.arbitration_id not in self._feedback_ids:
             return None
         motor = self._motor_of.get(data[0] & 0x0F)
         return None if motor is None else (motor, unpack_feedback(data, self.ranges[motor]))

@@ -311,3 +311,23 @@ def test_damiao_registers_are_read_and_the_mode_is_set(bench: Bench) -> None:
     np.testing.assert_allclose(driver.torque_constant, bench.plant.torque_constant, rtol=1e-6)
     np.testing.assert_allclose(driver.motors().driver_c, 35.0)
     driver.disconnect()
+
+
+def test_an_adapter_that_echoes_what_it_sends_confuses_nobody(bench: Bench) -> None:
+    driver = bench.driver()
+    driver.connect()
+    sent: list[tuple[int, bytes, bool]] = []
+    send = driver.link.send
+
+    def keep(frame_id: int, data: bytes, *, extended: bool) -> None:
+        sent.append((frame_id, data, extended))
+        send(frame_id, data, extended=extended)
+
+    driver.link.send = keep
+    for target in np.linspace(-1.5, 1.5, 40):
+        driver.write(np.array([target, -target]))
+    driver.read()
+    for frame_id, data, extended in sent:
+        frame = can.Message(arbitration_id=frame_id, data=data, is_extended_id=extended)
+        assert driver.protocol.parse(frame) is None, frame
+    driver.disconnect()
