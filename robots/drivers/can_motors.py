@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from waldo.errors import ConfigError, HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
-from waldo.robots.drivers.attendance import Attendance
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.mit import Setpoint
-from waldo.robots.drivers.options import build_options, numbers, whole_numbers, words
-from waldo.robots.motors import load_motor
+from waldo.robots.drivers.motor_bus import Attendance, BusOptions, torque_constants, with_motors
+from waldo.robots.drivers.options import build_options, numbers, whole_numbers
 
 Array = NDArray[np.float64]
 
@@ -33,7 +32,7 @@ DAMPING_S = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CanOptions:
+class CanOptions(BusOptions):
     """How the motors are reached and driven; lists are in the order of the robot's joints, with commas between."""
 
     interface: str = "socketcan"
@@ -42,10 +41,6 @@ class CanOptions:
     """The adapter's channel: can0, /dev/ttyACM0 ..."""
     bitrate: int = 1_000_000
     """Bits a second; with socketcan the interface has its own."""
-    ids: str = ""
-    """CAN id of each motor; 1, 2, 3 ... unless given."""
-    motors: str = ""
-    """Type of each motor, as `waldo motors` lists them; those of the robot's description unless given."""
     signs: str = ""
     """1 or -1 for each motor: whether its angle grows with the joint's."""
     offsets_rad: str = ""
@@ -54,24 +49,6 @@ class CanOptions:
     """Stiffness [N·m/rad]; unless given, so that 0.25 rad of deflection ask for the joint's full effort."""
     kd: str = ""
     """Damping [N·m·s/rad]; a fortieth of a second times the stiffness unless given."""
-    torque: bool = True
-    """Drive the motors; false: they only read (an arm that is led by hand)."""
-    on_close: str = "hold"
-    """What the motors do after `disconnect`: hold, or release."""
-    clear_errors: bool = False
-    """Clear latched errors when connecting: only when their cause is known and gone."""
-    answer_s: float = 0.01
-    """How long a cycle waits for the motors' answers [s]."""
-    patience_s: float = 0.25
-    """A motor silent for so long is lost [s]."""
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
-        if self.on_close not in ("hold", "release"):
-            raise ConfigError("on_close", self.on_close, "hold or release")
-        for name in ("answer_s", "patience_s"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(name, getattr(self, name), "a number above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,13 +112,7 @@ class CanMotorDriver:
         """Take the robot and the fields of the driver's options, as values or as texts."""
         self.options = build_options(self.options_class, options)
         count = len(robot.joints)
-        if self.options.motors:
-            motors = [load_motor(name) for name in words("motors", self.options.motors, count, ())]
-            joints = zip(robot.joints, motors, strict=True)
-            robot = dataclasses.replace(
-                robot, joints=tuple(dataclasses.replace(joint, motor=motor) for joint, motor in joints)
-            )
-        self.robot = robot
+        self.robot = robot = with_motors(robot, self.options.motors)
         self.ids = whole_numbers("ids", self.options.ids, count, range(1, count + 1))
         if len(set(self.ids)) != count:
             raise ConfigError("ids", self.options.ids, "a different id for each motor")
@@ -152,8 +123,7 @@ class CanMotorDriver:
         efforts = [joint.effort if np.isfinite(joint.effort) else 10.0 for joint in robot.joints]
         self.kp = numbers("kp", self.options.kp, count, [effort / FULL_EFFORT_RAD for effort in efforts])
         self.kd = numbers("kd", self.options.kd, count, list(self.kp * DAMPING_S))
-        constants = [joint.motor.torque_constant_nm_per_a for joint in robot.joints]
-        self.torque_constant = np.array([np.nan if k is None else k for k in constants])
+        self.torque_constant = torque_constants(robot)
         self._link: CanLink | None = None
         self._feedback: list[Feedback | None] = [None] * count
         self._attendance = Attendance(count)

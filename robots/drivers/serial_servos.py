@@ -20,11 +20,10 @@ from waldo.errors import ConfigError, HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers import calibration
-from waldo.robots.drivers.attendance import Attendance
 from waldo.robots.drivers.calibration import FULL_TURN_RAD, Counts, ServoCalibration
-from waldo.robots.drivers.options import build_options, whole_numbers, words
+from waldo.robots.drivers.motor_bus import Attendance, BusOptions, torque_constants, with_motors
+from waldo.robots.drivers.options import build_options, whole_numbers
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.motors import load_motor
 
 Array = NDArray[np.float64]
 
@@ -35,39 +34,25 @@ TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServoOptions:
+class ServoOptions(BusOptions):
     """How the servos are reached and driven; lists are in the order of the robot's joints, with commas between."""
 
     port: str = "/dev/ttyACM0"
     """The adapter's serial port."""
     baudrate: int = 1_000_000
     """Bits a second on the bus."""
-    ids: str = ""
-    """Id of each servo; 1, 2, 3 ... unless given."""
-    motors: str = ""
-    """Type of each servo, as `waldo motors` lists them; those of the robot's description unless given."""
     calibration: str = ""
     """Calibration file, LeRobot's or waldo's; what the servos themselves hold unless given."""
     uncalibrated: bool = False
     """Go on with servos that nobody has calibrated: a turn's middle is then the middle of the joint."""
-    torque: bool = True
-    """Drive the servos; false: they only read (a leader arm)."""
-    on_close: str = "hold"
-    """What the servos do after `disconnect`: hold, or release."""
-    clear_errors: bool = False
-    """Clear latched errors when connecting: only when their cause is known and gone."""
     answer_s: float = 0.02
     """How long an answer may take beyond its time on the wire [s]: a USB adapter may keep it for 16 ms."""
-    patience_s: float = 0.25
-    """A servo silent for so long is lost [s]."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        if self.on_close not in ("hold", "release"):
-            raise ConfigError("on_close", self.on_close, "hold or release")
-        for name in ("answer_s", "patience_s", "baudrate"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(name, getattr(self, name), "a number above 0")
+        BusOptions.__post_init__(self)
+        if not self.baudrate > 0:
+            raise ConfigError("baudrate", self.baudrate, "a number above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,18 +252,11 @@ class SerialServoDriver:
         """Take the robot and the fields of the driver's options, as values or as texts."""
         self.options = build_options(self.options_class, options)
         count = len(robot.joints)
-        if self.options.motors:
-            motors = [load_motor(name) for name in words("motors", self.options.motors, count, ())]
-            joints = zip(robot.joints, motors, strict=True)
-            robot = dataclasses.replace(
-                robot, joints=tuple(dataclasses.replace(joint, motor=motor) for joint, motor in joints)
-            )
-        self.robot = robot
+        self.robot = robot = with_motors(robot, self.options.motors)
         self.ids = whole_numbers("ids", self.options.ids, count, range(1, count + 1))
         if len(set(self.ids)) != count or not all(0 <= servo <= 252 for servo in self.ids):
             raise ConfigError("ids", self.options.ids, "a different id from 0 to 252 for each servo")
-        constants = [joint.motor.torque_constant_nm_per_a for joint in robot.joints]
-        self.torque_constant = np.array([np.nan if k is None else k for k in constants])
+        self.torque_constant = torque_constants(robot)
         self._bus: ServoBus | None = None
         self._feedback: list[Feedback | None] = [None] * count
         self._attendance = Attendance(count)
