@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -38,6 +41,15 @@ MOTOR_UNITS = {
     "driver_sensor": "°C",
 }
 """Fields of motors and their units."""
+
+RATE_ROWS = 30
+"""How many states tell the robot's rate."""
+USUAL_HZ = tuple(
+    map(float, (10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 100, 120, 125, 150, 200, 250, 300, 400, 500, 1000))
+)
+"""Rates that robots run at."""
+NEAR = 0.08
+"""A rate as near to a usual one as this is meant to be that."""
 
 COMMANDS = ("joints/command", "joints/sent")
 """Streams that may begin after the episode: nobody has commanded anything yet."""
@@ -96,6 +108,7 @@ class Recorder:
         for name in COMMANDS:
             self._streams[name] = self._scalar(name, self.config.rate_hz, {"position": "rad"})
         self._streams["motors"] = self._scalar("motors", 10.0, MOTOR_UNITS)
+        self._heard_ns: deque[int] = deque(maxlen=RATE_ROWS)
         self._seen: set[str] = set()
         self._in_episode: set[str] = set()
 
@@ -108,6 +121,8 @@ class Recorder:
     def row(self, stream: str, *, values: Mapping[str, Array], **stamps: Unpack[Stamps]) -> None:
         """Take one row of a known stream; written while an episode is being recorded."""
         self._seen.add(stream)
+        if stream == "joints/state" and self.state is State.IDLE:
+            self._heard_ns.append(stamps["header_ns"])
         writer = self._writer_of(stream, stamps)
         if writer is not None:
             writer.row(stream, values=values, **stamps)
@@ -224,6 +239,7 @@ class Recorder:
         silent = [name for name in ("joints/state", *expected) if name not in {*self._seen, *COMMANDS}]
         if silent:
             raise RecorderError(f"cannot start: nothing heard yet on {', '.join(dict.fromkeys(silent))}")
+        self._learn_rate()
         streams = [stream for name, stream in self._streams.items() if name in self._seen or name in COMMANDS]
         self.dataset.check_resume(self.robot.name, streams)
         self._in_episode = {stream.name for stream in streams}
@@ -233,6 +249,21 @@ class Recorder:
         self._writer = self.dataset.begin(streams, {**self._attributes, **self.task}, back_pressure=pressure)
         self.state = State.RECORDING
         return f"recording {self.task.get('task', '')}".strip()
+
+    def _learn_rate(self) -> None:
+        """Take the rate of the joints' streams from what was heard of the robot: it is the robot's to choose."""
+        if len(self._heard_ns) < RATE_ROWS:
+            return
+        # The quicker ones: on a busy machine some cycles are late, none is early for long.
+        period_ns = float(np.quantile(np.diff(self._heard_ns), 0.25))
+        if period_ns <= 0:
+            return
+        heard_hz = 1e9 / period_ns
+        usual = min(USUAL_HZ, key=lambda hz: abs(math.log(hz / heard_hz)))
+        rate_hz = usual if abs(usual / heard_hz - 1) < NEAR else float(round(heard_hz))
+        for name in ("joints/state", *COMMANDS, "environment"):
+            if name in self._streams:
+                self._streams[name] = dataclasses.replace(self._streams[name], rate_hz=rate_hz)
 
     def stop(self) -> str:
         """Close the episode; its outcome comes with save, fail or discard."""

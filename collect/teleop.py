@@ -86,7 +86,7 @@ class Teleop:
         from sensor_msgs.msg import JointState
 
         self._graph, self._device, self._lockstep = graph, device, lockstep
-        self._period_s = 1 / rate_hz
+        self._period_s, self._due_s = 1 / rate_hz, 0.0
         self._names = tuple(joint_names)
         self._states: dict[int, Any] = {}
         self._environments: dict[int, Any] = {}
@@ -173,7 +173,9 @@ class Teleop:
         target = self._device.step(self._latest, self.services, self._period_s)
         if target is not None or self._engaged:
             self._publish(target, time.time_ns())
-        self._graph.spin_for(max(0.0, started + self._period_s - time.monotonic()))
+        # From deadline to deadline, so that what a cycle takes does not slow the next; none is made up for.
+        self._due_s = max(self._due_s + self._period_s, started)
+        self._graph.spin_for(max(0.0, self._due_s - time.monotonic()))
         return True
 
     def _publish(self, target: Array | None, stamp_ns: int) -> None:

@@ -75,7 +75,7 @@ class RobotCommand:
         sources = parse_cameras(", ".join(self.camera), robot)
         driver = driver_class(robot, **options)
         if sources:
-            driver = WithCameras(driver, sources)
+            driver = WithCameras(driver, sources, robot.cameras)
         state = self.heat_state or (
             None if isinstance(driver, SimulatedDriver) else state_path(self.namespace or robot.name)
         )

@@ -53,17 +53,15 @@ def parse_cameras(text: str, robot: Robot) -> dict[str, Source]:
 class WithCameras:
     """A Driver (waldo.robots.driver): another driver, and cameras that are devices of their own."""
 
-    def __init__(self, driver: Driver, sources: Mapping[str, Source]) -> None:
-        """Take the driver, and where each camera's pictures come from; other cameras of the robot are left out."""
-        self.driver = driver
+    def __init__(self, driver: Driver, sources: Mapping[str, Source], cameras: Sequence[Camera]) -> None:
+        """Take the driver, where pictures come from, and the cameras; those without a source are left out."""
+        self.driver, self._cameras = driver, tuple(camera for camera in cameras if camera.name in sources)
         self.readers = [CameraReader(name, source) for name, source in sources.items()]
         self.robot = self._shown()
 
     def _shown(self) -> Robot:
         """Return the driver's robot with the cameras of this rig."""
-        mine = {reader.camera for reader in self.readers}
-        robot = self.driver.robot
-        return dataclasses.replace(robot, cameras=tuple(camera for camera in robot.cameras if camera.name in mine))
+        return dataclasses.replace(self.driver.robot, cameras=self._cameras)
 
     def connect(self) -> None:
         """Connect the robot, then open every camera."""

@@ -20,7 +20,7 @@ from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.mit import Setpoint
-from waldo.robots.drivers.motor_bus import Attendance, BusOptions, torque_constants, with_motors
+from waldo.robots.drivers.motor_bus import Attendance, BusOptions, as_motors, torque_constants
 from waldo.robots.drivers.options import build_options, numbers, whole_numbers
 
 Array = NDArray[np.float64]
@@ -112,7 +112,7 @@ class CanMotorDriver:
         """Take the robot and the fields of the driver's options, as values or as texts."""
         self.options = build_options(self.options_class, options)
         count = len(robot.joints)
-        self.robot = robot = with_motors(robot, self.options.motors)
+        self.robot = robot = as_motors(robot, self.options.motors)
         self.ids = whole_numbers("ids", self.options.ids, count, range(1, count + 1))
         if len(set(self.ids)) != count:
             raise ConfigError("ids", self.options.ids, "a different id for each motor")

@@ -61,6 +61,7 @@ class LeRobotDriver:
         self.robot = robot
         self._names = words("names", self.options.names, len(robot.joints), robot.joint_names)
         self._device: Any = None
+        self._cameras = robot.cameras
         self._previous: tuple[int, Array] | None = None
         self._heat: dict[str, Array] = {}
         self._heat_at_s = -np.inf
@@ -92,6 +93,8 @@ class LeRobotDriver:
                 f"--robot.id={options.id} first"
             )
         self._units = Units(device, self.robot, self._names, options.units)
+        given = getattr(device, "cameras", {})
+        self.robot = dataclasses.replace(self.robot, cameras=tuple(c for c in self._cameras if c.name in given))
         self.write(self.read().position)
 
     @contextmanager

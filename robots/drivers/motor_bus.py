@@ -44,8 +44,12 @@ class BusOptions:
                 raise ConfigError(name, getattr(self, name), "a number above 0")
 
 
-def with_motors(robot: Robot, motors: str) -> Robot:
-    """Return the robot with other types of motors, "sts3215" or "rs03, rs00"; "" leaves those of its description."""
+def as_motors(robot: Robot, motors: str) -> Robot:
+    """Return the robot as its motors alone: without cameras, which are devices of their own.
+
+    `motors` are other types of motors, "sts3215" or "rs03, rs00"; "" leaves those of its description.
+    """
+    robot = dataclasses.replace(robot, cameras=())
     if not motors:
         return robot
     found = [load_motor(name) for name in words("motors", motors, len(robot.joints), ())]

@@ -21,7 +21,7 @@ from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.calibration import FULL_TURN_RAD, Counts, ServoCalibration
-from waldo.robots.drivers.motor_bus import Attendance, BusOptions, torque_constants, with_motors
+from waldo.robots.drivers.motor_bus import Attendance, BusOptions, as_motors, torque_constants
 from waldo.robots.drivers.options import build_options, whole_numbers
 from waldo.robots.drivers.serial_port import SerialPort
 
@@ -252,7 +252,7 @@ class SerialServoDriver:
         """Take the robot and the fields of the driver's options, as values or as texts."""
         self.options = build_options(self.options_class, options)
         count = len(robot.joints)
-        self.robot = robot = with_motors(robot, self.options.motors)
+        self.robot = robot = as_motors(robot, self.options.motors)
         self.ids = whole_numbers("ids", self.options.ids, count, range(1, count + 1))
         if len(set(self.ids)) != count or not all(0 <= servo <= 252 for servo in self.ids):
             raise ConfigError("ids", self.options.ids, "a different id from 0 to 252 for each servo")

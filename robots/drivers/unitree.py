@@ -172,7 +172,8 @@ class UnitreeDriver:
     def __init__(self, robot: Robot, **options: object) -> None:
         """Take the robot and the fields of UnitreeOptions, as values or as texts."""
         self.options = build_options(UnitreeOptions, options)
-        self.robot = robot
+        # Cameras are devices of their own.
+        self.robot = robot = dataclasses.replace(robot, cameras=())
         names = robot.joint_names
         self.motors_of = whole_numbers("motors", self.options.motors, len(names), self._by_name())
         places = HG_MOTORS if self.options.family == "hg" else GO_MOTORS

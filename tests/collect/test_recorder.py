@@ -134,3 +134,14 @@ def test_a_simulation_with_nothing_but_the_robot_has_no_environment(recorder: Re
     recorder.environment([], np.zeros(0), header_ns=1, receipt_ns=1, sequence=2)
     assert recorder.save("success") == "episode_000000.zarr saved as success"
     assert "environment" not in recorder.dataset.episodes[0].streams
+
+
+@pytest.mark.parametrize(("hz", "kept"), [(60.0, 60.0), (99.7, 100.0), (201.0, 200.0), (67.0, 67.0)])
+def test_the_rate_is_what_the_robot_has_however_busy_the_machine(recorder: Recorder, hz: float, kept: float) -> None:
+    rng = np.random.default_rng(0)
+    at, both = 0, np.zeros(2)
+    for k in range(60):
+        at += round(1e9 / hz) * (2 if rng.random() < 0.4 else 1)
+        recorder.row("joints/state", values={"position": both}, header_ns=at, receipt_ns=at, sequence=k)
+    recorder.start()
+    assert recorder.rate_hz("joints/state") == recorder.rate_hz("joints/command") == kept

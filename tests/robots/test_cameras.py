@@ -143,7 +143,7 @@ def test_sources_by_name(video: Path, toy_robot: Robot) -> None:
 
 def test_a_driver_with_cameras_is_a_driver(video: Path, make_toy_driver: Callable[[], Any]) -> None:
     toy = make_toy_driver()
-    both = WithCameras(toy, {"front": FileSource(video, CAMERA)})
+    both = WithCameras(toy, {"front": FileSource(video, CAMERA)}, toy.robot.cameras)
     assert isinstance(both, Driver)
     # Its pictures are of the real world: its time cannot be advanced.
     assert not isinstance(both, SimulatedDriver)
@@ -156,6 +156,8 @@ def test_a_driver_with_cameras_is_a_driver(video: Path, make_toy_driver: Callabl
     assert (both.notes(), both.events()) == ((), [])
     assert [camera.name for camera in both.robot.cameras] == ["front"]
     both.disconnect()
-    missing = WithCameras(toy, {"front": DeviceSource(9, CAMERA, lambda where: Webcam(0, there=False))})
+    missing = WithCameras(
+        toy, {"front": DeviceSource(9, CAMERA, lambda where: Webcam(0, there=False))}, toy.robot.cameras
+    )
     with pytest.raises(HardwareError, match="cannot be opened"):
         missing.connect()
