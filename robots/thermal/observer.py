@@ -25,6 +25,10 @@ W, H, A, S = range(4)
 """States: winding, housing, ambient, log of the heat's scale."""
 
 
+SCALE_SIGMA, SCALE_BACK_SIGMA = 3.0, 2.0
+"""A scale so far off is told, and no longer told when it is nearer than this, in standard deviations expected."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensor:
     """How a kind of temperature sensor reads."""
@@ -83,6 +87,7 @@ class HeatObserver:
         self._past: deque[tuple[float, Array]] = deque()
         self._push: Array = np.zeros((count, 2))
         self._seconds = 0.0
+        self._scaled: NDArray[np.bool_] = np.zeros(count, dtype=bool)
 
     @property
     def winding_c(self) -> Array:
@@ -121,6 +126,9 @@ class HeatObserver:
         self._remember()
         for name, values in (readings or {}).items():
             self._correct(name, values, dt_s)
+        off, std = np.abs(self.mean[:, S]) / self.config.scale_std, np.sqrt(self.covariance[:, S, S])
+        begins = (off > SCALE_SIGMA) & (np.abs(self.mean[:, S]) > 2 * std)
+        self._scaled = begins | (self._scaled & (off > SCALE_BACK_SIGMA))
 
     def _predict(self, load: Load, dt_s: float) -> None:
         model, c, mean = self.model, self.config, self.mean
@@ -191,9 +199,7 @@ class HeatObserver:
     def health(self) -> list[str]:
         """Return what is wrong with each motor's sensors or model, in words; empty where nothing is."""
         texts = [[w.says(i, name) for name, w in self.watches.items()] for i in range(len(self.model))]
-        scale, std = self.scale, np.sqrt(self.covariance[:, S, S])
-        for i, parts in enumerate(texts):
-            off = abs(self.mean[i, S])
-            if off > 3 * self.config.scale_std and off > 2 * std[i]:
-                parts.append(f"makes {scale[i]:.1f} times the heat of its constants: blocked fan or another motor?")
+        scale = self.scale
+        for i in np.flatnonzero(self._scaled):
+            texts[i].append(f"makes {scale[i]:.1f} times the heat of its constants: blocked fan or another motor?")
         return ["; ".join(filter(None, parts)) for parts in texts]
