@@ -24,6 +24,7 @@ from waldo.robots.thermal.governor import Derating, Governor, GovernorConfig
 from waldo.robots.thermal.losses import UNKNOWN as UNKNOWN_CURRENT
 from waldo.robots.thermal.losses import LossModel
 from waldo.robots.thermal.observer import A, HeatObserver, ObserverConfig
+from waldo.robots.thermal.resistance import ResistanceThermometer, ThermometerConfig
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
 
 Array = NDArray[np.float64]
@@ -52,6 +53,8 @@ class MonitorConfig:
     """What is expected of motors and sensors."""
     governor: GovernorConfig | None = field(default_factory=GovernorConfig)
     """How the robot is slowed before a limit; None: never."""
+    thermometer: ThermometerConfig | None = field(default_factory=ThermometerConfig)
+    """When a brushed winding's resistance tells its temperature; None: never."""
     recent_s: float = 30.0
     """Time constant of the mean load that stands for the recent one [s]; longer than a cycle of the work."""
     cool_to_k: float = 20.0
@@ -82,6 +85,8 @@ class HeatMonitor:
         self.model = TwoNodeModel([m.thermal or UNKNOWN for m in motors])
         self.losses = LossModel(motors)
         self.observer = HeatObserver(self.model, self.config.observer)
+        told = self.config.thermometer
+        self.thermometer = None if told is None else ResistanceThermometer(motors, told)
         self.drift = DriftWatch(self.model, self.config.observer)
         self.limit_c = np.array([np.nan if m.winding_limit_c is None else m.winding_limit_c for m in motors])
         limited = np.where(self.known, self.limit_c, np.nan)
@@ -135,6 +140,8 @@ class HeatMonitor:
         )
         readings = {"winding": sensors.winding_c, "housing": sensors.housing_c, "driver": sensors.driver_c}
         observer.step(load, dt_s, readings)
+        if self.thermometer is not None:
+            observer.take_winding(*self.thermometer.read(sensors, velocity_rad_s, observer, dt_s), dt_s)
         self.drift.step(load, dt_s, readings)
         share = min(1.0, dt_s / self.config.recent_s)
         self.recent = Load(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.robots.thermal.sensor_watch import SensorWatch
+from waldo.robots.thermal.sensor_watch import FAR_SIGMA, SensorWatch
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 
 Array = NDArray[np.float64]
@@ -65,6 +65,8 @@ class ObserverConfig:
     """Time over which such an error pushes in the same direction [s]."""
     sensor_correlation_s: float = 6.0
     """Time in which a sensor's error does not change: readings more often than that say nothing new [s]."""
+    learned_correlation_s: float = 60.0
+    """The same for readings that rest on something learned, whose error stays until it is learned anew [s]."""
 
 
 class HeatObserver:
@@ -189,9 +191,23 @@ class HeatObserver:
         # A rounded reading is wrong by up to half a step, for as long as the temperature stays within one.
         variance = watch.sensor.std_k**2 + watch.sensor.step_k**2 / 12
         variance *= max(1.0, c.sensor_correlation_s / max(dt_s, 1e-9))
-        gain = self.covariance[good, :, row] / (self.covariance[good, row, row] + variance)[:, None]
-        surprise = values[good] - expected[good]
-        self.mean[good] += gain * surprise[:, None]
+        self._update(row, good, values - expected, np.full(len(good), variance))
+
+    def take_winding(self, values: Array, std_k: Array, dt_s: float) -> None:
+        """Take winding temperatures [°C] that tell themselves how certain they are [K]; NaN for none.
+
+        For what is worked out from other readings, as from a resistance: what is far off is passed over.
+        """
+        surprise = values - self.mean[:, W]
+        good = np.abs(surprise) < FAR_SIGMA * np.sqrt(self.covariance[:, W, W] + np.square(std_k))
+        if good.any():
+            same = max(1.0, self.config.learned_correlation_s / max(dt_s, 1e-9))
+            self._update(W, good, surprise, np.square(std_k) * same)
+
+    def _update(self, row: int, good: NDArray[np.bool_], surprise: Array, variance: Array) -> None:
+        """Correct the motors `good` by how far a reading was from what was expected [K], with its variance [K²]."""
+        gain = self.covariance[good, :, row] / (self.covariance[good, row, row] + variance[good])[:, None]
+        self.mean[good] += gain * surprise[good, None]
         self.covariance[good] -= gain[:, :, None] * self.covariance[good, None, row, :]
         # Rounding must not make it lopsided.
         self.covariance[good] = (self.covariance[good] + self.covariance[good].swapaxes(-1, -2)) / 2
