@@ -2,7 +2,8 @@
 
 An extended Kalman filter with four states a motor: winding and housing [°C], the ambient that the housing really sees
 [°C], and the logarithm of how much more heat there is than the model thinks (friction, a gear, a wrong constant).
-The last two wander about what is expected of them, so a prediction without sensors has a bounded, honest width.
+The last two wander about what is expected of them, so a prediction without sensors has a bounded, honest width. A
+sensor's offset stays: it does not average out, and says nothing of how fast a motor warms (Schmidt-Kalman).
 
 Sensors may be rounded, late, absurd, stuck or absent; what is not believed is said (`health`). Shapes: (motors,).
 """
@@ -34,7 +35,9 @@ class Sensor:
     """How a kind of temperature sensor reads."""
 
     std_k: float
-    """Noise, placement and offset together, one standard deviation [K]."""
+    """Offset and placement: an error that stays, one standard deviation [K]."""
+    noise_k: float = 0.3
+    """Error that changes, besides rounding, one standard deviation [K]."""
     step_k: float = 1.0
     """Resolution [K]: most servos round to a degree."""
     delay_s: float = 0.0
@@ -65,8 +68,6 @@ class ObserverConfig:
     """Time over which such an error pushes in the same direction [s]."""
     sensor_correlation_s: float = 6.0
     """Time in which a sensor's error does not change: readings more often than that say nothing new [s]."""
-    learned_correlation_s: float = 60.0
-    """The same for readings that rest on something learned, whose error stays until it is learned anew [s]."""
 
 
 class HeatObserver:
@@ -86,6 +87,8 @@ class HeatObserver:
         self.watches: Mapping[str, SensorWatch] = {
             name: SensorWatch(count, getattr(c, name)) for name in ("winding", "housing", "driver")
         }
+        self._offsets: dict[str, Array] = {name: np.zeros((count, 4)) for name in self.watches}
+        """Covariance of the states with each kind of sensor's offset, (motors, 4) [K²] (a Schmidt-Kalman filter)."""
         self._past: deque[tuple[float, Array]] = deque()
         self._push: Array = np.zeros((count, 2))
         self._seconds = 0.0
@@ -152,6 +155,8 @@ class HeatObserver:
         mean[:, A] = c.ambient_c + stay * (mean[:, A] - c.ambient_c)
         mean[:, S] *= stay
         self.covariance = transition @ self.covariance @ transition.swapaxes(-1, -2)
+        for name, offset in self._offsets.items():
+            self._offsets[name] = (transition @ offset[..., None])[..., 0]
         self._diffuse(w - h, h - mean[:, A], stay, dt_s)
 
     def _diffuse(self, across: Array, out: Array, stay: float, dt_s: float) -> None:
@@ -189,9 +194,9 @@ class HeatObserver:
         if not good.any():
             return
         # A rounded reading is wrong by up to half a step, for as long as the temperature stays within one.
-        variance = watch.sensor.std_k**2 + watch.sensor.step_k**2 / 12
-        variance *= max(1.0, c.sensor_correlation_s / max(dt_s, 1e-9))
-        self._update(row, good, values - expected, np.full(len(good), variance))
+        noise = watch.sensor.noise_k**2 + watch.sensor.step_k**2 / 12
+        noise *= max(1.0, c.sensor_correlation_s / max(dt_s, 1e-9))
+        self._update(row, good, values - expected, np.full(len(good), noise), name)
 
     def take_winding(self, values: Array, std_k: Array, dt_s: float) -> None:
         """Take winding temperatures [°C] that tell themselves how certain they are [K]; NaN for none.
@@ -201,16 +206,29 @@ class HeatObserver:
         surprise = values - self.mean[:, W]
         good = np.abs(surprise) < FAR_SIGMA * np.sqrt(self.covariance[:, W, W] + np.square(std_k))
         if good.any():
-            same = max(1.0, self.config.learned_correlation_s / max(dt_s, 1e-9))
+            same = max(1.0, self.config.sensor_correlation_s / max(dt_s, 1e-9))
             self._update(W, good, surprise, np.square(std_k) * same)
 
-    def _update(self, row: int, good: NDArray[np.bool_], surprise: Array, variance: Array) -> None:
-        """Correct the motors `good` by how far a reading was from what was expected [K], with its variance [K²]."""
-        gain = self.covariance[good, :, row] / (self.covariance[good, row, row] + variance[good])[:, None]
+    def _update(
+        self, row: int, good: NDArray[np.bool_], surprise: Array, variance: Array, sensor: str | None = None
+    ) -> None:
+        """Correct the motors `good` by how far a reading was from what was expected [K], with its variance [K²].
+
+        The offset of a `sensor` is not estimated, but it is known to stay: reading it longer makes nothing surer.
+        """
+        with_row, whole = self.covariance[good, :, row], self.covariance[good, row, row] + variance[good]
+        if sensor is not None:
+            offset, own = self._offsets[sensor][good], self.watches[sensor].sensor.std_k ** 2
+            whole = whole + 2 * offset[:, row] + own
+            with_row = with_row + offset
+        gain = with_row / whole[:, None]
         self.mean[good] += gain * surprise[good, None]
-        self.covariance[good] -= gain[:, :, None] * self.covariance[good, None, row, :]
+        self.covariance[good] -= gain[:, :, None] * with_row[:, None, :]
         # Rounding must not make it lopsided.
         self.covariance[good] = (self.covariance[good] + self.covariance[good].swapaxes(-1, -2)) / 2
+        for name, kept in self._offsets.items():
+            constant = self.watches[name].sensor.std_k ** 2 if name == sensor else 0.0
+            kept[good] -= gain * (kept[good, row] + constant)[:, None]
 
     def health(self) -> list[str]:
         """Return what is wrong with each motor's sensors or model, in words; empty where nothing is."""
