@@ -44,6 +44,7 @@ class Identify:
         from waldo.datasets.identify import identify
         from waldo.robots.description import load_robot
         from waldo.robots.thermal import identified
+        from waldo.robots.thermal.fit import unlike
 
         dataset = Dataset.open(self.source)
         robot = load_robot(dataset.robot)
@@ -60,6 +61,10 @@ class Identify:
                 advance=lambda joint: progress.update(bar, advance=1, note=joint),
             )
         console.out().print(_show(fits))
+        for joint in joints:
+            assumed = joint.motor.thermal
+            if joint.name in fits and assumed and (text := unlike(fits[joint.name], assumed)):
+                console.out().print(f"[yellow]{joint.name}: {text}[/yellow]")
         for joint, why in silent.items():
             console.out().print(f"{joint}: {why}" if not why.startswith(joint) else why)
         if self.out is not None and fits:

@@ -6,6 +6,7 @@ of a posterior (Gauss-Newton on logarithms, priors as residuals), and its covari
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -49,6 +50,10 @@ class Recording:
     """How long the motor rested before, since the recording before this one [s]."""
 
 
+UNLIKE = 1.7
+"""A motor that warms so many times as much as it should, or as little, has another's constants or cooling."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
     """Fitted constants."""
@@ -72,6 +77,21 @@ class Fit:
         """Say whether the data told more of a constant than was assumed before."""
         at = NAMES.index(name)
         return bool(self.std[at] < 0.7 * PRIOR_STD[at])
+
+
+def unlike(found: Fit, assumed: ThermalConstants) -> str:
+    """Return what is to be said of a motor that ends far hotter or colder than its constants say; else nothing.
+
+    What counts is the steady rise that a current makes, which the heat's scale and both resistances decide together.
+    """
+    c = found.constants
+    whole = c.winding_to_housing_k_per_w + c.housing_to_ambient_k_per_w
+    ratio = found.heat_scale * whole / (assumed.winding_to_housing_k_per_w + assumed.housing_to_ambient_k_per_w)
+    by = np.array([1.0, 0.0, c.winding_to_housing_k_per_w / whole, 0.0, c.housing_to_ambient_k_per_w / whole])
+    std = math.sqrt(float(by @ found.covariance @ by))
+    if abs(math.log(ratio)) < max(math.log(UNLIKE), 2 * std):
+        return ""
+    return f"warms {ratio:.1f} times as much as its constants say: blocked fan or another motor?"
 
 
 class NothingLearnedError(WaldoError):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from waldo.robots.description import Robot
 from waldo.robots.driver import MotorReadings, MotorSensors
 from waldo.robots.thermal import forecast, memory
+from waldo.robots.thermal.drift_watch import DriftWatch
 from waldo.robots.thermal.duty import DutyMeter
 from waldo.robots.thermal.episodes_left import EpisodeLoads, episodes_left, says
 from waldo.robots.thermal.forecast import Quantiles
@@ -23,6 +24,7 @@ from waldo.robots.thermal.governor import Derating, Governor, GovernorConfig
 from waldo.robots.thermal.losses import UNKNOWN as UNKNOWN_CURRENT
 from waldo.robots.thermal.losses import LossModel
 from waldo.robots.thermal.observer import A, HeatObserver, ObserverConfig
+from waldo.robots.thermal.resistance import ResistanceThermometer, ThermometerConfig
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
 
 Array = NDArray[np.float64]
@@ -51,6 +53,8 @@ class MonitorConfig:
     """What is expected of motors and sensors."""
     governor: GovernorConfig | None = field(default_factory=GovernorConfig)
     """How the robot is slowed before a limit; None: never."""
+    thermometer: ThermometerConfig | None = field(default_factory=ThermometerConfig)
+    """When a brushed winding's resistance tells its temperature; None: never."""
     recent_s: float = 30.0
     """Time constant of the mean load that stands for the recent one [s]; longer than a cycle of the work."""
     cool_to_k: float = 20.0
@@ -81,6 +85,9 @@ class HeatMonitor:
         self.model = TwoNodeModel([m.thermal or UNKNOWN for m in motors])
         self.losses = LossModel(motors)
         self.observer = HeatObserver(self.model, self.config.observer)
+        told = self.config.thermometer
+        self.thermometer = None if told is None else ResistanceThermometer(motors, told)
+        self.drift = DriftWatch(self.model, self.config.observer)
         self.limit_c = np.array([np.nan if m.winding_limit_c is None else m.winding_limit_c for m in motors])
         limited = np.where(self.known, self.limit_c, np.nan)
         self.governor = None if self.config.governor is None else Governor(limited, self.config.governor)
@@ -133,6 +140,9 @@ class HeatMonitor:
         )
         readings = {"winding": sensors.winding_c, "housing": sensors.housing_c, "driver": sensors.driver_c}
         observer.step(load, dt_s, readings)
+        if self.thermometer is not None:
+            observer.take_winding(*self.thermometer.read(sensors, velocity_rad_s, observer, dt_s), dt_s)
+        self.drift.step(load, dt_s, readings)
         share = min(1.0, dt_s / self.config.recent_s)
         self.recent = Load(
             self.recent.copper_w + share * (load.copper_w - self.recent.copper_w),
@@ -198,6 +208,7 @@ class HeatMonitor:
         blind = [
             "tells neither current nor torque: its heat is only what a sensor reads" * b for b in self.blind.tolist()
         ]
+        drifts = [self.drift.says(i) * bool(known[i]) for i in range(len(known))]
         seen = _first_known(sensors.winding_c, sensors.housing_c, sensors.driver_c)
         speed = 1.0 if self.derating is None else self.derating.speed_ratio
 
@@ -226,7 +237,8 @@ class HeatMonitor:
             housing_sensor_c=sensors.housing_c,
             driver_sensor_c=sensors.driver_c,
             notes=tuple(
-                "; ".join(filter(None, parts)) for parts in zip(sensors.faults, blind, observer.health(), strict=True)
+                "; ".join(filter(None, parts))
+                for parts in zip(sensors.faults, blind, observer.health(), drifts, strict=True)
             ),
         )
 

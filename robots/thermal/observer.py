@@ -2,7 +2,8 @@
 
 An extended Kalman filter with four states a motor: winding and housing [°C], the ambient that the housing really sees
 [°C], and the logarithm of how much more heat there is than the model thinks (friction, a gear, a wrong constant).
-The last two wander about what is expected of them, so a prediction without sensors has a bounded, honest width.
+The last two wander about what is expected of them, so a prediction without sensors has a bounded, honest width. A
+sensor's offset stays: it does not average out, and says nothing of how fast a motor warms (Schmidt-Kalman).
 
 Sensors may be rounded, late, absurd, stuck or absent; what is not believed is said (`health`). Shapes: (motors,).
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.robots.thermal.sensor_watch import SensorWatch
+from waldo.robots.thermal.sensor_watch import FAR_SIGMA, SensorWatch
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 
 Array = NDArray[np.float64]
@@ -25,12 +26,18 @@ W, H, A, S = range(4)
 """States: winding, housing, ambient, log of the heat's scale."""
 
 
+SCALE_SIGMA, SCALE_BACK_SIGMA = 3.0, 2.0
+"""A scale so far off is told, and no longer told when it is nearer than this, in standard deviations expected."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensor:
     """How a kind of temperature sensor reads."""
 
     std_k: float
-    """Noise, placement and offset together, one standard deviation [K]."""
+    """Offset and placement: an error that stays, one standard deviation [K]."""
+    noise_k: float = 0.3
+    """Error that changes, besides rounding, one standard deviation [K]."""
     step_k: float = 1.0
     """Resolution [K]: most servos round to a degree."""
     delay_s: float = 0.0
@@ -80,9 +87,12 @@ class HeatObserver:
         self.watches: Mapping[str, SensorWatch] = {
             name: SensorWatch(count, getattr(c, name)) for name in ("winding", "housing", "driver")
         }
+        self._offsets: dict[str, Array] = {name: np.zeros((count, 4)) for name in self.watches}
+        """Covariance of the states with each kind of sensor's offset, (motors, 4) [K²] (a Schmidt-Kalman filter)."""
         self._past: deque[tuple[float, Array]] = deque()
         self._push: Array = np.zeros((count, 2))
         self._seconds = 0.0
+        self._scaled: NDArray[np.bool_] = np.zeros(count, dtype=bool)
 
     @property
     def winding_c(self) -> Array:
@@ -121,6 +131,9 @@ class HeatObserver:
         self._remember()
         for name, values in (readings or {}).items():
             self._correct(name, values, dt_s)
+        off, std = np.abs(self.mean[:, S]) / self.config.scale_std, np.sqrt(self.covariance[:, S, S])
+        begins = (off > SCALE_SIGMA) & (np.abs(self.mean[:, S]) > 2 * std)
+        self._scaled = begins | (self._scaled & (off > SCALE_BACK_SIGMA))
 
     def _predict(self, load: Load, dt_s: float) -> None:
         model, c, mean = self.model, self.config, self.mean
@@ -142,6 +155,8 @@ class HeatObserver:
         mean[:, A] = c.ambient_c + stay * (mean[:, A] - c.ambient_c)
         mean[:, S] *= stay
         self.covariance = transition @ self.covariance @ transition.swapaxes(-1, -2)
+        for name, offset in self._offsets.items():
+            self._offsets[name] = (transition @ offset[..., None])[..., 0]
         self._diffuse(w - h, h - mean[:, A], stay, dt_s)
 
     def _diffuse(self, across: Array, out: Array, stay: float, dt_s: float) -> None:
@@ -179,21 +194,46 @@ class HeatObserver:
         if not good.any():
             return
         # A rounded reading is wrong by up to half a step, for as long as the temperature stays within one.
-        variance = watch.sensor.std_k**2 + watch.sensor.step_k**2 / 12
-        variance *= max(1.0, c.sensor_correlation_s / max(dt_s, 1e-9))
-        gain = self.covariance[good, :, row] / (self.covariance[good, row, row] + variance)[:, None]
-        surprise = values[good] - expected[good]
-        self.mean[good] += gain * surprise[:, None]
-        self.covariance[good] -= gain[:, :, None] * self.covariance[good, None, row, :]
+        noise = watch.sensor.noise_k**2 + watch.sensor.step_k**2 / 12
+        noise *= max(1.0, c.sensor_correlation_s / max(dt_s, 1e-9))
+        self._update(row, good, values - expected, np.full(len(good), noise), name)
+
+    def take_winding(self, values: Array, std_k: Array, dt_s: float) -> None:
+        """Take winding temperatures [°C] that tell themselves how certain they are [K]; NaN for none.
+
+        For what is worked out from other readings, as from a resistance: what is far off is passed over.
+        """
+        surprise = values - self.mean[:, W]
+        good = np.abs(surprise) < FAR_SIGMA * np.sqrt(self.covariance[:, W, W] + np.square(std_k))
+        if good.any():
+            same = max(1.0, self.config.sensor_correlation_s / max(dt_s, 1e-9))
+            self._update(W, good, surprise, np.square(std_k) * same)
+
+    def _update(
+        self, row: int, good: NDArray[np.bool_], surprise: Array, variance: Array, sensor: str | None = None
+    ) -> None:
+        """Correct the motors `good` by how far a reading was from what was expected [K], with its variance [K²].
+
+        The offset of a `sensor` is not estimated, but it is known to stay: reading it longer makes nothing surer.
+        """
+        with_row, whole = self.covariance[good, :, row], self.covariance[good, row, row] + variance[good]
+        if sensor is not None:
+            offset, own = self._offsets[sensor][good], self.watches[sensor].sensor.std_k ** 2
+            whole = whole + 2 * offset[:, row] + own
+            with_row = with_row + offset
+        gain = with_row / whole[:, None]
+        self.mean[good] += gain * surprise[good, None]
+        self.covariance[good] -= gain[:, :, None] * with_row[:, None, :]
         # Rounding must not make it lopsided.
         self.covariance[good] = (self.covariance[good] + self.covariance[good].swapaxes(-1, -2)) / 2
+        for name, kept in self._offsets.items():
+            constant = self.watches[name].sensor.std_k ** 2 if name == sensor else 0.0
+            kept[good] -= gain * (kept[good, row] + constant)[:, None]
 
     def health(self) -> list[str]:
         """Return what is wrong with each motor's sensors or model, in words; empty where nothing is."""
         texts = [[w.says(i, name) for name, w in self.watches.items()] for i in range(len(self.model))]
-        scale, std = self.scale, np.sqrt(self.covariance[:, S, S])
-        for i, parts in enumerate(texts):
-            off = abs(self.mean[i, S])
-            if off > 3 * self.config.scale_std and off > 2 * std[i]:
-                parts.append(f"makes {scale[i]:.1f} times the heat of its constants: blocked fan or another motor?")
+        scale = self.scale
+        for i in np.flatnonzero(self._scaled):
+            texts[i].append(f"makes {scale[i]:.1f} times the heat of its constants: blocked fan or another motor?")
         return ["; ".join(filter(None, parts)) for parts in texts]

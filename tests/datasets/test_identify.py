@@ -84,6 +84,16 @@ def test_the_command_writes_what_the_robot_takes(dataset: Dataset, tmp_path: Pat
     assert robot.joints[0] == ROBOT.joints[0]
 
 
+def test_a_motor_with_a_blocked_fan_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: Dataset):
+    said = "blocked fan or another motor?"
+    assert Identify(source=str(dataset.path), joints=(NAMES[2],)).run() == 0
+    assert said not in capsys.readouterr().out
+    hot = record(tmp_path / "hot", heat=2.5, seconds=180)
+    assert Identify(source=str(hot.path), joints=(NAMES[2],)).run() == 0
+    assert f"{NAMES[2]}: warms 2." in (out := " ".join(capsys.readouterr().out.split()))
+    assert said in out
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -129,6 +129,16 @@ def test_a_blocked_fan_is_noticed(observer):
     assert "times the heat of its constants: blocked fan or another motor?" in observer.health()[0]
 
 
+def test_what_is_told_of_a_motor_does_not_flicker(observer):
+    # The estimate of the heat's scale is moved by hand about the threshold.
+    told = []
+    for logarithm in (0.5, 0.55, 0.5, 0.4, 0.35, 0.5):
+        observer.mean[:, 3], observer.covariance[:, 3, 3] = logarithm, 1e-4
+        observer.step(Load(np.zeros(1), np.zeros(1)), 1e-6)
+        told.append(bool(observer.health()[0]))
+    assert told == [False, True, True, True, False, False]
+
+
 def test_a_motor_as_expected_is_not_complained_of(observer):
     run(Truth(scale=1.15, ambient=22.0), observer, 3600)
     assert observer.health() == [""]

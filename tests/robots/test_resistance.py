@@ -1,0 +1,143 @@
+"""Windings as their own thermometers: rounded registers, a resistance that is not the data sheet's, wrong constants."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from waldo.robots.description import load_robot
+from waldo.robots.driver import MotorSensors
+from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
+from waldo.robots.thermal.observer import HeatObserver
+from waldo.robots.thermal.resistance import ResistanceThermometer
+from waldo.robots.thermal.two_node import Load, TwoNodeModel, resistance_at
+
+ROBOT = load_robot("so101")
+MOTOR = ROBOT.joints[0].motor
+STILL = np.zeros(6)
+VOLTS = 7.4
+
+
+class Servos:
+    """Six servos that hold loads; each is of its own make, and tells only rounded registers."""
+
+    def __init__(self, seed=0):
+        rng = np.random.default_rng(seed)
+        nominal = TwoNodeModel([MOTOR.need_thermal("a test")] * 6)
+        by = np.exp(rng.normal(0, 0.25, (4, 6)))
+        self.true = TwoNodeModel.of_arrays(
+            nominal.cw * by[0], nominal.ch * by[1], nominal.r1 * by[2], nominal.r2 * by[3]
+        )
+        self.r25 = MOTOR.need("resistance_ohm", "a test") * np.exp(rng.normal(0, 0.1, 6))
+        self.offset = rng.normal(0, 1.5, 6)
+        self.state = np.full((6, 2), 24.0)
+
+    def hold(self, amperes, dt_s=0.1):
+        current = np.full(6, amperes)
+        self.state = self.true.step(self.state, Load(np.square(current) * self.r25, STILL), 24.0, dt_s)
+        pwm = current * resistance_at(self.r25, self.state[:, 0]) / VOLTS
+        return replace(
+            MotorSensors.unknown(6),
+            current_a=np.round(current / 0.0065) * 0.0065,
+            pwm_ratio=np.round(pwm, 3),
+            voltage_v=np.full(6, VOLTS),
+            housing_c=np.round(self.state[:, 1] + self.offset),
+        )
+
+
+def errors(thermometer, seed):
+    """Return the windings' errors (steps, 6) [K] over fifteen minutes of loads that change every half minute."""
+    servos = Servos(seed)
+    config = MonitorConfig(governor=None)
+    monitor = HeatMonitor(ROBOT, config if thermometer else replace(config, thermometer=None))
+    found = []
+    for k in range(1800):
+        amperes = 0.02 if k < 20 else (1.4, 0.6, 1.1)[k // 60 % 3]
+        readings = monitor.step(servos.hold(amperes, 0.5), STILL, 0.5, 0)
+        found.append(readings.winding_c - servos.state[:, 0])
+    return np.array(found)[120:], readings
+
+
+def test_the_windings_error_falls():
+    pairs = [[np.sqrt(np.mean(np.square(errors(on, seed)[0]))) for on in (False, True)] for seed in range(2)]
+    without, with_it = np.mean(pairs, axis=0)
+    assert with_it < 0.6 * without
+    assert with_it < 4.0
+
+
+def test_the_width_is_honest():
+    found, readings = errors(True, 7)
+    assert (np.abs(found[-1]) < 3 * readings.winding_std_k).all()
+
+
+def read(thermometer, sensors, observer, velocity=STILL):
+    thermometer.read(sensors, velocity, observer, 0.1)
+    return thermometer.read(sensors, velocity, observer, 0.1)
+
+
+@pytest.fixture
+def learned():
+    """A thermometer that has learned R_25 of cold motors, its observer, and their servos, which are hot now."""
+    servos, thermometer = Servos(), ResistanceThermometer([MOTOR] * 6)
+    observer = HeatObserver(TwoNodeModel([MOTOR.need_thermal("a test")] * 6))
+    for _ in range(100):
+        sensors = servos.hold(0.4)
+        observer.step(Load(np.full(6, 0.2), STILL), 0.1, {"housing": sensors.housing_c})
+        thermometer.read(sensors, STILL, observer, 0.1)
+    servos.state[:] = [80.0, 50.0]
+    observer.mean[:, :2] = [70.0, 50.0]
+    return thermometer, observer, servos
+
+
+def test_a_hot_winding_is_read_within_what_it_says(learned):
+    thermometer, observer, servos = learned
+    np.testing.assert_allclose(thermometer.offset, np.log(servos.r25 / 2.68), atol=0.02)
+    celsius, kelvin = read(thermometer, servos.hold(1.5), observer)
+    assert (np.abs(celsius - servos.state[:, 0]) < 3 * kelvin).all()
+    assert (kelvin < 4).all()
+
+
+def test_too_little_current_tells_nothing(learned):
+    thermometer, observer, servos = learned
+    assert np.isnan(read(thermometer, servos.hold(0.1), observer)[0]).all()
+
+
+def test_the_less_current_the_less_certain(learned):
+    thermometer, observer, servos = learned
+    strong, weak = (read(thermometer, servos.hold(amperes), observer)[1] for amperes in (1.5, 0.5))
+    assert (strong < weak).all()
+
+
+def test_a_motor_that_turns_tells_nothing(learned):
+    thermometer, observer, servos = learned
+    assert np.isnan(read(thermometer, servos.hold(1.0), observer, np.full(6, 2.0))[0]).all()
+
+
+def test_a_current_that_has_just_changed_tells_nothing(learned):
+    thermometer, observer, servos = learned
+    read(thermometer, servos.hold(0.5), observer)
+    assert np.isnan(thermometer.read(servos.hold(1.5), STILL, observer, 0.1)[0]).all()
+
+
+def test_before_a_motor_was_cold_its_resistance_tells_nothing():
+    servos, thermometer = Servos(), ResistanceThermometer([MOTOR] * 6)
+    observer = HeatObserver(TwoNodeModel([MOTOR.need_thermal("a test")] * 6))
+    observer.mean[:, 0] = 60.0
+    assert np.isnan(read(thermometer, servos.hold(1.5), observer)[0]).all()
+
+
+def test_a_resistance_far_from_the_data_sheet_is_not_believed(learned):
+    # A drive that tells the supply's current, not the winding's, makes it look so.
+    thermometer, observer, servos = learned
+    thermometer.offset[2] = 0.9
+    told = np.isfinite(read(thermometer, servos.hold(1.5), observer)[0])
+    assert told.tolist() == [True, True, False, True, True, True]
+
+
+def test_drives_that_tell_no_pwm_change_nothing():
+    sensors = replace(MotorSensors.unknown(6), current_a=np.full(6, 1.0), voltage_v=np.full(6, VOLTS))
+    observer = HeatObserver(TwoNodeModel([MOTOR.need_thermal("a test")] * 6))
+    celsius, _ = read(ResistanceThermometer([MOTOR] * 6), sensors, observer)
+    before = observer.mean.copy()
+    observer.take_winding(celsius, celsius, 0.1)
+    np.testing.assert_array_equal(observer.mean, before)
