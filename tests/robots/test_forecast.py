@@ -64,15 +64,15 @@ def test_the_quantiles_are_those_of_many_drawn_courses():
     observer = HeatObserver(TwoNodeModel([CONSTANTS]), ObserverConfig(ambient_std_k=3.0, scale_std=0.12))
     for _ in range(200):
         observer.step(load_of(10.0), 1.0, {"housing": np.round(observer.housing_c)})
-    load = load_of(20.0)
+    load = load_of(24.0)
     found = forecast.time_to_limit(course_of(observer, load), np.array([90.0]), observer.winding_c)
     rng = np.random.default_rng(0)
     draws = rng.multivariate_normal(observer.mean[0], observer.covariance[0], 4000)
     many = TwoNodeModel([CONSTANTS] * len(draws))
-    scaled = Load(20.0 * np.exp(draws[:, 3]), np.zeros(len(draws)))
+    scaled = Load(24.0 * np.exp(draws[:, 3]), np.zeros(len(draws)))
     times = many.time_to(90.0, draws[:, :2], scaled, draws[:, 2])
     for quantile, value in ((0.1, found.p10), (0.5, found.p50), (0.9, found.p90)):
-        assert value[0] == pytest.approx(np.quantile(times, quantile), rel=0.08)
+        assert value[0] == pytest.approx(np.quantile(times, quantile, method="lower"), rel=0.08)
 
 
 def test_an_uncertain_load_widens_the_quantiles():
