@@ -146,11 +146,16 @@ def run(
     name: str,
     commands: Sequence[Sequence[str]],
     follower: FeetechServos,
+    plant: Plant,
     hand: Moves,
     seconds: float,
     environment: dict[str, str],
 ) -> Result:
     """Run a program for a while and return what its follower was told."""
+    # The program before may have let the arm fall.
+    with plant.lock:
+        plant.place(plant.robot.home)
+        follower.lay_down()
     follower.goals.clear()
     hand.begin("")
     follower.log = True
@@ -199,6 +204,9 @@ def run(
             process.kill()
     for thread in drains:
         thread.join(20)
+    told = b"\n".join(said).decode(errors="replace")
+    if "stopped:" in told or "holding: no" in told:
+        raise SystemExit(f"{name} stopped:\n{told}")
     swings = [at for at, _ in goals["swing"]]
     return Result(
         (len(swings) - 1) / (swings[-1] - swings[0]) * 1e9,
@@ -249,7 +257,7 @@ def main() -> None:
         results: dict[str, list[Result]] = {name: [] for name in programs}
         for _ in range(args.rounds):
             for name, commands in programs.items():
-                results[name].append(run(name, commands, follower, hand, args.seconds, environment))
+                results[name].append(run(name, commands, follower, plant, hand, args.seconds, environment))
                 last = results[name][-1]
                 console.err().print(f"{name}: {last.rate_hz:.1f} Hz, late {np.median(last.late_ms):.1f} ms")
     rows: list[list[str]] = []

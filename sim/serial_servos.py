@@ -167,6 +167,10 @@ class SerialServos:
             os.close(self._master)
             os.close(self._slave)
 
+    def lay_down(self) -> None:
+        """Let the arm lie where it is until somebody switches it on, instead of falling."""
+        self._propped = True
+
     def power_cycle(self) -> None:
         """Take the power away and give it back: what was not kept is forgotten, and the joints are free."""
         with self.joints.lock:
