@@ -43,7 +43,9 @@ MOTOR_UNITS = {
 """Fields of motors and their units."""
 
 RATE_ROWS = 30
-"""How many states tell the robot's rate."""
+"""How many states tell the robot's rate; up to ten times as many are looked at."""
+FAR_OFF = 1.5
+"""A rate that differs by this factor from the dataset's is another one."""
 USUAL_HZ = tuple(
     map(float, (10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 100, 120, 125, 150, 200, 250, 300, 400, 500, 1000))
 )
@@ -108,7 +110,7 @@ class Recorder:
         for name in COMMANDS:
             self._streams[name] = self._scalar(name, self.config.rate_hz, {"position": "rad"})
         self._streams["motors"] = self._scalar("motors", 10.0, MOTOR_UNITS)
-        self._heard_ns: deque[int] = deque(maxlen=RATE_ROWS)
+        self._heard_ns: deque[int] = deque(maxlen=10 * RATE_ROWS)
         self._seen: set[str] = set()
         self._in_episode: set[str] = set()
 
@@ -251,16 +253,20 @@ class Recorder:
         return f"recording {self.task.get('task', '')}".strip()
 
     def _learn_rate(self) -> None:
-        """Take the rate of the joints' streams from what was heard of the robot: it is the robot's to choose."""
-        if len(self._heard_ns) < RATE_ROWS:
+        """Take the rate of the joints' streams from what was heard of the robot: it is the robot's to choose.
+
+        On a busy machine it is heard more slowly than it means: an earlier episode's rate stands unless it is far off.
+        """
+        span_ns = self._heard_ns[-1] - self._heard_ns[0] if len(self._heard_ns) >= RATE_ROWS else 0
+        if span_ns <= 0:
             return
-        # The quicker ones: on a busy machine some cycles are late, none is early for long.
-        period_ns = float(np.quantile(np.diff(self._heard_ns), 0.25))
-        if period_ns <= 0:
-            return
-        heard_hz = 1e9 / period_ns
-        usual = min(USUAL_HZ, key=lambda hz: abs(math.log(hz / heard_hz)))
-        rate_hz = usual if abs(usual / heard_hz - 1) < NEAR else float(round(heard_hz))
+        heard_hz = (len(self._heard_ns) - 1) * 1e9 / span_ns
+        known = self.dataset.nominal_rate_hz("joints/state")
+        if known is not None and 1 / FAR_OFF < heard_hz / known < FAR_OFF:
+            rate_hz = known
+        else:
+            usual = min(USUAL_HZ, key=lambda hz: abs(math.log(hz / heard_hz)))
+            rate_hz = usual if abs(usual / heard_hz - 1) < NEAR else float(round(heard_hz))
         for name in ("joints/state", *COMMANDS, "environment"):
             if name in self._streams:
                 self._streams[name] = dataclasses.replace(self._streams[name], rate_hz=rate_hz)

@@ -255,6 +255,12 @@ class Dataset:
         if found:
             raise IncompatibleError(f"{self.path} cannot be continued", found, "mend that, or record into a new folder")
 
+    def nominal_rate_hz(self, stream: str) -> float | None:
+        """Return a stream's nominal rate in the last episode [Hz]; None where there is none."""
+        last = max(self.indices, default=None)
+        found = None if last is None else self.episodes.with_index(last).streams.get(stream)
+        return None if found is None else found.rate_hz
+
     def wait(self) -> None:
         """Wait until every saved episode is sealed; raise what kept one from it."""
         self._sealer.wait()

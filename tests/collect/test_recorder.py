@@ -10,6 +10,7 @@ import pytest
 
 from waldo.collect.recorder import Recorder, RecorderConfig, RecorderError, State
 from waldo.datasets.dataset import Dataset
+from waldo.errors import WaldoError
 from waldo.robots.description import Robot
 
 
@@ -136,12 +137,33 @@ def test_a_simulation_with_nothing_but_the_robot_has_no_environment(recorder: Re
     assert "environment" not in recorder.dataset.episodes[0].streams
 
 
-@pytest.mark.parametrize(("hz", "kept"), [(60.0, 60.0), (99.7, 100.0), (201.0, 200.0), (67.0, 67.0)])
-def test_the_rate_is_what_the_robot_has_however_busy_the_machine(recorder: Recorder, hz: float, kept: float) -> None:
+def hear(recorder: Recorder, hz: float, rows: int = 60, late: float = 0.0) -> None:
+    """Let a recorder hear a robot's states before an episode; a share of the cycles is late and made up for."""
     rng = np.random.default_rng(0)
-    at, both = 0, np.zeros(2)
-    for k in range(60):
-        at += round(1e9 / hz) * (2 if rng.random() < 0.4 else 1)
-        recorder.row("joints/state", values={"position": both}, header_ns=at, receipt_ns=at, sequence=k)
+    for k in range(rows):
+        at = round(1e9 * (k + (0.9 if rng.random() < late else 0.0)) / hz) + 1
+        values = dict.fromkeys(("position", "velocity", "effort"), np.zeros(2))
+        recorder.row("joints/state", values=values, header_ns=at, receipt_ns=at, sequence=k)
+
+
+@pytest.mark.parametrize(("hz", "kept"), [(60.0, 60.0), (98.0, 100.0), (201.0, 200.0), (67.0, 67.0)])
+def test_the_rate_is_what_the_robot_has(recorder: Recorder, hz: float, kept: float) -> None:
+    hear(recorder, hz, rows=300, late=0.3)
     recorder.start()
     assert recorder.rate_hz("joints/state") == recorder.rate_hz("joints/command") == kept
+
+
+def test_a_busy_machine_does_not_end_a_dataset(recorder: Recorder) -> None:
+    hear(recorder, 100.0)
+    recorder.start()
+    hear(recorder, 100.0)
+    recorder.save("success")
+    hear(recorder, 75.0, rows=400, late=0.5)
+    recorder.start()
+    assert recorder.rate_hz("joints/state") == 100.0
+    hear(recorder, 75.0)
+    recorder.save("success")
+    # Another rate is another robot's.
+    hear(recorder, 50.0, rows=400)
+    with pytest.raises(WaldoError, match="joints/state rate: 100 Hz in the dataset, 50 Hz here"):
+        recorder.start()
