@@ -242,6 +242,8 @@ class Recorder:
         if silent:
             raise RecorderError(f"cannot start: nothing heard yet on {', '.join(dict.fromkeys(silent))}")
         self._learn_rate()
+        # What is heard during an episode is not kept: with what came before, it would look like a slow robot.
+        self._heard_ns.clear()
         streams = [stream for name, stream in self._streams.items() if name in self._seen or name in COMMANDS]
         self.dataset.check_resume(self.robot.name, streams)
         self._in_episode = {stream.name for stream in streams}

@@ -137,11 +137,11 @@ def test_a_simulation_with_nothing_but_the_robot_has_no_environment(recorder: Re
     assert "environment" not in recorder.dataset.episodes[0].streams
 
 
-def hear(recorder: Recorder, hz: float, rows: int = 60, late: float = 0.0) -> None:
-    """Let a recorder hear a robot's states before an episode; a share of the cycles is late and made up for."""
+def hear(recorder: Recorder, hz: float, rows: int = 60, late: float = 0.0, start_ns: int = 1) -> None:
+    """Let a recorder hear a robot's states; a share of the cycles is late and made up for."""
     rng = np.random.default_rng(0)
     for k in range(rows):
-        at = round(1e9 * (k + (0.9 if rng.random() < late else 0.0)) / hz) + 1
+        at = round(1e9 * (k + (0.9 if rng.random() < late else 0.0)) / hz) + start_ns
         values = dict.fromkeys(("position", "velocity", "effort"), np.zeros(2))
         recorder.row("joints/state", values=values, header_ns=at, receipt_ns=at, sequence=k)
 
@@ -167,3 +167,15 @@ def test_a_busy_machine_does_not_end_a_dataset(recorder: Recorder) -> None:
     hear(recorder, 50.0, rows=400)
     with pytest.raises(WaldoError, match="joints/state rate: 100 Hz in the dataset, 50 Hz here"):
         recorder.start()
+
+
+def test_episodes_may_follow_each_other_closely(recorder: Recorder) -> None:
+    hear(recorder, 100.0, rows=300)
+    for episode in range(3):
+        recorder.start()
+        assert recorder.rate_hz("joints/state") == 100.0
+        began_s = 3 + 11 * episode
+        hear(recorder, 100.0, rows=1000, start_ns=began_s * 10**9)
+        recorder.save("success")
+        # One second for the hands until the next.
+        hear(recorder, 100.0, rows=100, start_ns=(began_s + 10) * 10**9)
