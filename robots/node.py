@@ -248,11 +248,11 @@ class RobotNode:
         self._advise()
 
     def _since_motors_s(self) -> float:
-        """Return how long ago the motors were looked after [s]; a real robot's cycles may take longer than planned."""
-        nominal_s = self._motor_cycles * self._period_s
+        """Return how long ago the motors were looked after [s]: a real robot's cycles take as long as they take."""
         now = time.monotonic()
         since_s, self._motors_s = now - self._motors_s, now
-        return nominal_s if self.simulated is not None or since_s > 100 * nominal_s else since_s
+        first = np.isinf(since_s)
+        return self._motor_cycles * self._period_s if first or self.simulated is not None else since_s
 
     def _publish_task(self) -> None:
         import json
