@@ -32,7 +32,7 @@ EXPERTS = "waldo.sim.expert:Expert"
 
 @dataclass(frozen=True, kw_only=True)
 class Teleop:
-    """Drive a robot on the ROS graph with the keyboard, a gamepad or a scripted operator."""
+    """Drive a robot on the ROS graph: with the keyboard, a gamepad, a leader arm or a scripted operator."""
 
     device: tyro.conf.Positional[str] = "keyboard"
     """What you steer with: keyboard, gamepad, leader (an arm), script, or lerobot, any of LeRobot's teleoperators."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 
@@ -46,8 +47,6 @@ class Keys:
     @staticmethod
     def can_listen() -> bool:
         """Say whether there is a terminal."""
-        import sys
-
         return sys.stdin is not None and sys.stdin.isatty()
 
     def open(self) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
@@ -22,7 +22,9 @@ from waldo.robots.driver import load_driver
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.calibration import FULL_TURN_RAD, MIDDLE, TURN, ServoCalibration
 from waldo.robots.drivers.options import parse_options
-from waldo.robots.drivers.serial_servos import SerialServoDriver
+
+if TYPE_CHECKING:
+    from waldo.robots.drivers.serial_servos import SerialServoDriver
 
 LOOK_S = 0.02
 """Pause between two looks at the joints while they are moved [s]."""
@@ -51,6 +53,8 @@ class Calibrate:
 
     def run(self) -> int:
         """Calibrate, restore or show."""
+        from waldo.robots.drivers.serial_servos import SerialServoDriver
+
         robot = load_robot(self.robot)
         given = parse_options(self.option) | ({"port": self.port} if self.port else {})
         driver = load_driver(self.driver)(robot, **{**given, "torque": False})

@@ -64,7 +64,7 @@ SMOOTH_S = 0.02
 """Time constant of the target's velocity [s]: a device's clock and counts are coarse."""
 SOONEST_S = 1e-3
 """Commands closer together than that tell no velocity [s]."""
-OVERRUN = 0.05
+OVERSHOOT = 0.05
 """How far a joint may go beyond a target that stops dead [rad or m]: the price of following a moving one closely."""
 AHEAD_S = 0.1
 """A command or a state from the future by more than this comes of a clock that was set back [s]."""
@@ -155,10 +155,10 @@ class SafetyChain:
         """Return how much of a target's velocity (joints,) may be gone along with.
 
         A joint that goes along with u of a target's v lags (v-u)²/2a behind, and needs v²/2a to stop: the difference is
-        how far it overruns a target that stops dead.
+        how far it overshoots a target that stops dead.
         """
         speed = np.maximum(np.abs(velocity), np.abs(self.limiter.velocity))
-        rest = np.sqrt(np.maximum(np.square(speed) - 2 * self._acceleration * OVERRUN, 0.0))
+        rest = np.sqrt(np.maximum(np.square(speed) - 2 * self._acceleration * OVERSHOOT, 0.0))
         return np.sign(velocity) * np.minimum(np.abs(velocity), speed - rest)
 
     def _absurd(self, joints: list[int], values: Array) -> str | None:
@@ -221,7 +221,7 @@ class SafetyChain:
             # Brake within the limits rather than freeze: a jump in speed is a jolt to the gears.
             return self.limiter.step(self.limiter.position + self._stopping_distance(), dt_s)
         self.status = Status(Mode.FOLLOWING, "")
-        # A target that is not heard of again stands still: it is reached, and not overrun.
+        # A target that is not heard of again stands still.
         late = now_ns - self._target_ns > 1.5 * self._interval_ns + dt_s * 1e9
         velocity = 0.0 if late else self._followed(self._target_velocity)
         return self.limiter.step(self._target, dt_s, speed_ratio=speed_ratio, target_velocity=velocity)

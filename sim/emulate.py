@@ -75,11 +75,13 @@ class Emulate:
                 f"{robot.name}'s motors listen on {self.interface}:{self.channel}: waldo robot {self.robot} --driver "
                 f"{driver} --option interface={self.interface} --option channel={self.channel}"
             )
+        from waldo.sim.dynamixel_servos import DynamixelServos
+        from waldo.sim.feetech_servos import FeetechServos
         from waldo.sim.hand import Hand
-        from waldo.sim.serial_servos import SERVOS
 
         led = all(joint.effort == 0 for joint in robot.joints)
-        servos = SERVOS[driver](Hand(robot) if led else Plant(robot), calibrated=self.calibrated)
+        kind = FeetechServos if driver == "feetech" else DynamixelServos
+        servos = kind(Hand(robot) if led else Plant(robot), calibrated=self.calibrated)
         stack.enter_context(servos)
         port = servos.port
         if self.link is not None:

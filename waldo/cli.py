@@ -32,7 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "the whole of waldo on this machine: teleoperate, record, export, train, evaluate",
     ),
     "robot": ("waldo.robots.command:RobotCommand", "run a robot: a simulated twin or real hardware"),
-    "teleop": ("waldo.collect.commands:Teleop", "drive a robot with the keyboard, a gamepad or a scripted operator"),
+    "teleop": (
+        "waldo.collect.commands:Teleop",
+        "drive a robot with the keyboard, a gamepad, a leader arm or a scripted operator",
+    ),
     "record": ("waldo.collect.commands:Record", "record episodes from a running robot"),
     "info": ("waldo.datasets.commands:Info", "say what a dataset holds"),
     "check": ("waldo.datasets.commands:Check", "check a dataset: rates, gaps, loss, frozen cameras, limits, heat"),

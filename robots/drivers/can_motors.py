@@ -283,7 +283,7 @@ class CanMotorDriver:
         waiting = set(motors)
         while waiting and (message := self.link.receive(deadline - time.monotonic())) is not None:
             waiting.discard(self._take_in(message))
-        self._attendance.close(motors, [*waiting])
+        self._attendance.end_cycle(motors, [*waiting])
 
     def _take_in(self, message: Any) -> int:
         """Keep what a frame says; return its motor, or -1."""

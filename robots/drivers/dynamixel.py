@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from waldo.errors import HardwareError
 from waldo.robots.drivers.calibration import TURN
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.serial_servos import Feedback, Register, SerialServoDriver, ServoBus
+from waldo.robots.drivers.serial_servos import SerialServoDriver
+from waldo.robots.drivers.servo_bus import Feedback, Register, ServoBus
 
 RETURN_DELAY, OPERATING_MODE, HARDWARE_ERROR = (Register(a, 1) for a in (9, 11, 70))
 PWM_LIMIT = Register(36, 2)
@@ -129,12 +130,6 @@ class DynamixelBus(ServoBus):
     def homing_offset(self, reads: int, wanted: int) -> int:
         """Return the offset: present = actual + offset."""
         return wanted - reads
-
-    def unlock(self, servo: int) -> None:
-        """Nothing: the lasting memory is open while the torque is off."""
-
-    def lock(self, servo: int) -> None:
-        """Nothing: it is closed while the torque is on."""
 
     def clear(self, servo: int) -> None:
         """Start the servo anew: the only way out of a shutdown."""

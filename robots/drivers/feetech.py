@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from waldo.errors import ConfigError
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.serial_servos import Feedback, Register, SerialServoDriver, ServoBus, ServoOptions
+from waldo.robots.drivers.serial_servos import SerialServoDriver, ServoOptions
+from waldo.robots.drivers.servo_bus import Feedback, Register, ServoBus
 
 RETURN_DELAY, P_GAIN, D_GAIN, I_GAIN, MODE = (Register(a, 1) for a in (7, 21, 22, 23, 33))
 PHASE, ACCELERATION, LOCK = Register(18, 1), Register(41, 1), Register(55, 1)
@@ -75,7 +76,11 @@ class FeetechBus(ServoBus):
     block: ClassVar[tuple[int, int]] = (56, 15)
     header: ClassVar[int] = 6
     models: ClassVar[Mapping[int, str]] = {777: "STS3215", 2825: "STS3250"}
-    options: FeetechOptions
+
+    def __init__(self, port: SerialPort, handler: Any, options: FeetechOptions) -> None:
+        """Take the open port, the SDK's packet handler and the gains."""
+        super().__init__(port, handler)
+        self.options = options
 
     def ask_all(self, ids: Sequence[int], address: int, length: int) -> None:
         """Send a sync read."""
@@ -144,8 +149,5 @@ class FeetechDriver(SerialServoDriver):
         """Return Feetech's frames on an open port."""
         from scservo_sdk import PacketHandler
 
-        handler: Any = PacketHandler(0)
-        bus = FeetechBus(port, handler)
         assert isinstance(self.options, FeetechOptions)
-        bus.options = self.options
-        return bus
+        return FeetechBus(port, PacketHandler(0), self.options)

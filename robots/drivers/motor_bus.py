@@ -78,7 +78,7 @@ class Attendance:
         """Take note of an answer."""
         self.heard_ns[motor], self._heard_s[motor] = time.time_ns(), time.monotonic()
 
-    def close(self, asked: Sequence[int], silent: Sequence[int]) -> None:
+    def end_cycle(self, asked: Sequence[int], silent: Sequence[int]) -> None:
         """End a cycle in which some were asked, of whom some did not answer."""
         now = time.monotonic()
         for motor in asked:

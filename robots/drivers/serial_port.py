@@ -13,6 +13,9 @@ import termios
 import time
 from typing import Any
 
+import serial
+from serial.tools import list_ports
+
 from waldo.errors import HardwareError
 
 READ_S = 0.002
@@ -35,8 +38,6 @@ class SerialPort:
         Raises:
             HardwareError: it is not there, not allowed or in use.
         """
-        import serial
-
         self.name, self.is_using = name, False
         self._baudrate, self._answer_s, self._deadline = baudrate, answer_s, 0.0
         try:
@@ -60,8 +61,6 @@ class SerialPort:
 
     def clearPort(self) -> None:  # noqa: N802
         """Forget what came too late for the last question."""
-        import serial
-
         try:
             self._serial.reset_input_buffer()
         except (serial.SerialException, termios.error, OSError, ValueError) as error:
@@ -69,8 +68,6 @@ class SerialPort:
 
     def writePort(self, packet: Any) -> int:  # noqa: N802
         """Send bytes; return how many."""
-        import serial
-
         try:
             return int(self._serial.write(bytes(packet)) or 0)
         except (serial.SerialException, OSError) as error:
@@ -78,8 +75,6 @@ class SerialPort:
 
     def readPort(self, length: int) -> bytes:  # noqa: N802
         """Return up to `length` bytes: as soon as they are there, or what came within READ_S."""
-        import serial
-
         try:
             return bytes(self._serial.read(length))
         except (serial.SerialException, OSError, TypeError) as error:
@@ -104,8 +99,6 @@ class SerialPort:
 
 def _why_not(name: str, error: Exception) -> str:
     """Return why a port cannot be opened, and what to do."""
-    from serial.tools import list_ports
-
     number = getattr(error, "errno", None)
     if number == errno.ENOENT:
         there = ", ".join(sorted(port.device for port in list_ports.comports())) or "none"

@@ -25,9 +25,10 @@ from waldo.robots.drivers.topic_map import TopicMapDriver
 from waldo.robots.drivers.unitree import UnitreeDriver
 from waldo.robots.motors import DM_J4310, RS03
 from waldo.sim.can_motors import DamiaoMotors, RobStrideMotors
+from waldo.sim.dynamixel_servos import DynamixelServos
+from waldo.sim.feetech_servos import FeetechServos
 from waldo.sim.model_robot import ModelDriver, load_model_robot
 from waldo.sim.plant import Plant
-from waldo.sim.serial_servos import DynamixelServos, FeetechServos
 from waldo.sim.twin import TwinDriver
 from waldo.sim.unitree_twin import UnitreeTwin
 

@@ -15,8 +15,8 @@ from waldo.robots.description import load_robot
 from waldo.robots.drivers.feetech import FeetechDriver
 from waldo.robots.node import NodeConfig, RobotNode
 from waldo.robots.safety import Mode
+from waldo.sim.feetech_servos import FeetechServos
 from waldo.sim.plant import Plant
-from waldo.sim.serial_servos import FeetechServos
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 SO101 = load_robot("so101")
