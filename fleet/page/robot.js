@@ -151,7 +151,7 @@ export class Robot {
     const counts = [...this.motors.values()].map((motor) => motor.data.episodes_left).filter((n) => typeof n === "number");
     if (!counts.length) return "";
     const least = Math.min(...counts);
-    return `; ${least} more episode${least === 1 ? "" : "s"} fit`;
+    return `; ${least} more episode${least === 1 ? " fits" : "s fit"}`;
   }
 
   worst() {
