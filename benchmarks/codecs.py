@@ -17,7 +17,7 @@ import numpy as np
 import tyro
 from workload import KINDS, Image, Robot, load_images, print_table, psnr_db
 
-from waldo.datasets.video import Encoder, decode
+from waldo.datasets.video.h264 import Encoder, decode
 
 QUALITIES = (30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 97, 99, 100)
 

@@ -150,7 +150,7 @@ def processes(preload: Sequence[str] = ()) -> Any:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     os.environ["PYTHONWARNINGS"] = "ignore"  # multiprocessing misses what killed processes held
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["crash", "waldo.datasets.codec", "waldo.datasets.verify", *preload])
+    context.set_forkserver_preload(["crash", "waldo.datasets.video.codec", "waldo.datasets.quality.verify", *preload])
     return context
 
 
@@ -288,7 +288,7 @@ def judge_waldo(root: Path, known: Handed, session: Session, before: dict[str, s
 def _compare(root: Path, index: int, handed: dict[str, int], work: Workload) -> tuple[dict[str, float], list[str], str]:
     """Return what an episode has lost at its end [s], what is wrong with the rest, and what is left in words."""
     from waldo.datasets.dataset import Dataset
-    from waldo.datasets.verify import verify
+    from waldo.datasets.quality.verify import verify
 
     rates = work.robot.rates
     dataset = Dataset.open(root)

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-import waldo.sim.gym_env
+import waldo.sim.environments.gym_env
 from waldo.console import out
 from waldo.sim.world import CONTROL_HZ, World
 
@@ -87,5 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    assert waldo.sim.gym_env
+    assert waldo.sim.environments.gym_env
     main()

@@ -30,9 +30,9 @@ from workload import Robot, Workload
 
 from waldo.console import out
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.export_rows import RowConfig, make_rows
-from waldo.datasets.lerobot_export import ExportConfig, export, feature_key
-from waldo.datasets.lerobot_layout import number_feature
+from waldo.datasets.lerobot.export import ExportConfig, export, feature_key
+from waldo.datasets.lerobot.layout import number_feature
+from waldo.datasets.reading.rows import RowConfig, make_rows
 from waldo.datasets.streams import Field, ScalarStream
 
 START_NS = 1_700_000_000_000_000_000

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from workload import print_table
 
 from waldo import console
+from waldo.robots.control.safety import Mode, SafetyChain
 from waldo.robots.driver import MotorSensors
-from waldo.robots.safety import Mode, SafetyChain
 from waldo.robots.thermal.monitor import HeatMonitor
 from waldo.sim.world import CONTROL_HZ, World
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from workload import print_table
 
 from waldo.robots.motor import Motor
-from waldo.robots.motors import MOTORS
+from waldo.robots.motors.library import MOTORS
 from waldo.robots.thermal import forecast
 from waldo.robots.thermal.losses import LossModel
 from waldo.robots.thermal.observer import HeatObserver, ObserverConfig

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from workload import print_table
 
-from waldo.robots.motors import MOTORS
+from waldo.robots.motors.library import MOTORS
 from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, ThermalConstants, TwoNodeModel
 from waldo.sim.engine import mujoco
 from waldo.sim.world import CONTROL_HZ

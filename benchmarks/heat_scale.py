@@ -23,7 +23,7 @@ from workload import print_table
 
 from waldo.robots.description import load_robot
 from waldo.robots.driver import MotorSensors
-from waldo.robots.motors import MOTORS
+from waldo.robots.motors.library import MOTORS
 from waldo.robots.thermal import forecast
 from waldo.robots.thermal.governor import Governor
 from waldo.robots.thermal.monitor import HeatMonitor

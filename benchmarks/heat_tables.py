@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from workload import print_table
 
-from waldo.robots.thermal.overload_table import OverloadTable, fit_table, held_out, published_tables
+from waldo.robots.motors.overload_table import OverloadTable, fit_table, held_out, published_tables
 
 Array = NDArray[np.float64]
 

@@ -28,10 +28,10 @@ from workload import print_table
 
 from waldo import console, ros
 from waldo.errors import HardwareError
+from waldo.robots.control.safety import Mode
 from waldo.robots.description import load_robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.node import CONTROL_HZ, NodeConfig, RobotNode
-from waldo.robots.safety import Mode
 from waldo.sim.twin import TwinDriver
 
 Array = NDArray[np.float64]

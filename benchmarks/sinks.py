@@ -17,7 +17,7 @@ import numpy as np
 from workload import HEAT, QUANTITIES, Image, Workload
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.writer import EpisodeWriter
+from waldo.datasets.recording.writer import EpisodeWriter
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -35,9 +35,9 @@ from waldo import console
 from waldo.robots.description import load_robot
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.feetech import FeetechDriver
-from waldo.sim.feetech_servos import FeetechServos
-from waldo.sim.hand import Hand
-from waldo.sim.plant import Plant
+from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_leader import Hand
+from waldo.sim.emulation.feetech import FeetechServos
 
 Array = NDArray[np.float64]
 

@@ -29,14 +29,14 @@ from export import Timer, record, write_with_lerobot
 from torch.utils.data import DataLoader
 
 from waldo.console import out
-from waldo.datasets import frame_cache
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.export_rows import RowConfig
-from waldo.datasets.frame_cache import CacheConfig, FrameCache
-from waldo.datasets.lerobot_export import ExportConfig, export, feature_key
-from waldo.datasets.windows import WindowConfig, Windows
-from waldo.train.store_dataset import StoreDataset
-from waldo.train.store_meta import store_metadata
+from waldo.datasets.lerobot.export import ExportConfig, export, feature_key
+from waldo.datasets.reading import frame_cache
+from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
+from waldo.datasets.reading.rows import RowConfig
+from waldo.datasets.reading.windows import WindowConfig, Windows
+from waldo.train.data.store_dataset import StoreDataset
+from waldo.train.data.store_meta import store_metadata
 
 BATCH = 8
 ROUNDS = 5

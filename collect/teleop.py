@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waldo import console, ros
-from waldo.collect.device import Answer, Array, Device, Observation
+from waldo.collect.devices.device import Answer, Array, Device, Observation
 from waldo.errors import WaldoError
 
 if TYPE_CHECKING:

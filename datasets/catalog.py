@@ -16,8 +16,8 @@ import google_crc32c
 
 from waldo.datasets import jsonlines
 from waldo.datasets.edits import Edits
-from waldo.datasets.place import Place
-from waldo.datasets.seal import FORMAT
+from waldo.datasets.recording.finalize import FORMAT
+from waldo.datasets.store_path import Place
 from waldo.errors import FileError
 
 FILE = "catalog.jsonl"

@@ -33,15 +33,15 @@ from waldo.datasets import catalog, jsonlines
 from waldo.datasets.catalog import Catalog
 from waldo.datasets.compatibility import MAY_BE_ABSENT, IncompatibleError, differences
 from waldo.datasets.edits import Edits
-from waldo.datasets.encoding import BackPressure
 from waldo.datasets.episode import Episode
-from waldo.datasets.journal import JournalReader, Kind, Record, Scan, sync_folder
-from waldo.datasets.place import Place, local, names, place
-from waldo.datasets.seal import seal
-from waldo.datasets.sealer import Sealer
+from waldo.datasets.recording.encoding import BackPressure
+from waldo.datasets.recording.finalize import seal
+from waldo.datasets.recording.finalizer import Sealer
+from waldo.datasets.recording.journal import JournalReader, Kind, Record, Scan, sync_folder
+from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome, Selection
+from waldo.datasets.store_path import Place, local, names, place
 from waldo.datasets.streams import Stream
-from waldo.datasets.writer import OUTCOMES, EpisodeWriter
 from waldo.errors import ConfigError, FileError, WaldoError
 
 FORMAT = "waldo-dataset"

@@ -21,8 +21,8 @@ from typing import Any
 
 from waldo.datasets import jsonlines
 from waldo.datasets.indices import format_indices, parse_indices
-from waldo.datasets.journal import sync_folder
-from waldo.datasets.place import Place, current_size
+from waldo.datasets.recording.journal import sync_folder
+from waldo.datasets.store_path import Place, current_size
 from waldo.errors import FileError, WaldoError
 
 FILE = "edits.jsonl"

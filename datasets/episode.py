@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets import loss
 from waldo.datasets.edits import UNCHANGED, EpisodeEdits
-from waldo.datasets.pictures import dtype_of
-from waldo.datasets.place import Place, open_group, place
-from waldo.datasets.seal import FORMAT, SCHEMA_VERSION, shard_of
-from waldo.datasets.shard import ShardReader
-from waldo.datasets.statistics import image_statistics
+from waldo.datasets.recording import loss
+from waldo.datasets.recording.finalize import FORMAT, SCHEMA_VERSION, shard_of
+from waldo.datasets.store_path import Place, open_group, place
 from waldo.datasets.streams import Field, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
+from waldo.datasets.video.histograms import image_statistics
+from waldo.datasets.video.images import dtype_of
+from waldo.datasets.video.shard import ShardReader
 from waldo.errors import FileError, UnknownNameError
 
 type Clock = Literal["header", "receipt", "publish"]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import google_crc32c
 
-from waldo.datasets.place import ObjectPath, Place
+from waldo.datasets.store_path import ObjectPath, Place
 
 HEAD, MIDDLE, TAIL = b'{"crc32c":"', b'","value":', b"}"
 """What stands around checksum and value."""

@@ -18,7 +18,7 @@ from waldo.datasets.compatibility import IncompatibleError, differences
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import Edits
 from waldo.datasets.indices import format_indices
-from waldo.datasets.place import local
+from waldo.datasets.store_path import local
 from waldo.errors import ConfigError, FileError
 
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}

@@ -19,10 +19,10 @@ from waldo.datasets import catalog, jsonlines
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import FILE as EDITS
 from waldo.datasets.indices import format_indices
-from waldo.datasets.journal import sync_folder
 from waldo.datasets.links import Part, check_compatible
-from waldo.datasets.place import ObjectPath, Place
-from waldo.datasets.seal import metadata_checksum, sync_tree
+from waldo.datasets.recording.finalize import metadata_checksum, sync_tree
+from waldo.datasets.recording.journal import sync_folder
+from waldo.datasets.store_path import ObjectPath, Place
 from waldo.errors import FileError
 
 AT_ONCE = 8

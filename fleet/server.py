@@ -21,9 +21,9 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from waldo.fleet.guard import Guard
+from waldo.fleet.auth import Guard
 from waldo.fleet.metrics import FleetCollector
-from waldo.fleet.wire import fleet_json
+from waldo.fleet.serialization import fleet_json
 
 if TYPE_CHECKING:
     import socket

@@ -93,9 +93,9 @@ class Robot:
 
 
 PRESETS = {
-    "so101": "waldo.robots.so101:SO101",
-    "so101_leader": "waldo.robots.so101:SO101_LEADER",
-    "g1": "waldo.robots.g1:G1",
+    "so101": "waldo.robots.presets.so101:SO101",
+    "so101_leader": "waldo.robots.presets.so101:SO101_LEADER",
+    "g1": "waldo.robots.presets.g1:G1",
 }
 """Robot name -> where its description lives."""
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from waldo import ros
 from waldo.errors import ConfigError, HardwareError
 from waldo.robots import diagnostics
+from waldo.robots.control.safety import Mode, SafetyChain, SafetyConfig
 from waldo.robots.driver import Driver, Frame, RobotState, SimulatedDriver
-from waldo.robots.safety import Mode, SafetyChain, SafetyConfig
 from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
 from waldo.robots.thermal.rest_pose import RestAdvice
 

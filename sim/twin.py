@@ -16,7 +16,7 @@ from waldo.console import err
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.sim.camera import NoGraphicsError
-from waldo.sim.goal import Goal
+from waldo.sim.tasks.goal import Goal
 from waldo.sim.world import CONTROL_HZ, World
 
 Array = NDArray[np.float64]

@@ -18,9 +18,9 @@ from waldo.robots.description import Robot, load_robot
 from waldo.robots.thermal.duty import DutyMeter
 from waldo.sim.camera import Renderer
 from waldo.sim.engine import Data, batch, mujoco
-from waldo.sim.goal import Goal, Scene
 from waldo.sim.heat import SimulatedHeat
-from waldo.sim.tasks import Task, load_task
+from waldo.sim.tasks.goal import Goal, Scene
+from waldo.sim.tasks.task import Task, load_task
 
 Array = NDArray[np.float64]
 

@@ -73,9 +73,9 @@ def test_no_module_is_named_after_a_library() -> None:
 
 @pytest.mark.parametrize("room", ["robots", "datasets", "collect", "sim", "fleet"])
 def test_importing_a_rooms_commands_brings_no_heavy_library(room: str) -> None:
-    module = "waldo.robots.command" if room == "robots" else f"waldo.{room}.commands"
+    module = "waldo.cli.robot" if room == "robots" else f"waldo.{room}.commands"
     if room == "sim":
-        module = "waldo.sim.goal"
+        module = "waldo.sim.tasks.goal"
     code = f"import sys, {module}; print([m for m in ('torch', 'lerobot', 'rclpy', 'mujoco') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

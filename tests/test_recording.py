@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from waldo.datasets.check import check_dataset
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.check import check_dataset
 from waldo.demo.recording import ProcessError, Recording
 
 

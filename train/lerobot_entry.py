@@ -63,7 +63,7 @@ def main() -> None:
     )
 
     if store is not None:
-        from waldo.train.store_source import StoreSource
+        from waldo.train.data.store_source import StoreSource
         from waldo.train.store_training import use_store
 
         make = use_store(lerobot, StoreSource.from_json(store))
@@ -77,7 +77,7 @@ def main() -> None:
             raise SystemExit(STOPPED)
 
     def make_datasets(config: Any) -> Any:
-        from waldo.train.memory_dataset import hold_in_memory, keep_std_away_from_zero
+        from waldo.train.data.in_memory_dataset import hold_in_memory, keep_std_away_from_zero
 
         datasets = make(config)
         keep_std_away_from_zero(datasets[0].meta.stats)

@@ -16,11 +16,11 @@ import numpy as np
 from accelerate import PartialState
 from lerobot.datasets.sampler import EpisodeAwareSampler
 
-from waldo.datasets.shuffle import block_order, cut_blocks
-from waldo.datasets.windows import Windows
-from waldo.train.store_dataset import StoreDataset
-from waldo.train.store_meta import store_metadata
-from waldo.train.store_source import StoreSource
+from waldo.datasets.reading.shuffle import block_order, cut_blocks
+from waldo.datasets.reading.windows import Windows
+from waldo.train.data.store_dataset import StoreDataset
+from waldo.train.data.store_meta import store_metadata
+from waldo.train.data.store_source import StoreSource
 
 LOG = logging.getLogger("waldo.train")
 

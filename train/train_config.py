@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from waldo.datasets.place import Place
+from waldo.datasets.store_path import Place
 from waldo.errors import ConfigError, FileError
-from waldo.train.store_source import StoreOptions, StoreSource, is_store
+from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 
 STATE, ENVIRONMENT, IMAGES = "observation.state", "observation.environment_state", "observation.images."
 """LeRobot's keys of the joints and of the simulation's ground truth, and the prefix of its cameras."""

@@ -17,7 +17,7 @@ from typing import Any
 from waldo.console import err, progress
 from waldo.errors import FileError, WaldoError
 from waldo.train.loss_log import LossLog
-from waldo.train.policies import check_policy
+from waldo.train.policies.names import check_policy
 from waldo.train.train_config import TrainConfig, TrainPlan, plan_training
 
 STEP = re.compile(r"^Training:.*\| (\d+)/(\d+) \[")

@@ -2,6 +2,6 @@
 
 import sys
 
-from waldo.cli import main
+from waldo.cli.main import main
 
 sys.exit(main())

@@ -12,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.encoding import Image
 from waldo.datasets.formats.cameras_in import SMALLEST, Camera
 from waldo.datasets.formats.images_in import to_depth, to_rgb
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rows_in import Column, Times, counted, flat, is_rounded, tables
 from waldo.datasets.formats.source import Draft, ImportConfig, SourceError, Tally
+from waldo.datasets.recording.encoding import Image
+from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.selection import Outcome
-from waldo.datasets.writer import EpisodeWriter
 
 AT_ONCE_BYTES = 32e6
 """So much of an array of pictures is read at a time."""

@@ -14,14 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets import pictures, video
-from waldo.datasets.encoding import SAMPLE_EVERY_S, Image
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.rows_in import Times
 from waldo.datasets.formats.source import ImportConfig, SourceError, Tally
+from waldo.datasets.recording.encoding import SAMPLE_EVERY_S, Image
+from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
-from waldo.datasets.video import Packet
-from waldo.datasets.writer import EpisodeWriter
+from waldo.datasets.video import h264, images
+from waldo.datasets.video.h264 import Packet
 
 SMALLEST = 16
 """Pixels a side that a picture needs to be kept."""
@@ -122,7 +122,7 @@ class Camera:
 
     def _decoded(self, number: int, packet: Packet) -> NDArray[np.uint8]:
         try:
-            return video.decode([packet], [0], (self.height, self.width))[0]
+            return h264.decode([packet], [0], (self.height, self.width))[0]
         except (ValueError, IndexError) as error:
             raise SourceError(self.name, f"picture {number} cannot be decoded ({error})") from error
 
@@ -131,23 +131,23 @@ class Camera:
         stream = writer.streams[self.name]
         codec = stream.codec if isinstance(stream, VideoStream) else "depth"
         measured = {round(at) for at in np.linspace(0, len(self.header_ns) - 1, MEASURED)}
-        images = self.images()
+        frames = self.images()
         for number, stamps in enumerate(self._stamps()):
-            image = next(images, None)
+            image = next(frames, None)
             if image is None:
                 raise SourceError(self.name, f"holds {number} pictures, expected {len(self.header_ns)}")
             same = isinstance(image, bytes) and codec == "jpeg"
             if not same and codec in ("h264", "jpeg"):
                 tally.lossy[self.name] = self.holds
                 if number in measured:
-                    with suppress(pictures.PictureError):  # the encoder says that it is lost
+                    with suppress(images.PictureError):  # the encoder says that it is lost
                         tally.originals.setdefault(self.name, {})[number] = self._rgb(image)
             tally.copied, tally.encoded = tally.copied + same, tally.encoded + (not same)
             writer.frame(self.name, image=image, **stamps)
 
     def _rgb(self, image: Image) -> NDArray[np.uint8]:
         if isinstance(image, bytes):
-            return pictures.decode_jpeg(image, (self.height, self.width, 3))
+            return images.decode_jpeg(image, (self.height, self.width, 3))
         return np.asarray(image, np.uint8)
 
     def _stamps(self) -> Iterator[dict[str, Any]]:

@@ -24,8 +24,8 @@ from waldo.datasets.formats.detect import open_source
 from waldo.datasets.formats.resume import IMPORTED, clear, missing
 from waldo.datasets.formats.source import Draft, Format, ImportConfig, Source, Tally
 from waldo.datasets.jobs import Jobs, run
+from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Stream
-from waldo.datasets.writer import EpisodeWriter
 from waldo.errors import FileError, WaldoError
 
 RATE_TOLERANCE = 0.1

@@ -47,7 +47,7 @@ def _is_lerobot(path: Path) -> bool:
 
 
 def _is_replay_buffer(path: Path) -> bool:
-    from waldo.datasets.formats.zarr2 import Zarr2
+    from waldo.datasets.formats.replay_buffer.zarr2 import Zarr2
 
     if not path.is_dir() and path.suffix != ".zip":
         return False
@@ -64,7 +64,7 @@ def _is_robomimic(path: Path) -> bool:
 
 
 def _is_aloha(path: Path) -> bool:
-    from waldo.datasets.formats.hdf5 import files_of
+    from waldo.datasets.formats.hdf5.files import files_of
 
     damaged: list[FileError] = []
     for file in files_of(path):
@@ -78,7 +78,7 @@ def _is_aloha(path: Path) -> bool:
 
 
 def _h5_has(path: Path, name: str) -> bool:
-    from waldo.datasets.formats.hdf5 import SIGNATURE, open_file
+    from waldo.datasets.formats.hdf5.files import SIGNATURE, open_file
 
     with path.open("rb") as file:
         if file.read(len(SIGNATURE)) != SIGNATURE:
@@ -88,37 +88,37 @@ def _h5_has(path: Path, name: str) -> bool:
 
 
 def _is_rosbag2(path: Path) -> bool:
-    from waldo.datasets.formats.rosbag2_in import bags_of
+    from waldo.datasets.formats.rosbag2.importer import bags_of
 
     return bool(bags_of(path))
 
 
 def _lerobot(path: Path, config: ImportConfig) -> Source:
-    from waldo.datasets.formats.lerobot_in import LeRobotSource
+    from waldo.datasets.lerobot.importer import LeRobotSource
 
     return LeRobotSource(path, config)
 
 
 def _replay_buffer(path: Path, config: ImportConfig) -> Source:
-    from waldo.datasets.formats.replay_buffer_in import ReplayBufferSource
+    from waldo.datasets.formats.replay_buffer.importer import ReplayBufferSource
 
     return ReplayBufferSource(path, config)
 
 
 def _robomimic(path: Path, config: ImportConfig) -> Source:
-    from waldo.datasets.formats.robomimic_in import RobomimicSource
+    from waldo.datasets.formats.hdf5.robomimic import RobomimicSource
 
     return RobomimicSource(path, config)
 
 
 def _aloha(path: Path, config: ImportConfig) -> Source:
-    from waldo.datasets.formats.aloha_in import AlohaSource
+    from waldo.datasets.formats.hdf5.aloha import AlohaSource
 
     return AlohaSource(path, config)
 
 
 def _rosbag2(path: Path, config: ImportConfig) -> Source:
-    from waldo.datasets.formats.rosbag2_in import Rosbag2Source
+    from waldo.datasets.formats.rosbag2.importer import Rosbag2Source
 
     return Rosbag2Source(path, config)
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets import pictures
-from waldo.datasets.encoding import Image
 from waldo.datasets.formats.source import SourceError
+from waldo.datasets.recording.encoding import Image
+from waldo.datasets.video import images
 
 JPEG_START = b"\xff\xd8\xff"
 """How a JPEG begins."""
@@ -89,6 +89,6 @@ def _decoded(data: bytes) -> NDArray[Any]:
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     try:
-        return pictures.jpeg_size(data)
+        return images.jpeg_size(data)
     except ValueError as error:
         raise SourceError("a picture", str(error)) from error

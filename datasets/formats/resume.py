@@ -9,7 +9,7 @@ from typing import Any
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.source import Source
-from waldo.datasets.journal import JournalReader
+from waldo.datasets.recording.journal import JournalReader
 from waldo.errors import WaldoError
 
 IMPORTED = "imported"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.names import distinct
 from waldo.datasets.formats.source import Tally
+from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
-from waldo.datasets.writer import EpisodeWriter
 
 NOMINAL_START_NS = 946_684_800_000_000_000
 """Where the clock of episodes begins whose source keeps no time of day: 2000-01-01 [ns since 1970]."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.export_rows import SENT
-from waldo.datasets.journal import sync_folder
+from waldo.datasets.reading.rows import SENT
+from waldo.datasets.recording.journal import sync_folder
 from waldo.datasets.selection import Selection
 from waldo.datasets.streams import ScalarStream
 from waldo.errors import FileError

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.selection import Outcome
 from waldo.datasets.streams import CRF, Stream
-from waldo.datasets.writer import EpisodeWriter
 from waldo.errors import ConfigError, WaldoError
 
 type Format = Literal["lerobot", "replay-buffer", "robomimic", "aloha", "rosbag2"]

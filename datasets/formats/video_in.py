@@ -15,10 +15,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets import video
 from waldo.datasets.formats.cameras_in import Run
 from waldo.datasets.formats.source import SourceError
-from waldo.datasets.video import NAL_IDR, NAL_PPS, NAL_SPS, START_CODE, Packet
+from waldo.datasets.video import h264
+from waldo.datasets.video.h264 import NAL_IDR, NAL_PPS, NAL_SPS, START_CODE, Packet
 from waldo.errors import FileError
 
 LONGEST_GOP = 60
@@ -181,7 +181,7 @@ def parameter_sets(extradata: bytes) -> tuple[bytes, int]:
 
 def to_annex_b(sample: bytes, length: int, sets: bytes) -> Packet:
     """Return a picture as the store keeps it, parameter sets before each that decodes on its own."""
-    units = list(video.nal_units(sample)) if not length else list(_units(sample, length))
+    units = list(h264.nal_units(sample)) if not length else list(_units(sample, length))
     kinds = {unit[0] & 31 for unit in units if unit}
     key = NAL_IDR in kinds
     own = {NAL_SPS, NAL_PPS} <= kinds

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.mp4shard import rate_fraction, write_mp4
 from waldo.datasets.streams import DepthStream, ImageStream
-from waldo.datasets.video import Encoder, Packet
+from waldo.datasets.video.h264 import Encoder, Packet
+from waldo.datasets.video.mp4shard import rate_fraction, write_mp4
 
 CRF = 23
 """Quality of what is encoded only to be looked at."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from waldo.datasets import clock_code
+from waldo.datasets.quality import clock_code
 from waldo.datasets.view.page import asset, source_hash
 from waldo.errors import ConfigError
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.check import AT_WILL
 from waldo.datasets.episode import Episode
+from waldo.datasets.quality.check import AT_WILL
 from waldo.datasets.streams import ScalarStream
 from waldo.errors import UnknownNameError
 from waldo.robots.description import load_robot

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from waldo.datasets.check import stream_report
+from waldo.cli.tables import size
 from waldo.datasets.episode import Episode
-from waldo.datasets.tables import size
+from waldo.datasets.quality.check import stream_report
 from waldo.datasets.view import curves, marks
 from waldo.datasets.view.browser_video import browser_video
 from waldo.datasets.view.curves import Table

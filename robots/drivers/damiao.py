@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from waldo.errors import ConfigError, HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.can_link import CanLink
-from waldo.robots.drivers.can_motors import CanMotorDriver, CanOptions, Feedback, MotorProtocol
+from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
 from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
 
 REGISTERS = 0x7FF
@@ -118,7 +118,7 @@ def unpack_feedback(data: bytes, full: Range) -> Feedback:
 
 
 class DamiaoProtocol:
-    """A MotorProtocol (waldo.robots.drivers.can_motors) in Damiao's frames."""
+    """A MotorProtocol (waldo.robots.drivers.can_robot) in Damiao's frames."""
 
     def __init__(self, link: CanLink, ids: Sequence[int], names: Sequence[str], patience_s: float) -> None:
         """Take the open bus, each motor's CAN id and name, and how long a register may take [s]."""

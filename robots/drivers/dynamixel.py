@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 from waldo.errors import HardwareError
 from waldo.robots.drivers.calibration import TURN
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.serial_servos import SerialServoDriver
 from waldo.robots.drivers.servo_bus import Feedback, Register, ServoBus
+from waldo.robots.drivers.servo_robot import SerialServoDriver
 
 RETURN_DELAY, OPERATING_MODE, HARDWARE_ERROR = (Register(a, 1) for a in (9, 11, 70))
 PWM_LIMIT = Register(36, 2)

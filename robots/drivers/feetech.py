@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from waldo.errors import ConfigError
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.serial_servos import SerialServoDriver, ServoOptions
 from waldo.robots.drivers.servo_bus import Feedback, Register, ServoBus
+from waldo.robots.drivers.servo_robot import SerialServoDriver, ServoOptions
 
 RETURN_DELAY, P_GAIN, D_GAIN, I_GAIN, MODE = (Register(a, 1) for a in (7, 21, 22, 23, 33))
 PHASE, ACCELERATION, LOCK = Register(18, 1), Register(41, 1), Register(55, 1)

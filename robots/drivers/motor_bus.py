@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from waldo.errors import ConfigError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.options import words
-from waldo.robots.motors import load_motor
+from waldo.robots.motors.library import load_motor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

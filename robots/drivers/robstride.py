@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from waldo.errors import ConfigError, HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.can_link import CanLink
-from waldo.robots.drivers.can_motors import CanMotorDriver, CanOptions, Feedback, MotorProtocol
+from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
 from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
 
 COMMAND, FEEDBACK, ENABLE, STOP, SET_ZERO, READ, WRITE, FAULT, REPORT = 1, 2, 3, 4, 6, 17, 18, 21, 24
@@ -140,7 +140,7 @@ def unpack_feedback(area: int, data: bytes, full: Range) -> Feedback:
 
 
 class RobStrideProtocol:
-    """A MotorProtocol (waldo.robots.drivers.can_motors) in RobStride's frames."""
+    """A MotorProtocol (waldo.robots.drivers.can_robot) in RobStride's frames."""
 
     def __init__(
         self, link: CanLink, ids: Sequence[int], names: Sequence[str], ranges: Sequence[Range], options: CanOptions

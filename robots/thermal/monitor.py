@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
 from waldo.robots.driver import MotorReadings, MotorSensors
-from waldo.robots.thermal import forecast, memory
+from waldo.robots.thermal import forecast, state_file
 from waldo.robots.thermal.drift_watch import DriftWatch
 from waldo.robots.thermal.duty import DutyMeter
-from waldo.robots.thermal.episodes_left import EpisodeLoads, episodes_left, says
+from waldo.robots.thermal.episode_budget import EpisodeLoads, episodes_left, says
 from waldo.robots.thermal.forecast import Quantiles
 from waldo.robots.thermal.governor import Derating, Governor, GovernorConfig
 from waldo.robots.thermal.losses import UNKNOWN as UNKNOWN_CURRENT
@@ -111,13 +111,13 @@ class HeatMonitor:
     def restore(self, now_ns: int) -> str:
         """Take up the heat of the last run, cooled for the time in between; say what was done."""
         if self._state is not None:
-            self.restored = memory.restore(self._state, self.observer, self.serials, now_ns)
+            self.restored = state_file.restore(self._state, self.observer, self.serials, now_ns)
         return self.restored
 
     def save(self, now_ns: int) -> None:
         """Keep the heat for the next run."""
         if self._state is not None:
-            memory.save(self._state, self.observer, self.serials, now_ns)
+            state_file.save(self._state, self.observer, self.serials, now_ns)
 
     def step(self, sensors: MotorSensors, velocity_rad_s: Array, dt_s: float, now_ns: int) -> MotorReadings:
         """Let `dt_s` [s] pass with what the motors say now, and return what is to be said of them."""
@@ -154,7 +154,7 @@ class HeatMonitor:
         self._seconds += dt_s
         if self._seconds - self._forecast_s >= FORECAST_EVERY_S:
             self._forecast(self._seconds - max(self._forecast_s, 0.0))
-        if self._seconds - self._saved_s >= memory.SAVE_EVERY_S:
+        if self._seconds - self._saved_s >= state_file.SAVE_EVERY_S:
             self._saved_s = self._seconds
             self.save(now_ns)
         return self._readings(sensors, found.current_a, torque)

@@ -13,8 +13,8 @@ import pytest
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
+from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream
-from waldo.datasets.writer import EpisodeWriter
 from waldo.robots.description import Joint, Robot
 from waldo.robots.motor import Motor
 

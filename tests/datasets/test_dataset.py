@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from waldo.datasets.dataset import Dataset, DatasetLockedError
-from waldo.datasets.journal import JournalReader
+from waldo.datasets.recording.journal import JournalReader
 from waldo.errors import ConfigError, FileError, WaldoError
 
 
@@ -212,7 +212,9 @@ def test_a_failed_save_is_finished_by_recover(locked, streams, play, script, mon
     writer = locked.begin(streams, {})
     play(writer, script(seconds=0.3))
     with monkeypatch.context() as patch:
-        patch.setattr("waldo.datasets.seal.sync_tree", lambda folder: (_ for _ in ()).throw(OSError("disk full")))
+        patch.setattr(
+            "waldo.datasets.recording.finalize.sync_tree", lambda folder: (_ for _ in ()).throw(OSError("disk full"))
+        )
         with pytest.raises(OSError, match="disk full"):
             writer.save("success")
     with JournalReader(locked.cut[0]) as reader:

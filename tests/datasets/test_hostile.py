@@ -15,10 +15,10 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from waldo.datasets.check import check_dataset
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.check import check_dataset
+from waldo.datasets.quality.verify import verify
 from waldo.datasets.streams import Field, ScalarStream, VideoStream
-from waldo.datasets.verify import verify
 from waldo.errors import ConfigError, FileError, WaldoError
 
 LONG = "x" * 300
@@ -157,7 +157,7 @@ def test_streams_cannot_be_named_out_of_their_episode(name):
     "text", ["../../etc", "手を伸ばす 🦾", LONG, "<script>alert(1)</script>", "[red]x[/red]", "a\nb"]
 )
 def test_tasks_operators_and_labels_may_be_any_text(dataset, text, capsys):
-    from waldo.cli import main
+    from waldo.cli.main import main
 
     stream = ScalarStream(name="joints/state", rate_hz=60.0, fields=(Field("position", "rad", (text, "b")),))
     with dataset.lock():

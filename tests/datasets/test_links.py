@@ -7,7 +7,7 @@ import pytest
 from waldo.datasets.compatibility import IncompatibleError
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.links import Part, link
-from waldo.datasets.verify import verify
+from waldo.datasets.quality.verify import verify
 from waldo.errors import ConfigError, FileError
 
 

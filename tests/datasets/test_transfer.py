@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 
-from waldo.datasets.check import check_dataset
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.export_rows import RowConfig
-from waldo.datasets.lerobot_export import ExportConfig, export
+from waldo.datasets.lerobot.export import ExportConfig, export
+from waldo.datasets.quality.check import check_dataset
+from waldo.datasets.quality.verify import verify
+from waldo.datasets.reading.rows import RowConfig
+from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.selection import Selection
 from waldo.datasets.transfer import pull, push
-from waldo.datasets.verify import verify
-from waldo.datasets.windows import WindowConfig, Windows
 from waldo.errors import FileError, WaldoError
 
 pytest.importorskip("obstore")

@@ -60,7 +60,7 @@ def motor() -> Callable[..., dict[str, float]]:
 def run_site() -> Iterator[Callable[..., Running]]:
     """Return a function that serves a Site in a thread; everything ends with the test."""
     pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
-    from waldo.fleet.commands import listen
+    from waldo.cli.fleet import listen
     from waldo.fleet.server import Server, Site
 
     started: list[Running] = []

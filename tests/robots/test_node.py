@@ -15,9 +15,9 @@ import pytest
 
 from waldo import ros
 from waldo.errors import ConfigError, HardwareError
+from waldo.robots.control.safety import Mode
 from waldo.robots.diagnostics import from_message
 from waldo.robots.node import NodeConfig, RobotNode
-from waldo.robots.safety import Mode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 

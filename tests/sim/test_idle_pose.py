@@ -6,8 +6,8 @@ import pytest
 
 from waldo.robots.description import load_robot
 from waldo.robots.thermal.rest_pose import RestAdvice
+from waldo.sim.experts.kinematics import Kinematics
 from waldo.sim.idle_pose import TRIFLE, HoldingHeat, IdlePose, idle_pose
-from waldo.sim.kinematics import Kinematics
 
 ARM = load_robot("so101")
 STRETCHED = np.array([0.0, 0.9, -0.6, 0.0, 0.0, 0.3])

@@ -8,8 +8,8 @@ import pytest
 from waldo.errors import ConfigError, UnknownNameError
 from waldo.robots.description import load_robot
 from waldo.robots.thermal.two_node import Load
-from waldo.sim.goal import Goal
-from waldo.sim.tasks import TASKS, load_task
+from waldo.sim.tasks.goal import Goal
+from waldo.sim.tasks.task import TASKS, load_task
 from waldo.sim.world import World
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from waldo.robots.description import load_robot
-from waldo.sim.tasks import load_task
+from waldo.sim.tasks.task import load_task
 
 EPISODES, FRAMES = 3, 40
 
@@ -96,7 +96,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def exported(store: Path) -> Path:
     """The same as a LeRobot dataset, by `waldo export`."""
-    from waldo.cli import main
+    from waldo.cli.main import main
 
     out = store.parent / "exported"
     assert main(["export", str(store), str(out)]) == 0

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from waldo.cli import main
+from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.place import ObjectPath
+from waldo.datasets.store_path import ObjectPath
 from waldo.datasets.transfer import push
 from waldo.errors import ConfigError, FileError
-from waldo.train.store_source import StoreOptions, StoreSource
+from waldo.train.data.store_source import StoreOptions, StoreSource
 from waldo.train.train_config import TrainConfig, plan_training
 from waldo.train.training import last_checkpoint
 

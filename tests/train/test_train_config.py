@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from waldo.errors import ConfigError, FileError
-from waldo.train.policies import policy_names
+from waldo.train.policies.names import policy_names
 from waldo.train.train_config import TrainConfig, plan_training
 
 

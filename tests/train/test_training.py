@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from waldo.cli import main
+from waldo.cli.main import main
 from waldo.errors import FileError
 from waldo.train.train_config import TrainConfig
 from waldo.train.training import TrainingError, last_checkpoint, train
@@ -42,7 +42,7 @@ def told(line, run):
         begun.append(True)
         sys.stdout.write("stepping\\n"); sys.stdout.flush()
 training._take = told
-from waldo.cli import main
+from waldo.cli.main import main
 sys.exit(main(["train", {str(lerobot_dataset)!r}, "--output", {str(tmp_path / "run")!r}, "--steps", "1000000",
                "--save-every", "1000000", "--threads", "1", "--", *{tiny_options!r}]))
 """

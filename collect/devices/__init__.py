@@ -1,0 +1,1 @@
+"""Teleoperation devices behind the `Device` protocol: keyboard, gamepad, leader arms, scripted operators."""

@@ -1,0 +1,1 @@
+"""The recorder: subscriptions, loss counting, monitoring, and episodes written to a dataset."""

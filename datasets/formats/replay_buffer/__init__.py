@@ -1,0 +1,1 @@
+"""diffusion_policy's replay buffers and UMI's zip files."""

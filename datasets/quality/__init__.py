@@ -1,0 +1,1 @@
+"""Data quality: checks, checksums, camera latency and identification of motor constants."""

@@ -1,0 +1,1 @@
+"""The read path for training: aligned rows, windows, shuffling and decoded frames."""

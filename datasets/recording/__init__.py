@@ -1,0 +1,1 @@
+"""The write path of an episode: journal, encoding, and the conversion into a zarr group."""

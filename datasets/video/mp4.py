@@ -1,0 +1,181 @@
+"""The boxes of an MP4 with one video track: enough to join tracks by copying bytes, without a demuxer or a muxer.
+
+ISO/IEC 14496-12 (ISO base media file format) for the boxes, -15 for H.264 in them. What is read are files that waldo
+wrote: one track, no B-frames, samples one after another.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.datasets.store_path import Place, file_size, open_file, read_range
+from waldo.errors import FileError
+
+TICKS_PER_FRAME = 512
+"""Time units of the track in one frame; what FFmpeg's tools use for constant rates."""
+
+AT_ONCE_BYTES = 8 * 2**20
+"""How much is fetched from an object store at a time."""
+
+CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
+"""Boxes that hold boxes, as far as they are looked into."""
+
+UNITY = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+"""The matrix that leaves a picture as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A video track: where its samples are and what decodes them."""
+
+    entry: bytes
+    """Content of the `stsd` box: codec, size and parameter sets."""
+    sizes: NDArray[np.uint32]
+    """Bytes of each sample, (samples,)."""
+    keys: NDArray[np.bool_]
+    """Which samples decode on their own, (samples,)."""
+    start: int
+    """Where the first sample is in the file; the others follow one after another."""
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each sample begins in the file, and where the last one ends, (samples + 1,)."""
+        return self.start + np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of a file."""
+
+    path: Place
+    offset: int
+    nbytes: int
+
+
+def read_track(path: Place) -> Track:
+    """Return the video track of an MP4 that waldo wrote."""
+    try:
+        with open_file(path) as file:
+            boxes = dict(_boxes(file, 0, file_size(path)))
+        alike, count = struct.unpack_from(">II", boxes[b"stsz"], 4)
+        sizes = np.full(count, alike, np.uint32)
+        if not alike:
+            sizes[:] = np.frombuffer(boxes[b"stsz"], ">u4", count, 12)
+        keys = np.ones(count, bool)
+        if b"stss" in boxes:
+            keys[:] = False
+            keys[np.frombuffer(boxes[b"stss"], ">u4", offset=8).astype(np.int64) - 1] = True
+        offsets = struct.unpack_from(">Q", boxes[b"co64"], 8) if b"co64" in boxes else None
+        (start,) = offsets or struct.unpack_from(">I", boxes[b"stco"], 8)
+        return Track(boxes[b"stsd"], sizes, keys, start)
+    except (struct.error, KeyError, IndexError, ValueError) as error:
+        raise FileError(path, f"is no MP4 that can be read ({error!r})", "run waldo check") from error
+
+
+def write(path: Path, track: Track, rate: Fraction, pieces: Sequence[Piece]) -> None:
+    """Write an MP4 of constant rate [Hz] from samples that lie in other files; the index comes first in the file.
+
+    `pieces` are the samples' bytes in their order; where `track` says that they begin does not matter. The file is
+    there whole or not at all.
+    """
+    entry, sizes, keys = track.entry, track.sizes, track.keys
+    nbytes = int(sizes.sum(dtype=np.int64))
+    if nbytes != sum(piece.nbytes for piece in pieces):
+        raise FileError(path, "its samples are not as long as their bytes", "a defect of waldo, please report it")
+    head = _box(b"ftyp", b"isom\0\0\2\0isomiso2avc1mp41")
+    size = len(head) + len(_movie(entry, sizes, keys, rate, 0)) + 16
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("wb") as file:
+        file.write(head)
+        file.write(_movie(entry, sizes, keys, rate, size))
+        file.write(struct.pack(">I4sQ", 1, b"mdat", 16 + nbytes))
+        file.flush()
+        for piece in pieces:
+            _copy(piece, file.fileno())
+    unfinished.rename(path)
+
+
+def _copy(piece: Piece, target: int) -> None:
+    """Append bytes of a file to another, within the kernel where that can be."""
+    offset, left = piece.offset, piece.nbytes
+    if isinstance(piece.path, Path):
+        with piece.path.open("rb") as source:
+            while left and (done := os.sendfile(target, source.fileno(), offset, left)):
+                offset, left = offset + done, left - done
+    else:
+        while left and (data := read_range(piece.path, offset, min(left, AT_ONCE_BYTES))):
+            os.write(target, data)
+            offset, left = offset + len(data), left - len(data)
+    if left:
+        raise FileError(piece.path, f"ends {left} bytes before its last sample", "run waldo check")
+
+
+def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and content of the boxes of the index."""
+    at = start
+    while at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        size, name = struct.unpack_from(">I4s", head)
+        header = 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", head, 8)
+            header = 16
+        if size < header:
+            return
+        if name in CONTAINERS:
+            yield from _boxes(file, at + header, at + size)
+        elif start or name != b"mdat":
+            file.seek(at + header)
+            # What is outside the index (the pictures, zarr's index) is not wanted.
+            yield name, file.read(size - header) if start else b""
+        at += size
+
+
+def _box(name: bytes, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def _full(name: bytes, *parts: bytes, version: int = 0, flags: int = 0) -> bytes:
+    """Return a box with version and flags."""
+    return _box(name, struct.pack(">I", version << 24 | flags), *parts)
+
+
+def _movie(entry: bytes, sizes: NDArray[np.uint32], keys: NDArray[np.bool_], rate: Fraction, start: int) -> bytes:
+    """Return the index of a file whose samples begin at `start`."""
+    count = len(sizes)
+    scale = rate.numerator * TICKS_PER_FRAME
+    step = rate.denominator * TICKS_PER_FRAME
+    ticks, milliseconds = count * step, round(count * 1000 / rate)
+    width, height = struct.unpack_from(">HH", entry, 8 + 8 + 24)
+    table = _box(
+        b"stbl",
+        _box(b"stsd", entry),
+        _full(b"stts", struct.pack(">III", 1, count, step)),
+        _full(b"stss", struct.pack(">I", int(keys.sum())), (np.flatnonzero(keys) + 1).astype(">u4").tobytes()),
+        _full(b"stsc", struct.pack(">IIII", 1, 1, count, 1)),
+        _full(b"stsz", struct.pack(">II", 0, count), sizes.astype(">u4").tobytes()),
+        _full(b"co64", struct.pack(">IQ", 1, start)),
+    )
+    reference = _full(b"dref", struct.pack(">I", 1), _full(b"url ", flags=1))
+    handler = _full(b"hdlr", struct.pack(">I4s12x", 0, b"vide"), b"VideoHandler\0")
+    media = _box(
+        b"mdia",
+        _full(b"mdhd", struct.pack(">QQIQHH", 0, 0, scale, ticks, 0x55C4, 0), version=1),
+        handler,
+        _box(b"minf", _full(b"vmhd", bytes(8), flags=1), _box(b"dinf", reference), table),
+    )
+    shown = struct.pack(">IIIII8xHHHH", 0, 0, 1, 0, milliseconds, 0, 0, 0, 0) + UNITY
+    track = _box(b"trak", _full(b"tkhd", shown, struct.pack(">II", width << 16, height << 16), flags=3), media)
+    movie = struct.pack(">IIIIIH10x", 0, 0, 1000, milliseconds, 0x10000, 0x100) + UNITY + struct.pack(">24xI", 2)
+    return _box(b"moov", _full(b"mvhd", movie), track)

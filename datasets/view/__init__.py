@@ -1,0 +1,1 @@
+"""Viewing an episode: as a self-contained HTML page, or in Rerun."""

@@ -1,0 +1,1 @@
+"""The motor library: published constants with their sources, and manufacturers' overload tables."""

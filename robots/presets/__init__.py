@@ -1,0 +1,1 @@
+"""Robot descriptions: one module of constants per robot, with a source for each value."""

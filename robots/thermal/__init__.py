@@ -1,0 +1,1 @@
+"""Motor heat: the two-node model, the observer, the forecast and the governor."""

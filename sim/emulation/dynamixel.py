@@ -1,0 +1,218 @@
+"""Emulated Dynamixel X servos, by ROBOTIS's e-Manual: "Protocol 2.0" and the control table of the X series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.sim.emulation.servo_bus import SerialServos, Servo
+
+Array = NDArray[np.float64]
+
+LONGEST = 512
+"""What tells of a longer frame is noise [bytes]."""
+
+
+class DynamixelServos(SerialServos):
+    """Dynamixel X servos in protocol 2.0: FF FF FD 00, id, length, instruction, parameters, CRC-16."""
+
+    memory_size: ClassVar[int] = 147
+    return_delay: ClassVar[int] = 9
+    lasting_size: ClassVar[int] = 64
+    model: ClassVar[int] = 1020
+    """XM430-W350."""
+    milliamperes: ClassVar[float] = 2.69
+    """Unit of the current [mA]."""
+
+    def make_servo(self, joint: int, calibrated: bool) -> Servo:
+        """Return a servo as it comes from the factory, or calibrated to its joint."""
+        servo = Servo(self.ids[joint], self.memory_size)
+        for address, size, value in (
+            (0, 2, self.model), (6, 1, 48), (7, 1, servo.id), (8, 1, 3), (9, 1, 250), (11, 1, 3), (12, 1, 255),
+            (13, 1, 2), (24, 4, 10), (31, 1, 80), (32, 2, 160), (34, 2, 60), (36, 2, 885), (38, 2, 1193),
+            (44, 4, 200), (48, 4, 4095), (63, 1, 52),
+        ):  # fmt: skip
+            servo.put(address, size, value)
+        if calibrated:
+            middle, low, high = self.calibration(joint)
+            # Present = actual + homing offset: the other way round than Feetech's.
+            servo.put(20, 4, 2047 - middle)
+            servo.put(11, 1, 4)
+            servo.put(52, 4, low)
+            servo.put(48, 4, high)
+        self.wake(servo)
+        return servo
+
+    def wake(self, servo: Servo) -> None:
+        """Free, unlimited, answering everything."""
+        servo.memory[64:147] = bytes(83)
+        servo.put(68, 1, 2)
+        servo.put(84, 2, 800)
+        servo.put(100, 2, servo.get(36, 2))
+        servo.put(102, 2, servo.get(38, 2))
+        servo.put(104, 4, servo.get(44, 4))
+
+    def _signed(self, servo: Servo, address: int) -> int:
+        return int.from_bytes(servo.memory[address : address + 4], "little", signed=True)
+
+    def _offset(self, servo: Servo) -> int:
+        """Return the homing offset; within one turn (mode 3) only up to 1,024 are valid, others are ignored."""
+        offset = self._signed(servo, 20)
+        return 0 if servo.memory[11] == 3 and abs(offset) > 1024 else offset
+
+    def frames(self, buffer: bytearray) -> Iterator[bytes]:
+        """Take whole frames with a good checksum out of a buffer, without their stuffing."""
+        while (at := buffer.find(b"\xff\xff\xfd\x00")) >= 0:
+            del buffer[:at]
+            if len(buffer) < 7:
+                return
+            length = buffer[5] | buffer[6] << 8
+            if length > LONGEST:
+                del buffer[:4]
+                continue
+            if len(buffer) < length + 7:
+                return
+            frame = bytes(buffer[: length + 7])
+            if length >= 3 and crc16(frame[:-2]) == frame[-2] | frame[-1] << 8:
+                del buffer[: len(frame)]
+                yield frame[:7] + frame[7:-2].replace(b"\xff\xff\xfd\xfd", b"\xff\xff\xfd")
+            else:
+                del buffer[:4]
+
+    def answer(self, frame: bytes) -> Iterator[bytes]:
+        """Obey ping, read, write, registered write, action, reboot, sync and bulk reads and writes."""
+        target, instruction, data = frame[4], frame[7], frame[8:]
+        if instruction in (0x82, 0x92):
+            yield from self._read_several(instruction, data)
+            return
+        if instruction in (0x83, 0x93):
+            self._write_several(instruction, data)
+            return
+        for servo in self.servos if target == 0xFE else filter(None, [self._by_id.get(target)]):
+            error, told = self._one(servo, instruction, data)
+            if target != 0xFE or instruction == 1:
+                yield self._status(servo, error, told)
+
+    def _one(self, servo: Servo, instruction: int, data: bytes) -> tuple[int, bytes]:
+        """Obey what is for one servo; return its error number and what it tells."""
+        address = data[0] | data[1] << 8 if len(data) >= 2 else 0
+        if instruction == 1:
+            return 0, bytes(servo.memory[0:2]) + bytes(servo.memory[6:7])
+        if instruction == 2:
+            return 0, bytes(servo.memory[address : address + (data[2] | data[3] << 8)])
+        if instruction == 3:
+            return self._write(servo, address, data[2:]), b""
+        if instruction == 4:
+            servo.waiting = (address, data[2:])
+            return 0, b""
+        if instruction == 5:
+            waiting, servo.waiting = servo.waiting, None
+            return (0 if waiting is None else self._write(servo, *waiting)), b""
+        if instruction == 8:
+            servo.memory[: self.lasting_size] = servo.lasting[: self.lasting_size]
+            servo.fault = 0
+            self.wake(servo)
+            return 0, b""
+        return 2, b""
+
+    def _read_several(self, instruction: int, data: bytes) -> Iterator[bytes]:
+        if instruction == 0x82:
+            address, length = data[0] | data[1] << 8, data[2] | data[3] << 8
+            wanted = [(identity, address, length) for identity in data[4:]]
+        else:
+            parts = [data[k : k + 5] for k in range(0, len(data), 5)]
+            wanted = [(part[0], part[1] | part[2] << 8, part[3] | part[4] << 8) for part in parts]
+        for identity, address, length in wanted:
+            if identity in self._by_id:
+                servo = self._by_id[identity]
+                yield self._status(servo, 0, bytes(servo.memory[address : address + length]))
+
+    def _write_several(self, instruction: int, data: bytes) -> None:
+        at, address, length = 0, 0, 0
+        if instruction == 0x83:
+            address, length, at = data[0] | data[1] << 8, data[2] | data[3] << 8, 4
+        while at < len(data):
+            identity, at = data[at], at + 1
+            if instruction == 0x93:
+                address, length = data[at] | data[at + 1] << 8, data[at + 2] | data[at + 3] << 8
+                at += 4
+            if identity in self._by_id:
+                self._write(self._by_id[identity], address, data[at : at + length])
+            at += length
+        if address == 116:
+            self.keep_goals([self._signed(servo, 116) for servo in self.servos])
+
+    def _status(self, servo: Servo, error: int, data: bytes) -> bytes:
+        if servo.id in self.silent:
+            return b""
+        body = bytes([0x55, error | (0x80 if servo.fault else 0)]) + data
+        body = body.replace(b"\xff\xff\xfd", b"\xff\xff\xfd\xfd")
+        frame = b"\xff\xff\xfd\x00" + bytes([servo.id]) + (len(body) + 2).to_bytes(2, "little") + body
+        return frame + crc16(frame).to_bytes(2, "little")
+
+    def _write(self, servo: Servo, address: int, data: bytes) -> int:
+        """Write to a servo's memory; return its error number, 0 where it was done."""
+        if servo.id in self.silent or address + len(data) > self.memory_size:
+            return 4
+        if address < self.lasting_size and servo.memory[64]:
+            return 7
+        if 122 <= address:
+            return 7
+        if address == 116 and servo.memory[11] == 3:
+            goal = int.from_bytes(data, "little", signed=True)
+            if not self._signed(servo, 52) <= goal <= self._signed(servo, 48):
+                return 6
+        if address == 64 and data[0] and servo.fault:
+            return 1
+        servo.memory[address : address + len(data)] = data
+        if address < self.lasting_size:
+            lasting = bytearray(servo.lasting)
+            lasting[address : address + len(data)] = data
+            servo.lasting = bytes(lasting)
+        return 0
+
+    def refresh(self) -> None:
+        """Write 124..146: duty cycle, current, speed, position, voltage, temperature; and the hardware error."""
+        current, duty, volts = self.electrical()
+        counts, speeds = self.actual_counts(), self.joints.velocity * 60 / (2 * np.pi) / 0.229
+        for i, servo in enumerate(self.servos):
+            servo.put(124, 2, round(float(duty[i]) * 885))
+            servo.put(126, 2, round(float(current[i]) * 1000 / self.milliamperes))
+            servo.put(128, 4, round(float(speeds[i])))
+            servo.put(132, 4, round(float(counts[i])) + self._offset(servo))
+            servo.put(144, 2, round(volts * 10))
+            servo.put(146, 1, round(float(self.joints.heat[i, 1])))
+            servo.put(122, 1, int(abs(speeds[i]) > 1))
+            servo.put(70, 1, servo.fault)
+
+    def drives(self) -> tuple[Array, Array, Array]:
+        """Return which servos drive, to which encoder counts, and each one's share of its torque."""
+        on = np.array([float(servo.memory[64] == 1) for servo in self.servos])
+        goals = [float(self._signed(servo, 116) - self._offset(servo)) for servo in self.servos]
+        share = [min(servo.get(100, 2), servo.get(36, 2)) / 885 for servo in self.servos]
+        return on, np.array(goals), np.array(share)
+
+    def protect(self, seconds: float) -> None:
+        """Shut down what is too hot, or overloaded for long; only a reboot brings it back."""
+        efforts = np.abs(self.joints.effort) / self._peak
+        for i, servo in enumerate(self.servos):
+            servo.overloaded_s = servo.overloaded_s + seconds if efforts[i] > 0.95 else 0.0
+            hot = self.joints.heat[i, 1] >= servo.get(31, 1)
+            fault = (0x04 if hot else 0) | (0x20 if servo.overloaded_s > 2.0 else 0)
+            if fault & ~servo.fault:
+                servo.fault |= fault
+                servo.memory[64] = 0
+                self.apply()
+
+
+def crc16(data: bytes) -> int:
+    """Return ROBOTIS's checksum: CRC-16 with the polynomial 0x8005, most significant bit first, from 0."""
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x8005 if crc & 0x8000 else crc << 1) & 0xFFFF
+    return crc

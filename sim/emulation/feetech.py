@@ -1,0 +1,164 @@
+"""Emulated Feetech STS3215 servos, by Feetech's "communication protocol manual" and "STS/SMS memory table"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.sim.emulation.servo_bus import COUNTS_PER_RAD, TURN, SerialServos, Servo
+
+Array = NDArray[np.float64]
+
+
+class FeetechServos(SerialServos):
+    """STS3215 servos: FF FF, id, length, instruction, parameters, inverted sum."""
+
+    memory_size: ClassVar[int] = 87
+    return_delay: ClassVar[int] = 7
+    lasting_size: ClassVar[int] = 40
+
+    def make_servo(self, joint: int, calibrated: bool) -> Servo:
+        """Return a servo as it comes from the factory, or calibrated to its joint."""
+        servo = Servo(self.ids[joint], self.memory_size)
+        for address, size, value in (
+            (0, 1, 3), (1, 1, 10), (3, 2, 777), (5, 1, servo.id), (7, 1, 250), (8, 1, 1), (11, 2, 4095),
+            (13, 1, 70), (14, 1, 80 if self._volts[joint] < 9 else 140), (15, 1, 40), (16, 2, 1000), (18, 1, 12),
+            (19, 1, 44), (20, 1, 47), (21, 1, 32), (22, 1, 32), (24, 1, 16), (28, 2, 500), (34, 1, 20), (35, 1, 200),
+            (36, 1, 80), (37, 1, 10), (38, 1, 200), (39, 1, 10),
+        ):  # fmt: skip
+            servo.put(address, size, value)
+        if calibrated:
+            middle, low, high = self.calibration(joint)
+            offset = middle - 2047
+            servo.put(31, 2, abs(offset) | (0x800 if offset < 0 else 0))
+            servo.put(9, 2, low)
+            servo.put(11, 2, high)
+        self.wake(servo)
+        return servo
+
+    def wake(self, servo: Servo) -> None:
+        """Free, unlimited, locked."""
+        servo.memory[40:71] = bytes(31)
+        servo.put(48, 2, servo.get(16, 2))
+        servo.put(55, 1, 1)
+
+    def _offset(self, servo: Servo) -> int:
+        told = servo.get(31, 2)
+        return -(told & 0x7FF) if told & 0x800 else told & 0x7FF
+
+    def frames(self, buffer: bytearray) -> Iterator[bytes]:
+        """Take whole frames with a good checksum out of a buffer."""
+        while (at := buffer.find(b"\xff\xff")) >= 0:
+            del buffer[:at]
+            if len(buffer) > 2 and buffer[2] == 0xFF:
+                del buffer[:1]
+                continue
+            if len(buffer) < 4 or len(buffer) < buffer[3] + 4:
+                return
+            frame = bytes(buffer[: buffer[3] + 4])
+            if len(frame) >= 6 and (~sum(frame[2:-1]) & 0xFF) == frame[-1]:
+                del buffer[: len(frame)]
+                yield frame
+            else:
+                del buffer[:2]
+
+    def answer(self, frame: bytes) -> Iterator[bytes]:
+        """Obey ping, read, write, registered write, action, sync read and sync write."""
+        target, instruction, data = frame[2], frame[4], frame[5:-1]
+        if instruction == 0x82:
+            for identity in data[2:]:
+                if identity in self._by_id:
+                    servo = self._by_id[identity]
+                    yield self._status(servo, bytes(servo.memory[data[0] : data[0] + data[1]]))
+            return
+        if instruction == 0x83:
+            address, length = data[0], data[1]
+            for k in range(2, len(data), length + 1):
+                if data[k] in self._by_id:
+                    self._write(self._by_id[data[k]], address, data[k + 1 : k + 1 + length])
+            if address == 42:
+                self.keep_goals([servo.get(42, 2) for servo in self.servos])
+            return
+        for servo in self.servos if target == 0xFE else filter(None, [self._by_id.get(target)]):
+            told = b""
+            if instruction == 2:
+                told = bytes(servo.memory[data[0] : data[0] + data[1]])
+            elif instruction == 3:
+                self._write(servo, data[0], data[1:])
+            elif instruction == 4:
+                servo.waiting = (data[0], data[1:])
+            elif instruction == 5 and servo.waiting is not None:
+                self._write(servo, *servo.waiting)
+                servo.waiting = None
+            if target != 0xFE or instruction == 1:
+                yield self._status(servo, told)
+
+    def _status(self, servo: Servo, data: bytes) -> bytes:
+        if servo.id in self.silent:
+            return b""
+        body = bytes([servo.id, len(data) + 2, servo.fault]) + data
+        return b"\xff\xff" + body + bytes([~sum(body) & 0xFF])
+
+    def _write(self, servo: Servo, address: int, data: bytes) -> None:
+        if servo.id in self.silent or address + len(data) > self.memory_size or 56 <= address < 71:
+            return
+        servo.memory[address : address + len(data)] = data
+        # Locked, the change is forgotten with the power.
+        if address < self.lasting_size and not servo.memory[55]:
+            lasting = bytearray(servo.lasting)
+            lasting[address : address + len(data)] = data
+            servo.lasting = bytes(lasting)
+        if address <= 40 < address + len(data) and servo.memory[40]:
+            servo.fault &= ~0x20
+
+    def refresh(self) -> None:
+        """Write 56..70: position, speed, load, voltage, temperature, status, moving, current."""
+        current, duty, volts = self.electrical()
+        counts, speeds = self.actual_counts(), self.joints.velocity * COUNTS_PER_RAD
+        for i, servo in enumerate(self.servos):
+            position = round(float(counts[i])) - self._offset(servo)
+            servo.put(56, 2, position % TURN)
+            for address, value, bit in (
+                (58, round(float(speeds[i])), 15),
+                (60, round(float(duty[i]) * 1000), 10),
+                (69, round(float(current[i]) / 0.0065), 15),
+            ):
+                servo.put(address, 2, abs(value) | (1 << bit if value < 0 else 0))
+            servo.put(62, 1, round(volts * 10))
+            servo.put(63, 1, round(float(self.joints.heat[i, 1])))
+            servo.put(65, 1, servo.fault)
+            servo.put(66, 1, int(abs(speeds[i]) > 3))
+
+    def drives(self) -> tuple[Array, Array, Array]:
+        """Return which servos drive, to which encoder counts, and each one's share of its torque."""
+        on = np.array([float(servo.memory[40] == 1 and not servo.fault & 0x04) for servo in self.servos])
+        goals = [
+            min(max(servo.get(42, 2) & 0x7FFF, servo.get(9, 2)), servo.get(11, 2)) + self._offset(servo)
+            for servo in self.servos
+        ]
+        share = [
+            min(servo.get(48, 2), servo.get(16, 2), servo.get(34, 1) * 10 if servo.fault & 0x20 else 1000) / 1000
+            for servo in self.servos
+        ]
+        return on, np.array(goals, dtype=float), np.array(share)
+
+    def stiffness_share(self) -> Array:
+        """Return each servo's P gain over the 16 that the model was made for."""
+        return np.array([servo.get(21, 1) / 16 for servo in self.servos])
+
+    def protect(self, seconds: float) -> None:
+        """Switch off what is too hot; after a time of overload leave only the protective torque."""
+        efforts = np.abs(self.joints.effort) / self._peak
+        before = [servo.fault for servo in self.servos]
+        for i, servo in enumerate(self.servos):
+            hot = self.joints.heat[i, 1] >= servo.get(13, 1)
+            servo.fault = servo.fault & ~0x04 | (0x04 if hot else 0)
+            over = efforts[i] * 100 > servo.get(36, 1)
+            servo.overloaded_s = servo.overloaded_s + seconds if over else 0.0
+            if servo.overloaded_s > servo.get(35, 1) * 0.01:
+                servo.fault |= 0x20
+        if before != [servo.fault for servo in self.servos]:
+            self.apply()

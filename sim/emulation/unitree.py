@@ -1,0 +1,124 @@
+"""A simulated Unitree robot on DDS: it publishes `rt/lowstate` and obeys `rt/lowcmd` as the real one does.
+
+It checks each command's checksum and `mode_machine`, drives the joints of a MuJoCo model with the commanded gains, and
+tells both temperatures of each motor; which one comes first can be chosen, since Unitree's own sources do not agree.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from waldo.robots.description import Robot
+from waldo.robots.drivers.dds import join_domain
+from waldo.robots.drivers.unitree import KNOWN_MOTORS, message_types
+from waldo.sim.emulation.emulated_joints import Plant
+
+MODE_MACHINE = 5
+"""What a G1 with 29 joints says of its kind."""
+
+
+class UnitreeTwin:
+    """A robot of the unitree_hg family in a thread; a context manager."""
+
+    volts: ClassVar[float] = 58.0
+    """Supply voltage [V]."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        domain: int = 0,
+        interface: str = "lo",
+        *,
+        rate_hz: float = 250.0,
+        winding_first: bool = False,
+    ) -> None:
+        """Take the robot, the DDS domain and interface, how often it speaks [1/s], and the temperatures' order."""
+        self.plant = Plant(robot)
+        self.indices = [KNOWN_MOTORS[name] for name in robot.joint_names]
+        self.refused = 0
+        """Commands with a wrong checksum or for another kind of robot."""
+        self.taken = 0
+        """Commands that were obeyed."""
+        self.motorstate = [0] * 35
+        """Fault bits of each motor."""
+        self.mute = False
+        """Says nothing, like a robot that is switched off."""
+        self.corrupt = False
+        """Sends wrong checksums."""
+        self.last_command: Any = None
+        self._rate_hz, self._winding_first = rate_hz, winding_first
+        self._where = (domain, interface)
+        self._tick = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="unitree twin")
+
+    def __enter__(self) -> Self:
+        """Join the domain and start."""
+        from cyclonedds.pub import DataWriter
+        from cyclonedds.sub import DataReader
+        from cyclonedds.topic import Topic
+
+        participant = self._participant = join_domain(*self._where)
+        state_type, command_type = message_types("hg")
+        self._writer: Any = DataWriter(participant, Topic(participant, "rt/lowstate", state_type))
+        self._reader: Any = DataReader(participant, Topic(participant, "rt/lowcmd", command_type))
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop and leave the domain."""
+        self._ended.set()
+        self._thread.join(30)
+        self._reader = self._writer = self._participant = None
+
+    def _work(self) -> None:
+        last = time.monotonic()
+        while not self._ended.wait(1 / self._rate_hz):
+            for command in self._reader.take(16):
+                if hasattr(command, "motor_cmd"):
+                    self._obey(command)
+            now = time.monotonic()
+            self.plant.advance(now - last)
+            last = now
+            self._tick += 1
+            if not self.mute:
+                self._writer.write(self.state())
+
+    def _obey(self, command: Any) -> None:
+        from waldo.robots.drivers.unitree_crc import checksum
+
+        if command.crc != checksum(command) or command.mode_machine != MODE_MACHINE:
+            self.refused += 1
+            return
+        self.taken += 1
+        self.last_command = command
+        wanted = [command.motor_cmd[i] for i in self.indices]
+        on = np.array([float(motor.mode == 1) for motor in wanted])
+        q, dq, kp, kd, tau = (np.array([getattr(m, name) for m in wanted]) for name in ("q", "dq", "kp", "kd", "tau"))
+        self.plant.command(q, dq, kp * on, kd * on, tau * on)
+
+    def state(self) -> Any:
+        """Return the present LowState."""
+        from waldo.robots.drivers.unitree_crc import checksum
+        from waldo.robots.drivers.unitree_idl import HgImuState, HgLowState, HgMotorState
+
+        plant = self.plant
+        with plant.lock:
+            q, dq, tau, heat = plant.position, plant.velocity, plant.effort, plant.heat
+        motors = [HgMotorState(0, 0.0, 0.0, 0.0, 0.0, [25, 25], 0.0, [0, 0], 0, [0] * 4) for _ in range(35)]
+        for joint, i in enumerate(self.indices):
+            winding, housing = round(heat[joint, 0]), round(heat[joint, 1])
+            both = [winding, housing] if self._winding_first else [housing, winding]
+            motors[i] = HgMotorState(
+                1, q[joint], dq[joint], 0.0, tau[joint], both, self.volts, [0, 0], self.motorstate[i], [0] * 4
+            )
+        imu = HgImuState([1.0, 0.0, 0.0, 0.0], [0.0] * 3, [0.0, 0.0, 9.81], [0.0] * 3, 30)
+        state = HgLowState([1, 0], 0, MODE_MACHINE, self._tick, imu, motors, [0] * 40, [0] * 4, 0)
+        # The robot sends 32-bit floats, and its checksum is over them: take those.
+        state.crc = checksum(state) ^ int(self.corrupt)
+        return state

@@ -1,0 +1,1 @@
+"""Evaluation of policies: success with its uncertainty, motor heat, and the report."""

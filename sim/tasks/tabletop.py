@@ -1,0 +1,128 @@
+"""The SO-101's tasks on a table: lift a cube; put the named one of three cubes into the named bin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.sim.tasks.goal import Goal
+from waldo.sim.tasks.task import Bin, Task, Thing
+
+if TYPE_CHECKING:
+    from waldo.sim.engine import Spec
+
+Array = NDArray[np.float64]
+
+HALF_M = 0.015
+"""Half of a cube's edge [m]."""
+SHOULDER_X_M = 0.0388
+"""Where the pan axis stands [m]."""
+GAP_M = 0.062
+"""Least distance between the centres of two cubes, so that the open hand fits between them [m]."""
+YAW_RAD = 0.5
+"""Largest turn of a cube about the vertical [rad]."""
+
+
+def _cube(colour: str, rgb: tuple[float, float, float]) -> Thing:
+    return Thing(name=f"{colour} cube", half=(HALF_M, HALF_M, HALF_M), rgba=(*rgb, 1.0), mass=0.03)
+
+
+RED = _cube("red", (0.86, 0.16, 0.13))
+BLUE = _cube("blue", (0.12, 0.36, 0.85))
+GREEN = _cube("green", (0.16, 0.62, 0.27))
+
+LEFT = Bin(name="left bin", centre=(0.12, 0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.93, 0.94, 0.95, 1))
+RIGHT = Bin(name="right bin", centre=(0.12, -0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.25, 0.28, 0.33, 1))
+
+
+def _pose(xy: Array, yaw: float) -> Array:
+    return np.array([*xy, HALF_M, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
+
+
+def _draw_xy(rng: np.random.Generator, azimuth_rad: float) -> Array:
+    """Draw a place within easy reach: a ring sector about the pan axis."""
+    radius, azimuth = rng.uniform(0.17, 0.23), rng.uniform(-azimuth_rad, azimuth_rad)
+    return np.array([SHOULDER_X_M + radius * np.cos(azimuth), radius * np.sin(azimuth)])
+
+
+def place_one(rng: np.random.Generator) -> Array:
+    """Draw the pose of one cube, (1, 7)."""
+    xy = _draw_xy(rng, 0.55)
+    return _pose(xy, rng.uniform(-YAW_RAD, YAW_RAD))[None]
+
+
+def place_three(rng: np.random.Generator) -> Array:
+    """Draw the poses of three cubes that leave room for the hand between them, (3, 7)."""
+    while True:
+        xy = np.stack([_draw_xy(rng, 0.62) for _ in range(3)])
+        gaps = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + np.eye(3)
+        if gaps.min() > GAP_M:
+            return np.stack([_pose(p, rng.uniform(-YAW_RAD, YAW_RAD)) for p in xy])
+
+
+def _lift_goal(rng: np.random.Generator) -> Goal:
+    return Goal(skill="lift", object=RED.name)
+
+
+def _sort_goal(rng: np.random.Generator) -> Goal:
+    thing, target = rng.integers(3), rng.integers(2)
+    return Goal(skill="put", object=(RED, BLUE, GREEN)[thing].name, target=(LEFT, RIGHT)[target].name)
+
+
+def furnish(spec: Spec) -> None:
+    """Add a table with a work mat, a floor, a backdrop and lights without shadows."""
+    from waldo.sim.engine import mujoco
+
+    box, plane = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
+    world = spec.worldbody
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.80, 0.84, 0.88],
+        rgb2=[0.55, 0.61, 0.68],
+        width=64,
+        height=384,
+    )
+    spec.add_material(name="wood", rgba=[0.80, 0.70, 0.57, 1], specular=0.15, shininess=0.2)
+    spec.add_material(name="mat", rgba=[0.36, 0.42, 0.47, 1], specular=0.05, shininess=0.1)
+    spec.add_material(name="ground", rgba=[0.62, 0.65, 0.68, 1], specular=0.0)
+    world.add_light(
+        pos=[0.2, -0.4, 1.2], dir=[0.05, 0.35, -1], castshadow=False, diffuse=[0.42, 0.41, 0.39], specular=[0.25] * 3
+    )
+    world.add_light(
+        pos=[0.8, 0.6, 0.9], dir=[-0.6, -0.5, -0.7], castshadow=False, diffuse=[0.16, 0.17, 0.20], specular=[0.1] * 3
+    )
+    world.add_geom(
+        name="table", type=box, size=[0.34, 0.42, 0.02], pos=[0.18, 0, -0.02], material="wood", contype=0, conaffinity=3
+    )
+    world.add_geom(type=box, size=[0.13, 0.19, 0.0006], pos=[0.235, 0, 0], material="mat", contype=0, conaffinity=0)
+    world.add_geom(type=plane, size=[4, 4, 0.1], pos=[0, 0, -0.72], material="ground", contype=0, conaffinity=1)
+
+
+LIFT = Task(
+    name="lift",
+    robot="so101",
+    horizon_s=7.0,
+    things=(RED,),
+    skills=("lift",),
+    place=place_one,
+    choose=_lift_goal,
+    furnish=furnish,
+)
+"""Lift the red cube until its underside is 10 cm above the table."""
+
+SORT = Task(
+    name="sort",
+    robot="so101",
+    horizon_s=9.0,
+    things=(RED, BLUE, GREEN),
+    bins=(LEFT, RIGHT),
+    skills=("put", "lift"),
+    place=place_three,
+    choose=_sort_goal,
+    furnish=furnish,
+)
+"""Put the named one of three cubes into the named one of two bins."""

@@ -1,0 +1,85 @@
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
+
+from waldo.cli.fleet import Fleet, listen, url_of
+from waldo.cli.main import main
+from waldo.errors import ConfigError
+
+
+def test_other_machines_need_a_token(monkeypatch) -> None:
+    monkeypatch.delenv("WALDO_FLEET_TOKEN", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        Fleet(host="0.0.0.0")
+    assert str(caught.value) == (
+        "--host is '0.0.0.0', expected a loopback address such as 127.0.0.1 when no --token is given; "
+        "add --token SECRET to let other machines read the dashboard"
+    )
+    assert Fleet(host="0.0.0.0", token="s3cret").secret == "s3cret"
+    monkeypatch.setenv("WALDO_FLEET_TOKEN", "from the environment")
+    assert Fleet(host="0.0.0.0").secret == "from the environment"
+
+
+def test_an_empty_token_is_no_token() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Fleet(host="0.0.0.0", token="")
+    assert str(caught.value) == "--token is '', expected a secret of one character or more"
+
+
+def test_impossible_ports() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Fleet(port=70000)
+    assert str(caught.value) == "--port is 70000, expected 0 to 65535"
+
+
+def test_an_address_of_another_machine() -> None:
+    with pytest.raises(ConfigError) as caught:
+        listen("192.0.2.1", 0)
+    assert str(caught.value).startswith("--host is '192.0.2.1', expected an address of this machine (")
+
+
+def test_a_port_in_use_is_one_line_and_exit_2(capsys) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        assert main(["fleet", "--port", str(port)]) == 2
+    assert capsys.readouterr().err == (
+        f"waldo: error: --port is {port}, expected a port that no other program listens on; "
+        "stop that program or name another port\n"
+    )
+
+
+def test_addresses_to_open() -> None:
+    assert url_of("127.0.0.1", 8650, None) == "http://127.0.0.1:8650/"
+    assert url_of("::1", 8650, "a b") == "http://[::1]:8650/?token=a%20b"
+    assert url_of("0.0.0.0", 8650, None) == f"http://{socket.gethostname()}:8650/"
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_though_a_stream_is_open(ros_domain, sig) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "waldo", "fleet", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            found = re.fullmatch(
+                rf"fleet dashboard of ROS domain {ros_domain} on http://127.0.0.1:(\d+)/  \(Ctrl-C ends it\)\n", line
+            )
+            assert found, line
+            connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=120)
+            connection.request("GET", "/events")
+            assert connection.getresponse().readline() == b"event: all\n"
+            process.send_signal(sig)
+            assert process.wait(timeout=120) == 0
+            assert process.stderr.read() == ""
+            connection.close()
+        finally:
+            process.kill()

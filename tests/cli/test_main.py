@@ -1,0 +1,106 @@
+"""The command line: what it lists, and how it answers bad input."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from waldo.cli import main
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run `waldo` as a user does."""
+    return subprocess.run([sys.executable, "-m", "waldo", *words], capture_output=True, text=True, timeout=600)
+
+
+def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in main.COMMANDS)
+    code = (
+        "import sys, waldo.cli.main; waldo.cli.main.help_text(); print('tyro' in sys.modules or 'numpy' in sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_exists(name: str) -> None:
+    module, _, attribute = main.COMMANDS[name][0].partition(":")
+    assert callable(getattr(importlib.import_module(module), attribute).run)
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    done = run(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"waldo {name}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["demmo"], "unknown command 'demmo'; did you mean 'demo'? (known: "),
+        (["robot", "so10"], "unknown robot 'so10'; did you mean 'so101'? (known: g1, so101, so101_leader)"),
+        (["robot", "so101", "--task", "lfit"], "unknown task 'lfit'; did you mean 'lift'? (known: "),
+        (
+            ["robot", "so101", "--driver", "twinn"],
+            "unknown driver 'twinn'; did you mean 'twin'? (known: damiao, dynamixel,",
+        ),
+        (
+            ["teleop", "gamepadd"],
+            "unknown device 'gamepadd'; did you mean 'gamepad'? (known: gamepad, keyboard, leader,",
+        ),
+        (["doctor", "/tmp"], "Unrecognized options: /tmp; see: waldo doctor --help"),
+        (["robot", "--tsk", "lift"], "Unrecognized options: --tsk, lift; Perhaps you meant: --task STR "),
+        (["record", "/dev/null/x"], "/dev/null/x: Not a directory"),
+        (["train", "/nowhere"], "/nowhere: no such dataset folder; record one with: waldo record DATASET"),
+        (["train", "/nowhere", "--policy", "actt"], "unknown policy 'actt'; did you mean 'act'? (known: "),
+        (["eval", "nosuch"], "nosuch: no such checkpoint folder; train a policy with: waldo train DATASET --output"),
+        (["eval", "expert", "--fail-under", "sucess=1"], "unknown gate 'sucess'; did you mean 'success'? (known: "),
+        (["info", "/nowhere"], "/nowhere: is not a dataset (it has no dataset.json); check the path"),
+        (["check", "/nowhere"], "/nowhere: is not a dataset (it has no dataset.json); check the path"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(words: list[str], message: str) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith(f"waldo: error: {message}")
+
+
+def test_an_unknown_key_of_a_config_file_is_named_with_its_line(tmp_path: Path) -> None:
+    config = tmp_path / "robot.yaml"
+    config.write_text("robot: so101\ntsk: lift\n")
+    done = run("robot", "--config", str(config))
+    assert done.returncode == 2
+    expected = f"waldo: error: unknown key in {config} line 2 'tsk'; did you mean 'task'?"
+    assert done.stderr.strip().startswith(expected)
+
+
+def test_a_config_file_fills_in_fields_and_flags_win(tmp_path: Path) -> None:
+    config = tmp_path / "teleop.yaml"
+    config.write_text("device: script\nepisodes: 3\nhuman: 0.5\n")
+    command = main.parse("teleop", ["--config", str(config), "--episodes", "4"])
+    assert (command.device, command.episodes, command.human) == ("script", 4, 0.5)  # type: ignore[attr-defined]
+
+
+def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
+    done = run("robot", "--config", str(tmp_path / "none.yaml"))
+    assert done.returncode == 2
+    assert done.stderr.strip() == f"waldo: error: {tmp_path / 'none.yaml'}: cannot be read (No such file or directory)"
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def no_torch(name: str, words: object) -> main.Command:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(main, "parse", no_torch)
+    assert main.main(["train", "x"]) == 2
+    expected = "waldo: error: the package 'torch' is not installed; install it with: uv sync --inexact --extra train\n"
+    assert capsys.readouterr().err == expected

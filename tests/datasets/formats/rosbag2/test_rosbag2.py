@@ -1,0 +1,522 @@
+import json
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("rosbags")
+
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.formats.convert import import_dataset
+from waldo.datasets.formats.rosbag2 import messages as types
+from waldo.datasets.formats.rosbag2.export import BagConfig, export
+from waldo.datasets.formats.rosbag2.importer import parse_topics, rate_of
+from waldo.datasets.formats.source import ImportConfig
+from waldo.datasets.selection import Selection
+from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
+from waldo.datasets.video import h264
+from waldo.errors import ConfigError, FileError
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+
+SEQUENCE_NOTE = "A bag keeps neither sequence numbers nor publication stamps: losses cannot be counted."
+START = 1_700_000_000_000_000_000
+
+
+def take(source, target, robot="", **settings):
+    return import_dataset(source, target, ImportConfig(**settings), robot=robot)
+
+
+def same(before, after, *, frames=True):
+    """Compare two episodes: everything that a bag can hold."""
+    assert list(after.streams.values()) == list(before.streams.values())
+    for name, stream in before.streams.items():
+        for clock in ("header", "receipt"):
+            assert np.array_equal(after.time_ns(name, clock), before.time_ns(name, clock)), (name, clock)
+        if isinstance(stream, ScalarStream):
+            for field in stream.fields:
+                one, two = (e.values(name, field.name) for e in (before, after))
+                assert one.dtype == two.dtype
+                assert np.array_equal(one, two, equal_nan=True), (name, field.name)
+        elif frames:
+            assert np.array_equal(after.frames(name), before.frames(name)), name
+
+
+# out
+
+
+def test_the_messages_are_standard_ones_on_waldos_topics(record, script, tmp_path):
+    dataset = record(script(), script(outcome="failure"))
+    result = export(dataset, tmp_path / "bags", BagConfig())
+    assert (result.episodes, result.skipped, result.left_out) == (1, 1, {})
+    assert (result.rows, result.frames_copied, result.frames_encoded) == (4 * 60 + 10, 0, 60)
+    assert result.notes[0] == (
+        "Bags have no place for sequence numbers and publication stamps; losses and repeats are not kept."
+    )
+    assert result.notes[1].startswith("cameras/front was encoded anew as JPEG of quality 95: ")
+    assert result.notes[1].endswith("dB PSNR on average over a few frames; --images h264 keeps the packets.")
+    bag = tmp_path / "bags" / "episode_000000"
+    assert sorted(path.name for path in bag.iterdir()) == ["episode_000000.mcap", "metadata.yaml"]
+    episode, store = dataset.episodes[0], types.typestore()
+    with Reader(bag) as reader:
+        kinds = {c.topic: (c.msgtype, c.msgcount) for c in reader.connections}
+        (task,) = [c for c in reader.connections if c.topic == "/task"]
+        assert task.ext.offered_qos_profiles[0].durability.name == "TRANSIENT_LOCAL"
+        first = {}
+        for connection, log_ns, data in reader.messages():
+            first.setdefault(connection.topic, (log_ns, store.deserialize_cdr(data, connection.msgtype)))
+    assert kinds == {
+        "/task": ("std_msgs/msg/String", 1),
+        "/joint_states": ("sensor_msgs/msg/JointState", 60),
+        "/joint_commands": ("sensor_msgs/msg/JointState", 60),
+        "/joint_commands_sent": ("sensor_msgs/msg/JointState", 60),
+        "/environment_state": ("sensor_msgs/msg/JointState", 60),
+        "/motors": ("diagnostic_msgs/msg/DiagnosticArray", 10),
+        "/cameras/front/image_raw/compressed": ("sensor_msgs/msg/CompressedImage", 30),
+        "/cameras/wrist/image_raw/compressed": ("sensor_msgs/msg/CompressedImage", 30),
+    }
+    assert first["/task"][1].data == "lift the red cube"
+    log_ns, state = first["/joint_states"]
+    assert (log_ns, types.to_ns(state.header.stamp)) == (START + 1_000_000, START)
+    assert (state.name, len(state.effort)) == (["hip", "knee", "claw"], 3)
+    assert np.array_equal(state.position.astype(np.float32), episode.values("joints/state", "position")[0])
+    image = cv2.imdecode(first["/cameras/front/image_raw/compressed"][1].data, cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(image.astype(int) - episode.frames("cameras/front", [0])[0]).mean() < 3
+
+
+def test_ros_messages_are_those_that_waldos_recorder_takes(record, script, tmp_path):
+    """What the robot node publishes and what an export writes is read by the same code."""
+    from waldo.collect.recorder.message_adapter import MOTOR_KEYS
+    from waldo.collect.recorder.recorder import MOTOR_UNITS
+    from waldo.collect.recorder.topics import STREAM_OF
+    from waldo.datasets.formats.rosbag2.importer import UNITS
+    from waldo.robots import diagnostics
+
+    assert (types.MOTOR_KEYS, types.STREAM_OF) == (MOTOR_KEYS, STREAM_OF)
+    assert MOTOR_UNITS.items() <= UNITS.items()
+    export(record(script()), tmp_path / "bags", BagConfig())
+    with Reader(tmp_path / "bags" / "episode_000000") as reader:
+        motors = [c for c in reader.connections if c.topic == "/motors"]
+        (_, _, data), *_ = reader.messages(connections=motors)
+    message = types.typestore().deserialize_cdr(data, types.MOTORS)
+    found = diagnostics.from_message(message)
+    assert found["knee"]["winding_celsius"] == 40.0
+    assert found["knee"]["time_to_limit_seconds"] == math.inf
+    assert math.isnan(found["knee"]["duty_ratio"])
+    assert message.status[1].name == "tiny: knee"
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_there_and_back_is_exact(record, script, tmp_path, storage):
+    hands_off = {"hands_off": range(20, 30), "without_frames": {"cameras/wrist": [4]}}
+    dataset = record(script(), script(seed=1, task='say "hi"', outcome="failure", **hands_off))
+    config = BagConfig(images="h264", storage=storage, selection=Selection())
+    result = export(dataset, tmp_path / "bags", config)
+    assert (result.frames_copied, result.frames_encoded) == (119, 0)
+    assert len(result.notes) == 1
+    back = take(tmp_path / "bags", tmp_path / "back")
+    assert (back.format, back.copied, back.encoded, back.left_out) == ("rosbag2", 119, 0, {})
+    assert back.notes == [SEQUENCE_NOTE]
+    after = Dataset.open(tmp_path / "back")
+    assert after.robot == "tiny"
+    for one, two in zip(dataset.episodes, after.episodes, strict=True):
+        same(one, two)
+        assert (two.task, two.outcome, two.attributes["seed"]) == (one.task, one.outcome, one.attributes["seed"])
+        assert (two.sequence("joints/state") == -1).all()
+        assert (two.time_ns("joints/state", "publish") == -1).all()
+    export(after, tmp_path / "again", config)
+    names = [path.name for path in sorted((tmp_path / "bags").iterdir())]
+    assert names == ["episode_000000", "episode_000001"]
+    for name in names:
+        one, two = (list(messages(tmp_path / folder / name)) for folder in ("bags", "again"))
+        assert one == two
+
+
+def messages(bag):
+    with Reader(bag) as reader:
+        for connection, log_ns, data in reader.messages():
+            yield connection.topic, connection.msgtype, log_ns, bytes(data)
+
+
+def test_every_kind_of_stream_comes_back(tmp_path):
+    """Float64, several fields, odd names and units, depth in other units, lossless video and JPEGs, events."""
+    rng = np.random.default_rng(0)
+    labels = ("a: b", "ö", "c")
+    position = Field("position", "rad", labels)
+    streams = [
+        ScalarStream(name="joints/state", rate_hz=50.0, fields=(position, Field("effort", "N·m", labels))),
+        ScalarStream(name="motors", rate_hz=50.0, fields=(Field("winding", "°C", ("m1", "m2"), "float64"),)),
+        ScalarStream(name="joint_states", rate_hz=50.0, fields=(Field("position", "rad", ("x",)),)),
+        ScalarStream(name="task", rate_hz=50.0, fields=(Field("position", "rad", ("x",)),)),
+        ScalarStream(name="arm/state", rate_hz=50.0, fields=(Field("velocity", "rad/s", ("x",), "float64"),)),
+        ScalarStream(
+            name="3rd.force-torque", rate_hz=50.0, fields=(Field("force", "N", ("x", "y")), Field("t", "", "z"))
+        ),
+        DepthStream(name="depth/front", width=20, height=18, rate_hz=10.0, unit_m=0.0001),
+    ]
+    for codec in ("lossless", "jpeg"):
+        streams.append(VideoStream(name=f"cameras/{codec}", width=32, height=18, rate_hz=10.0, codec=codec))
+    dataset = Dataset.create(tmp_path / "d", robot="odd")
+    with dataset.lock():
+        writer = dataset.begin(streams, {"task": "", "operator": "me"}, back_pressure="wait")
+        for row in range(7):
+            stamps = {
+                "header_ns": START + row * 20_000_000,
+                "receipt_ns": START + row * 20_000_000 + row,
+                "sequence": row,
+            }
+            for stream in streams[:6]:
+                values = {f.name: rng.normal(size=len(f.labels)) * 1e-3 for f in stream.fields}
+                writer.row(stream.name, values=values, **stamps)
+            writer.frame("depth/front", image=rng.integers(0, 2**16, (18, 20), np.uint16), **stamps)
+            for codec in ("lossless", "jpeg"):
+                writer.frame(f"cameras/{codec}", image=rng.integers(0, 256, (18, 32, 3), np.uint8), **stamps)
+        writer.event("pause", "the operator paused", at_ns=START + 5, by="me")
+        writer.save("success")
+    result = export(dataset, tmp_path / "bags", BagConfig(images="h264"))
+    assert result.notes[1:] == [
+        "cameras/lossless: lossless H.264 of RGB, which few players but waldo read.",
+        "depth/front: ROS takes 16UC1 for millimetres; waldo's import reads the true unit.",
+    ]
+    back = take(tmp_path / "bags", tmp_path / "back")
+    assert back.left_out == {}
+    before, after = dataset.episodes[0], Dataset.open(tmp_path / "back").episodes[0]
+    same(before, after)
+    assert (after.events, after.attributes["operator"]) == (before.events, "me")
+    chunks = [[e.shard("cameras/jpeg").chunk(n) for n in range(7)] for e in (before, after)]
+    assert chunks[0] == chunks[1]
+
+
+@given(st.floats(width=32))
+def test_a_float32_comes_back_from_its_text(value):
+    found = np.float32(types.number_of(types.text_of(np.float32(value))))
+    assert np.array_equal(found, np.float32(value), equal_nan=True)
+    assert math.copysign(1, found) == math.copysign(1, value) or math.isnan(value)
+
+
+@given(st.floats())
+def test_a_float64_comes_back_from_its_text(value):
+    found = types.number_of(types.text_of(np.float64(value)))
+    assert found == value or math.isnan(value)
+
+
+def test_stamps_that_ros_cannot_hold_leave_an_episode_out(record, script, tmp_path, streams):
+    dataset = record(script(seconds=0.2))
+    with dataset.lock():
+        writer = dataset.begin(streams[1:2], {"task": ""}, back_pressure="wait")
+        writer.row("joints/command", header_ns=-5, receipt_ns=5, sequence=1, values={"position": np.zeros(3)})
+        writer.save("success")
+    result = export(dataset, tmp_path / "bags", BagConfig())
+    assert result.left_out == {1: "a stamp: -5 ns lies outside of what ROS can hold (1970 to 2038)"}
+    assert [path.name for path in (tmp_path / "bags").iterdir()] == ["episode_000000"]
+
+
+def test_jpegs_are_what_an_import_of_jpegs_keeps(record, script, tmp_path):
+    export(record(script(seconds=0.5)), tmp_path / "bags", BagConfig(cameras=("front",)))
+    result = take(tmp_path / "bags", tmp_path / "back")
+    assert (result.copied, result.encoded) == (15, 0)
+    episode = Dataset.open(tmp_path / "back").episodes[0]
+    assert list(episode.cameras) == ["cameras/front"]
+    assert episode.camera("cameras/front").codec == "jpeg"
+
+
+def test_workers_write_the_same_bags(record, script, tmp_path):
+    from waldo.datasets.jobs import Jobs
+
+    dataset = record(script(seconds=0.3), script(seed=1, seconds=0.3))
+    export(dataset, tmp_path / "one", BagConfig())
+    export(dataset, tmp_path / "two", BagConfig(), jobs=Jobs(workers=2))
+    for path in (tmp_path / "one").rglob("*.mcap"):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+# in
+
+
+class Bag:
+    """A bag that somebody else wrote."""
+
+    def __init__(self, path, storage=StoragePlugin.MCAP):
+        self.writer = Writer(path, version=9, storage_plugin=storage)
+        self.connections = {}
+
+    def __enter__(self):
+        self.writer.open()
+        return self
+
+    def __exit__(self, *_):
+        self.writer.close()
+
+    def add(self, topic, kind, log_ns, **fields):
+        key = topic, kind
+        if key not in self.connections:
+            self.connections[key] = self.writer.add_connection(topic, kind, typestore=types.typestore())
+        data = types.typestore().serialize_cdr(types.new(kind, **fields), kind)
+        self.writer.write(self.connections[key], log_ns, data)
+
+    def joints(self, topic, log_ns, names, **arrays):
+        full = {name: np.array(arrays.get(name, []), np.float64) for name in ("position", "velocity", "effort")}
+        self.add(topic, types.JOINTS, log_ns, header=types.header(log_ns - 1000), name=list(names), **full)
+
+    def image(self, topic, log_ns, encoding, pixels, step=None, big=0):
+        height, width = pixels.shape[:2]
+        data = np.ascontiguousarray(pixels).view(np.uint8).reshape(height, -1)
+        if step:
+            data = np.pad(data, ((0, 0), (0, step - data.shape[1])))
+        self.add(
+            topic,
+            types.IMAGE,
+            log_ns,
+            header=types.header(log_ns),
+            height=height,
+            width=width,
+            encoding=encoding,
+            is_bigendian=big,
+            step=data.shape[1],
+            data=data.reshape(-1),
+        )
+
+
+def at(tick, rate_hz=30):
+    return START + round(tick * 1e9 / rate_hz)
+
+
+def test_a_robots_own_bag(tmp_path):
+    layout = types.new("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(10):
+            names = ["b", "a"] if tick else ["a", "b"]
+            bag.joints("/arm/joint_states", at(tick), names, position=[tick, 0.1][:: -1 if tick else 1])
+            data = np.array([tick, 1.0])
+            bag.add("/arm/commands", types.NUMBERS, at(tick), layout=layout, data=data)
+            point = types.new(
+                "trajectory_msgs/msg/JointTrajectoryPoint",
+                positions=np.array([tick, 2.0]),
+                velocities=np.zeros(0),
+                accelerations=np.zeros(0),
+                effort=np.zeros(0),
+                time_from_start=types.new("builtin_interfaces/msg/Duration", sec=1, nanosec=5),
+            )
+            header = types.header(at(tick))
+            bag.add("/arm/plan", types.TRAJECTORY, at(tick), header=header, joint_names=["a", "b"], points=[point])
+            bag.add("/temperature/m1", types.TEMPERATURE, at(tick), header=header, temperature=40.5, variance=0.0)
+            bag.add("/chatter", types.WORDS, at(tick), data="hello")
+        bag.add("/task", types.WORDS, at(0), data=json.dumps({"task": "fold", "seed": 3, "outcome": "success"}))
+    result = take(tmp_path / "bag", tmp_path / "d", robot="arm")
+    assert result.notes == [SEQUENCE_NOTE, "10 messages of std_msgs/msg/String are not kept."]
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert (episode.task, episode.attributes["seed"], episode.outcome) == ("fold", 3, "unknown")
+    assert set(episode.streams) == {"joints/state", "arm/commands", "arm/plan", "temperature/m1"}
+    state = episode.values("joints/state", "position")
+    assert state.dtype == np.float64  # 0.1 is no float32
+    assert np.array_equal(state, [[tick, 0.1] for tick in range(10)])
+    assert episode.field("joints/state", "position") == Field("position", "rad", ("a", "b"), "float64")
+    assert episode.streams["joints/state"].rate_hz == 30
+    assert episode.time_ns("joints/state")[0] == at(0) - 1000
+    assert episode.time_ns("joints/state", "receipt")[0] == at(0)
+    commands = episode.values("arm/commands", "value")
+    assert (commands.dtype, commands.tolist()) == (np.float32, [[tick, 1.0] for tick in range(10)])
+    assert np.array_equal(episode.time_ns("arm/commands"), episode.time_ns("arm/commands", "receipt"))
+    assert episode.time_ns("arm/plan")[0] == at(0) + 1_000_000_005
+    assert episode.values("temperature/m1", "temperature")[0] == 40.5
+
+
+def test_topics_can_be_named(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(3):
+            for side in ("left", "right"):
+                bag.joints(f"/{side}/joint_states", at(tick), ["a"], position=[tick])
+    take(tmp_path / "bag", tmp_path / "d", robot="two")
+    assert set(Dataset.open(tmp_path / "d").episodes[0].streams) == {"left/joint_states", "right/joint_states"}
+    named = ("joints/state=/right/joint_states",)
+    take(tmp_path / "bag", tmp_path / "named", robot="two", topics=named)
+    assert set(Dataset.open(tmp_path / "named").episodes[0].streams) == {"left/joint_states", "joints/state"}
+    result = take(tmp_path / "bag", tmp_path / "none", robot="two", topics=("joints/state=/rigth/joint_states",))
+    (why,) = result.left_out.values()
+    assert why.startswith(
+        "unknown topic of stream joints/state '/rigth/joint_states'; did you mean '/right/joint_states'?"
+    )
+
+
+@pytest.mark.parametrize("text", ["a", "a=b", "=/b", "../x=/b", "a b=/c"])
+def test_topics_that_are_none_are_refused(text):
+    with pytest.raises(ConfigError, match="expected STREAM=/TOPIC, each stream once"):
+        parse_topics([text])
+
+
+def test_pictures_of_every_encoding(tmp_path):
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 256, (5, 18, 20, 3), np.uint8)
+    depth = rng.integers(1, 2**16, (5, 18, 20), np.uint16)
+    png = [cv2.imencode(".png", picture[..., ::-1])[1] for picture in colour]
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(5):
+            bag.image("/cam/rgb/image_raw", at(tick), "rgb8", colour[tick], step=80)
+            bag.image("/cam/bgr/image_raw", at(tick), "bgr8", colour[tick][..., ::-1])
+            bag.image("/cam/mono/image_raw", at(tick), "mono8", colour[tick][..., :1])
+            bag.image("/robot/cameras/front/depth/image_raw", at(tick), "16UC1", depth[tick])
+            bag.image("/cam/big", at(tick), "16UC1", depth[tick].astype(">u2"), big=1)
+            bag.image("/cam/metres", at(tick), "32FC1", depth[tick].astype(np.float32) / 1000)
+            bag.image("/cam/bayer", at(tick), "bayer_rggb8", colour[tick][..., :1])
+            bag.image("/cam/tiny", at(tick), "rgb8", colour[tick][:8, :8])
+            header = types.header(at(tick))
+            bag.add(
+                "/cam/png/compressed",
+                types.COMPRESSED,
+                at(tick),
+                header=header,
+                format="png",
+                data=png[tick].reshape(-1),
+            )
+    result = take(tmp_path / "bag", tmp_path / "d", robot="r")
+    assert result.notes == [
+        SEQUENCE_NOTE,
+        "/cam/bayer: images are encoded as 'bayer_rggb8'; waldo reads rgb8, bgr8, rgba8, bgra8, mono8, 8UC1, 8UC3, "
+        "16UC1, mono16, 32FC1; its pictures are not kept.",
+        "depth/cam/metres: depth in metres is rounded to millimetres, and 0 where it is not known.",
+        "cameras/cam/tiny: pictures of 8x8 are left out; the store's have 16 pixels a side or more.",
+    ]
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    for name in ("rgb", "bgr", "png"):
+        assert np.array_equal(episode.frames(f"cameras/cam/{name}"), colour), name
+    assert np.array_equal(episode.frames("cameras/cam/mono")[..., 2], colour[..., 0])
+    for name in ("depth/front", "depth/cam/big", "depth/cam/metres"):
+        assert np.array_equal(episode.frames(name), depth), name
+
+
+def add_video(bag, topic, packets, codec="h264"):
+    for tick, packet in enumerate(packets):
+        data = np.frombuffer(packet.data, np.uint8)
+        bag.add(topic, types.VIDEO, at(tick), timestamp=types.stamp(at(tick)), frame_id="", data=data, format=codec)
+
+
+def test_video_of_somebody_else(tmp_path, make_picture):
+    shown = np.stack([make_picture(n) for n in range(12)])
+    regular = h264.encode_frames(shown, gop=4, crf=20)
+    longer = np.stack([make_picture(n) for n in range(130)])
+    irregular = [*h264.encode_frames(longer[:30], gop=5, crf=20), *h264.encode_frames(longer[30:], gop=7, crf=20)]
+    with Bag(tmp_path / "bag") as bag:
+        add_video(bag, "/cameras/a/image_raw/h264", regular)
+        add_video(bag, "/cameras/b/image_raw/h264", irregular)
+        add_video(bag, "/cameras/c/image_raw/video", regular, codec="mystery")
+    result = take(tmp_path / "bag", tmp_path / "d", robot="r")
+    assert (result.copied, result.encoded) == (12, 130)
+    mystery = "/cameras/c/image_raw/video: is 'mystery', expected one of h264, h265, vp9, av1"
+    assert f"{mystery}; its pictures are not kept." in result.notes
+    assert any(note.startswith("cameras/b: encoded anew from h264") for note in result.notes)
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert (episode.camera("cameras/a").gop, episode.camera("cameras/a").codec) == (4, "h264")
+    assert np.array_equal(episode.frames("cameras/a")[:4], h264.decode(regular[:4], range(4), (48, 64)))
+
+
+def test_rates_are_those_of_the_first_bag(tmp_path):
+    for number, rate_hz in enumerate((100, 97)):
+        with Bag(tmp_path / "bags" / f"take_{number}") as bag:
+            for tick in range(20):
+                bag.joints("/joint_states", at(tick, rate_hz), ["a"], position=[tick])
+    result = take(tmp_path / "bags", tmp_path / "d", robot="r")
+    assert (result.episodes, result.left_out) == (2, {})
+    assert {e.streams["joints/state"].rate_hz for e in Dataset.open(tmp_path / "d").episodes} == {100.0}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "rate_hz"),
+    [([], 1.0), ([5], 1.0), ([0, 0], 1.0), ([0, 33_366_667, 66_733_333], 30.0), ([0, 400_000_000], 2.5)],
+)
+def test_nominal_rates(stamps, rate_hz):
+    assert rate_of(stamps) == rate_hz
+
+
+# what is broken
+
+
+@pytest.mark.parametrize(("storage", "end"), [("mcap", ".mcap"), ("sqlite3", ".db3")])
+def test_a_cut_bag_is_left_out(record, script, tmp_path, storage, end):
+    dataset = record(script(seconds=0.3), script(seconds=0.3, seed=1))
+    export(dataset, tmp_path / "bags", BagConfig(storage=storage))
+    bag = tmp_path / "bags" / "episode_000000"
+    path = bag / f"episode_000000{end}"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    result = take(tmp_path / "bags", tmp_path / "d", robot="tiny")
+    assert (result.episodes, list(result.left_out)) == (1, ["episode_000000"])
+    assert result.left_out["episode_000000"].startswith(f"{bag}: is no whole bag (")
+
+
+def test_bags_that_are_none(tmp_path):
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "metadata.yaml").write_text("rosbag2_bagfile_information: [")
+    (why,) = take(tmp_path / "bag", tmp_path / "d", robot="r").left_out.values()
+    assert why.startswith(f"{tmp_path / 'bag'}: is no whole bag (Could not load YAML")
+    (tmp_path / "bag" / "metadata.yaml").write_text("x: 1")
+    (why,) = take(tmp_path / "bag", tmp_path / "d", robot="r").left_out.values()
+    assert "A metadata key is missing" in why
+    (tmp_path / "x.mcap").write_bytes(b"no bag")
+    (why,) = take(tmp_path / "x.mcap", tmp_path / "d", robot="r").left_out.values()
+    assert why.startswith(f"{tmp_path / 'x.mcap'}: is no whole bag (")
+    with Bag(tmp_path / "empty"):
+        pass
+    assert take(tmp_path / "empty", tmp_path / "d", robot="r").left_out == {
+        "empty": "empty: holds no message that can be kept"
+    }
+
+
+def test_a_message_that_is_cut_is_counted_as_lost(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(5):
+            bag.joints("/joint_states", at(tick), ["a"], position=[tick])
+        (connection,) = bag.connections.values()
+        bag.writer.write(connection, at(5), b"\0\1\0\0\5")
+    take(tmp_path / "bag", tmp_path / "d", robot="r")
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert (episode.count("joints/state"), episode.lost("joints/state")) == (5, 1)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "{",
+        "[]",
+        '{"streams": {"../../x": {}}}',
+        json.dumps({"streams": {"../x": {"kind": "scalar", "name": "../x", "rate_hz": 1, "fields": []}}, "places": {}}),
+    ],
+)
+def test_what_a_bag_says_of_itself_is_not_believed_where_it_is_malformed(tmp_path, told):
+    with Bag(tmp_path / "bag") as bag:
+        bag.writer.set_custom_data("waldo", told)
+        bag.joints("/joint_states", at(0), ["a"], position=[1])
+    assert take(tmp_path / "bag", tmp_path / "d", robot="r").left_out == {}
+    assert list(Dataset.open(tmp_path / "d").episodes[0].streams) == ["joints/state"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "d"]
+
+
+def test_topics_of_any_name_stay_in_the_episode(tmp_path):
+    names = ["/../../escape", "/" + "x" * 300, "/ü/ö", "/a", "/a/b", "/joints/state"]
+    with Bag(tmp_path / "bag") as bag:
+        for place, name in enumerate(names):
+            bag.joints(name, at(0), ["a"], position=[place])
+    assert take(tmp_path / "bag", tmp_path / "d", robot="r").left_out == {}
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert sorted(float(episode.values(name, "position")[0, 0]) for name in episode.streams) == list(range(6))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "d"]
+
+
+def test_a_second_import_knows_the_bags(record, script, tmp_path):
+    export(record(script(seconds=0.2), script(seconds=0.2, seed=1)), tmp_path / "bags", BagConfig())
+    assert take(tmp_path / "bags" / "episode_000001", tmp_path / "d").episodes == 1
+    result = take(tmp_path / "bags", tmp_path / "d")
+    assert (result.episodes, result.there) == (1, 1)
+
+
+def test_nothing_to_export_is_said(record, script, tmp_path):
+    dataset = record(script(outcome="failure"))
+    with pytest.raises(FileError) as error:
+        export(dataset, tmp_path / "bags", BagConfig())
+    expected = f"{dataset.path}: has no episode to export (1 are not asked for); pass --outcome success failure unknown"
+    assert str(error.value) == expected
+    assert replace(BagConfig(), images="h264").images == "h264"

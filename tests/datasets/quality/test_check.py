@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from waldo.datasets.quality.check import check_dataset
+
+
+@pytest.fixture
+def check(record, robot, monkeypatch):
+    """Return what records one episode by a script and checks it with the small robot's limits."""
+    monkeypatch.setattr("waldo.datasets.quality.check.load_robot", lambda name: robot)
+
+    def run(script):
+        (report,) = check_dataset(record(script))
+        return report
+
+    return run
+
+
+def found(report):
+    return [(f.level, f.kind, f.stream, f.text) for f in report.findings]
+
+
+def test_a_recording_without_fault_has_no_findings(check, script):
+    report = check(script())
+    assert found(report) == []
+    assert report.hottest_c == 40.0
+    figures = {stream.name: stream for stream in report.streams}
+    assert figures["cameras/front"].rate_hz == pytest.approx(30.0)
+    assert figures["joints/state"].staleness_s == pytest.approx(0.001)
+    assert figures["joints/state"].jitter_s == pytest.approx(0.0, abs=1e-8)
+
+
+def test_a_gap_and_its_loss_are_found(check, script):
+    report = check(script(seconds=3.0, without_rows=range(60, 66)))
+    assert found(report) == [
+        ("problem", "loss", "joints/state", "lost 6 of 180 messages (6 missing in the sequence)"),
+        ("problem", "gap", "joints/state", "1 gaps, the longest 117 ms at 0.98 s"),
+    ]
+
+
+def test_a_lost_frame_is_found(check, script):
+    report = check(script(seconds=3.0, without_frames={"cameras/wrist": [40]}))
+    assert found(report) == [
+        ("problem", "loss", "cameras/wrist", "lost 1 of 90 messages (1 missing in the sequence)"),
+    ]
+
+
+def test_a_wrong_rate_is_found(check, script):
+    report = check(script(seconds=2.0, without_frames={"cameras/wrist": range(1, 60, 2)}))
+    assert ("problem", "rate", "cameras/wrist", "15.00 Hz, expected 30 Hz") in found(report)
+
+
+def test_a_frozen_camera_is_found_while_the_robot_moves(check, script):
+    report = check(script(seconds=2.0, frozen={"cameras/front": range(15, 45)}))
+    ((level, kind, stream, text),) = found(report)
+    assert (level, kind, stream) == ("problem", "frozen", "cameras/front")
+    assert text.startswith("the same picture for 0.97 s from 0.50 s on while a joint moved ")
+
+
+def test_a_picture_that_stands_still_with_the_robot_is_no_fault(check, script, monkeypatch):
+    monkeypatch.setattr("waldo.datasets.quality.check._movement", lambda *_: 0.0)
+    assert found(check(script(seconds=2.0, frozen={"cameras/front": range(15, 45)}))) == []
+
+
+def test_commands_outside_the_limits_are_found(check, script):
+    report = check(script(command_offset=0.3))
+    texts = [text for _, kind, stream, text in found(report) if (kind, stream) == ("limit", "joints/command")]
+    assert texts[0].startswith("hip is commanded to 1.200 rad, outside -1.000 to 1.000 rad, in ")
+    assert len(texts) == len([f for f in report.findings if f.kind == "limit"])  # what was sent is inside
+
+
+def test_values_that_are_no_numbers_are_found(check, script):
+    report = check(script(bad_value=float("nan")))
+    assert found(report) == [
+        ("problem", "value", "joints/state", "effort is not finite in 1 rows (hip, knee, claw)"),
+    ]
+
+
+def test_heat_at_the_limit_is_found(check, script):
+    report = check(script(winding_c=71.5))
+    assert found(report)[0] == (
+        "problem",
+        "heat",
+        "motors",
+        "the winding of hip reached 71.5 °C, its limit is 70.0 °C",
+    )
+    assert report.problems == 3
+
+
+def test_stale_messages_are_found(check, script):
+    report = check(script(late_ns=400_000_000))
+    assert {(kind, text) for _, kind, _, text in found(report)} == {("staleness", "400 ms old when received")}
+    assert report.problems == 7
+
+
+def test_different_clocks_are_noted_and_not_called_stale(check, script):
+    report = check(script(late_ns=10**18))
+    assert {(level, kind) for level, kind, _, _ in found(report)} == {("note", "clock")}
+
+
+def test_a_stream_that_ends_early_is_found(check, script):
+    report = check(script(seconds=2.0, without_rows=range(60, 120)))
+    assert found(report) == [
+        ("problem", "silence", "joints/state", "silent for the last 1.00 s of the episode"),
+    ]
+
+
+def test_a_stream_without_messages_is_found(check, script):
+    report = check(script(seconds=1.0, without_frames={"cameras/front": range(30)}))
+    assert found(report) == [("problem", "empty", "cameras/front", "nothing was recorded")]
+
+
+def test_an_unknown_robot_is_said_and_not_failed_on(record, script):
+    (report,) = check_dataset(record(script(command_offset=0.3)))
+    text = "the robot 'tiny' is not known here: limits and heat are not checked"
+    assert found(report) == [("note", "robot", "", text)]
+    assert report.problems == 0
+
+
+def test_an_interrupted_recording_is_noted(locked, streams, play, script):
+    with locked.begin(streams, {}) as writer:
+        play(writer, script())
+    (report,) = check_dataset(locked)
+    assert ("note", "interrupted", "", "the recording was cut off") in found(report)
+
+
+def test_an_episode_that_cannot_be_opened_is_a_problem(record, script):
+    dataset = record(script(seconds=0.2), script(seconds=0.2))
+    (dataset.path / "episode_000000.zarr" / "zarr.json").write_text("{")
+    first, second = check_dataset(dataset)
+    assert (first.index, second.index) == (0, 1)
+    assert [f.kind for f in first.findings] == ["unreadable"]
+    assert np.isnan(first.duration_s)
+
+
+def test_an_operator_who_lets_go_is_no_fault(check, script):
+    assert found(check(script(seconds=2.0, hands_off=range(40, 80)))) == []

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.check import check_dataset
+from waldo.datasets.quality.verify import verify
+
+SHARD = "cameras/front/frames/c/0/0/0/0"
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_sound_episode_has_no_damage(episode):
+    assert verify(episode) == []
+
+
+def test_a_flipped_bit_in_a_picture_names_the_chunk(episode):
+    offset, size = (int(n) for n in episode.shard("cameras/front").index[3])
+    flip(episode.path / SHARD, offset + size // 2)
+    (damage,) = verify(episode)
+    assert (damage.stream, damage.place) == ("cameras/front", f"{SHARD} chunk 3")
+    assert damage.found == "the checksum of chunk 3 is wrong (frames 15 to 19)"
+
+
+@pytest.mark.parametrize("at", [4, -1, -30])
+def test_a_flipped_bit_around_the_pictures_is_found(episode, at):
+    flip(episode.path / SHARD, at)
+    assert [damage.place for damage in verify(episode)] == [SHARD]
+
+
+def test_a_flipped_bit_in_rows_names_the_chunk(episode):
+    flip(episode.path / "joints/state/position/c/0/0", 100)
+    (damage,) = verify(episode)
+    assert damage.place == "joints/state/position/c/0/0"
+    assert damage.found.startswith("the chunk is damaged (")
+
+
+def test_a_missing_chunk_is_found(episode):
+    (episode.path / "joints/command/time/c/0").unlink()
+    (damage,) = verify(episode)
+    assert (damage.place, damage.found) == ("joints/command/time/c/0", "the chunk is missing")
+
+
+def test_changed_metadata_is_found(episode):
+    path = episode.path / "joints/state/position/zarr.json"
+    path.write_text(path.read_text().replace('"rad"', '"deg"'))
+    (damage,) = verify(episode)
+    assert (damage.place, damage.found) == ("zarr.json", "the checksum of the metadata is wrong")
+
+
+@given(data=st.data())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_flipped_bit_in_any_file_is_found(episode, data):
+    files = sorted(path for path in episode.path.rglob("*") if path.is_file())
+    path = data.draw(st.sampled_from(files))
+    sound = path.read_bytes()
+    at = data.draw(st.integers(0, len(sound) * 8 - 1))
+    damaged = bytearray(sound)
+    damaged[at // 8] ^= 1 << at % 8
+    path.write_bytes(damaged)
+    try:
+        (report,) = check_dataset(Dataset.open(episode.path.parent))
+        assert report.problems >= 1
+        assert {finding.kind for finding in report.findings} <= {"checksum", "unreadable"}
+    finally:
+        path.write_bytes(sound)
+    assert np.array_equal(verify(episode), [])

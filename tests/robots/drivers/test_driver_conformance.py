@@ -1,0 +1,192 @@
+"""Every driver passes what every driver must pass, each against the emulation of its robot."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import can
+import numpy as np
+import pytest
+
+from tests.robots.drivers.test_can_robot import ARM, DAMIAO_RANGE
+from tests.robots.drivers.test_topic_map import Controlled
+from waldo.robots.description import Joint, Robot, load_robot
+from waldo.robots.driver import Driver
+from waldo.robots.drivers import damiao, dynamixel, feetech, robstride
+from waldo.robots.drivers.conformance import DriverConformance
+from waldo.robots.drivers.lerobot_robot import LeRobotDriver
+from waldo.robots.drivers.topic_map import TopicMapDriver
+from waldo.robots.drivers.unitree import UnitreeDriver
+from waldo.robots.motors.library import DM_J4310, RS03
+from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors
+from waldo.sim.emulation.dynamixel import DynamixelServos
+from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.feetech import FeetechServos
+from waldo.sim.emulation.unitree import UnitreeTwin
+from waldo.sim.model_robot import ModelDriver, load_model_robot
+from waldo.sim.twin import TwinDriver
+
+DOMAIN = 1 + os.getpid() % 100
+CHANNELS = count()
+PATIENT = {"patience_s": 20.0, "answer_s": 2.0}
+"""A shared machine can stand still for seconds."""
+
+
+class TestTwin(DriverConformance):
+    def make(self) -> Driver:
+        return TwinDriver(load_robot("so101"), cameras=False)
+
+
+class TestModel(DriverConformance):
+    def make(self) -> Driver:
+        return ModelDriver(load_model_robot(str(load_robot("so101").mjcf_path)))
+
+
+class TestToy(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def _toy(self, make_toy_driver: Callable[[], Any]) -> None:
+        self._make = make_toy_driver
+
+    def make(self) -> Driver:
+        return self._make()
+
+    def test_a_write_returns_what_was_sent_within_the_limits(self, driver: Driver) -> None:
+        # The toy goes wherever it is told: it is there to be reckoned by hand.
+        target = np.array([9.0, -9.0])
+        assert (driver.write(target) == target).all()
+
+    def test_frames_are_a_sequence(self, driver: Driver) -> None:
+        # Its time stands still until it is told to go on, and so does its picture.
+        assert len(driver.frames()) == 1
+
+
+class TestFeetech(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def _servos(self) -> Iterator[None]:
+        with FeetechServos(Plant(load_robot("so101"))) as servos:
+            self._port = servos.port
+            yield
+
+    def make(self) -> Driver:
+        return feetech.FeetechDriver(load_robot("so101"), port=self._port, **PATIENT)
+
+    def make_absent(self) -> Driver:
+        return feetech.FeetechDriver(load_robot("so101"), port="/dev/no-such-port")
+
+
+class TestDynamixel(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def _servos(self) -> Iterator[None]:
+        with DynamixelServos(Plant(load_robot("so101"))) as servos:
+            self._port = servos.port
+            yield
+
+    def make(self) -> Driver:
+        return dynamixel.DynamixelDriver(load_robot("so101"), port=self._port, **PATIENT)
+
+    def make_absent(self) -> Driver:
+        return dynamixel.DynamixelDriver(load_robot("so101"), port="/dev/no-such-port")
+
+
+class CanConformance(DriverConformance):
+    """Two emulated motors on a bus of their own."""
+
+    __test__ = False
+    vendor: Any
+    emulator: Any
+    motor: Any
+    full: Any
+
+    @pytest.fixture(autouse=True)
+    def _bus(self, tmp_path: Path) -> Iterator[None]:
+        (tmp_path / "arm.xml").write_text(ARM)
+        one = {"motor": self.motor, "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 20.0, "effort": 7.0}
+        joints = (Joint(name="shoulder", home=0.3, **one), Joint(name="elbow", home=-0.2, **one))
+        self._robot = Robot(name="arm", model="arm", joints=joints, cameras=(), mjcf=str(tmp_path / "arm.xml"))
+        self._channel = f"conformance{next(CHANNELS)}"
+        bus = can.Bus(interface="virtual", channel=self._channel)
+        with self.emulator(Plant(self._robot), bus, [1, 2], [self.full, self.full]):
+            yield
+
+    def make(self) -> Driver:
+        # Stiff, so that gravity does not keep it from its target.
+        return self.vendor(self._robot, interface="virtual", channel=self._channel, kp="150", kd="3", **PATIENT)
+
+    def make_absent(self) -> Driver:
+        return self.vendor(self._robot, interface="virtual", channel="nobody", patience_s=0.1)
+
+
+class TestDamiao(CanConformance):
+    __test__ = True
+    vendor, emulator, motor, full = damiao.DamiaoDriver, DamiaoMotors, DM_J4310, DAMIAO_RANGE
+
+
+class TestRobStride(CanConformance):
+    __test__ = True
+    vendor, emulator, motor = robstride.RobStrideDriver, RobStrideMotors, RS03
+    full = robstride.RANGES["RobStride RS03"]
+
+
+class TestUnitree(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def _twin(self) -> Iterator[None]:
+        with UnitreeTwin(load_robot("g1"), 100 + DOMAIN, rate_hz=100):
+            yield
+
+    def make(self) -> Driver:
+        options = {"interface": "lo", "patience_s": 60.0, "stale_s": 30.0, "rate_hz": 100}
+        return UnitreeDriver(load_robot("g1"), domain=100 + DOMAIN, **options)
+
+    def make_absent(self) -> Driver:
+        return UnitreeDriver(load_robot("g1"), interface="lo", domain=210, patience_s=0.2)
+
+
+class TestLeRobot(DriverConformance):
+    """LeRobot's own SO-101 follower on emulated servos."""
+
+    @pytest.fixture(autouse=True)
+    def _servos(self, tmp_path: Path) -> Iterator[None]:
+        from waldo.robots.drivers import calibration
+
+        robot = load_robot("so101")
+        self._folder = tmp_path
+        with FeetechServos(Plant(robot)) as servos:
+            self._port = servos.port
+            reader = feetech.FeetechDriver(robot, port=self._port, torque=False, **PATIENT)
+            reader.open()
+            calibration.save(tmp_path / "mine.json", robot.joint_names, reader.stored())
+            reader.disconnect()
+            yield
+
+    def make(self) -> Driver:
+        config = f'{{"calibration_dir": "{self._folder}"}}'
+        return LeRobotDriver(load_robot("so101"), type="so101_follower", id="mine", port=self._port, config=config)
+
+    def make_absent(self) -> Driver:
+        config = f'{{"calibration_dir": "{self._folder}"}}'
+        return LeRobotDriver(load_robot("so101"), type="so101_follower", id="mine", port="/dev/nowhere", config=config)
+
+
+class TestTopics(DriverConformance):
+    @pytest.fixture(autouse=True)
+    def _controllers(self, toy_robot: Robot, ros_domain: int) -> Iterator[None]:
+        joints = tuple(
+            dataclasses.replace(joint, name=name) for joint, name in zip(toy_robot.joints, "AB", strict=True)
+        )
+        self._robot = dataclasses.replace(toy_robot, joints=joints, cameras=())
+        with ExitStack() as stack:
+            stack.enter_context(Controlled())
+            yield
+
+    def make(self) -> Driver:
+        options = {"command": "/jtc/joint_trajectory", "patience_s": 60.0, "stale_s": 30.0}
+        return TopicMapDriver(self._robot, **options)
+
+    def make_absent(self) -> Driver:
+        return TopicMapDriver(self._robot, joint_states="/nowhere", patience_s=0.2)

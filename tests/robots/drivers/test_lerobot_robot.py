@@ -1,0 +1,218 @@
+"""LeRobot's own OpenArm follower and leader, as driver and as device, against emulated Damiao motors on a CAN bus."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import can
+import numpy as np
+import pytest
+
+from waldo.collect.devices.device import Observation
+from waldo.collect.devices.lerobot_teleop import LeRobotTeleop
+from waldo.errors import ConfigError, HardwareError, UnknownNameError
+from waldo.robots.description import Camera, Joint, Robot
+from waldo.robots.drivers.lerobot_robot import LeRobotDriver
+from waldo.robots.drivers.lerobot_units import Units, make_device
+from waldo.robots.drivers.mit import Range
+from waldo.robots.motors.library import DM_J4310
+from waldo.sim.emulation.can_bus import DamiaoMotors
+from waldo.sim.emulation.emulated_joints import Plant
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+NAMES = (*(f"joint_{i}" for i in range(1, 8)), "gripper")
+FULL = {"dm8009": (12.5, 45, 54), "dm4340": (12.5, 8, 28), "dm4310": (12.5, 30, 10)}
+TYPES = ("dm8009", "dm8009", "dm4340", "dm4340", "dm4310", "dm4310", "dm4310", "dm4310")
+CHANNELS = count()
+
+
+def arm(folder: Path) -> Robot:
+    """An arm of eight separate joints that turn about the vertical."""
+    bodies = "".join(
+        f'<body pos="{i} 0 0"><joint name="{n}" axis="0 0 1" damping=".5" armature=".02"/>'
+        '<geom size=".05" mass=".2"/></body>'
+        for i, n in enumerate(NAMES)
+    )
+    motors = "".join(f'<position name="{n}" joint="{n}" kp="1"/>' for n in NAMES)
+    (folder / "arm.xml").write_text(
+        f'<mujoco><option timestep="0.002" integrator="implicitfast"/><worldbody>{bodies}</worldbody>'
+        f"<actuator>{motors}</actuator></mujoco>"
+    )
+    one = {"motor": DM_J4310, "lower": -0.08, "upper": 0.08, "velocity": 3.0, "acceleration": 20.0, "effort": 7.0}
+    return Robot(
+        name="openarm",
+        model="OpenArm",
+        joints=tuple(Joint(name=n, **one) for n in NAMES),
+        cameras=(),
+        mjcf=str(folder / "arm.xml"),
+    )
+
+
+class Bench:
+    """An emulated OpenArm and LeRobot's configuration for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.robot, self.channel, self.folder = arm(folder), f"openarm{next(CHANNELS)}", folder
+        self.plant = Plant(self.robot)
+        ranges = [Range(position_rad=FULL[t][0], velocity_rad_s=FULL[t][1], torque_nm=FULL[t][2]) for t in TYPES]
+        bus = can.Bus(interface="virtual", channel=self.channel)
+        self.motors = DamiaoMotors(self.plant, bus, range(1, 9), ranges)
+        for registers in self.motors.registers:
+            registers[10] = 1
+        self.config = json.dumps(
+            {"can_interface": "virtual", "use_can_fd": False, "calibration_dir": str(folder / "calibration")}
+        )
+
+    def calibrate(self) -> None:
+        one = {"drive_mode": 0, "homing_offset": 0, "range_min": -90, "range_max": 90}
+        (self.folder / "calibration").mkdir(exist_ok=True)
+        (self.folder / "calibration" / "mine.json").write_text(
+            json.dumps({name: {"id": i + 1, **one} for i, name in enumerate(NAMES)})
+        )
+
+    def driver(self, **more: object) -> LeRobotDriver:
+        told = {"type": "openarm_follower", "id": "mine", "port": self.channel, "config": self.config}
+        return LeRobotDriver(self.robot, **{**told, **more})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    with made.motors:
+        yield made
+
+
+def test_lerobots_own_openarm_is_read_and_driven_in_radians(bench: Bench) -> None:
+    bench.calibrate()
+    more = json.dumps({**json.loads(bench.config), "use_velocity_and_torque": True})
+    driver = bench.driver(config=more, heat_period_s=0)
+    driver.connect()
+    # LeRobot clips to 5 degrees unless told which side the arm is, and a gripper only closes: what is sent is returned.
+    sent = driver.write(np.full(8, 0.07))
+    np.testing.assert_allclose(sent, [0.07] * 7 + [0.0], atol=1e-6)
+    deadline = time.monotonic() + 60
+    while np.abs(driver.read().position[:7] - 0.07).max() > 0.01:
+        assert time.monotonic() < deadline, driver.read()
+    state = driver.read()
+    assert np.isfinite(state.effort).all()
+    with bench.plant.lock:
+        bench.plant.heat[2, 0] = 77.0
+    while driver.motors().winding_c[2] < 70:
+        assert time.monotonic() < deadline
+        driver.read()
+    said = driver.motors()
+    np.testing.assert_allclose(said.driver_c, 35.0)
+    assert np.isnan(said.voltage_v).all()
+    assert driver.frames() == []
+    driver.disconnect()
+
+
+def test_a_robot_without_calibration_or_power_says_what_to_do(bench: Bench) -> None:
+    with pytest.raises(HardwareError, match="openarm_follower 'mine' has no calibration; run lerobot-calibrate"):
+        bench.driver().connect()
+    bench.calibrate()
+    bench.motors.silent.update(range(8))
+    with pytest.raises(HardwareError, match=r"openarm_follower: cannot connect \(.*did not respond: \['joint_1'"):
+        bench.driver().connect()
+
+
+def test_what_lerobot_does_not_know_is_named(bench: Bench) -> None:
+    with pytest.raises(UnknownNameError, match="unknown robot 'so101_folower'; did you mean 'so101_follower'"):
+        bench.driver(type="so101_folower").connect()
+    with pytest.raises(ConfigError, match="config is 'port=3', expected JSON"):
+        bench.driver(config="port=3").connect()
+    with pytest.raises(ConfigError, match="expected what a openarm_follower needs"):
+        bench.driver(config='{"no_such_field": 1}').connect()
+
+
+def test_a_device_whose_library_is_not_installed_says_so() -> None:
+    def make(_: object) -> None:
+        raise ImportError("'feetech-servo-sdk' is required but not installed")
+
+    with pytest.raises(HardwareError, match="so101_leader cannot be made: 'feetech-servo-sdk' is required"):
+        make_device("lerobot.teleoperators", "so101_leader", "", make, port="/dev/null")
+
+
+class _Bus:
+    """What Units and the driver look at of a motor bus with a register table."""
+
+    def __init__(self, mode: str, model: str = "sts3215") -> None:
+        self.motors = {"a": SimpleNamespace(norm_mode=SimpleNamespace(value=mode), model=model)}
+        self.calibration = {"a": SimpleNamespace(range_min=1024, range_max=3072)}
+        self.model_resolution_table = {model: 4097}
+        registers = dict.fromkeys(("Present_Temperature", "Present_Current", "Present_Voltage"))
+        self.model_ctrl_table = {model: registers}
+
+    def sync_read(self, register: str, *, normalize: bool) -> dict[str, int]:
+        assert not normalize
+        return {"a": {"Present_Temperature": 41, "Present_Current": 0x8000 + 100, "Present_Voltage": 74}[register]}
+
+
+class FeetechBus(_Bus):
+    """Its name is how the driver knows how a current's sign is told."""
+
+
+def one_joint() -> Robot:
+    joint = Joint(name="a", motor=DM_J4310, lower=-0.5, upper=1.5, velocity=1, acceleration=1, effort=1)
+    return Robot(name="r", model="r", joints=(joint,), cameras=(Camera(name="c", width=4, height=2, fps=30),), mjcf="")
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "angle"),
+    [("degrees", 90.0, np.pi / 2), ("range_m100_100", 50.0, np.pi / 4), ("range_0_100", 25.0, 0.0)],
+)
+def test_units_are_those_of_the_motor_bus(mode: str, value: float, angle: float) -> None:
+    units = Units(SimpleNamespace(bus=_Bus(mode)), one_joint(), ["a"], "degrees")
+    np.testing.assert_allclose(units.angles({"a.pos": value}), [angle], atol=1e-12)
+    np.testing.assert_allclose(units.action(np.array([angle]))["a.pos"], value, atol=1e-9)
+
+
+def test_units_without_a_bus_are_an_option() -> None:
+    np.testing.assert_allclose(Units(object(), one_joint(), ["a"], "radians").angles({"a.pos": 0.4}), [0.4])
+    with pytest.raises(ConfigError, match=r"names is 'a\.pos', expected keys that the device has: b\.pos"):
+        Units(object(), one_joint(), ["a"], "radians").angles({"b.pos": 1})
+
+
+def test_heat_registers_and_pictures() -> None:
+    driver = LeRobotDriver(one_joint())
+    driver._device = SimpleNamespace(bus=FeetechBus("degrees"))
+    said = driver.motors()
+    np.testing.assert_allclose([said.driver_c[0], said.voltage_v[0], said.current_a[0]], [41, 7.4, -0.65])
+    picture = np.zeros((2, 4, 3), np.uint8)
+    driver._keep_pictures({"c": picture}, 5)
+    driver._keep_pictures({"c": picture}, 6)
+    (frame,) = driver.frames()
+    assert (frame.camera, frame.stamp_ns) == ("c", 5)
+
+
+class NoSession:
+    def call(self, name: str) -> Any: ...
+    def ask(self, name: str) -> None: ...
+
+
+def test_lerobots_leader_is_a_device(bench: Bench) -> None:
+    bench.calibrate()
+    leader = LeRobotTeleop(bench.robot, type="openarm_leader", id="mine", port=bench.channel, config=bench.config)
+    leader.open()
+    far = Observation(stamp_ns=0, position=np.full(8, 0.7), environment={})
+    near = Observation(stamp_ns=0, position=np.full(8, 0.1), environment={})
+    assert leader.step(far, NoSession(), 1 / 60) is None
+    target = leader.step(near, NoSession(), 1 / 60)
+    assert target is not None
+    np.testing.assert_allclose(target, 0.0, atol=0.05)
+    # Once it follows, it may be left behind farther than where it began.
+    assert leader.step(far, NoSession(), 1 / 60) is not None
+    assert not leader.finished
+    leader.close()
+
+
+def test_a_teleoperator_that_nobody_knows() -> None:
+    with pytest.raises(UnknownNameError, match="unknown teleoperator 'so101_leadr'; did you mean 'so101_leader'"):
+        make_device("lerobot.teleoperators", "so101_leadr", "", lambda config: config)

@@ -1,0 +1,52 @@
+"""The gymnasium environments pass gymnasium's own check and speak LeRobot's convention."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import waldo.sim.environments.gym_env  # registers the environments
+from waldo.sim.tasks.task import TASKS
+
+assert waldo.sim.environments.gym_env.STEPS_HZ == 30
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_gymnasium_finds_nothing_wrong(task):
+    env = gymnasium.make(f"waldo/{task.capitalize()}-v0")
+    with warnings.catch_warnings():
+        # Actions are joint angles in rad by contract, not numbers from -1 to 1.
+        warnings.filterwarnings("ignore", message=".*For Box action spaces, we recommend using a symmetric.*")
+        check_env(env.unwrapped, skip_render_check=True)
+    env.close()
+
+
+def test_pictures_are_height_width_channels():
+    env = gymnasium.make("waldo/Lift-v0", cameras=True, render_mode="rgb_array")
+    observation, info = env.reset(seed=4)
+    assert {name: picture.shape for name, picture in observation["pixels"].items()} == {
+        "front": (240, 320, 3),
+        "wrist": (240, 320, 3),
+    }
+    assert observation["agent_pos"].shape == (6,)
+    assert observation["environment_state"].shape == (8,)
+    assert info["task"] == "lift the red cube"
+    assert info["is_success"] is False
+    picture = env.render()
+    assert isinstance(picture, np.ndarray)
+    assert picture.shape == (480, 640, 3)
+    env.close()
+
+
+def test_an_episode_ends_in_time():
+    env = gymnasium.make("waldo/Lift-v0")
+    env.reset(seed=1)
+    home = env.unwrapped.world.robot.home.astype(np.float32)  # type: ignore[attr-defined]
+    steps, truncated = 0, False
+    while not truncated:
+        _, reward, terminated, truncated, info = env.step(home)
+        steps += 1
+        assert (reward, terminated, info["is_success"]) == (0.0, False, False)
+    assert steps == 210

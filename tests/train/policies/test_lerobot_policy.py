@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from waldo.errors import FileError
+from waldo.sim.policy import Policy, observe
+from waldo.sim.world import World
+from waldo.train.policies.lerobot_policy import LeRobotPolicy, PolicyMismatchError
+
+
+@pytest.fixture(scope="module")
+def policy(trained: Path) -> LeRobotPolicy:
+    return LeRobotPolicy(trained)
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World("lift", worlds=4, threads=1)
+
+
+def test_a_checkpoint_is_a_policy_of_many_worlds(policy: LeRobotPolicy, world: World) -> None:
+    assert isinstance(policy, Policy)
+    assert (policy.fps, policy.image_keys, policy.lockstep) == (30.0, (), False)
+    policy.check(world)
+    policy.reset()
+    targets = policy.act(observe(world))
+    assert targets.shape == (4, 6)
+    assert np.isfinite(targets).all()
+
+
+def test_worlds_do_not_see_each_other(policy: LeRobotPolicy, world: World) -> None:
+    together = observe(world)
+    policy.reset()
+    all_at_once = [policy.act(together) for _ in range(20)]
+    one = {key: value[1:2] for key, value in together.items()}
+    policy.reset()
+    alone = [policy.act(one) for _ in range(20)]
+    np.testing.assert_allclose([t[1] for t in all_at_once], [t[0] for t in alone], atol=1e-5)
+
+
+def test_a_reset_world_plans_anew_and_the_others_go_on(policy: LeRobotPolicy, world: World) -> None:
+    observation = observe(world)
+    policy.reset()
+    first, second = policy.act(observation), policy.act(observation)
+    assert not np.allclose(first, second)
+    policy.reset(np.array([2]))
+    third = policy.act(observation)
+    np.testing.assert_allclose(third[2], first[2], atol=1e-5)
+    assert not np.allclose(third[0], first[0])
+
+
+def test_a_world_of_other_things_is_refused_with_the_difference(policy: LeRobotPolicy) -> None:
+    with pytest.raises(PolicyMismatchError) as caught:
+        policy.check(World("sort", worlds=1, threads=1))
+    wanted, offered = len(World("lift").environment_names), len(World("sort").environment_names)
+    difference = f"it needs observation.environment_state of shape ({wanted},), the world offers ({offered},)"
+    assert caught.value.differences == [difference]
+    expected = f"does not fit this world: {difference}; evaluate it on the task that it was trained for"
+    assert str(caught.value) == f"{policy.folder}: {expected}"
+    with pytest.raises(PolicyMismatchError) as caught:
+        policy.act({"observation.state": np.zeros((1, 6), dtype=np.float32), "task": ["lift"]})
+    assert caught.value.differences == ["it needs observation.environment_state, the world offers observation.state"]
+
+
+def test_a_checkpoint_that_is_missing_or_damaged_is_one_clear_error(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileError) as caught:
+        LeRobotPolicy(tmp_path / "none")
+    expected = "no such checkpoint folder; train a policy with: waldo train DATASET --output FOLDER"
+    assert str(caught.value) == f"{tmp_path / 'none'}: {expected}"
+    with pytest.raises(FileError) as caught:
+        LeRobotPolicy(tmp_path)
+    expected = (
+        "holds no LeRobot checkpoint (no config.json, nor checkpoints/last); name a folder that waldo train wrote"
+    )
+    assert str(caught.value) == f"{tmp_path}: {expected}"
+    for source in (trained / "checkpoints/last/pretrained_model").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(
+        FileError, match=r"cannot be loaded as a LeRobot policy \(SafetensorError: .*\); train it again"
+    ):
+        LeRobotPolicy(tmp_path)
+
+
+def test_a_policy_that_looks_back_keeps_lerobot_s_own_history(trained: Path, world: World, tmp_path: Path) -> None:
+    for source in (trained / "checkpoints/last/pretrained_model").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"temporal_ensemble_coeff": 0.01, "n_action_steps": 1}))
+    policy = LeRobotPolicy(tmp_path)
+    assert policy.lockstep
+    observation = observe(world)
+    first, second = policy.act(observation), policy.act(observation)
+    assert first.shape == (4, 6)
+    assert not np.allclose(first, second)
+    policy.reset(np.array([0]))
+    np.testing.assert_allclose(policy.act(observation), first, atol=1e-5)

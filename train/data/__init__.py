@@ -1,0 +1,1 @@
+"""waldo datasets as the training input of LeRobot."""

@@ -1,0 +1,1 @@
+"""Planners: an instruction and a scene in, subtasks out."""

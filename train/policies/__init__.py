@@ -1,0 +1,1 @@
+"""Policies: LeRobot checkpoints evaluated in many worlds at once."""

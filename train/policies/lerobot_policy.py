@@ -1,0 +1,174 @@
+"""A LeRobot checkpoint as a policy of many worlds: one forward pass for all, a queue of actions for each.
+
+policy = LeRobotPolicy("runs/lift/checkpoints/last/pretrained_model")
+policy.check(world)                    # names what the policy needs and the world does not offer
+targets = policy.act(observation)      # (worlds, joints) [rad]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from waldo.errors import FileError, WaldoError
+from waldo.train.train_config import ENVIRONMENT, IMAGES, STATE
+
+if TYPE_CHECKING:
+    from waldo.sim.policy import Observation
+    from waldo.sim.world import World
+
+DEFAULT_FPS = 30.0
+"""Actions a second where the training data is gone; the rate that `waldo export` writes."""
+
+
+class PolicyMismatchError(WaldoError):
+    """A policy and a world that do not speak of the same things."""
+
+    def __init__(self, policy: Path, differences: list[str]) -> None:
+        """Take the checkpoint and what differs, one sentence each."""
+        self.differences = differences
+        super().__init__(
+            f"{policy}: does not fit this world: {'; '.join(differences)}; "
+            "evaluate it on the task that it was trained for"
+        )
+
+
+class LeRobotPolicy:
+    """A trained LeRobot policy of any kind, for `waldo.sim.evaluation.evaluate` and the runner."""
+
+    def __init__(self, checkpoint: str | Path, *, device: str = "cpu", threads: int = 1) -> None:
+        """Load a checkpoint: a `pretrained_model` folder, or a folder of `waldo train`, whose last one is taken."""
+        self.folder = find_checkpoint(Path(checkpoint))
+        torch.set_num_threads(threads)
+        self.device = device
+        self._policy, self._before, self._after = _load(self.folder, device)
+        config = self._policy.config
+        self.fps = training_fps(self.folder)
+        self.inputs: dict[str, tuple[int, ...]] = {key: tuple(f.shape) for key, f in config.input_features.items()}
+        """Observation keys that the policy needs, with their shapes; images channel first."""
+        self.actions = int(config.output_features["action"].shape[0])
+        self.image_keys = tuple(key for key in self.inputs if key.startswith(IMAGES))
+        self.queue_length = int(getattr(config, "n_action_steps", 1))
+        self.lockstep = (
+            int(getattr(config, "n_obs_steps", 1)) > 1 or getattr(config, "temporal_ensemble_coeff", None) is not None
+        )
+        """True for policies that look back: their history is LeRobot's own, one for all worlds together."""
+        self._queue: NDArray[np.float64] = np.zeros((0, self.queue_length, self.actions))
+        self._used: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._policy.reset()
+
+    def check(self, world: World) -> None:
+        """Refuse a world that lacks what the policy needs, naming every difference."""
+        offered = {STATE: (len(world.robot.joints),), ENVIRONMENT: (len(world.environment_names),)}
+        offered |= {IMAGES + c.name: (3, c.height, c.width) for c in world.robot.cameras}
+        self._compare(offered, len(world.robot.joints))
+
+    def _compare(self, offered: Mapping[str, tuple[int, ...]], joints: int) -> None:
+        differences: list[str] = []
+        for key, shape in self.inputs.items():
+            if key not in offered:
+                differences.append(f"it needs {key}, the world offers {', '.join(offered)}")
+            elif offered[key] != shape:
+                differences.append(f"it needs {key} of shape {shape}, the world offers {offered[key]}")
+        if self.actions != joints:
+            differences.append(f"it commands {self.actions} joints, the robot has {joints}")
+        if differences:
+            raise PolicyMismatchError(self.folder, differences)
+
+    def reset(self, which: NDArray[np.int64] | None = None) -> None:
+        """Forget what went before in the worlds `which` (None: all); policies that look back forget it in all."""
+        if which is None or self.lockstep:
+            self._queue = self._queue[:0]
+            self._used = self._used[:0]
+            self._policy.reset()
+        else:
+            self._used[np.asarray(which)] = self.queue_length
+
+    def act(self, observation: Observation) -> NDArray[np.float64]:
+        """Return position targets, (worlds, joints) [rad]; worlds whose queue is used up share one forward pass."""
+        worlds = len(observation[STATE])
+        if self.lockstep:
+            with torch.inference_mode():
+                action = self._policy.select_action(self._before(self._batch(observation, np.arange(worlds))))
+                return self._after(action).to(torch.float64).cpu().numpy()
+        if len(self._queue) != worlds:
+            self._queue = np.zeros((worlds, self.queue_length, self.actions))
+            self._used = np.full(worlds, self.queue_length)
+        empty = np.flatnonzero(self._used >= self.queue_length)
+        if len(empty):
+            self._queue[empty] = self._chunk(observation, empty)
+            self._used[empty] = 0
+        targets = self._queue[np.arange(worlds), self._used]
+        self._used += 1
+        return targets
+
+    def _chunk(self, observation: Observation, worlds: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the next actions of some worlds, (worlds, queue_length, joints)."""
+        with torch.inference_mode():
+            batch = self._before(self._batch(observation, worlds))
+            chunk = self._policy.predict_action_chunk(batch)[:, : self.queue_length]
+            actions = self._after(chunk.flatten(0, 1)).reshape(chunk.shape)
+        return actions.to(torch.float64).cpu().numpy()
+
+    def _batch(self, observation: Observation, worlds: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the inputs of some worlds as LeRobot takes them: float images in 0..1, channel first."""
+        offered = {key: np.asarray(observation[key]) for key in self.inputs if key in observation}
+        shapes = {k: (v.shape[3], *v.shape[1:3]) if k.startswith(IMAGES) else v.shape[1:] for k, v in offered.items()}
+        self._compare(shapes, self.actions)
+        batch: dict[str, Any] = {}
+        for key, values in offered.items():
+            tensor = torch.from_numpy(np.ascontiguousarray(values[worlds]))
+            batch[key] = tensor.permute(0, 3, 1, 2).float() / 255 if key.startswith(IMAGES) else tensor.float()
+        batch["task"] = [observation["task"][int(i)] for i in worlds]
+        return batch
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the folder that holds the policy: the one given, or the last checkpoint of a training folder."""
+    for folder in (path, path / "pretrained_model", path / "checkpoints" / "last" / "pretrained_model"):
+        if (folder / "config.json").is_file():
+            return folder
+    if not path.exists():
+        raise FileError(path, "no such checkpoint folder", "train a policy with: waldo train DATASET --output FOLDER")
+    raise FileError(
+        path,
+        "holds no LeRobot checkpoint (no config.json, nor checkpoints/last)",
+        "name a folder that waldo train wrote",
+    )
+
+
+def training_fps(folder: Path) -> float:
+    """Return the rate of the data that a checkpoint was trained on, if that data is still there."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        root = json.loads((folder / "train_config.json").read_text())["dataset"]["root"]
+        return float(json.loads((Path(root) / "meta" / "info.json").read_text())["fps"])
+    return DEFAULT_FPS
+
+
+def _load(folder: Path, device: str) -> tuple[Any, Any, Any]:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from lerobot.configs.policies import PreTrainedConfig
+    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+
+    try:
+        config = PreTrainedConfig.from_pretrained(folder)
+        config.device = device
+        with redirect_stdout(StringIO()):  # LeRobot prints, and standard output is for results
+            policy = get_policy_class(config.type).from_pretrained(folder, config=config).to(device).eval()
+        overrides = {"device_processor": {"device": device}}
+        before, after = make_pre_post_processors(config, pretrained_path=str(folder), preprocessor_overrides=overrides)
+    except Exception as error:  # whatever LeRobot, safetensors or draccus find wrong with a file
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise FileError(
+            folder, f"cannot be loaded as a LeRobot policy ({why})", "train it again or name another checkpoint"
+        ) from error
+    return policy, before, after

@@ -1,0 +1,1 @@
+"""The runner that carries out a plan subtask by subtask."""

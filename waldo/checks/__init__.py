@@ -1,0 +1,1 @@
+"""The checks that `waldo doctor` runs."""

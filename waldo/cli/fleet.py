@@ -1,0 +1,97 @@
+"""`waldo fleet`: the dashboard of the robots on this network."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from waldo.errors import ConfigError
+
+TOKEN_VARIABLE = "WALDO_FLEET_TOKEN"
+"""Environment variable that gives the token where a command line could be read by others."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes any free one."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                "--port", port, "a port that no other program listens on", "stop that program or name another port"
+            ) from error
+        raise ConfigError("--host", host, f"an address of this machine ({error.strerror})") from error
+
+
+def url_of(host: str, port: int, token: str | None) -> str:
+    """Return the address to open in a browser."""
+    if host in ("0.0.0.0", "::", ""):
+        host = socket.gethostname()
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/" + ("" if token is None else "?token=" + quote(token, safe=""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """Serve the dashboard of the robots on this network: heat, duty, time to limit, live; metrics for Prometheus.
+
+    Robots are found by themselves: whatever publishes diagnostic_msgs/DiagnosticArray on a topic named `motors` in the
+    same ROS_DOMAIN_ID.
+    """
+
+    host: str = "127.0.0.1"
+    """Address to listen on; one that other machines can reach needs a token."""
+    port: int = 8650
+    """Port to listen on; 0 takes any free one."""
+    token: str | None = None
+    """Secret that every reader must show; also taken from the environment variable WALDO_FLEET_TOKEN."""
+    site: str = ""
+    """Where the robots stand, the label `site` of the metrics."""
+
+    def __post_init__(self) -> None:
+        """Refuse ports that do not exist and addresses that would show the robots to everybody."""
+        from waldo.fleet.auth import is_loopback
+
+        if not 0 <= self.port <= 65535:
+            raise ConfigError("--port", self.port, "0 to 65535")
+        if self.secret == "":
+            raise ConfigError("--token", "", "a secret of one character or more")
+        if self.secret is None and not is_loopback(self.host):
+            raise ConfigError(
+                "--host",
+                self.host,
+                "a loopback address such as 127.0.0.1 when no --token is given",
+                "add --token SECRET to let other machines read the dashboard",
+            )
+
+    @property
+    def secret(self) -> str | None:
+        """The token in force."""
+        return self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE)
+
+    def run(self) -> int:
+        """Serve until Ctrl-C."""
+        from waldo.console import err
+        from waldo.fleet.auth import is_loopback
+        from waldo.fleet.listener import Listener
+        from waldo.fleet.server import Site, serve
+        from waldo.fleet.store import FleetStore
+
+        store = FleetStore()
+        with listen(self.host, self.port) as listening, Listener(store) as listener:
+            site = Site(
+                store=store,
+                error=lambda: listener.error,
+                token=self.secret,
+                loopback=is_loopback(self.host),
+                name=self.site,
+            )
+            address = url_of(self.host, listening.getsockname()[1], self.secret)
+            domain = os.environ.get("ROS_DOMAIN_ID") or "0"
+            err().print(f"fleet dashboard of ROS domain {domain} on {address}  (Ctrl-C ends it)", markup=False)
+            serve(site, listening)
+        return 0
