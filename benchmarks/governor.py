@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from workload import print_table
 
 from waldo import console
@@ -24,8 +23,7 @@ from waldo.robots.control.safety import Mode, SafetyChain
 from waldo.robots.driver import MotorSensors
 from waldo.robots.thermal.monitor import HeatMonitor
 from waldo.sim.world import CONTROL_HZ, World
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 MONITOR_TICKS = 6
 """Control ticks between two looks at the motors: 10 Hz."""

@@ -24,8 +24,7 @@ from waldo.robots.thermal import forecast
 from waldo.robots.thermal.losses import LossModel
 from waldo.robots.thermal.observer import HeatObserver, ObserverConfig
 from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, Load, ThermalConstants, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 Z95 = 1.6448536269514722
 """The standard normal distribution's 95 % quantile: a 90 % interval lies between it and its negative."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from workload import print_table
 
@@ -21,8 +20,7 @@ from waldo.robots.motors.library import MOTORS
 from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, ThermalConstants, TwoNodeModel
 from waldo.sim.engine import mujoco
 from waldo.sim.world import CONTROL_HZ
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 RTH_K_PER_W, C_J_PER_K, R_OHM, K = 4.0, 8.0, 2.0, 0.5
 """The dcmotor's thermal resistance, heat capacity, electric resistance at 25 °C, and motor constant [N·m/A]."""

@@ -18,7 +18,6 @@ from unittest import mock
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from workload import print_table
 
 from waldo.robots.description import load_robot
@@ -31,8 +30,7 @@ from waldo.robots.thermal.observer import HeatObserver
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.sim.heat import KEPT_TICKS
 from waldo.sim.world import World
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 MONITOR_HZ = 10
 """How often motors are watched."""

@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from workload import print_table
 
 from waldo.robots.motors.overload_table import OverloadTable, fit_table, held_out, published_tables
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 NEVER_S = 1e5
 """As long as for ever [s]."""

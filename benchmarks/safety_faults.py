@@ -23,7 +23,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from workload import print_table
 
 from waldo import console, ros
@@ -33,8 +32,7 @@ from waldo.robots.description import load_robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.node import CONTROL_HZ, NodeConfig, RobotNode
 from waldo.sim.twin import TwinDriver
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 WATCH_S = 0.5
 """How long a trial is watched after its fault [s]."""

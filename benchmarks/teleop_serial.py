@@ -28,7 +28,6 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 from workload import print_table
 
 from waldo import console
@@ -38,8 +37,7 @@ from waldo.robots.drivers.feetech import FeetechDriver
 from waldo.sim.emulation.emulated_joints import Plant
 from waldo.sim.emulation.emulated_leader import Hand
 from waldo.sim.emulation.feetech import FeetechServos
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 JOINT = 0
 """The joint that is moved: shoulder_pan, which no gravity bends."""

@@ -42,7 +42,7 @@ from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome, Selection
 from waldo.datasets.store_path import Place, local, names, place
 from waldo.datasets.streams import Stream
-from waldo.errors import ConfigError, FileError, WaldoError
+from waldo.errors import FileError, InvalidValueError, WaldoError
 
 FORMAT = "waldo-dataset"
 """The mark in dataset.json."""
@@ -209,9 +209,9 @@ class Dataset:
         self._sealer.raise_failure()
         for name in RESERVED:
             if name in attributes:
-                raise ConfigError(f"attribute {name}", attributes[name], "absent: the store writes it itself")
+                raise InvalidValueError(f"attribute {name}", attributes[name], "absent: the store writes it itself")
         if attributes.get("robot", self.robot) != self.robot:
-            raise ConfigError("attribute robot", attributes["robot"], f"the dataset's robot {self.robot!r}")
+            raise InvalidValueError("attribute robot", attributes["robot"], f"the dataset's robot {self.robot!r}")
         named = {"robot": self.robot, "software": {"waldo": __version__}, **attributes}
         index = self.next_index
         journal = self.journal_path(index)
@@ -312,7 +312,7 @@ class Dataset:
     def episode(self, index: int) -> Episode:
         """Open one finished episode by its index."""
         if not self.episode_path(index).is_dir() or index in self.edits.deleted:
-            raise ConfigError("episode index", index, "one of the dataset's")
+            raise InvalidValueError("episode index", index, "one of the dataset's")
         return Episode(self.episode_path(index), edits=self.edits.of(index))
 
     @property
@@ -349,19 +349,19 @@ class Dataset:
     def relabel(self, indices: Iterable[int], *, task: str | None = None, outcome: Outcome | None = None) -> None:
         """Give episodes another instruction or outcome; the recorded ones stay in the episodes' own attributes."""
         if outcome is not None and outcome not in OUTCOMES:
-            raise ConfigError("outcome", outcome, f"one of {', '.join(OUTCOMES)}")
+            raise InvalidValueError("outcome", outcome, f"one of {', '.join(OUTCOMES)}")
         if task is not None and not task.strip():
-            raise ConfigError("task", task, "an instruction in words")
+            raise InvalidValueError("task", task, "an instruction in words")
         labels = {key: value for key, value in (("task", task), ("outcome", outcome)) if value is not None}
         if not labels:
-            raise ConfigError("relabel", "nothing", "another task or another outcome")
+            raise InvalidValueError("relabel", "nothing", "another task or another outcome")
         self.edits.append("relabel", self._known(indices, self.indices, "one of the dataset's"), **labels)
 
     def set_latency(self, latency_ns: Mapping[str, int], indices: Iterable[int] | None = None) -> None:
         """Say how long after the light each camera's frames are stamped [ns]; for all episodes, or for these."""
         for camera, value in latency_ns.items():
             if not -LONGEST_LATENCY_NS <= value <= LONGEST_LATENCY_NS:
-                raise ConfigError(f"latency of {camera}", f"{value / 1e6:g} ms", "at most 5 s")
+                raise InvalidValueError(f"latency of {camera}", f"{value / 1e6:g} ms", "at most 5 s")
         known = None if indices is None else self._known(indices, self.indices, "one of the dataset's")
         self.edits.append("latency", known, cameras=dict(latency_ns))
 
@@ -390,9 +390,9 @@ class Dataset:
         wanted, have = list(indices), set(there)
         for index in wanted:
             if index not in have:
-                raise ConfigError("episode index", index, expected)
+                raise InvalidValueError("episode index", index, expected)
         if not wanted:
-            raise ConfigError("episodes", "none", "at least one")
+            raise InvalidValueError("episodes", "none", "at least one")
         return wanted
 
     @property
@@ -531,4 +531,4 @@ class Episodes(Sequence[Episode]):
             if known == index:
                 return opener()
         have = f"{self._items[0][0]} to {self._items[-1][0]}" if self._items else "none"
-        raise ConfigError("episode index", index, f"one of the dataset's ({have})")
+        raise InvalidValueError("episode index", index, f"one of the dataset's ({have})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 PART = re.compile(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*")
 """One number, or the first and the last of a run."""
@@ -29,6 +29,6 @@ def parse_indices(text: str) -> set[int]:
         match = PART.fullmatch(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise ConfigError("episodes", text, "numbers and runs of them, such as 0-9,12")
+            raise InvalidValueError("episodes", text, "numbers and runs of them, such as 0-9,12")
         found.update(range(first, last + 1))
     return found

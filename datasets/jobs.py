@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 AHEAD = 2
 """Results that each worker may have ready before they are taken."""
@@ -28,7 +28,7 @@ class Jobs:
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
         if self.workers < 0:
-            raise ConfigError("workers", self.workers, "0 (one for each core) or more")
+            raise InvalidValueError("workers", self.workers, "0 (one for each core) or more")
 
 
 def run[Item, Result](

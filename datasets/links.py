@@ -19,7 +19,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import Edits
 from waldo.datasets.indices import format_indices
 from waldo.datasets.store_path import local
-from waldo.errors import ConfigError, FileError
+from waldo.errors import FileError, InvalidValueError
 
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}
 """Why a hard link is refused where a copy still works: another file system, one without links, too many links."""
@@ -39,7 +39,7 @@ def link(out: Path, parts: Sequence[Part], advance: Callable[[int, int], None] =
     """
     total = sum(len(part.indices) for part in parts)
     if not total:
-        raise ConfigError("episodes", "none", "at least one", "say which with --episodes or another filter")
+        raise InvalidValueError("episodes", "none", "at least one", "say which with --episodes or another filter")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileError(out, "is not an empty folder", "choose a new folder for the dataset")
     check_compatible(parts)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from waldo.datasets.catalog import Entry
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 
 def split(entries: Sequence[Entry], parts: Mapping[str, float | set[int]], seed: int) -> dict[str, list[int]]:
@@ -19,9 +19,9 @@ def split(entries: Sequence[Entry], parts: Mapping[str, float | set[int]], seed:
     named = {name: wanted for name, wanted in parts.items() if isinstance(wanted, set)}
     shares = {name: wanted for name, wanted in parts.items() if not isinstance(wanted, set)}
     if named and shares:
-        raise ConfigError("parts", ", ".join(parts), "shares for all, or episodes for all")
+        raise InvalidValueError("parts", ", ".join(parts), "shares for all, or episodes for all")
     if len(parts) < 1:
-        raise ConfigError("parts", "none", "at least one, such as train=0.9")
+        raise InvalidValueError("parts", "none", "at least one, such as train=0.9")
     return _by_name(entries, named) if named else _by_share(entries, shares, seed)
 
 
@@ -31,9 +31,9 @@ def _by_name(entries: Sequence[Entry], parts: Mapping[str, set[int]]) -> dict[st
     taken: dict[int, str] = {}
     for name, wanted in parts.items():
         if twice := sorted(wanted & taken.keys()):
-            raise ConfigError(f"part {name}", f"episode {twice[0]}", f"one that is not in {taken[twice[0]]} too")
+            raise InvalidValueError(f"part {name}", f"episode {twice[0]}", f"one that is not in {taken[twice[0]]} too")
         if not wanted & there:
-            raise ConfigError(f"part {name}", "no episode of the dataset", "at least one")
+            raise InvalidValueError(f"part {name}", "no episode of the dataset", "at least one")
         taken |= dict.fromkeys(wanted, name)
     return {name: sorted(wanted & there) for name, wanted in parts.items()}
 
@@ -42,9 +42,9 @@ def _by_share(entries: Sequence[Entry], shares: Mapping[str, float], seed: int) 
     """Draw each part's share of every task."""
     for name, share in shares.items():
         if not 0 < share <= 1:
-            raise ConfigError(f"part {name}", share, "a share above 0 and at most 1")
+            raise InvalidValueError(f"part {name}", share, "a share above 0 and at most 1")
     if (total := sum(shares.values())) > 1 + 1e-9:
-        raise ConfigError("shares", f"{total:g} in all", "at most 1")
+        raise InvalidValueError("shares", f"{total:g} in all", "at most 1")
     by_task: defaultdict[str, list[int]] = defaultdict(list)
     for entry in entries:
         by_task[entry.task].append(entry.episode)
@@ -59,7 +59,7 @@ def _by_share(entries: Sequence[Entry], shares: Mapping[str, float], seed: int) 
             start += count
     for name, indices in found.items():
         if not indices:
-            raise ConfigError(f"part {name}", "no episode", f"a share that gives one of {len(entries)} episodes")
+            raise InvalidValueError(f"part {name}", "no episode", f"a share that gives one of {len(entries)} episodes")
     return {name: sorted(indices) for name, indices in found.items()}
 
 

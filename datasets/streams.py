@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 """A stream's name: parts of a path inside the episode's group."""
@@ -46,11 +46,11 @@ class Field:
     def __post_init__(self) -> None:
         """Refuse names that could not be an array's and fields without columns."""
         if not is_name(self.name) or "/" in self.name or self.name in RESERVED_FIELDS:
-            raise ConfigError("Field.name", self.name, f"letters, digits and _ . - and none of {RESERVED_FIELDS}")
+            raise InvalidValueError("Field.name", self.name, f"letters, digits and _ . - and none of {RESERVED_FIELDS}")
         if self.dtype not in ("float32", "float64"):
-            raise ConfigError(f"Field {self.name}.dtype", self.dtype, "float32 or float64")
+            raise InvalidValueError(f"Field {self.name}.dtype", self.dtype, "float32 or float64")
         if not self.labels or len(set(self.labels)) != len(self.labels):
-            raise ConfigError(f"Field {self.name}.labels", self.labels, "one or more distinct names")
+            raise InvalidValueError(f"Field {self.name}.labels", self.labels, "one or more distinct names")
         object.__setattr__(self, "labels", tuple(self.labels))
 
 
@@ -71,7 +71,7 @@ class ScalarStream:
         object.__setattr__(self, "fields", tuple(self.fields))
         names = [field.name for field in self.fields]
         if not names or len(set(names)) != len(names):
-            raise ConfigError(f"the fields of stream {self.name}", tuple(names), "one or more distinct names")
+            raise InvalidValueError(f"the fields of stream {self.name}", tuple(names), "one or more distinct names")
 
     @property
     def kind(self) -> Literal["scalar"]:
@@ -119,16 +119,16 @@ class VideoStream:
         """Refuse what the codec cannot hold."""
         _check(self.name, self.rate_hz)
         if self.codec not in CODECS:
-            raise ConfigError(f"codec of stream {self.name}", self.codec, f"one of {', '.join(CODECS)}")
+            raise InvalidValueError(f"codec of stream {self.name}", self.codec, f"one of {', '.join(CODECS)}")
         _check_size(self)
         even = self.codec == "h264"
         for name, value in (("width", self.width), ("height", self.height)):
             if even and value % 2:
-                raise ConfigError(f"{name} of stream {self.name}", value, "an even number of pixels, 16 or more")
+                raise InvalidValueError(f"{name} of stream {self.name}", value, "an even number of pixels, 16 or more")
         if self.gop < 1:
-            raise ConfigError(f"gop of stream {self.name}", self.gop, "1 or more")
+            raise InvalidValueError(f"gop of stream {self.name}", self.gop, "1 or more")
         if not 0 <= self.crf <= 51:
-            raise ConfigError(f"crf of stream {self.name}", self.crf, "0 to 51")
+            raise InvalidValueError(f"crf of stream {self.name}", self.crf, "0 to 51")
         if self.codec == "jpeg":
             object.__setattr__(self, "gop", 1)
 
@@ -172,7 +172,7 @@ class DepthStream:
         _check(self.name, self.rate_hz)
         _check_size(self)
         if not (math.isfinite(self.unit_m) and self.unit_m > 0):
-            raise ConfigError(f"unit_m of stream {self.name}", self.unit_m, "a length above 0")
+            raise InvalidValueError(f"unit_m of stream {self.name}", self.unit_m, "a length above 0")
 
     @property
     def kind(self) -> Literal["depth"]:
@@ -219,15 +219,15 @@ def check_streams(streams: Sequence[Stream]) -> tuple[Stream, ...]:
     """Return the streams of one episode, refusing names that cannot live in one group beside each other."""
     names = [stream.name for stream in streams]
     if not names:
-        raise ConfigError("streams", [], "one stream or more")
+        raise InvalidValueError("streams", [], "one stream or more")
     if len(names) > 255:
-        raise ConfigError("the number of streams", len(names), "at most 255")
+        raise InvalidValueError("the number of streams", len(names), "at most 255")
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError("streams", name, "distinct names")
+            raise InvalidValueError("streams", name, "distinct names")
         inside = [other for other in names if other.startswith(name + "/")]
         if inside:
-            raise ConfigError("streams", name, f"a name that is not the folder of another stream ({inside[0]})")
+            raise InvalidValueError("streams", name, f"a name that is not the folder of another stream ({inside[0]})")
     return tuple(streams)
 
 
@@ -243,13 +243,15 @@ def is_name(name: str) -> bool:
 def _check(name: str, rate_hz: float) -> None:
     """Refuse a name that is no path and a rate that no clock has."""
     if not is_name(name):
-        raise ConfigError("stream name", name, f"parts of at most {LONGEST_PART} letters, digits and _ . - joined by /")
+        raise InvalidValueError(
+            "stream name", name, f"parts of at most {LONGEST_PART} letters, digits and _ . - joined by /"
+        )
     if not (math.isfinite(rate_hz) and rate_hz > 0):
-        raise ConfigError(f"rate_hz of stream {name}", rate_hz, "a number above 0")
+        raise InvalidValueError(f"rate_hz of stream {name}", rate_hz, "a number above 0")
 
 
 def _check_size(stream: VideoStream | DepthStream) -> None:
     """Refuse pictures too small for a codec's blocks."""
     for name, value in (("width", stream.width), ("height", stream.height)):
         if value < 16:
-            raise ConfigError(f"{name} of stream {stream.name}", value, "16 pixels or more")
+            raise InvalidValueError(f"{name} of stream {stream.name}", value, "16 pixels or more")

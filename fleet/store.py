@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from waldo.fleet.heat_level import headroom_ratio, heat_level, urgency
-from waldo.robots.diagnostics import KEYS
+from waldo.robots import motor_readings
+from waldo.robots.diagnostics import MotorStatus
 
 STALE_S = 10.0
 """A robot that has not spoken for this long is stale [s]."""
@@ -37,7 +38,7 @@ class MotorView:
 
     joint: str
     values: Mapping[str, float]
-    """Every key of `waldo.robots.diagnostics.KEYS`."""
+    """Diagnostic key -> value, for every motor quantity."""
     history: Sequence[tuple[float, float, float]]
     """Oldest first: (time [s], winding [°C], housing [°C])."""
 
@@ -103,7 +104,7 @@ class _Robot:
     def add(self, joint: str, values: Mapping[str, float], now_s: float) -> None:
         if joint not in self.latest and len(self.latest) >= MAX_MOTORS:
             return
-        complete = {key: values.get(key, math.nan) for key in KEYS}
+        complete = {one.key: values.get(one.key, math.nan) for one in motor_readings.MOTOR_QUANTITIES}
         self.latest[joint] = complete
         history = self.history.setdefault(joint, deque(maxlen=HISTORY_LENGTH))
         if not history or now_s - history[-1][0] >= HISTORY_PERIOD_S:
@@ -134,12 +135,12 @@ class FleetStore:
         self._robots: dict[str, _Robot] = {}
         self._version = 0
 
-    def add_motors(self, robot: str, motors: Mapping[str, Mapping[str, float]], now_s: float) -> None:
+    def add_motors(self, robot: str, motors: Mapping[str, MotorStatus], now_s: float) -> None:
         """Take joint -> key -> value of a robot, as `waldo.robots.diagnostics.from_message` gives it."""
         with self._lock:
             record = self._heard(robot, now_s)
-            for joint, values in motors.items():
-                record.add(joint, values, now_s)
+            for joint, status in motors.items():
+                record.add(joint, status.values, now_s)
 
     def add_battery(self, robot: str, ratio: float, now_s: float) -> None:
         """Take the charge of a robot's battery, 0..1; anything else is unknown."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.resources
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import UnknownNameError
+from waldo import registry
 from waldo.robots.motor import Motor
 
 
@@ -92,26 +91,17 @@ class Robot:
         return path if path.is_absolute() else Path(str(importlib.resources.files("waldo.robots") / "models" / path))
 
 
-PRESETS = {
-    "so101": "waldo.robots.presets.so101:SO101",
-    "so101_leader": "waldo.robots.presets.so101:SO101_LEADER",
-    "g1": "waldo.robots.presets.g1:G1",
-}
-"""Robot name -> where its description lives."""
-
-MODEL_LOADER = "waldo.sim.model_robot:load_model_robot"
-"""What reads a description from an MJCF file; imported when one is named, so that a robot needs no simulator."""
+def presets() -> tuple[str, ...]:
+    """Return the names of the registered robots (entry points `waldo.robots`)."""
+    return registry.names("waldo.robots")
 
 
 def load_robot(name: str) -> Robot:
-    """Return a preset, or the robot of an MJCF file ("arm.xml") or of MuJoCo Menagerie ("menagerie:unitree_g1").
+    """Return a registered robot, or one read from MJCF: "arm.xml", or "menagerie:unitree_g1" of MuJoCo Menagerie.
 
-    An unknown name is answered with the nearest that exists.
+    Raises:
+        UnknownNameError: If no robot has this name; the message suggests the closest match.
     """
     if name.endswith(".xml") or name.startswith("menagerie:"):
-        module, _, attribute = MODEL_LOADER.partition(":")
-        return getattr(importlib.import_module(module), attribute)(name)
-    if name not in PRESETS:
-        raise UnknownNameError("robot", name, PRESETS)
-    module, _, attribute = PRESETS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+        return registry.load("waldo.robot_models", "mjcf", "robot model format")(name)
+    return registry.load("waldo.robots", name, "robot")

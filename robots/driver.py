@@ -6,7 +6,6 @@ is its only caller: it reads, filters the command through the safety chain, and 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
@@ -14,10 +13,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import UnknownNameError
+from waldo import registry
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,54 +47,6 @@ class MotorSensors:
         columns = [f.name for f in fields(cls) if f.name not in ("faults", "limp")]
         nothing = {name: np.full(joints, np.nan) for name in columns}
         return cls(**nothing, faults=("",) * joints, limp=np.zeros(joints, dtype=bool))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MotorReadings:
-    """What is known of each motor; every array has shape (joints,), NaN where nobody knows."""
-
-    winding_c: Array
-    """Winding temperature, measured and estimated [°C]."""
-    winding_std_k: Array
-    """Standard deviation of the winding temperature [K]."""
-    housing_c: Array
-    """Housing temperature [°C]."""
-    housing_std_k: Array
-    """Standard deviation of the housing temperature [K]."""
-    current_a: Array
-    """Motor current [A]."""
-    voltage_v: Array
-    """Supply voltage [V]."""
-    torque_nm: Array
-    """Torque at the joint [N·m]."""
-    duty_ratio: Array
-    """Share of the last ten minutes under load, 0..1 (IEC 60034-1, ED%)."""
-    utilization_ratio: Array
-    """Thermal-equivalent torque over rated."""
-    time_to_limit_s: Array
-    """Time until the winding's limit if the recent load goes on [s], infinity for never; the median."""
-    time_to_limit_p10_s: Array
-    """The same, which is shorter with a probability of 10 %."""
-    time_to_limit_p90_s: Array
-    """The same, which is shorter with a probability of 90 %."""
-    time_to_limit_planned_s: Array
-    """Time until the limit under the mean load of the last episodes [s]; NaN before one has ended."""
-    episodes_left: Array
-    """How many more episodes like the last ones fit, infinity for no end; NaN before one has ended."""
-    cooldown_s: Array
-    """Time that the winding must rest until it has cooled down [s]; 0 where it is cool."""
-    derate_ratio: Array
-    """Share of full speed that the governor leaves, 0..1."""
-    limit_c: Array
-    """The winding's limit [°C]."""
-    winding_sensor_c: Array
-    """What a sensor in the winding reads [°C]."""
-    housing_sensor_c: Array
-    """What a sensor on the housing reads [°C]."""
-    driver_sensor_c: Array
-    """What a sensor on the driver's board reads [°C]."""
-    notes: tuple[str, ...]
-    """What is wrong with each motor or its sensors, in words; empty where nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,23 +130,9 @@ class SimulatedDriver(Driver, Protocol):
         ...
 
 
-DRIVERS = {
-    "twin": "waldo.sim.twin:TwinDriver",
-    "model": "waldo.sim.model_robot:ModelDriver",
-    "feetech": "waldo.robots.drivers.feetech:FeetechDriver",
-    "dynamixel": "waldo.robots.drivers.dynamixel:DynamixelDriver",
-    "damiao": "waldo.robots.drivers.damiao:DamiaoDriver",
-    "robstride": "waldo.robots.drivers.robstride:RobStrideDriver",
-    "unitree": "waldo.robots.drivers.unitree:UnitreeDriver",
-    "lerobot": "waldo.robots.drivers.lerobot_robot:LeRobotDriver",
-    "topics": "waldo.robots.drivers.topic_map:TopicMapDriver",
-}
-"""Driver name -> where its class lives; imported when it is named, so that a robot's computer needs no simulator."""
-
-
 def load_driver(name: str) -> Callable[..., Driver]:
-    """Return the class of the driver `name`; its first argument is the robot's description."""
-    if name not in DRIVERS:
-        raise UnknownNameError("driver", name, DRIVERS)
-    module, _, attribute = DRIVERS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    """Return the driver class registered as `name` (entry points `waldo.drivers`).
+
+    Its first argument is the robot's description, the others are the driver's options.
+    """
+    return registry.load("waldo.drivers", name, "driver")

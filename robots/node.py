@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo import ros
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots import diagnostics
 from waldo.robots.control.safety import Mode, SafetyChain, SafetyConfig
 from waldo.robots.driver import Driver, Frame, RobotState, SimulatedDriver
@@ -74,11 +74,11 @@ class NodeConfig:
         """Refuse unknown peers and impossible qualities."""
         for peer in self.lockstep:
             if peer not in PEERS:
-                raise ConfigError("lockstep", peer, f"any of {', '.join(PEERS)}")
+                raise InvalidValueError("lockstep", peer, f"any of {', '.join(PEERS)}")
         if not 20 <= self.rate_hz <= 1000:
-            raise ConfigError("rate", self.rate_hz, "20 to 1000 cycles a second")
+            raise InvalidValueError("rate", self.rate_hz, "20 to 1000 cycles a second")
         if not 1 <= self.jpeg_quality <= 100:
-            raise ConfigError("jpeg_quality", self.jpeg_quality, "1..100")
+            raise InvalidValueError("jpeg_quality", self.jpeg_quality, "1..100")
 
 
 class RobotNode:
@@ -90,9 +90,9 @@ class RobotNode:
         self.robot = driver.robot
         self.simulated = driver if isinstance(driver, SimulatedDriver) else None
         if config.lockstep and self.simulated is None:
-            raise ConfigError("lockstep", config.lockstep, "nothing for a real robot", "leave it out")
+            raise InvalidValueError("lockstep", config.lockstep, "nothing for a real robot", "leave it out")
         if self.simulated is not None and config.rate_hz != CONTROL_HZ:
-            raise ConfigError("rate", config.rate_hz, f"{CONTROL_HZ} for a simulation", "leave it out")
+            raise InvalidValueError("rate", config.rate_hz, f"{CONTROL_HZ} for a simulation", "leave it out")
         self._period_s = 1 / config.rate_hz
         self._motor_cycles = round(config.rate_hz / MOTOR_HZ)
         self.safety = SafetyChain(self.robot, config.safety)

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from waldo.robots.description import Robot
 from waldo.robots.thermal.duty import DutyMeter
 from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, TwoNodeModel
+from waldo.typing import Array
 
-Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 AMBIENT_C = 25.0

@@ -11,12 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
 from waldo.sim.engine import Model, mujoco
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 FAR_WEIGHT = 0.01
 """A joint's whole range costs as much as this share of the present heat: a near pose is worth a little warmth."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.console import err
 from waldo.errors import FileError
@@ -23,8 +22,7 @@ from waldo.sim.engine import mujoco
 from waldo.sim.menagerie import PREFIX, find_model
 from waldo.sim.twin import FRAME_TICKS, stamp_of
 from waldo.sim.world import CONTROL_HZ
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 SPEED, ACCELERATION = 3.0, 20.0
 """Limits where the model has none [rad/s, rad/s²], [m/s, m/s²]."""

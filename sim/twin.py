@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.console import err
 from waldo.robots.description import Robot
@@ -18,8 +17,7 @@ from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.sim.camera import NoGraphicsError
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.world import CONTROL_HZ, World
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 FRAME_TICKS = 2
 """Control ticks between two pictures (30 a second)."""

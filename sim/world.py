@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot, load_robot
 from waldo.robots.thermal.duty import DutyMeter
 from waldo.sim.camera import Renderer
@@ -21,8 +21,7 @@ from waldo.sim.engine import Data, batch, mujoco
 from waldo.sim.heat import SimulatedHeat
 from waldo.sim.tasks.goal import Goal, Scene
 from waldo.sim.tasks.task import Task, load_task
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 CONTROL_HZ = 60
 """Commands a second."""
@@ -38,12 +37,12 @@ class World:
     ) -> None:
         """Build `worlds` copies of `task`, world i laid out from seed i; `threads` None means all cores, at most 8."""
         if worlds < 1:
-            raise ConfigError("worlds", worlds, "a number from 1")
+            raise InvalidValueError("worlds", worlds, "a number from 1")
         self.task = load_task(task) if isinstance(task, str) else task
         self.robot = robot or load_robot(self.task.robot)
         self.worlds = worlds
         if self.robot.joint_names != load_robot(self.task.robot).joint_names:
-            raise ConfigError(
+            raise InvalidValueError(
                 "robot", self.robot.name, f"{self.task.robot}, whose joints the task {self.task.name} needs"
             )
         self.model = self.task.compile(self.robot)
@@ -52,7 +51,7 @@ class World:
         self._bind()
         self.substeps = round(1 / CONTROL_HZ / self.model.opt.timestep)
         if not np.isclose(self.substeps * self.model.opt.timestep, 1 / CONTROL_HZ):
-            raise ConfigError("timestep", self.model.opt.timestep, f"a whole part of 1/{CONTROL_HZ} s")
+            raise InvalidValueError("timestep", self.model.opt.timestep, f"a whole part of 1/{CONTROL_HZ} s")
         self.motors = SimulatedHeat(self.robot, worlds, 1 / CONTROL_HZ, self._actuators, self.model.nu)
         """The motors' heat."""
         self.ticks = np.zeros(worlds, dtype=np.int64)
@@ -65,7 +64,7 @@ class World:
         model, names = self.model, self.robot.joint_names
         for name in names:
             if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name) < 0:
-                raise ConfigError("mjcf", str(self.robot.mjcf_path), f"a joint and an actuator named {name!r}")
+                raise InvalidValueError("mjcf", str(self.robot.mjcf_path), f"a joint and an actuator named {name!r}")
         self._qpos_at = np.array([model.joint(name).qposadr[0] for name in names])
         self._qvel_at = np.array([model.joint(name).dofadr[0] for name in names])
         self._actuators = np.array([model.actuator(name).id for name in names])
@@ -94,7 +93,7 @@ class World:
         """
         indices = np.arange(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64))
         if len(seeds) != len(indices):
-            raise ConfigError("seeds", len(seeds), f"as many seeds as worlds to reset, {len(indices)}")
+            raise InvalidValueError("seeds", len(seeds), f"as many seeds as worlds to reset, {len(indices)}")
         if not len(indices):
             return
         order = np.argsort(indices)

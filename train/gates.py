@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from waldo.errors import ConfigError, UnknownNameError
+from waldo.errors import InvalidValueError, UnknownNameError
 
 KEYS = {
     "success": "share of episodes that succeeded",
@@ -34,7 +34,9 @@ def parse_gate(text: str) -> Gate:
     except ValueError:
         least = -1.0
     if not equals or not 0 <= least <= 1:
-        raise ConfigError("fail-under", text, f"{key}=NUMBER with a number from 0 to 1", f"for instance {key}=0.8")
+        raise InvalidValueError(
+            "fail-under", text, f"{key}=NUMBER with a number from 0 to 1", f"for instance {key}=0.8"
+        )
     return Gate(key, least)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from waldo.datasets.store_path import Place
-from waldo.errors import ConfigError, FileError
+from waldo.errors import FileError, InvalidValueError
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 
 STATE, ENVIRONMENT, IMAGES = "observation.state", "observation.environment_state", "observation.images."
@@ -51,14 +51,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         if self.steps < 1:
-            raise ConfigError("steps", self.steps, "a whole number from 1")
+            raise InvalidValueError("steps", self.steps, "a whole number from 1")
         if self.store != StoreOptions() and not is_store(self.dataset):
             differing = [f.name for f in fields(StoreOptions) if getattr(self.store, f.name) != f.default]
             found, expected = ", ".join(differing), "none of a waldo dataset's options with a LeRobot dataset"
-            raise ConfigError("options", found, expected, "give them to waldo export")
+            raise InvalidValueError("options", found, expected, "give them to waldo export")
         for option in self.options:
             if not option.startswith("--"):
-                raise ConfigError("option", option, "the form --key=value", "lerobot-train's options follow a lone --")
+                raise InvalidValueError(
+                    "option", option, "the form --key=value", "lerobot-train's options follow a lone --"
+                )
 
 
 def find_device(wanted: str) -> str:
@@ -96,7 +98,7 @@ def choose_inputs(
     cameras = [key for key in features if key.startswith(IMAGES)]
     has_environment = ENVIRONMENT in features
     if config.inputs == "images" and not cameras:
-        raise ConfigError("inputs", "images", "'state', as the dataset has no cameras")
+        raise InvalidValueError("inputs", "images", "'state', as the dataset has no cameras")
     if config.inputs != "auto":
         chosen = config.inputs
     elif cameras and (device != "cpu" or not has_environment):
@@ -105,7 +107,7 @@ def choose_inputs(
         chosen = "state"
     if chosen == "state" and not has_environment and config.policy == "act":
         found = "observation.state alone"
-        raise ConfigError("inputs", found, "a camera or observation.environment_state beside it, which ACT needs")
+        raise InvalidValueError("inputs", found, "a camera or observation.environment_state beside it, which ACT needs")
     return chosen
 
 
@@ -184,7 +186,9 @@ def plan_training(config: TrainConfig) -> TrainPlan:
     inputs = choose_inputs(config, features, device)
     small = config.preset == "small" or (config.preset == "auto" and config.policy == "act" and device == "cpu")
     if small and config.policy != "act":
-        raise ConfigError("preset", "small", f"'lerobot' for the policy {config.policy!r}: the small preset is for act")
+        raise InvalidValueError(
+            "preset", "small", f"'lerobot' for the policy {config.policy!r}: the small preset is for act"
+        )
     cores = os.cpu_count() or 1
     options: dict[str, object] = {
         "dataset.repo_id": f"local/{config.dataset.resolve().name}",

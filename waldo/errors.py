@@ -1,15 +1,21 @@
-"""The errors that waldo raises on purpose.
+"""The exceptions that waldo raises.
 
-An exception takes facts and builds its message: what was found, what was expected, what to do.
-The command line prints the message as one line and exits with code 2.
+An exception takes facts and builds its message: what was found, what was expected, what to do. The command line prints
+the message on one line and exits with code 2.
 
 * WaldoError
-  x UnknownNameError   a robot, task, policy, key ... that nobody has heard of
-  x FileError          a file or folder that cannot be used as it is
-  x ConfigError        a value outside what is possible
-  x UsageError         options that a command does not understand
-  x MissingExtraError  a command whose packages are not installed
-  x HardwareError      a device that is absent, refuses or has stopped answering
+  x UnknownNameError           a robot, task, policy or key that does not exist
+  x FileError                  a file or folder that cannot be used as it is
+  x ConfigError                options that cannot be used together or as given
+    x InvalidValueError        a value outside its range or of the wrong kind
+    x ConflictingOptionsError  two options that exclude each other
+    x UnsupportedOptionError   an option that has no effect in this combination
+    x MissingOptionError       an option that requires another one
+    x NoFilterError            a change without a filter, which would affect everything
+    x NoMatchError             filters that match nothing
+  x UsageError                 options that a command does not have
+  x MissingExtraError          a command whose packages are not installed
+  x HardwareError              a device that is absent, refuses a command or has stopped responding
 """
 
 from __future__ import annotations
@@ -19,14 +25,14 @@ from collections.abc import Iterable
 
 
 class WaldoError(Exception):
-    """Root of every error that is waldo's own."""
+    """Base class of all exceptions that waldo raises."""
 
 
 class UnknownNameError(WaldoError):
-    """A name that is not among the known ones; says which one was probably meant."""
+    """A name that is not among the known ones; the message suggests the closest match."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        """Take what sort of thing was named, the name found and the names that exist."""
+        """Build the message from the kind of name, the name that was given and the known names."""
         self.kind, self.name, self.known = kind, name, sorted(known)
         close = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -34,39 +40,91 @@ class UnknownNameError(WaldoError):
 
 
 class FileError(WaldoError):
-    """A file or folder that is missing, unreadable, damaged or not what it should be."""
+    """A file or folder that is missing, unreadable, damaged or of another kind than expected."""
 
     def __init__(self, path: object, found: str, do: str = "") -> None:
-        """Take the path or address, what was found there and what the user can do about it."""
+        """Build the message from the path or address, what was found there and what the user can do about it."""
         self.path = str(path)
         super().__init__(f"{path}: {found}" + (f"; {do}" if do else ""))
 
 
 class ConfigError(WaldoError):
-    """A setting whose value is not possible."""
+    """Options that cannot be used as given; base class of the errors below."""
+
+
+class InvalidValueError(ConfigError):
+    """A value outside its range or of the wrong kind."""
 
     def __init__(self, key: str, found: object, expected: str, do: str = "") -> None:
-        """Take the setting's name, the value found, what was expected and what to do."""
+        """Build the message from the option's name, the value found, the expected values and what to do."""
         self.key = key
         super().__init__(f"{key} is {found!r}, expected {expected}" + (f"; {do}" if do else ""))
 
 
+class ConflictingOptionsError(ConfigError):
+    """Two options that exclude each other."""
+
+    def __init__(self, first: str, second: str, do: str = "") -> None:
+        """Build the message from the two options and what to do."""
+        super().__init__(f"{first} and {second} cannot be combined" + (f"; {do}" if do else ""))
+
+
+class UnsupportedOptionError(ConfigError):
+    """An option that is not supported in combination with another setting."""
+
+    def __init__(self, option: str, context: str, supported: Iterable[str] = (), do: str = "") -> None:
+        """Build the message from the option, the setting it was combined with and the settings that support it."""
+        listed = ", ".join(supported)
+        text = f"{option} is not supported with {context}" + (f" (supported: {listed})" if listed else "")
+        super().__init__(text + (f"; {do}" if do else ""))
+
+
+class MissingOptionError(ConfigError):
+    """An option that requires another one."""
+
+    def __init__(self, option: str, required: str, do: str = "") -> None:
+        """Build the message from the option, the option that it requires and what to do."""
+        super().__init__(f"{option} requires {required}" + (f"; {do}" if do else ""))
+
+
+class NoFilterError(ConfigError):
+    """A change that would affect everything because no filter was given."""
+
+    def __init__(self, what: str) -> None:
+        """Build the message from what would be affected, such as "change every episode"."""
+        super().__init__(f"no filter given: this would {what}; pass a filter or --all")
+
+
+class NoMatchError(ConfigError):
+    """Filters that match nothing."""
+
+    def __init__(self, kind: str, total: int, do: str = "") -> None:
+        """Build the message from the kind of item, such as "episode", how many there are and what to do."""
+        text = f"no {kind} matches the filters ({count(total, kind)} in total)"
+        super().__init__(text + (f"; {do}" if do else ""))
+
+
 class UsageError(WaldoError):
-    """Options that a command does not understand."""
+    """Options that a command does not have."""
 
     def __init__(self, command: str, found: str) -> None:
-        """Take the command and what is wrong with its options."""
+        """Build the message from the command and what is wrong with its options."""
         super().__init__(f"{found}; see: waldo {command} --help")
 
 
 class MissingExtraError(WaldoError):
-    """A package is not installed that comes with one of waldo's extras."""
+    """A package that is not installed and comes with one of waldo's extras."""
 
     def __init__(self, package: str, extra: str) -> None:
-        """Take the missing package and the extra that brings it."""
+        """Build the message from the missing package and the extra that installs it."""
         do = f"uv sync --inexact --extra {extra}"
         super().__init__(f"the package {package!r} is not installed; install it with: {do}")
 
 
 class HardwareError(WaldoError):
-    """A robot, servo or camera that cannot be reached or answers wrongly."""
+    """A robot, servo or camera that cannot be reached or responds incorrectly."""
+
+
+def count(number: int, noun: str) -> str:
+    """Return a count with its noun: "1 episode", "2 episodes"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

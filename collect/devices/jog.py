@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 LEAD_S = 0.15
 """How far the target may run ahead of the robot, in seconds at full speed: a blocked joint must not wind up."""

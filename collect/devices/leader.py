@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo import console
 from waldo.collect.devices.device import Observation, Session
@@ -19,8 +18,7 @@ from waldo.collect.devices.terminal_keys import Keys
 from waldo.robots.description import Robot
 from waldo.robots.driver import Driver, load_driver
 from waldo.robots.drivers.options import build_options
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 REMIND_S = 2.0
 """Pause between two words about the same joint [s]."""

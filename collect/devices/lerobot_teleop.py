@@ -6,16 +6,12 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from waldo.collect.devices.leader import EngageOptions, Leader
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.lerobot_units import Units, make_device
 from waldo.robots.drivers.options import build_options, words
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

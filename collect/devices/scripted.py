@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from waldo.collect.devices.device import Observation, Session
 from waldo.errors import WaldoError
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 PATIENCE_S = 5.0
 """How long to wait for a simulation's ground truth [s]."""

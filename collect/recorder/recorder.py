@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Unpack
 
-import numpy as np
-from numpy.typing import NDArray
-
 from waldo.collect.recorder.images import Picture, decode_colour
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.recording.stamps import Stamps
@@ -20,8 +17,7 @@ from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import CRF, DepthStream, Field, ScalarStream, Stream, VideoStream
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 JOINT_UNITS = {"position": "rad", "velocity": "rad/s", "effort": "N·m"}
 """Fields of joints/state and their units."""

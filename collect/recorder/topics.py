@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 JOINTS = "sensor_msgs/msg/JointState"
 MOTORS = "diagnostic_msgs/msg/DiagnosticArray"
@@ -50,7 +50,7 @@ def parse_cameras(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, equals, topic = pair.partition("=")
         if not (name and equals and topic.startswith("/")):
-            raise ConfigError("camera", pair, "NAME=/TOPIC, such as front=/camera/color/image_raw")
+            raise InvalidValueError("camera", pair, "NAME=/TOPIC, such as front=/camera/color/image_raw")
         stream = name if name.startswith("depth/") else f"cameras/{name}"
         named[stream] = topic.removesuffix("/compressed").removesuffix("/compressedDepth")
     return named

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from waldo.datasets.formats.source import Format, ImportConfig, Source
-from waldo.errors import ConfigError, FileError, UnknownNameError, WaldoError
+from waldo.errors import FileError, InvalidValueError, UnknownNameError, WaldoError
 
 LOOKED_FOR: Mapping[Format, str] = {
     "lerobot": "meta/info.json (LeRobot v2 or v3)",
@@ -27,9 +27,9 @@ def open_source(path: Path, config: ImportConfig, format: Format | None = None) 
         raise UnknownNameError("format", format, OPENERS)
     found = format or detect(path)
     if config.topics and found != "rosbag2":
-        raise ConfigError("topics", config.topics, f"absent: {found} has no topics")
+        raise InvalidValueError("topics", config.topics, f"absent: {found} has no topics")
     if config.fps is not None and found in ("lerobot", "rosbag2"):
-        raise ConfigError("fps", config.fps, f"absent: {found} says its rate itself")
+        raise InvalidValueError("fps", config.fps, f"absent: {found} says its rate itself")
     return OPENERS[found](path, config)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.selection import Outcome
 from waldo.datasets.streams import CRF, Stream
-from waldo.errors import ConfigError, WaldoError
+from waldo.errors import InvalidValueError, WaldoError
 
 type Format = Literal["lerobot", "replay-buffer", "robomimic", "aloha", "rosbag2"]
 """What a source is."""
@@ -41,9 +41,9 @@ class ImportConfig:
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
         if not 0 <= self.crf <= 51:
-            raise ConfigError("crf", self.crf, "0 to 51")
+            raise InvalidValueError("crf", self.crf, "0 to 51")
         if self.fps is not None and not 0 < self.fps < 1e6:
-            raise ConfigError("fps", self.fps, "a rate above 0")
+            raise InvalidValueError("fps", self.fps, "a rate above 0")
 
 
 class SourceError(WaldoError):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
@@ -19,8 +18,7 @@ from waldo.errors import WaldoError
 from waldo.robots.description import Joint
 from waldo.robots.thermal.fit import Fit, NothingLearnedError, Recording, fit
 from waldo.robots.thermal.two_node import ThermalConstants
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 STEP_S = 1.0
 """Length of a step of the fit [s]."""

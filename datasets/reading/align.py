@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 type Policy = Literal["hold", "nearest", "next", "linear"]
 """Which samples stand for an instant.
@@ -53,7 +53,7 @@ class Alignment:
 def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_age_s: float) -> Alignment:
     """Return which samples, stamped `stamps_ns` (samples,) in any order, stand for `instants_ns` (rows,)."""
     if policy not in POLICIES:
-        raise ConfigError("policy", policy, f"one of {', '.join(POLICIES)}")
+        raise InvalidValueError("policy", policy, f"one of {', '.join(POLICIES)}")
     rows = len(instants_ns)
     if not len(stamps_ns):
         none = np.zeros(rows, np.int64)

@@ -33,7 +33,7 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.reading.frame_reader import Wanted, cores
 from waldo.datasets.recording.journal import sync_folder
 from waldo.datasets.video import gop_decoder
-from waldo.errors import ConfigError, FileError
+from waldo.errors import FileError, InvalidValueError
 
 FORMAT = "waldo-frame-cache"
 """The mark in cache.json."""
@@ -63,7 +63,7 @@ class CacheConfig:
         """Refuse impossible sizes."""
         for name, value in (("height", self.height), ("width", self.width)):
             if value is not None and not 1 <= value <= 8192:
-                raise ConfigError(f"{name} of a cache", value, "1 to 8192 pixels")
+                raise InvalidValueError(f"{name} of a cache", value, "1 to 8192 pixels")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return height and width of a frame that was recorded with these [px]."""

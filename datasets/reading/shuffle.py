@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 Rows = NDArray[np.int64]
 
@@ -44,7 +44,7 @@ def block_order(blocks: Rows, *, window: int, batch: int, lanes: int = 1, seed: 
     """
     for name, value in (("window", window), ("batch", batch), ("lanes", lanes)):
         if value < 1:
-            raise ConfigError(f"{name} of a shuffle", value, "a whole number from 1")
+            raise InvalidValueError(f"{name} of a shuffle", value, "a whole number from 1")
     rng = np.random.default_rng([seed, epoch])
     shuffled = blocks[rng.permutation(len(blocks))]
     parts: list[list[Rows]] = [[] for _ in range(lanes)]

@@ -25,7 +25,7 @@ from waldo.datasets.reading.frame_reader import FrameReader, Wanted
 from waldo.datasets.reading.rows import RowConfig, Rows, UnfitEpisodeError, make_rows
 from waldo.datasets.store_path import Place
 from waldo.datasets.streams import VideoStream
-from waldo.errors import ConfigError, FileError, UnknownNameError
+from waldo.errors import FileError, InvalidValueError, UnknownNameError
 
 TOLERANCE_S = 1e-4
 """How far an offset may lie from a row, LeRobot's own default [s]."""
@@ -248,7 +248,7 @@ def row_offsets(seconds: Sequence[float], fps: int, key: str) -> NDArray[np.int6
     off = np.abs(scaled - rounded) / fps > TOLERANCE_S
     if not len(scaled) or off.any():
         found = list(seconds) if not len(scaled) else float(np.asarray(seconds)[off][0])
-        raise ConfigError(f"an offset of {key}", found, f"multiples of 1/{fps} s")
+        raise InvalidValueError(f"an offset of {key}", found, f"multiples of 1/{fps} s")
     return rounded.astype(np.int64)
 
 
@@ -266,7 +266,7 @@ def _chosen(dataset: Dataset, indices: Sequence[int] | None) -> list[Callable[[]
     places = {index: place for place, index in enumerate(known)}
     for index in wanted:
         if index not in places:
-            raise ConfigError("episode index", index, f"one of the dataset's {len(known)} episodes")
+            raise InvalidValueError("episode index", index, f"one of the dataset's {len(known)} episodes")
     return [lambda place=places[index]: episodes[place] for index in wanted]
 
 

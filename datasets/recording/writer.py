@@ -21,7 +21,7 @@ from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, Stream, VideoStream, check_streams
 from waldo.datasets.video import encoders, histograms
 from waldo.datasets.video.h264 import Packet
-from waldo.errors import ConfigError, UnknownNameError, WaldoError
+from waldo.errors import InvalidValueError, UnknownNameError, WaldoError
 
 LOG = logging.getLogger("waldo.datasets")
 
@@ -69,7 +69,7 @@ class EpisodeWriter:
         try:
             self._journal = Journal(journal, opening)
         except (TypeError, ValueError) as error:
-            raise ConfigError("attributes", attributes, f"values that JSON can hold ({error})") from error
+            raise InvalidValueError("attributes", attributes, f"values that JSON can hold ({error})") from error
         self._cameras = {
             stream.name: CameraEncoder(stream, self._journal, self._index[stream.name], self._note, back_pressure)
             for stream in checked
@@ -141,11 +141,11 @@ class EpisodeWriter:
         """
         description = self._image_stream(stream)
         if isinstance(description, DepthStream):
-            raise ConfigError(f"a packet of {stream}", "encoded", "a frame: depth images are packed here")
+            raise InvalidValueError(f"a packet of {stream}", "encoded", "a frame: depth images are packed here")
         key = self._counts[stream] % description.gop == 0
         if packet.key != key and description.codec != "jpeg":
             found = "a key frame" if packet.key else "no key frame"
-            raise ConfigError(f"packet {self._counts[stream]} of {stream}", found, f"one every {description.gop}")
+            raise InvalidValueError(f"packet {self._counts[stream]} of {stream}", found, f"one every {description.gop}")
         self._journal.append(
             Kind.FRAME,
             stream=self._index[stream],
@@ -175,7 +175,7 @@ class EpisodeWriter:
         if stream not in self.streams:
             raise UnknownNameError("stream", stream, self.streams)
         if count < 0:
-            raise ConfigError("count of lost messages", count, "0 or more")
+            raise InvalidValueError("count of lost messages", count, "0 or more")
         if count:
             self._journal.append(Kind.LOST, stream=self._index[stream], payload=count.to_bytes(8, "little"))
             self._losses[stream].lost += count
@@ -214,7 +214,7 @@ class EpisodeWriter:
         if outcome not in OUTCOMES:
             raise UnknownNameError("outcome", outcome, OUTCOMES)
         if not reason:
-            raise ConfigError("reason", reason, "why the recording ended")
+            raise InvalidValueError("reason", reason, "why the recording ended")
         self._ended = "being saved"  # callbacks in other threads must not write behind CLOSE
         self._finish_cameras()
         closing = {"outcome": outcome, "reason": reason}
@@ -296,11 +296,13 @@ def _check_image(stream: ImageStream, image: Image) -> None:
     """Refuse pixels of another type or shape; a JPEG is looked at where it is decoded."""
     if isinstance(image, bytes):
         if isinstance(stream, DepthStream):
-            raise ConfigError(f"a frame of {stream.name}", "a JPEG", f"uint16 {stream.frame_shape}")
+            raise InvalidValueError(f"a frame of {stream.name}", "a JPEG", f"uint16 {stream.frame_shape}")
         return
     dtype = np.dtype(np.uint16) if isinstance(stream, DepthStream) else np.dtype(np.uint8)
     if image.dtype != dtype or image.shape != stream.frame_shape:
-        raise ConfigError(f"a frame of {stream.name}", f"{image.dtype} {image.shape}", f"{dtype} {stream.frame_shape}")
+        raise InvalidValueError(
+            f"a frame of {stream.name}", f"{image.dtype} {image.shape}", f"{dtype} {stream.frame_shape}"
+        )
 
 
 def _row_bytes(stream: ScalarStream, values: Mapping[str, ArrayLike]) -> bytes:
@@ -312,9 +314,9 @@ def _row_bytes(stream: ScalarStream, values: Mapping[str, ArrayLike]) -> bytes:
     parts: list[bytes] = []
     for field in stream.fields:
         if field.name not in values:
-            raise ConfigError(f"{stream.name}.{field.name}", None, f"{len(field.labels)} values")
+            raise InvalidValueError(f"{stream.name}.{field.name}", None, f"{len(field.labels)} values")
         array = np.asarray(values[field.name], dtype=np.dtype(field.dtype).newbyteorder("<"))
         if array.shape != (len(field.labels),):
-            raise ConfigError(f"the shape of {stream.name}.{field.name}", array.shape, f"({len(field.labels)},)")
+            raise InvalidValueError(f"the shape of {stream.name}.{field.name}", array.shape, f"({len(field.labels)},)")
         parts.append(array.tobytes())
     return b"".join(parts)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from waldo.errors import ConfigError, WaldoError
+from waldo.errors import InvalidValueError, WaldoError
 
 LOG = logging.getLogger("waldo.datasets")
 
@@ -96,7 +96,7 @@ def choose(wanted: str) -> str:
     if wanted == "auto":
         return next((name for name in HARDWARE if not why_not(name)), SOFTWARE)
     if wanted not in HARDWARE:
-        raise ConfigError("encoder", wanted, f"auto, {SOFTWARE}, {' or '.join(HARDWARE)}")
+        raise InvalidValueError("encoder", wanted, f"auto, {SOFTWARE}, {' or '.join(HARDWARE)}")
     if why_not(wanted):
         raise EncoderMissingError(wanted, why_not(wanted))
     return wanted

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from waldo.datasets.quality import clock_code
 from waldo.datasets.view.page import asset, source_hash
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 
 def clock_page() -> str:
@@ -58,4 +58,4 @@ def clock_server(port: int) -> ThreadingHTTPServer:
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     except (OSError, OverflowError) as error:
-        raise ConfigError("--port", port, f"a free port ({error})") from error
+        raise InvalidValueError("--port", port, f"a free port ({error})") from error

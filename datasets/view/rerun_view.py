@@ -20,7 +20,7 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream
 from waldo.datasets.view import marks
 from waldo.datasets.view.browser_video import browser_video
-from waldo.errors import ConfigError, FileError
+from waldo.errors import FileError, InvalidValueError
 
 APPLICATION = "waldo"
 """What Rerun calls the recordings."""
@@ -60,7 +60,7 @@ def spawn(episode: Episode) -> None:
         rr.spawn(executable_path=str(viewer) if viewer.exists() else None, recording=recording)
     except RuntimeError as error:
         do = "write a page with --html FILE, or serve the viewer to a browser with --web"
-        raise ConfigError(
+        raise InvalidValueError(
             "Rerun's viewer", "not to be started", f"one that starts ({str(error).strip()})", do
         ) from error
     log_episode(episode, recording)

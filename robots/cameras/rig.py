@@ -6,18 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.cameras.capture import DeviceSource, FileSource
 from waldo.robots.cameras.reader import CameraReader
 from waldo.robots.cameras.realsense_source import RealSenseSource
 from waldo.robots.cameras.source import Source
 from waldo.robots.description import Camera, Robot
 from waldo.robots.driver import Driver, Frame, MotorSensors, RobotState
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 def make_source(where: str, camera: Camera) -> Source:
@@ -30,7 +26,7 @@ def make_source(where: str, camera: Camera) -> Source:
         return DeviceSource(where, camera)
     path = Path(where)
     if not path.is_file():
-        raise ConfigError(
+        raise InvalidValueError(
             f"camera {camera.name}", where, "a number, /dev/video..., rtsp://..., realsense:SERIAL or a video file"
         )
     return FileSource(path, camera)
@@ -43,7 +39,7 @@ def parse_cameras(text: str, robot: Robot) -> dict[str, Source]:
     for part in (part.strip() for part in text.split(",") if part.strip()):
         name, equals, where = (word.strip() for word in part.partition("="))
         if not equals or name not in known:
-            raise ConfigError(
+            raise InvalidValueError(
                 "cameras", part, f"camera=source with a camera of the robot ({', '.join(known) or 'none'})"
             )
         found[name] = make_source(where, known[name])

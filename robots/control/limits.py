@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 class MotionLimiter:

@@ -14,11 +14,10 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.control.limits import MotionLimiter
 from waldo.robots.description import Joint, Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 class Mode(Enum):
@@ -57,7 +56,7 @@ class SafetyConfig:
         for name in GUARDS:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise ConfigError(name, value, "a finite number above 0")
+                raise InvalidValueError(name, value, "a finite number above 0")
 
 
 SMOOTH_S = 0.02

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from waldo.errors import FileError
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 TURN = 4096
 """Counts of a turn, of every servo here."""

@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.mit import Setpoint
 from waldo.robots.drivers.motor_bus import Attendance, BusOptions, as_motors, torque_constants
 from waldo.robots.drivers.options import build_options, numbers, whole_numbers
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 FULL_EFFORT_RAD = 0.25
 """Deflection at which the default stiffness gives the joint's full effort [rad]."""
@@ -115,10 +113,10 @@ class CanMotorDriver:
         self.robot = robot = as_motors(robot, self.options.motors)
         self.ids = whole_numbers("ids", self.options.ids, count, range(1, count + 1))
         if len(set(self.ids)) != count:
-            raise ConfigError("ids", self.options.ids, "a different id for each motor")
+            raise InvalidValueError("ids", self.options.ids, "a different id for each motor")
         self.signs = numbers("signs", self.options.signs, count, [1.0] * count)
         if not np.all(np.abs(self.signs) == 1):
-            raise ConfigError("signs", self.options.signs, "1 or -1 for each motor")
+            raise InvalidValueError("signs", self.options.signs, "1 or -1 for each motor")
         self.offsets = numbers("offsets_rad", self.options.offsets_rad, count, [0.0] * count)
         efforts = [joint.effort if np.isfinite(joint.effort) else 10.0 for joint in robot.joints]
         self.kp = numbers("kp", self.options.kp, count, [effort / FULL_EFFORT_RAD for effort in efforts])
@@ -206,7 +204,7 @@ class CanMotorDriver:
         """Command position targets (joints,) [rad]; return what the frames carry, within the joints' limits."""
         wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         if not np.all(np.isfinite(wanted)):
-            raise ConfigError("targets", targets, "finite numbers")
+            raise InvalidValueError("targets", targets, "finite numbers")
         self._targets = wanted
         return self._send(wanted) if self.options.torque else self._angles()
 

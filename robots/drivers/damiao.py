@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
@@ -236,7 +236,7 @@ class DamiaoDriver(CanMotorDriver):
         super().__init__(robot, **options)
         if max(self.ids) > 0x0F:
             found = ", ".join(map(str, self.ids))
-            raise ConfigError("ids", found, "ids from 1 to 15: the feedback carries 4 bits of them")
+            raise InvalidValueError("ids", found, "ids from 1 to 15: the feedback carries 4 bits of them")
 
     def open_link(self) -> CanLink:
         """Open the bus."""

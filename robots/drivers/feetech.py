@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.drivers.serial_port import SerialPort
 from waldo.robots.drivers.servo_bus import Feedback, Register, ServoBus
 from waldo.robots.drivers.servo_robot import SerialServoDriver, ServoOptions
@@ -55,7 +55,7 @@ class FeetechOptions(ServoOptions):
         ServoOptions.__post_init__(self)
         for name in ("p", "i", "d"):
             if not 0 <= getattr(self, name) <= 254:
-                raise ConfigError(name, getattr(self, name), "a whole number from 0 to 254")
+                raise InvalidValueError(name, getattr(self, name), "a whole number from 0 to 254")
 
 
 def faults(bits: int) -> str:

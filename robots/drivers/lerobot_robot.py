@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.lerobot_units import Units, make_device
 from waldo.robots.drivers.options import build_options, words
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 AMPERES_PER_COUNT = {
     **dict.fromkeys(("sts3215", "sts3250", "sm8512bl"), 0.0065),
@@ -186,7 +184,7 @@ class LeRobotDriver:
         """Command position targets (joints,) [rad]; return what LeRobot says that it sent."""
         wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         if not np.all(np.isfinite(wanted)):
-            raise ConfigError("targets", targets, "finite numbers")
+            raise InvalidValueError("targets", targets, "finite numbers")
         with self._errors("write"):
             sent = self.device.send_action(self._units.action(wanted))
         return self._units.angles({**self._units.action(wanted), **sent})

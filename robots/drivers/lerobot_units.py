@@ -14,12 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, HardwareError, MissingExtraError, UnknownNameError
+from waldo.errors import HardwareError, InvalidValueError, MissingExtraError, UnknownNameError
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 class Units:
@@ -30,7 +28,7 @@ class Units:
         self.names = tuple(names)
         self.keys = tuple(f"{name}.pos" for name in names)
         if units not in ("degrees", "radians"):
-            raise ConfigError("units", units, "degrees or radians")
+            raise InvalidValueError("units", units, "degrees or radians")
         scales = [self._of_joint(device, robot, i, name, units) for i, name in enumerate(names)]
         self._scale = np.array([scale for scale, _ in scales])
         self._zero = np.array([zero for _, zero in scales])
@@ -55,7 +53,7 @@ class Units:
     def angles(self, told: dict[str, Any]) -> Array:
         """Return the joints' angles (joints,) [rad] from an observation or an action."""
         if missing := [key for key in self.keys if key not in told]:
-            raise ConfigError("names", ", ".join(missing), f"keys that the device has: {', '.join(told)}")
+            raise InvalidValueError("names", ", ".join(missing), f"keys that the device has: {', '.join(told)}")
         return np.array([float(told[key]) for key in self.keys]) * self._scale + self._zero
 
     def action(self, angles: Array) -> dict[str, float]:
@@ -89,7 +87,7 @@ def make_device(package: str, kind: str, config: str, make: Callable[[Any], Any]
     try:
         told = json.loads(config) if config else {}
     except ValueError as error:
-        raise ConfigError("config", config, "JSON", str(error)) from error
+        raise InvalidValueError("config", config, "JSON", str(error)) from error
     _register("lerobot.cameras", "")
     given = {key: value for key, value in fields.items() if value}
     try:
@@ -98,7 +96,7 @@ def make_device(package: str, kind: str, config: str, make: Callable[[Any], Any]
         # LeRobot asks for the vendor's library of each device only when the device is made.
         raise HardwareError(f"{kind} cannot be made: {' '.join(str(error).split())}") from error
     except (draccus.utils.DecodingError, TypeError, ValueError) as error:
-        raise ConfigError("config", config, f"what a {kind} needs", " ".join(str(error).split())) from error
+        raise InvalidValueError("config", config, f"what a {kind} needs", " ".join(str(error).split())) from error
 
 
 def _registry(package: str) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.options import words
 from waldo.robots.motors.library import load_motor
@@ -38,10 +38,10 @@ class BusOptions:
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if self.on_close not in ("hold", "release"):
-            raise ConfigError("on_close", self.on_close, "hold or release")
+            raise InvalidValueError("on_close", self.on_close, "hold or release")
         for name in ("answer_s", "patience_s"):
             if not getattr(self, name) > 0:
-                raise ConfigError(name, getattr(self, name), "a number above 0")
+                raise InvalidValueError(name, getattr(self, name), "a number above 0")
 
 
 def as_motors(robot: Robot, motors: str) -> Robot:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, UnknownNameError
+from waldo.errors import InvalidValueError, UnknownNameError
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -19,7 +19,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, str]:
     """Return name -> value of options such as "channel=can0"."""
     pairs = [text.partition("=") for text in texts]
     if wrong := [key + equals + value for key, equals, value in pairs if not (key and equals)]:
-        raise ConfigError("option", wrong[0], "name=value")
+        raise InvalidValueError("option", wrong[0], "name=value")
     return {key: value for key, _, value in pairs}
 
 
@@ -43,7 +43,7 @@ def _convert(name: str, value: object, kind: Any) -> object:
         return value
     if kind is bool:
         if value.lower() not in (*TRUE, *FALSE):
-            raise ConfigError(name, value, "true or false")
+            raise InvalidValueError(name, value, "true or false")
         return value.lower() in TRUE
     if kind is int:
         return int(_number(name, value, whole=True))
@@ -55,7 +55,7 @@ def _number(name: str, text: str, *, whole: bool = False) -> float:
     try:
         return int(text, 0) if whole else float(text)
     except ValueError:
-        raise ConfigError(name, text, "a whole number" if whole else "a number") from None
+        raise InvalidValueError(name, text, "a whole number" if whole else "a number") from None
 
 
 def numbers(name: str, text: str | float, joints: int, default: Sequence[float]) -> NDArray[np.float64]:
@@ -67,7 +67,7 @@ def numbers(name: str, text: str | float, joints: int, default: Sequence[float])
         return np.array(default, dtype=float)
     found = [_number(name, part) for part in parts]
     if len(found) not in (1, joints):
-        raise ConfigError(name, text, f"one number, or {joints} numbers with commas between")
+        raise InvalidValueError(name, text, f"one number, or {joints} numbers with commas between")
     return np.array(found * joints if len(found) == 1 else found)
 
 
@@ -77,7 +77,7 @@ def whole_numbers(name: str, text: str, joints: int, default: Sequence[int]) -> 
     if not parts:
         return tuple(default)
     if len(parts) != joints:
-        raise ConfigError(name, text, f"{joints} whole numbers with commas between")
+        raise InvalidValueError(name, text, f"{joints} whole numbers with commas between")
     return tuple(int(_number(name, part, whole=True)) for part in parts)
 
 
@@ -87,5 +87,5 @@ def words(name: str, text: str, joints: int, default: Sequence[str]) -> tuple[st
     if not parts:
         return tuple(default)
     if len(parts) not in (1, joints):
-        raise ConfigError(name, text, f"one word, or {joints} words with commas between")
+        raise InvalidValueError(name, text, f"one word, or {joints} words with commas between")
     return tuple(parts * joints if len(parts) == 1 else parts)

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
@@ -259,7 +259,7 @@ class RobStrideDriver(CanMotorDriver):
         for joint in self.robot.joints:
             if joint.motor.name not in RANGES:
                 known = ", ".join(name.split()[-1].lower() for name in RANGES)
-                raise ConfigError("motors", joint.motor.name, f"a RobStride motor at {joint.name} ({known})")
+                raise InvalidValueError("motors", joint.motor.name, f"a RobStride motor at {joint.name} ({known})")
 
     def make_protocol(self, link: CanLink) -> MotorProtocol:
         """Return RobStride's frames on an open bus."""

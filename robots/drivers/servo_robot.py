@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers import calibration
@@ -25,8 +24,7 @@ from waldo.robots.drivers.motor_bus import Attendance, BusOptions, as_motors, to
 from waldo.robots.drivers.options import build_options, whole_numbers
 from waldo.robots.drivers.serial_port import SerialPort
 from waldo.robots.drivers.servo_bus import TRIES, Feedback, ServoBus
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 BESIDE = 60
 """How far outside its calibrated range a servo may be switched on [counts]: 5 degrees."""
@@ -51,7 +49,7 @@ class ServoOptions(BusOptions):
         """Refuse what makes no sense."""
         BusOptions.__post_init__(self)
         if not self.baudrate > 0:
-            raise ConfigError("baudrate", self.baudrate, "a number above 0")
+            raise InvalidValueError("baudrate", self.baudrate, "a number above 0")
 
 
 class SerialServoDriver:
@@ -68,7 +66,7 @@ class SerialServoDriver:
         self.robot = robot = as_motors(robot, self.options.motors)
         self.ids = whole_numbers("ids", self.options.ids, count, range(1, count + 1))
         if len(set(self.ids)) != count or not all(0 <= servo <= 252 for servo in self.ids):
-            raise ConfigError("ids", self.options.ids, "a different id from 0 to 252 for each servo")
+            raise InvalidValueError("ids", self.options.ids, "a different id from 0 to 252 for each servo")
         self.torque_constant = torque_constants(robot)
         self._bus: ServoBus | None = None
         self._feedback: list[Feedback | None] = [None] * count
@@ -165,7 +163,7 @@ class SerialServoDriver:
         """Command position targets (joints,) [rad]; return what the counts say, within limits and calibration."""
         wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         if not np.all(np.isfinite(wanted)):
-            raise ConfigError("targets", targets, "finite numbers")
+            raise InvalidValueError("targets", targets, "finite numbers")
         if not self.options.torque:
             return self.counts.angles(np.array([f.position for f in self._known()]))
         goals = self.counts.goals(wanted)

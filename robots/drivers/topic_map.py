@@ -16,15 +16,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo import ros
-from waldo.errors import ConfigError, HardwareError, MissingExtraError
+from waldo.errors import HardwareError, InvalidValueError, MissingExtraError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.options import build_options, words
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 OWN_KEY = "winding_std_kelvin"
 """A status with this key is waldo's own estimate on /diagnostics, not a sensor."""
@@ -70,10 +68,12 @@ class TopicMapOptions:
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise ConfigError(name, getattr(self, name), f"one of {', '.join(word or 'nothing' for word in known)}")
+                raise InvalidValueError(
+                    name, getattr(self, name), f"one of {', '.join(word or 'nothing' for word in known)}"
+                )
         for name in ("reach_s", "stale_s", "patience_s"):
             if not getattr(self, name) > 0:
-                raise ConfigError(name, getattr(self, name), "a number above 0")
+                raise InvalidValueError(name, getattr(self, name), "a number above 0")
 
 
 def camera_topics(text: str, robot: Robot) -> dict[str, str]:
@@ -83,7 +83,7 @@ def camera_topics(text: str, robot: Robot) -> dict[str, str]:
         camera, equals, topic = (word.strip() for word in part.partition("="))
         if not equals or camera not in {c.name for c in robot.cameras}:
             known = ", ".join(c.name for c in robot.cameras) or "no cameras"
-            raise ConfigError("cameras", part, f"camera=topic with a camera of the robot ({known})")
+            raise InvalidValueError("cameras", part, f"camera=topic with a camera of the robot ({known})")
         found[camera] = topic
     return found
 
@@ -299,7 +299,7 @@ class TopicMapDriver:
         """Command position targets (joints,) [rad]; return them within the joints' limits."""
         wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         if not np.all(np.isfinite(wanted)):
-            raise ConfigError("targets", targets, "finite numbers")
+            raise InvalidValueError("targets", targets, "finite numbers")
         if self._publisher is None:
             raise HardwareError("the robot is not connected; call connect() first")
         self._publisher.publish(self._message(wanted))

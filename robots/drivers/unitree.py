@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.dds import join_domain
 from waldo.robots.drivers.options import build_options, numbers, whole_numbers
 from waldo.robots.drivers.unitree_winding import WindingFinder
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 _LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
 _ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow", "wrist_roll", "wrist_pitch", "wrist_yaw")
@@ -128,10 +126,10 @@ class UnitreeOptions:
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise ConfigError(name, getattr(self, name), f"one of {', '.join(known)}")
+                raise InvalidValueError(name, getattr(self, name), f"one of {', '.join(known)}")
         for name in ("rate_hz", "stale_s", "patience_s"):
             if not getattr(self, name) > 0:
-                raise ConfigError(name, getattr(self, name), "a number above 0")
+                raise InvalidValueError(name, getattr(self, name), "a number above 0")
 
 
 def default_gains(joint: str) -> tuple[float, float]:
@@ -178,7 +176,9 @@ class UnitreeDriver:
         self.motors_of = whole_numbers("motors", self.options.motors, len(names), self._by_name())
         places = HG_MOTORS if self.options.family == "hg" else GO_MOTORS
         if len(set(self.motors_of)) != len(names) or not all(0 <= i < places for i in self.motors_of):
-            raise ConfigError("motors", self.options.motors, f"a different index from 0 to {places - 1} for each joint")
+            raise InvalidValueError(
+                "motors", self.options.motors, f"a different index from 0 to {places - 1} for each joint"
+            )
         gains = [default_gains(name) for name in names]
         self.kp = numbers("kp", self.options.kp, len(names), [kp for kp, _ in gains])
         self.kd = numbers("kd", self.options.kd, len(names), [kd for _, kd in gains])
@@ -199,7 +199,7 @@ class UnitreeDriver:
         if self.options.motors:
             return ()
         if unknown := [name for name in self.robot.joint_names if name not in KNOWN_MOTORS]:
-            raise ConfigError(
+            raise InvalidValueError(
                 "motors", "", f"the motor index of each joint: {', '.join(unknown)} are not joints of the G1 or Go2"
             )
         return [KNOWN_MOTORS[name] for name in self.robot.joint_names]
@@ -341,7 +341,7 @@ class UnitreeDriver:
         """Command position targets (joints,) [rad]; return them within the joints' limits."""
         wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         if not np.all(np.isfinite(wanted)):
-            raise ConfigError("targets", targets, "finite numbers")
+            raise InvalidValueError("targets", targets, "finite numbers")
         self._set_targets(wanted)
         return wanted.astype(np.float32).astype(float)
 

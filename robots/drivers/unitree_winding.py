@@ -9,9 +9,8 @@ over all motors, since one firmware has one order.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 SLOW_S = 60.0
 """Time constant of the mean about which a temperature swings [s]: between a winding's and a housing's."""

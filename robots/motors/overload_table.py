@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.errors import FileError
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 COLUMNS = ("torque_nm", "seconds")
 """The columns of a table."""

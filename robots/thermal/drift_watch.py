@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from waldo.robots.thermal.observer import H, HeatObserver, ObserverConfig, W
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 APART_K, APART_S = 8.0, 300.0
 """So far from the model [K] for so long [s] is an alarm, if it is also beyond what is uncertain."""

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.typing import Array
+
 DUTY_PERIOD_S = 600.0
 """Period over which IEC 60034-1 counts the cyclic duration factor ED% [s]."""
 
@@ -15,8 +17,6 @@ BINS = 60
 
 WORKING_SHARE = 0.05
 """A motor works where its torque is above this share of rated."""
-
-Array = NDArray[np.float64]
 
 
 class DutyMeter:

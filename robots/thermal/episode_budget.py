@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 MOST = 1000
 """More episodes than this are as good as any number."""

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.errors import WaldoError
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 NAMES = ("heat_scale", "winding_j_per_k", "winding_to_housing_k_per_w", "housing_j_per_k", "housing_to_ambient_k_per_w")
 """What is fitted: how many times the assumed copper loss there is, and the four constants. All are above 0."""

@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.robots.thermal.observer import A, H, S, W
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 HORIZON_S = 3600.0
 """Beyond this a time is not told: infinity [s]."""

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.thermal.forecast import allowed
 from waldo.robots.thermal.observer import HeatObserver
 from waldo.robots.thermal.two_node import Load
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +45,11 @@ class GovernorConfig:
         for name in ("margin_k", "horizon_s", "follow_s", "release_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise ConfigError(name, value, "a finite number above 0")
+                raise InvalidValueError(name, value, "a finite number above 0")
         if not 0 < self.slowest <= 1:
-            raise ConfigError("slowest", self.slowest, "a share of full speed above 0, up to 1")
+            raise InvalidValueError("slowest", self.slowest, "a share of full speed above 0, up to 1")
         if not self.release >= 1:
-            raise ConfigError("release", self.release, "1 or more")
+            raise InvalidValueError("release", self.release, "1 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from waldo.robots.motor import Motor
 from waldo.robots.thermal.two_node import Load, resistance_at
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 MEASURED, FROM_TORQUE, FROM_DUTY, UNKNOWN = 0, 1, 2, 3
 """Where a current comes from, the best first."""

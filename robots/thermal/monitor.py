@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
-from waldo.robots.driver import MotorReadings, MotorSensors
+from waldo.robots.driver import MotorSensors
+from waldo.robots.motor_readings import MotorReadings
 from waldo.robots.thermal import forecast, state_file
 from waldo.robots.thermal.drift_watch import DriftWatch
 from waldo.robots.thermal.duty import DutyMeter
@@ -26,8 +27,7 @@ from waldo.robots.thermal.losses import LossModel
 from waldo.robots.thermal.observer import A, HeatObserver, ObserverConfig
 from waldo.robots.thermal.resistance import ResistanceThermometer, ThermometerConfig
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 UNKNOWN = ThermalConstants(
     winding_j_per_k=20.0,

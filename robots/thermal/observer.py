@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from waldo.robots.thermal.sensor_watch import FAR_SIGMA, SensorWatch
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 W, H, A, S = range(4)
 """States: winding, housing, ambient, log of the heat's scale."""

@@ -18,8 +18,7 @@ from waldo.robots.driver import MotorSensors
 from waldo.robots.motor import Motor
 from waldo.robots.thermal.observer import HeatObserver
 from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,19 +5,14 @@ The search needs the robot's MJCF model and MuJoCo; without them there is no adv
 
 from __future__ import annotations
 
-import importlib
 from threading import Thread
 
 import numpy as np
-from numpy.typing import NDArray
 
+from waldo import registry
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
-
-SEARCH = "waldo.sim.idle_pose:idle_pose"
-"""What searches; imported when it is needed, so that a robot needs no simulator."""
+from waldo.typing import Array
 
 LEAST_ROOM_K = 1.0
 """Even a motor at its limit counts no more than if it had so much room [K]."""
@@ -46,9 +41,8 @@ class RestAdvice:
         self._thread.start()
 
     def _search(self, position: Array, weights: Array) -> None:
-        module, _, name = SEARCH.partition(":")
         try:
-            search = getattr(importlib.import_module(module), name)
+            search = registry.load("waldo.rest_poses", "mujoco", "rest pose search")
             self._text = search(self._robot, position, weights).says(self._robot.joint_names)
         except ImportError:
             return

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.typing import Array
+
 if TYPE_CHECKING:
     from waldo.robots.thermal.observer import Sensor
 
-Array = NDArray[np.float64]
 
 LOWEST_C, HIGHEST_C = -20.0, 200.0
 """No motor that works is outside; a loose wire has been seen to read -886 °C (robotology mesh-support 2016)."""

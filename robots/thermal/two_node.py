@@ -18,17 +18,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
+from waldo.typing import Array
 
 COPPER_ALPHA_PER_K = 0.00393
 """Temperature coefficient of copper's resistance at 25 °C [1/K] (IEC 60028)."""
 
 LARGEST_EXPONENT = 60.0
 """Where a growing exponential is cut: far beyond any temperature that matters."""
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +51,9 @@ class ThermalConstants:
         """Refuse constants that no body can have."""
         for name in ("winding_j_per_k", "housing_j_per_k", "winding_to_housing_k_per_w", "housing_to_ambient_k_per_w"):
             if not getattr(self, name) > 0:
-                raise ConfigError(name, getattr(self, name), "a number above 0")
+                raise InvalidValueError(name, getattr(self, name), "a number above 0")
         if self.basis not in ("published", "fitted", "assumed"):
-            raise ConfigError("basis", self.basis, "published, fitted or assumed")
+            raise InvalidValueError("basis", self.basis, "published, fitted or assumed")
 
 
 @dataclass(frozen=True, slots=True)

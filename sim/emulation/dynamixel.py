@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.sim.emulation.servo_bus import SerialServos, Servo
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 LONGEST = 512
 """What tells of a longer frame is noise [bytes]."""

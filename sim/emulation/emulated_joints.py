@@ -9,14 +9,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
 from waldo.sim.engine import mujoco
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 AMBIENT_C = 25.0
 """Temperature of the air [°C]."""
@@ -47,7 +45,7 @@ class Plant:
         names = robot.joint_names
         for name in names:
             if mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_ACTUATOR, name) < 0:
-                raise ConfigError("mjcf", str(path), f"a joint and an actuator named {name!r}")
+                raise InvalidValueError("mjcf", str(path), f"a joint and an actuator named {name!r}")
         self._qpos = np.array([self._model.joint(name).qposadr[0] for name in names])
         self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
         self._actuators = np.array([self._model.actuator(name).id for name in names])

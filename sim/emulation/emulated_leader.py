@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 AMBIENT_C = 25.0
 """Temperature of servos that do nothing [°C]."""

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.sim.emulation.servo_bus import COUNTS_PER_RAD, TURN, SerialServos, Servo
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 
 class FeetechServos(SerialServos):

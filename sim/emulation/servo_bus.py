@@ -16,11 +16,9 @@ from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 STEP_S = 0.002
 """Longest wait for bytes between two steps of the joints [s]."""

@@ -18,7 +18,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from waldo.sim.tasks.task import TASKS, load_task
+from waldo.sim.tasks.task import load_task, task_names
 from waldo.sim.world import CONTROL_HZ, World
 
 STEPS_HZ = 30
@@ -117,7 +117,7 @@ def env_id(task: str) -> str:
 
 def register_all() -> None:
     """Register every task with gymnasium, once."""
-    for name in TASKS:
+    for name in task_names():
         if env_id(name) not in gymnasium.registry:
             gymnasium.register(
                 id=env_id(name),

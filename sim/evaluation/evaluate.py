@@ -16,15 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.console import progress
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.thermal.two_node import Load
 from waldo.sim.evaluation.intervals import clopper_pearson, wilson
 from waldo.sim.evaluation.video import VideoWriter
 from waldo.sim.heat import AMBIENT_C
 from waldo.sim.policy import Policy, observe
 from waldo.sim.world import CONTROL_HZ, World
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 SERIES_HZ = 10
 """Samples a second of the time series that plots are made from."""
@@ -61,7 +60,7 @@ class EvalConfig:
         """Refuse numbers that make no evaluation."""
         for name in ("episodes", "worlds"):
             if getattr(self, name) < 1:
-                raise ConfigError(name, getattr(self, name), "a number from 1")
+                raise InvalidValueError(name, getattr(self, name), "a number from 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +191,7 @@ def evaluate(
     actor = policy if isinstance(policy, Policy) and not isinstance(policy, type) else policy(world)
     hold = CONTROL_HZ / actor.fps
     if hold != round(hold):
-        raise ConfigError("fps", actor.fps, f"a divisor of the control rate {CONTROL_HZ}")
+        raise InvalidValueError("fps", actor.fps, f"a divisor of the control rate {CONTROL_HZ}")
     horizon = round((config.horizon_s or world.task.horizon_s) * CONTROL_HZ)
     totals = _Totals(len(world.robot.joints), horizon * SERIES_HZ // CONTROL_HZ)
     seeds = list(range(config.first_seed, config.first_seed + config.episodes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 Z_95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
@@ -13,9 +13,9 @@ Z_95 = 1.959963984540054
 
 def _check(successes: int, trials: int) -> None:
     if trials < 1:
-        raise ConfigError("trials", trials, "a number from 1")
+        raise InvalidValueError("trials", trials, "a number from 1")
     if not 0 <= successes <= trials:
-        raise ConfigError("successes", successes, f"a number from 0 to {trials}")
+        raise InvalidValueError("successes", successes, f"a number from 0 to {trials}")
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

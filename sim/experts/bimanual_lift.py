@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.sim.experts.expert import Move, Operator, UnreachableError
 from waldo.sim.experts.kinematics import Aim
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 FREE = (0, *range(3, 17))
 """Indices of the joints that move: the waist's turn and both arms."""

@@ -23,8 +23,7 @@ from waldo.sim.policy import Observation
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.tasks.task import Task, load_task
 from waldo.sim.world import CONTROL_HZ, World
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 TREMOR_RAD = 0.004
 """Standard deviation of a hand's slow wander [rad]."""

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from waldo.robots.description import Robot
 from waldo.sim.engine import mujoco
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 LENGTH_M = 0.1
 """A turn of one radian counts as much as this distance [m]."""

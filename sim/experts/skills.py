@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.sim.experts.expert import Move, Operator, UnreachableError
 from waldo.sim.experts.kinematics import Aim
-
-Array = NDArray[np.float64]
+from waldo.typing import Array
 
 GRIPPER = 5
 """Index of the SO-101's gripper."""

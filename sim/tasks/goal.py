@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from waldo.errors import ConfigError, UnknownNameError
+from waldo.errors import InvalidValueError, UnknownNameError
 
 SKILLS = ("lift", "put", "hand_over")
 """Skills that a goal may name: lift(object), put(object, target), hand_over(object)."""
@@ -27,7 +27,7 @@ class Goal:
             raise UnknownNameError("skill", self.skill, SKILLS)
         if (self.skill == "put") != (self.target is not None):
             expected = "a place to put the object" if self.skill == "put" else f"none, as {self.skill} takes no target"
-            raise ConfigError("target", self.target, expected)
+            raise InvalidValueError("target", self.target, expected)
 
     @property
     def text(self) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.tasks.task import Bin, Task, Thing
+from waldo.typing import Array
 
 if TYPE_CHECKING:
     from waldo.sim.engine import Spec
 
-Array = NDArray[np.float64]
 
 HALF_M = 0.015
 """Half of a cube's edge [m]."""

@@ -6,7 +6,6 @@ can be put into one. Contact bits: 1 things, 2 hands; fixtures meet both, hands 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,14 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import ConfigError, UnknownNameError
+from waldo import registry
+from waldo.errors import InvalidValueError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
 from waldo.sim.tasks.goal import Goal
+from waldo.typing import Array
 
 if TYPE_CHECKING:
     from waldo.sim.engine import Model, Spec
 
-Array = NDArray[np.float64]
 
 STILL_M_S = 0.05
 """A thing slower than this has been put down [m/s]."""
@@ -116,7 +116,7 @@ class Task:
     def check(self, goal: Goal) -> None:
         """Refuse a goal that cannot be asked for here."""
         if goal.skill not in self.skills:
-            raise ConfigError("skill", goal.skill, f"one of {', '.join(self.skills)} in the task {self.name}")
+            raise InvalidValueError("skill", goal.skill, f"one of {', '.join(self.skills)} in the task {self.name}")
         if goal.object not in self.thing_names:
             raise UnknownNameError("object", goal.object, self.thing_names)
         if goal.target is not None and goal.target not in self.bin_names:
@@ -187,17 +187,15 @@ def _add_bin(spec: Spec, item: Bin, surface_m: float) -> None:
         )
 
 
-TASKS = {
-    "lift": "waldo.sim.tasks.tabletop:LIFT",
-    "sort": "waldo.sim.tasks.tabletop:SORT",
-    "carry": "waldo.sim.tasks.g1_carry:CARRY",
-}
-"""Task name -> where it lives."""
+def task_names() -> tuple[str, ...]:
+    """Return the names of the registered tasks (entry points `waldo.tasks`)."""
+    return registry.names("waldo.tasks")
 
 
 def load_task(name: str) -> Task:
-    """Return the task `name`; an unknown one is answered with the nearest that exists."""
-    if name not in TASKS:
-        raise UnknownNameError("task", name, TASKS)
-    module, _, attribute = TASKS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    """Return the task registered as `name`.
+
+    Raises:
+        UnknownNameError: If no task has this name; the message suggests the closest match.
+    """
+    return registry.load("waldo.tasks", name, "task")

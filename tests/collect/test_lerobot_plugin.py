@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -17,8 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from waldo import ros
-from waldo.robots import description, driver
+from waldo import registry, ros
 from waldo.robots.description import Robot
 from waldo.robots.node import NodeConfig, RobotNode
 
@@ -58,8 +58,9 @@ def toy(toy_robot: Robot, make_toy_driver: Callable[[], Any], monkeypatch: pytes
     made = make_toy_driver()
     module.make = lambda robot, **options: made  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setitem(description.PRESETS, "toy", f"{module.__name__}:ROBOT")
-    monkeypatch.setitem(driver.DRIVERS, "toy", f"{module.__name__}:make")
+    for group, attribute in (("waldo.robots", "ROBOT"), ("waldo.drivers", "make")):
+        entry = EntryPoint("toy", f"{module.__name__}:{attribute}", group)
+        monkeypatch.setitem(registry.entries(group), "toy", entry)
     return made
 
 

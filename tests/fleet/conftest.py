@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from waldo.robots.diagnostics import KEYS
+from waldo.robots.motor_readings import MOTOR_QUANTITIES
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Clock:
 
 def readings(**values: float) -> dict[str, float]:
     """One motor's values by key; what is not named is unknown."""
-    return {key: values.get(key, math.nan) for key in KEYS}
+    return {one.key: values.get(one.key, math.nan) for one in MOTOR_QUANTITIES}
 
 
 @dataclass

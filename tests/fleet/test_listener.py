@@ -9,7 +9,7 @@ import numpy as np
 from waldo.fleet.listener import Listener, robot_of, wanted_topics
 from waldo.fleet.store import FleetStore, RobotView
 from waldo.robots.diagnostics import to_message
-from waldo.robots.driver import MotorReadings
+from waldo.robots.motor_readings import MotorReadings
 
 MOTORS, BATTERY = "diagnostic_msgs/msg/DiagnosticArray", "sensor_msgs/msg/BatteryState"
 

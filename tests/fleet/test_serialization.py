@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from waldo.fleet.serialization import fleet_json, number
 from waldo.fleet.store import FleetStore
-from waldo.robots.diagnostics import KEYS
+from waldo.robots.motor_readings import MOTOR_QUANTITIES
 
 
 def test_numbers_unknowns_and_never() -> None:
@@ -31,7 +31,7 @@ def test_the_fleet_as_json(motor) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.dictionaries(st.sampled_from(sorted(KEYS)), st.floats()), st.text(), st.text())
+@given(st.dictionaries(st.sampled_from([one.key for one in MOTOR_QUANTITIES]), st.floats()), st.text(), st.text())
 def test_whatever_a_robot_sends_is_valid_json(values: dict[str, float], name: str, joint: str) -> None:
     store = FleetStore()
     store.add_motors(name, {joint: values}, 0.0)

@@ -73,7 +73,7 @@ def test_a_robot_publishes_its_state_heat_and_images(make_toy_driver: Callable[[
     assert dict(zip(truths[0].name, truths[0].position, strict=True)) == {"cube.x": 0.0, "cube.y": 0.25}
     assert images[0].format == "jpeg"
     assert bytes(images[0].data[:2]) == b"\xff\xd8"
-    assert from_message(motors[0])["b"]["winding_celsius"] == 60.0
+    assert from_message(motors[0])["b"].values["winding_celsius"] == 60.0
     assert [status.level for status in motors[0].status] == [b"\x00", b"\x01"]
     assert motors[0].status[1].name == "toy: b"
     assert motors[0].status[1].message == "winding at 60.0 °C, 10.0 K below the limit"

@@ -9,7 +9,7 @@ from waldo.errors import ConfigError, UnknownNameError
 from waldo.robots.description import load_robot
 from waldo.robots.thermal.two_node import Load
 from waldo.sim.tasks.goal import Goal
-from waldo.sim.tasks.task import TASKS, load_task
+from waldo.sim.tasks.task import load_task, task_names
 from waldo.sim.world import World
 
 
@@ -21,7 +21,7 @@ def drive(world, ticks=30):
     return world.position, world.velocity, world.effort, world.environment(), world.heat, world.current
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", task_names())
 def test_one_world_is_bit_for_bit_one_of_many(task):
     alone, many = World(task, worlds=1, threads=1), World(task, worlds=5, threads=2)
     alone.reset([42])

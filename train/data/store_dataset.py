@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, get_worker_info
 from torch.utils.data._utils.collate import default_collate, default_collate_fn_map
 
 from waldo.datasets.reading.windows import Windows
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.train.data.shared_batches import pool
 
 
@@ -42,7 +42,7 @@ class StoreDataset(Dataset[dict[str, Any]]):
         self.episodes = None if episodes is None else sorted(episodes)
         for episode in self.episodes or ():
             if not 0 <= episode < len(windows.spans):
-                raise ConfigError("episode", episode, f"0 to {len(windows.spans) - 1}")
+                raise InvalidValueError("episode", episode, f"0 to {len(windows.spans) - 1}")
         spans = windows.spans if self.episodes is None else [windows.spans[e] for e in self.episodes]
         self._rows = None if self.episodes is None else np.concatenate([np.arange(s.first, s.stop) for s in spans])
         self._transform, self._uint8 = image_transforms, return_uint8

@@ -15,7 +15,7 @@ from waldo.datasets.reading.rows import RowConfig, UnfitEpisodeError, make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.selection import Selection
 from waldo.datasets.store_path import Place, place
-from waldo.errors import ConfigError, FileError
+from waldo.errors import FileError, InvalidValueError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class StoreOptions:
     def __post_init__(self) -> None:
         """Refuse impossible values."""
         if self.fps < 1:
-            raise ConfigError("fps", self.fps, "a whole number from 1")
+            raise InvalidValueError("fps", self.fps, "a whole number from 1")
         if self.memory_mb < 1:
-            raise ConfigError("memory_mb", self.memory_mb, "a whole number from 1")
+            raise InvalidValueError("memory_mb", self.memory_mb, "a whole number from 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.console import progress
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.sim.evaluation.intervals import wilson
 from waldo.sim.policy import Policy, observe
 from waldo.sim.tasks.goal import Goal, Scene
@@ -43,9 +43,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that make no run."""
         if self.episodes < 1:
-            raise ConfigError("episodes", self.episodes, "a number from 1")
+            raise InvalidValueError("episodes", self.episodes, "a number from 1")
         if self.limit_s is not None and self.limit_s <= 0:
-            raise ConfigError("limit_s", self.limit_s, "a time above 0")
+            raise InvalidValueError("limit_s", self.limit_s, "a time above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def run_instruction(
     actor = policy if isinstance(policy, Policy) and not isinstance(policy, type) else policy(world)
     hold = CONTROL_HZ / actor.fps
     if hold != round(hold):
-        raise ConfigError("fps", actor.fps, f"a divisor of the control rate {CONTROL_HZ}")
+        raise InvalidValueError("fps", actor.fps, f"a divisor of the control rate {CONTROL_HZ}")
     seeds = [config.first_seed + i for i in range(config.episodes)]
     world.reset(seeds)
     state = _begin(world, plan)

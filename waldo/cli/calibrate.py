@@ -16,7 +16,7 @@ import tyro
 from numpy.typing import NDArray
 
 from waldo import console
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot, load_robot
 from waldo.robots.driver import load_driver
 from waldo.robots.drivers import calibration
@@ -59,7 +59,9 @@ class Calibrate:
         given = parse_options(self.option) | ({"port": self.port} if self.port else {})
         driver = load_driver(self.driver)(robot, **{**given, "torque": False})
         if not isinstance(driver, SerialServoDriver):
-            raise ConfigError("driver", self.driver, "feetech or dynamixel: the others keep their zeros themselves")
+            raise InvalidValueError(
+                "driver", self.driver, "feetech or dynamixel: the others keep their zeros themselves"
+            )
         if self.restore is not None:
             wanted = calibration.load(self.restore, robot.joint_names)
             driver.open()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from waldo import console
+from waldo import console, registry
 from waldo.collect.devices.device import Device
 from waldo.datasets.streams import CRF
-from waldo.errors import ConfigError, UnknownNameError
+from waldo.errors import InvalidValueError, UnknownNameError
 from waldo.robots.drivers.options import parse_options
 
 if TYPE_CHECKING:
@@ -25,9 +24,6 @@ UPLOAD_S = 600.0
 
 DEVICES = ("keyboard", "gamepad", "leader", "script", "lerobot")
 """Teleoperation devices by name."""
-
-EXPERTS = "waldo.sim.experts.expert:Expert"
-"""Where scripted operators come from; imported when one is asked for, so that a robot's computer needs no simulator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +72,9 @@ class Teleop:
         from waldo.robots.description import load_robot
 
         if self.episodes < 1:
-            raise ConfigError("episodes", self.episodes, "1 or more")
+            raise InvalidValueError("episodes", self.episodes, "1 or more")
         if not 20 <= self.rate <= 1000:
-            raise ConfigError("rate", self.rate, "20 to 1000 commands a second")
+            raise InvalidValueError("rate", self.rate, "20 to 1000 commands a second")
         if self.device == "keyboard":
             from waldo.collect.devices.keyboard import HELP, Keyboard
 
@@ -91,12 +87,12 @@ class Teleop:
         if self.device == "leader":
             from waldo.collect.devices.leader import LeaderArm
             from waldo.collect.devices.terminal_keys import HELP as KEYS
-            from waldo.robots.description import PRESETS
+            from waldo.robots.description import presets
 
             console.err().print(f"lead the arm close to the robot's pose, and it follows   {KEYS}")
             arm = f"{self.robot}_leader"
             return LeaderArm(
-                load_robot(self.robot), load_robot(arm if arm in PRESETS else self.robot), **self._options()
+                load_robot(self.robot), load_robot(arm if arm in presets() else self.robot), **self._options()
             )
         if self.device == "lerobot":
             from waldo.collect.devices.lerobot_teleop import LeRobotTeleop
@@ -105,8 +101,7 @@ class Teleop:
         if self.device == "script":
             from waldo.collect.devices.scripted import Expert, Scripted
 
-            module, _, name = EXPERTS.partition(":")
-            make: Callable[..., Expert] = getattr(importlib.import_module(module), name)
+            make: Callable[..., Expert] = registry.load("waldo.experts", "scripted", "expert")
             return Scripted(lambda n: make(self.task, seed=n, human=self.human), self.episodes, self.first)
         raise UnknownNameError("device", self.device, DEVICES)
 
@@ -181,7 +176,7 @@ def _uploader(dataset: Dataset, address: str) -> Uploader | None:
         return None
     target = place(address)
     if not isinstance(target, ObjectPath):
-        raise ConfigError("--upload", address, "an object store's address, such as s3://bucket/dataset")
+        raise InvalidValueError("--upload", address, "an object store's address, such as s3://bucket/dataset")
     from waldo.collect.recorder.uploader import Uploader
 
     return Uploader(dataset, target, _tell)

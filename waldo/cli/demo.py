@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from waldo import console
-from waldo.errors import ConfigError, FileError, WaldoError
+from waldo.errors import FileError, InvalidValueError, WaldoError
 
 if TYPE_CHECKING:
     from waldo.demo.recording import Recording
@@ -66,7 +66,7 @@ class Demo:
         for name in ("episodes", "steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(name, value, "1 or more")
+                raise InvalidValueError(name, value, "1 or more")
 
     @property
     def size(self) -> Size:

@@ -12,7 +12,7 @@ from waldo import console
 from waldo.cli.arguments import Folder, Where
 from waldo.datasets.indices import format_indices, parse_indices
 from waldo.datasets.selection import Outcome, Selection
-from waldo.errors import ConfigError
+from waldo.errors import ConfigError, InvalidValueError
 
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
@@ -153,7 +153,7 @@ class Merge:
         from waldo.datasets.links import Part
 
         if not self.datasets:
-            raise ConfigError("datasets", "none", "at least one folder")
+            raise InvalidValueError("datasets", "none", "at least one folder")
         opened = [_open(path) for path in self.datasets]
         _link(self.out, [Part(dataset, dataset.select(self.selection)) for dataset in opened])
         return 0
@@ -225,11 +225,11 @@ def _open(path: str | Path) -> Dataset:
 def _meant(path: str, selection: Selection) -> tuple[Dataset, list[int]]:
     """Return the dataset and the episodes that a change is meant for; a change of everything has to be said."""
     if selection.is_everything:
-        raise ConfigError("which episodes", "nothing", HOW_TO_SAY_ALL)
+        raise InvalidValueError("which episodes", "nothing", HOW_TO_SAY_ALL)
     dataset = _open(path)
     indices = dataset.select(selection)
     if not indices:
-        raise ConfigError("episodes that fit the filters", 0, f"1 to {len(dataset.catalog)}", SEE_LIST)
+        raise InvalidValueError("episodes that fit the filters", 0, f"1 to {len(dataset.catalog)}", SEE_LIST)
     return dataset, indices
 
 
@@ -241,7 +241,7 @@ def _part(text: str) -> tuple[str, float | set[int]]:
     except (ValueError, ConfigError):
         wanted = None
     if not folder or not wanted:
-        raise ConfigError("part", text, "FOLDER=SHARE such as train=0.9, or FOLDER=EPISODES such as a=0-49")
+        raise InvalidValueError("part", text, "FOLDER=SHARE such as train=0.9, or FOLDER=EPISODES such as a=0-49")
     return folder, wanted
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from waldo import console
-from waldo.errors import ConfigError, FileError, UnknownNameError
+from waldo.errors import FileError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
 from waldo.sim.emulation.emulated_joints import Plant
 
@@ -113,7 +113,7 @@ class Emulate:
         names = [joint.motor.name for joint in robot.joints]
         if unknown := [name for name in names if name not in RANGES]:
             bus.shutdown()
-            raise ConfigError("robot", ", ".join(sorted(set(unknown))), f"motors of {', '.join(RANGES)}")
+            raise InvalidValueError("robot", ", ".join(sorted(set(unknown))), f"motors of {', '.join(RANGES)}")
         return RobStrideMotors(Plant(robot), bus, ids, [RANGES[name] for name in names])
 
 

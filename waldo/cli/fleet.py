@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 TOKEN_VARIABLE = "WALDO_FLEET_TOKEN"
 """Environment variable that gives the token where a command line could be read by others."""
@@ -21,10 +21,10 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError(
+            raise InvalidValueError(
                 "--port", port, "a port that no other program listens on", "stop that program or name another port"
             ) from error
-        raise ConfigError("--host", host, f"an address of this machine ({error.strerror})") from error
+        raise InvalidValueError("--host", host, f"an address of this machine ({error.strerror})") from error
 
 
 def url_of(host: str, port: int, token: str | None) -> str:
@@ -57,11 +57,11 @@ class Fleet:
         from waldo.fleet.auth import is_loopback
 
         if not 0 <= self.port <= 65535:
-            raise ConfigError("--port", self.port, "0 to 65535")
+            raise InvalidValueError("--port", self.port, "0 to 65535")
         if self.secret == "":
-            raise ConfigError("--token", "", "a secret of one character or more")
+            raise InvalidValueError("--token", "", "a secret of one character or more")
         if self.secret is None and not is_loopback(self.host):
-            raise ConfigError(
+            raise InvalidValueError(
                 "--host",
                 self.host,
                 "a loopback address such as 127.0.0.1 when no --token is given",

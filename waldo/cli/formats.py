@@ -13,7 +13,7 @@ from waldo.cli.arguments import Folder, Where
 from waldo.datasets.indices import parse_indices
 from waldo.datasets.selection import Outcome
 from waldo.datasets.streams import CRF
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from waldo.cli.dataset import Export
@@ -120,7 +120,7 @@ def check_options(command: Export) -> None:
         value = getattr(command, field.name)
         if value != default:
             having = ", ".join(name for name, options in TAKES.items() if field.name in options)
-            raise ConfigError(f"--{field.name.replace('_', '-')}", value, f"absent: only {having} has it")
+            raise InvalidValueError(f"--{field.name.replace('_', '-')}", value, f"absent: only {having} has it")
 
 
 def export(command: Export, advance: Callable[[int, int], None]) -> ExportResult:

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from waldo import console
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from waldo.robots.thermal.fit import Fit
@@ -50,7 +50,7 @@ class Identify:
         robot = load_robot(dataset.robot)
         for name in self.joints:
             if name not in robot.joint_names:
-                raise ConfigError("joints", name, f"any of {', '.join(robot.joint_names)}")
+                raise InvalidValueError("joints", name, f"any of {', '.join(robot.joint_names)}")
         joints = [joint for joint in robot.joints if not self.joints or joint.name in self.joints]
         with console.progress() as progress:
             bar = progress.add_task("fitting", total=len(joints), note="")
@@ -95,7 +95,7 @@ class Identify:
                 f"rows held out: error {np.median(errors):.0%} in the median, at most {errors.max():.0%}"
             )
         if self.out is not None:
-            raise ConfigError(
+            raise InvalidValueError(
                 "out", str(self.out), "nothing for a table", "a table tells no watts: it has no resistance"
             )
         return 0

@@ -13,7 +13,7 @@ from rich.markup import escape
 from waldo import console
 from waldo.cli.arguments import Where
 from waldo.cli.view import open_episode
-from waldo.errors import ConfigError, FileError, WaldoError
+from waldo.errors import FileError, InvalidValueError, WaldoError
 
 if TYPE_CHECKING:
     from waldo.datasets.episode import Episode
@@ -38,7 +38,7 @@ class Clock:
             console.out().print(f"{escape(str(self.html))}: open it on the machine that stamps the frames")
             return 0
         if not 0 <= self.port <= 65535:
-            raise ConfigError("--port", self.port, "0 to 65535")
+            raise InvalidValueError("--port", self.port, "0 to 65535")
         with clock_server(self.port) as server:
             console.out().print(f"the clock: http://127.0.0.1:{server.server_port}/")
             console.out().print("show it to each camera while `waldo record` records an episode of a few seconds,")
@@ -67,7 +67,7 @@ class Measure:
         from waldo.datasets.quality.latency import measure_clock
 
         if not 0 <= self.display_ms <= 1000:
-            raise ConfigError("--display-ms", self.display_ms, "0 to 1000")
+            raise InvalidValueError("--display-ms", self.display_ms, "0 to 1000")
         display_ns = round(self.display_ms * 1e6)
 
         def one(episode: Episode, camera: str, advance: Callable[[int, int], None]) -> Latency:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from waldo import console
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class RobotCommand:
         """Run until SIGINT or SIGTERM."""
         from waldo.process import until_signalled
         from waldo.robots.cameras.rig import WithCameras, parse_cameras
-        from waldo.robots.description import PRESETS, load_robot
+        from waldo.robots.description import load_robot, presets
         from waldo.robots.driver import SimulatedDriver, load_driver
         from waldo.robots.drivers.options import parse_options
         from waldo.robots.node import NodeConfig, RobotNode
@@ -57,7 +57,7 @@ class RobotCommand:
         from waldo.ros import join_graph
 
         done = until_signalled()
-        name = self.driver or ("twin" if self.robot in PRESETS else "model")
+        name = self.driver or ("twin" if self.robot in presets() else "model")
         driver_class = load_driver(name)
         robot = load_robot(self.robot)
         if not self.cameras:
@@ -66,10 +66,14 @@ class RobotCommand:
         simulated = name in ("twin", "model")
         given = parse_options(self.option) | ({"port": self.port} if self.port else {})
         if given and simulated:
-            raise ConfigError("option", " ".join(given), "nothing for a simulation", "name the driver of a real robot")
+            raise InvalidValueError(
+                "option", " ".join(given), "nothing for a simulation", "name the driver of a real robot"
+            )
         options |= given
         if self.camera and simulated:
-            raise ConfigError("camera", " ".join(self.camera), "nothing for a simulation", "it draws its own cameras")
+            raise InvalidValueError(
+                "camera", " ".join(self.camera), "nothing for a simulation", "it draws its own cameras"
+            )
         if self.motors is not None:
             robot = constants_file.apply(self.motors, robot)
         sources = parse_cameras(", ".join(self.camera), robot)

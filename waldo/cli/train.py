@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import tyro
 
 from waldo.console import err, out
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.sim.tasks.goal import Goal, Scene
 from waldo.train.data.store_source import StoreOptions
 from waldo.train.gates import failures, parse_gate
@@ -117,7 +117,7 @@ class Plan:
         if self.objects:
             return Scene(self.objects, self.targets, self.holding)
         if self.targets:
-            raise ConfigError(
+            raise InvalidValueError(
                 "targets", " ".join(self.targets), "--objects beside them", "name the objects too, or neither"
             )
         return dataclasses.replace(task_scene(self.task, self.seed), holding=self.holding)
@@ -255,12 +255,14 @@ def make_planner(model: str | None, server: str | None, server_model: str | None
 
     if server is None:
         if server_model is not None:
-            raise ConfigError(
+            raise InvalidValueError(
                 "server-model", server_model, "--server beside it", "give the server's address, or use --model"
             )
         return TransformersPlanner(model)
     if server_model is None:
-        raise ConfigError("server-model", server_model, "the model's name on the server", "give --server-model NAME")
+        raise InvalidValueError(
+            "server-model", server_model, "the model's name on the server", "give --server-model NAME"
+        )
     return ServerPlanner(server, server_model)
 
 

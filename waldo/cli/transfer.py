@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from waldo import console
 from waldo.cli.arguments import Folder, Where
 from waldo.datasets.selection import Selection
-from waldo.errors import ConfigError, FileError
+from waldo.errors import FileError, InvalidValueError
 
 if TYPE_CHECKING:
     from waldo.datasets.transfer import Transfer
@@ -34,7 +34,7 @@ class Push:
 
         target = place(self.address)
         if not isinstance(target, ObjectPath):
-            raise ConfigError("address", self.address, "an object store's, such as s3://bucket/name")
+            raise InvalidValueError("address", self.address, "an object store's, such as s3://bucket/name")
         dataset = Dataset.open(self.dataset)
         indices = dataset.select(self.selection)
         if not indices:

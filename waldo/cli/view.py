@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from waldo import console
 from waldo.cli.arguments import Where
-from waldo.errors import ConfigError, FileError, UsageError
+from waldo.errors import FileError, InvalidValueError, UsageError
 
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
@@ -45,7 +45,7 @@ class View:
         if sum([self.html is not None, self.save is not None, self.web]) > 1:
             raise UsageError("view", "--html, --save and --web exclude each other")
         if self.max_height and self.max_height < 16:
-            raise ConfigError("--max-height", self.max_height, "0, or 16 pixels or more")
+            raise InvalidValueError("--max-height", self.max_height, "0, or 16 pixels or more")
 
     def run(self) -> int:
         """Show the episode, or write what shows it."""
@@ -63,7 +63,7 @@ class View:
             rerun_view.serve(episode)
         elif not has_display():
             options = "write a page with --html FILE, a recording with --save FILE, or serve the viewer with --web"
-            raise ConfigError("the display", "absent", "one to open Rerun's viewer on", options)
+            raise InvalidValueError("the display", "absent", "one to open Rerun's viewer on", options)
         else:
             rerun_view.spawn(episode)
         return 0

@@ -24,7 +24,7 @@ from waldo.datasets.formats.rows_in import Table
 from waldo.datasets.formats.source import Draft, Format, ImportConfig, SourceError, Tally, digest_of
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
-from waldo.errors import ConfigError, FileError, UnknownNameError, WaldoError
+from waldo.errors import FileError, InvalidValueError, UnknownNameError, WaldoError
 
 FILES = (".mcap", ".db3")
 """What the files of bags end with."""
@@ -170,7 +170,9 @@ def parse_topics(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         stream, equals, topic = pair.partition("=")
         if not (stream and equals and topic.startswith("/")) or stream in found or stream_name(stream) != stream:
-            raise ConfigError("topics", pair, "STREAM=/TOPIC, each stream once, such as joints/state=/arm/joint_states")
+            raise InvalidValueError(
+                "topics", pair, "STREAM=/TOPIC, each stream once, such as joints/state=/arm/joint_states"
+            )
         found[stream] = topic
     return found
 

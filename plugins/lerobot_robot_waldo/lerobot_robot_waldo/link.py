@@ -155,14 +155,11 @@ class RosLink:
             self._latest.position = np.array([by_name[name] for name in self._robot.joint_names])
 
     def _on_motors(self, message: Any) -> None:
-        from waldo.robots.diagnostics import from_message
+        from waldo.robots.diagnostics import column, from_message
 
-        told = from_message(message)
+        motors = from_message(message)
         with self._lock:
-            self._latest.heat = {
-                name: np.array([told.get(joint, {}).get(key, np.nan) for joint in self._robot.joint_names])
-                for name, key in self._keys.items()
-            }
+            self._latest.heat = {name: column(motors, self._robot.joint_names, key) for name, key in self._keys.items()}
 
     def _on_picture(self, name: str, message: Any) -> None:
         with self._lock:

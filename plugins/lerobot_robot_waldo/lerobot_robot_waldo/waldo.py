@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lerobot_robot_waldo.config_waldo import HEAT, WaldoConfig
 from lerobot_robot_waldo.link import DriverLink, Link, RosLink, names_of
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.robots.description import load_robot
 
 UNKNOWN = -273.15
@@ -88,7 +88,7 @@ class Waldo(Robot):
     def link(self) -> Link:
         """The way to the robot."""
         if self._link is None:
-            raise ConfigError("link", None, "a connected robot", "call connect() first")
+            raise InvalidValueError("link", None, "a connected robot", "call connect() first")
         return self._link
 
     @check_if_not_connected
@@ -111,7 +111,9 @@ class Waldo(Robot):
         """Command the joints that the action names; return what was sent."""
         keys = names_of(self.description, ["pos"])
         if missing := [key for key in keys if key not in action]:
-            raise ConfigError("action", ", ".join(action), f"every joint's position; {', '.join(missing)} is missing")
+            raise InvalidValueError(
+                "action", ", ".join(action), f"every joint's position; {', '.join(missing)} is missing"
+            )
         wanted = np.array([float(action[key]) for key in keys]) * self._scale + self._zero
         sent = (self.link.send(wanted) - self._zero) / self._scale
         return dict(zip(keys, sent.tolist(), strict=True))

@@ -16,7 +16,7 @@ from waldo.collect.recorder.node import RecorderNode
 from waldo.collect.recorder.recorder import Recorder
 from waldo.datasets.dataset import Dataset
 from waldo.robots.description import load_robot
-from waldo.robots.diagnostics import from_message
+from waldo.robots.diagnostics import MotorStatus, from_message
 from waldo.robots.node import NodeConfig, RobotNode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
@@ -45,7 +45,7 @@ def test_a_robot_tells_how_many_more_episodes_fit(make_toy_driver: Callable[[], 
     threads = [threading.Thread(target=work) for work in (robot, recorder)]
     for thread in threads:
         thread.start()
-    motors: dict[str, dict[str, float]] = {}
+    motors: dict[str, MotorStatus] = {}
     recording: list[str] = []
 
     def on_motors(message: Any) -> None:
@@ -60,14 +60,14 @@ def test_a_robot_tells_how_many_more_episodes_fit(make_toy_driver: Callable[[], 
             graph.node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, ros.stream_qos(10))
             start, save = (graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save"))
             assert graph.spin_until(lambda: bool(motors), 120)
-            assert np.isnan(motors["a"]["episodes_left"])
+            assert np.isnan(motors["a"].values["episodes_left"])
             assert graph.spin_until(lambda: graph.call(start, Trigger.Request(), 120).success, 120)
             assert graph.spin_until(lambda: recording[-1:] == ["recording"], 120)
             graph.spin_for(2.5)
             assert graph.call(save, Trigger.Request(), 120).success
-            assert graph.spin_until(lambda: motors["a"]["episodes_left"] >= 0, 120)
-            assert motors["b"]["episodes_left"] == np.inf
-            assert motors["a"]["time_to_limit_planned_seconds"] > 0
+            assert graph.spin_until(lambda: motors["a"].values["episodes_left"] >= 0, 120)
+            assert motors["b"].values["episodes_left"] == np.inf
+            assert motors["a"].values["time_to_limit_planned_seconds"] > 0
     finally:
         ended.set()
         for thread in threads:

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from waldo.errors import UnknownNameError
-from waldo.robots.description import PRESETS, load_robot
+from waldo.robots.description import load_robot, presets
 from waldo.robots.presets.so101 import SO101, SO101_LEADER
 
 
-@pytest.fixture(params=PRESETS)
+@pytest.fixture(params=presets())
 def robot(request):
     return load_robot(request.param)
 

@@ -106,9 +106,9 @@ def test_ros_messages_are_those_that_waldos_recorder_takes(record, script, tmp_p
         (_, _, data), *_ = reader.messages(connections=motors)
     message = types.typestore().deserialize_cdr(data, types.MOTORS)
     found = diagnostics.from_message(message)
-    assert found["knee"]["winding_celsius"] == 40.0
-    assert found["knee"]["time_to_limit_seconds"] == math.inf
-    assert math.isnan(found["knee"]["duty_ratio"])
+    assert found["knee"].values["winding_celsius"] == 40.0
+    assert found["knee"].values["time_to_limit_seconds"] == math.inf
+    assert math.isnan(found["knee"].values["duty_ratio"])
     assert message.status[1].name == "tiny: knee"
 
 

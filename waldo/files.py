@@ -1,0 +1,90 @@
+"""Files and folders that are written completely or not at all.
+
+A new file or folder is written under a temporary name beside its target, synced to disk, renamed into place, and the
+parent folder is synced. After a crash the target is therefore either the old version or the complete new one; a
+leftover temporary entry ends in `.partial` and can be deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from waldo.errors import FileError
+
+PARTIAL = ".partial"
+"""Suffix of an entry that is being written."""
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's or folder's contents to disk (fsync)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder`, and the folder itself, to disk."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync_file(Path(root) / name)
+        sync_file(Path(root))
+
+
+@contextmanager
+def atomic_file(path: Path) -> Generator[Path]:
+    """Yield a temporary path to write to; on success the file replaces `path`, on an exception it is deleted.
+
+    The temporary path has the same extension as `path`, for libraries that choose a format by it.
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
+    try:
+        yield partial
+        sync_file(partial)
+        partial.replace(path)
+        sync_file(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write a whole file atomically; text is encoded as UTF-8."""
+    with atomic_file(path) as partial:
+        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Generator[Path]:
+    """Yield a temporary folder to fill; on success it becomes `path`, on an exception it is deleted.
+
+    Raises:
+        FileError: If `path` exists and is not an empty folder.
+    """
+    require_empty(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        sync_tree(partial)
+        partial.replace(path)
+        sync_file(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_empty(path: Path, do: str = "choose another folder, or delete this one first") -> None:
+    """Raise unless `path` does not exist or is an empty folder.
+
+    Raises:
+        FileError: If `path` is a file or a folder that contains anything.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists() or path.is_symlink():
+        raise FileError(path, "already exists", do)
