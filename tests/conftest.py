@@ -18,6 +18,9 @@ from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
 from waldo.sim.camera import choose_backend
 
+pytest_plugins = ("tests.recordings", "tests.dashboards", "tests.trainings")
+"""Fixtures that tests of several rooms use."""
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
