@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.cameras_in import SMALLEST, Camera
+from waldo.datasets.formats.cameras_in import SMALLEST, SourceCamera
 from waldo.datasets.formats.images_in import to_depth, to_rgb
 from waldo.datasets.formats.names import stream_name
-from waldo.datasets.formats.rows_in import Column, Times, counted, flat, is_rounded, tables
-from waldo.datasets.formats.source import Draft, ImportConfig, SourceError, Tally
+from waldo.datasets.formats.rows_in import SourceColumn, Times, counted, flat, is_rounded, tables
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError
 from waldo.datasets.recording.encoding import Image
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.selection import Outcome
@@ -33,7 +33,7 @@ type Kind = Literal["colour", "depth", "numbers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Array:
+class SourceArray:
     """An array of one episode, not read yet."""
 
     key: str
@@ -89,7 +89,7 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class EpisodeInfo:
     """What else there is to an episode."""
 
     name: str
@@ -106,47 +106,47 @@ class Facts:
     """What is lost or was never there."""
 
 
-def draft_of(arrays: Sequence[Array], facts: Facts, config: ImportConfig) -> Draft:
+def make_draft(arrays: Sequence[SourceArray], info: EpisodeInfo, config: ImportConfig) -> EpisodeDraft:
     """Return the episode of these arrays, which all have as many rows as there are stamps."""
-    rows = len(facts.header_ns)
+    rows = len(info.header_ns)
     if not rows:
-        raise SourceError(facts.name, "has no row")
+        raise SourceError(info.name, "has no row")
     for array in arrays:
         if array.shape[0] != rows:
-            raise SourceError(facts.name, f"{array.key} has {array.shape[0]} rows, the others {rows}")
-    notes = list(facts.notes)
-    cameras: list[Camera] = []
-    columns: list[Column] = []
+            raise SourceError(info.name, f"{array.key} has {array.shape[0]} rows, the others {rows}")
+    notes = list(info.notes)
+    cameras: list[SourceCamera] = []
+    columns: list[SourceColumn] = []
     for array, kind, name in _named(arrays):
         if kind == "numbers":
             columns += _column(array, name, notes)
         else:
-            cameras.append(_camera(array, kind, name, facts, notes))
-    found = tables(columns, facts.header_ns, facts.rate_hz)
+            cameras.append(_camera(array, kind, name, info, notes))
+    found = tables(columns, info.header_ns, info.rate_hz)
     if not found and not cameras:
-        raise SourceError(facts.name, "holds nothing that can be kept")
+        raise SourceError(info.name, "holds nothing that can be kept")
     for camera in cameras:
         notes += camera.notes(config)
 
-    def write(writer: EpisodeWriter, tally: Tally) -> None:
+    def write(writer: EpisodeWriter, stats: ImportStats) -> None:
         for table in found:
-            table.write(writer, tally)
+            table.write(writer, stats)
         for camera in cameras:
-            camera.write(writer, tally, config)
+            camera.write(writer, stats, config)
 
-    return Draft(
+    return EpisodeDraft(
         streams=(*(table.stream for table in found), *(camera.stream(config) for camera in cameras)),
-        attributes=facts.attributes,
-        outcome=facts.outcome,
+        attributes=info.attributes,
+        outcome=info.outcome,
         write=write,
         notes=tuple(notes),
     )
 
 
-def _named(arrays: Sequence[Array]) -> list[tuple[Array, Kind, str]]:
+def _named(arrays: Sequence[SourceArray]) -> list[tuple[SourceArray, Kind, str]]:
     """Return arrays, what they are, and the names of their streams: those that are given, the others beside them."""
     taken = [array.stream for array in arrays if array.stream]
-    found: list[tuple[Array, Kind, str]] = []
+    found: list[tuple[SourceArray, Kind, str]] = []
     for array in arrays:
         name, kind = array.stream, _kind(array)
         if not name:
@@ -157,7 +157,7 @@ def _named(arrays: Sequence[Array]) -> list[tuple[Array, Kind, str]]:
     return found
 
 
-def _kind(array: Array) -> Kind:
+def _kind(array: SourceArray) -> Kind:
     """Return what an array is; floats in the shape of pictures whose first is none are numbers, such as points."""
     if array.kind == "colour" and array.dtype.kind == "f":
         first = array.read(0, 1)
@@ -165,7 +165,7 @@ def _kind(array: Array) -> Kind:
     return array.kind
 
 
-def _column(array: Array, name: str, notes: list[str]) -> list[Column]:
+def _column(array: SourceArray, name: str, notes: list[str]) -> list[SourceColumn]:
     """Return an array of numbers as a column; none where it holds none, or too many a row."""
     width = int(np.prod(array.shape[1:], dtype=np.int64))
     if not 0 < width <= WIDEST:
@@ -178,10 +178,10 @@ def _column(array: Array, name: str, notes: list[str]) -> list[Column]:
         notes.append(f"{array.key}: numbers that float64 cannot hold are rounded to it.")
     known = array.labels if len(array.labels) == width else ()
     labels = known or counted(array.shape[1:], array.key.rpartition("/")[2])
-    return [Column(stream=name, field=array.field, values=flat(values), labels=labels, unit=array.unit)]
+    return [SourceColumn(stream=name, field=array.field, values=flat(values), labels=labels, unit=array.unit)]
 
 
-def _camera(array: Array, kind: Kind, name: str, facts: Facts, notes: list[str]) -> Camera:
+def _camera(array: SourceArray, kind: Kind, name: str, info: EpisodeInfo, notes: list[str]) -> SourceCamera:
     """Return an array of pictures as a camera."""
     height, width = array.size
     depth = kind == "depth"
@@ -193,20 +193,20 @@ def _camera(array: Array, kind: Kind, name: str, facts: Facts, notes: list[str])
         notes.append(note)
     elif array.shape[-1] == 4 and len(array.shape) == 4 and not array.is_channel_first:
         notes.append(f"{name}: the transparency of its pictures is not kept.")
-    return Camera(
+    return SourceCamera(
         name=name,
         height=height,
         width=width,
-        rate_hz=facts.rate_hz,
-        header_ns=facts.header_ns,
-        holds="raw pixels",
+        rate_hz=info.rate_hz,
+        header_ns=info.header_ns,
+        encoding="raw pixels",
         kind="depth" if depth else "pixels",
         images=lambda: _images(array, scale, depth=depth),
         unit_m=array.unit_m,
     )
 
 
-def _scale(array: Array, name: str) -> tuple[float, str]:
+def _scale(array: SourceArray, name: str) -> tuple[float, str]:
     """Return what pictures of floats are multiplied with, judged by the first, and the note of it."""
     first = array.read(0, 1)
     if float(first.max()) <= 1.0:
@@ -214,7 +214,7 @@ def _scale(array: Array, name: str) -> tuple[float, str]:
     return 1.0, f"{name}: pictures of floats are kept as bytes, which is exact where they are whole numbers."
 
 
-def _images(array: Array, scale: float, *, depth: bool) -> Iterator[Image]:
+def _images(array: SourceArray, scale: float, *, depth: bool) -> Iterator[Image]:
     """Yield the pictures as the store takes them."""
     for row in array.rows():
         pixels = np.moveaxis(row, 0, -1) if array.is_channel_first else row

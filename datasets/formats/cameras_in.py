@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.rows_in import Times
-from waldo.datasets.formats.source import ImportConfig, SourceError, Tally
+from waldo.datasets.formats.source import ImportConfig, ImportStats, SourceError
 from waldo.datasets.recording.encoding import SAMPLE_EVERY_S, Image
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
@@ -31,7 +31,7 @@ MEASURED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class PacketRun:
     """H.264 that the store can hold as it is."""
 
     codec: Literal["h264", "lossless"]
@@ -43,7 +43,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
+class SourceCamera:
     """The pictures of one camera in one episode of a source."""
 
     name: str
@@ -58,13 +58,13 @@ class Camera:
     """The publisher's stamps, one a picture [ns]."""
     receipt_ns: Times | None = None
     """The recorder's stamps; None: as the publisher's."""
-    holds: str
+    encoding: str
     """What the source holds, for people: "av1", "png", "raw pixels"."""
     kind: Literal["pixels", "jpeg", "video", "depth"]
     """Exact colours, JPEGs, colours that a codec has changed already, or depth."""
     images: Callable[[], Iterator[Image]]
     """Yields the pictures: uint8 (H, W, 3), a JPEG, or for depth uint16 (H, W)."""
-    run: Run | None = None
+    run: PacketRun | None = None
     """The same as H.264, where the store can hold that."""
     unit_m: float = 0.001
     """Of depth: length of a step of a pixel's value [m]."""
@@ -99,14 +99,14 @@ class Camera:
             return [f"{self.name}: {size} is an odd size, which h264 cannot have; it is kept without loss instead."]
         return []
 
-    def write(self, writer: EpisodeWriter, tally: Tally, config: ImportConfig) -> None:
+    def write(self, writer: EpisodeWriter, stats: ImportStats, config: ImportConfig) -> None:
         """Write every picture."""
         if self.run is not None and self.copies(config):
-            self._copy(writer, tally, self.run)
+            self._copy(writer, stats, self.run)
         else:
-            self._encode(writer, tally)
+            self._encode(writer, stats)
 
-    def _copy(self, writer: EpisodeWriter, tally: Tally, run: Run) -> None:
+    def _copy(self, writer: EpisodeWriter, stats: ImportStats, run: PacketRun) -> None:
         """Write the packets; now and then one is decoded for the statistics, which also finds what is no picture."""
         every = max(1, round(SAMPLE_EVERY_S * self.rate_hz / run.gop)) * run.gop
         packets = run.packets()
@@ -118,7 +118,7 @@ class Camera:
             writer.packet(self.name, packet=Packet(packet.data, number % run.gop == 0), **stamps)
             if number % every == 0:
                 writer.sample(self.name, self._decoded(number, packet))
-        tally.copied += len(self.header_ns)
+        stats.copied += len(self.header_ns)
 
     def _decoded(self, number: int, packet: Packet) -> NDArray[np.uint8]:
         try:
@@ -126,7 +126,7 @@ class Camera:
         except (ValueError, IndexError) as error:
             raise SourceError(self.name, f"picture {number} cannot be decoded ({error})") from error
 
-    def _encode(self, writer: EpisodeWriter, tally: Tally) -> None:
+    def _encode(self, writer: EpisodeWriter, stats: ImportStats) -> None:
         """Hand over the pictures to be encoded, and keep a few of those that lose something."""
         stream = writer.streams[self.name]
         codec = stream.codec if isinstance(stream, VideoStream) else "depth"
@@ -138,11 +138,11 @@ class Camera:
                 raise SourceError(self.name, f"holds {number} pictures, expected {len(self.header_ns)}")
             same = isinstance(image, bytes) and codec == "jpeg"
             if not same and codec in ("h264", "jpeg"):
-                tally.lossy[self.name] = self.holds
+                stats.lossy[self.name] = self.encoding
                 if number in measured:
                     with suppress(images.PictureError):  # the encoder says that it is lost
-                        tally.originals.setdefault(self.name, {})[number] = self._rgb(image)
-            tally.copied, tally.encoded = tally.copied + same, tally.encoded + (not same)
+                        stats.originals.setdefault(self.name, {})[number] = self._rgb(image)
+            stats.copied, stats.encoded = stats.copied + same, stats.encoded + (not same)
             writer.frame(self.name, image=image, **stamps)
 
     def _rgb(self, image: Image) -> NDArray[np.uint8]:
@@ -156,18 +156,18 @@ class Camera:
             yield {"header_ns": header_ns, "receipt_ns": receipt_ns, "sequence": -1}
 
 
-def too_small(name: str, height: int, width: int) -> str:
+def size_note(name: str, height: int, width: int) -> str:
     """Return a note where pictures are too small to be kept; empty where they are not."""
     if min(height, width) >= SMALLEST:
         return ""
     return f"{name}: pictures of {width}x{height} are left out; the store's have {SMALLEST} pixels a side or more."
 
 
-def losses_db(episode: Episode, tally: Tally) -> dict[str, float]:
+def losses_db(episode: Episode, stats: ImportStats) -> dict[str, float]:
     """Return the signal-to-noise ratio of each camera that lost something, over the frames that were kept [dB]."""
     found: dict[str, float] = {}
-    for name in tally.lossy:
-        originals = tally.originals.get(name, {})
+    for name in stats.lossy:
+        originals = stats.originals.get(name, {})
         # Behind a picture that is lost, others have its number.
         if originals and not episode.lost(name):
             stored = episode.frames(name, originals)

@@ -22,7 +22,7 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
 from waldo.datasets.formats.detect import open_source
 from waldo.datasets.formats.resume import IMPORTED, clear, missing
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, Source, Tally
+from waldo.datasets.formats.source import EpisodeDraft, Format, ImportConfig, ImportStats, Source
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Stream
@@ -59,7 +59,7 @@ class ImportResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ImportPlan:
     """What a worker must know."""
 
     source: Path
@@ -79,7 +79,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class ImportedEpisode:
     """What became of one episode."""
 
     why: str = ""
@@ -144,7 +144,7 @@ def _chosen(source: Source, episodes: Iterable[int] | None) -> list[str]:
 
 def _plan(
     dataset: Dataset, source: Source, path: Path, todo: Sequence[str], config: ImportConfig, robot: str
-) -> tuple[Plan, list[str]]:
+) -> tuple[ImportPlan, list[str]]:
     """Return what workers must know; the streams of the first readable episode must fit to those of the dataset."""
     reference: tuple[Stream, ...] = ()
     for key in todo:
@@ -158,7 +158,7 @@ def _plan(
         dataset.check_resume(robot, reference)
         break
     folder = Path(str(dataset.path))
-    plan = Plan(
+    plan = ImportPlan(
         source=path,
         format=source.format,
         config=config,
@@ -172,11 +172,11 @@ def _plan(
 
 
 def _run(
-    plan: Plan, dataset: Dataset, todo: Sequence[str], jobs: Jobs, advance: Callable[[int, int], None]
-) -> dict[str, Imported]:
+    plan: ImportPlan, dataset: Dataset, todo: Sequence[str], jobs: Jobs, advance: Callable[[int, int], None]
+) -> dict[str, ImportedEpisode]:
     """Import the episodes that are missing and return what became of each."""
     items = list(zip(todo, dataset.reserve(len(todo)), strict=True))
-    done: dict[str, Imported] = {}
+    done: dict[str, ImportedEpisode] = {}
     advance(0, len(items))
     for (key, _), one in run(partial(import_episode, plan), items, jobs):
         done[key] = one
@@ -190,7 +190,7 @@ def _opened(path: Path, format: Format, config: ImportConfig, run: int) -> Sourc
     return open_source(path, config, format)
 
 
-def import_episode(plan: Plan, item: tuple[str, int]) -> Imported:
+def import_episode(plan: ImportPlan, item: tuple[str, int]) -> ImportedEpisode:
     """Import one episode, in whichever process: its key in the source, and its index in the dataset."""
     key, index = item
     journal, destination = (plan.dataset / f"episode_{index:06d}{end}" for end in (".journal", ".zarr"))
@@ -200,9 +200,9 @@ def import_episode(plan: Plan, item: tuple[str, int]) -> Imported:
         streams = _fitted(draft, plan.reference)
         told = {"format": plan.format, "name": source.name, "episode": key, "digest": source.digest(key)}
         writer = EpisodeWriter(journal, destination, streams, _attributes(draft, plan, told), back_pressure="wait")
-        tally = Tally()
+        stats = ImportStats()
         try:
-            draft.write(writer, tally)
+            draft.write(writer, stats)
             writer.save(draft.outcome, IMPORTED)
         except BaseException:
             _discard(writer, journal)
@@ -210,10 +210,10 @@ def import_episode(plan: Plan, item: tuple[str, int]) -> Imported:
     except WaldoError as error:
         if isinstance(error, FileError) and Path(str(error.path)).is_relative_to(plan.dataset):
             raise  # the dataset's own disk: no other episode would fare better
-        return Imported(why=str(error))
+        return ImportedEpisode(why=str(error))
     except ValueError as error:
-        return Imported(why=f"it cannot be understood ({error})")
-    return _result(draft, tally, Episode(destination))
+        return ImportedEpisode(why=f"it cannot be understood ({error})")
+    return _result(draft, stats, Episode(destination))
 
 
 def _discard(writer: EpisodeWriter, journal: Path) -> None:
@@ -224,7 +224,7 @@ def _discard(writer: EpisodeWriter, journal: Path) -> None:
         journal.unlink(missing_ok=True)
 
 
-def _attributes(draft: Draft, plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(draft: EpisodeDraft, plan: ImportPlan, told: Mapping[str, Any]) -> dict[str, Any]:
     """Return an episode's attributes: what the store and the import write themselves wins."""
     told_of = {key: value for key, value in draft.attributes.items() if key not in RESERVED}
     # NaN and infinities are no JSON, though some sources have them in theirs.
@@ -232,7 +232,7 @@ def _attributes(draft: Draft, plan: Plan, told: Mapping[str, Any]) -> dict[str, 
     return own | {"robot": plan.robot, "software": {"waldo": __version__}, "source": dict(told)}
 
 
-def _fitted(draft: Draft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
+def _fitted(draft: EpisodeDraft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
     """Return an episode's streams; those that the other episodes do not have are refused."""
     streams = _with_rates(draft, reference)
     lines = differences(reference, streams) if reference else []
@@ -241,7 +241,7 @@ def _fitted(draft: Draft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
     return streams
 
 
-def _with_rates(draft: Draft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
+def _with_rates(draft: EpisodeDraft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
     """Return an episode's streams; rates that were counted from stamps are those of the other episodes."""
     known = {stream.name: stream for stream in reference}
     return tuple(_at_rate(stream, known) if draft.estimated_rates else stream for stream in draft.streams)
@@ -254,24 +254,24 @@ def _at_rate(stream: Stream, known: Mapping[str, Stream]) -> Stream:
     return replace(stream, rate_hz=other.rate_hz)
 
 
-def _result(draft: Draft, tally: Tally, episode: Episode) -> Imported:
+def _result(draft: EpisodeDraft, stats: ImportStats, episode: Episode) -> ImportedEpisode:
     """Say what became of an episode that is sealed, and measure what its pictures lost."""
-    found = losses_db(episode, tally)
+    found = losses_db(episode, stats)
     lost = [
         f"{name}: pictures that could not be decoded are lost; waldo check counts them."
         for name in episode.streams
         if episode.lost(name)
     ]
-    return Imported(
-        rows=tally.rows,
-        copied=tally.copied,
-        encoded=tally.encoded,
+    return ImportedEpisode(
+        rows=stats.rows,
+        copied=stats.copied,
+        encoded=stats.encoded,
         notes=(*draft.notes, *lost),
-        losses_db={(name, tally.lossy[name]): found[name] for name in found},
+        losses_db={(name, stats.lossy[name]): found[name] for name in found},
     )
 
 
-def _notes(source: Source, done: Sequence[Imported]) -> list[str]:
+def _notes(source: Source, done: Sequence[ImportedEpisode]) -> list[str]:
     """Return what is to be said of all episodes together."""
     notes = list(source.notes)
     whole = [one for one in done if not one.why]

@@ -21,7 +21,7 @@ MILLIMETRES = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class ImageInfo:
     """What a picture is."""
 
     height: int
@@ -30,19 +30,19 @@ class Look:
     """Pixels across."""
     kind: Literal["pixels", "jpeg", "depth"]
     """Exact colours, a JPEG, or depth."""
-    holds: str
+    encoding: str
     """The same for people."""
 
 
-def look(data: bytes) -> Look:
+def inspect_image(data: bytes) -> ImageInfo:
     """Return what an encoded picture is."""
     if data.startswith(JPEG_START):
         height, width = _jpeg_size(data)
-        return Look(height=height, width=width, kind="jpeg", holds="jpeg")
+        return ImageInfo(height=height, width=width, kind="jpeg", encoding="jpeg")
     pixels = _decoded(data)
     depth = pixels.ndim == 2 and pixels.dtype != np.uint8
-    return Look(
-        height=pixels.shape[0], width=pixels.shape[1], kind="depth" if depth else "pixels", holds="single pictures"
+    return ImageInfo(
+        height=pixels.shape[0], width=pixels.shape[1], kind="depth" if depth else "pixels", encoding="single pictures"
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.formats.names import distinct
-from waldo.datasets.formats.source import Tally
+from waldo.datasets.formats.source import ImportStats
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
 
@@ -27,7 +27,7 @@ Times = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class SourceColumn:
     """One quantity of a foreign dataset and its place in the store."""
 
     stream: str
@@ -43,7 +43,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class SourceTable:
     """The rows of one stream of numbers."""
 
     stream: ScalarStream
@@ -55,7 +55,7 @@ class Table:
     receipt_ns: Times | None = None
     """The recorder's stamps, (rows,) [ns]; None: as the publisher's."""
 
-    def write(self, writer: EpisodeWriter, tally: Tally) -> None:
+    def write(self, writer: EpisodeWriter, stats: ImportStats) -> None:
         """Write every row."""
         receipt = self.header_ns if self.receipt_ns is None else self.receipt_ns
         for row, (header_ns, receipt_ns) in enumerate(zip(self.header_ns.tolist(), receipt.tolist(), strict=True)):
@@ -66,7 +66,7 @@ class Table:
                 sequence=-1,
                 values={name: column[row] for name, column in self.values.items()},
             )
-        tally.rows += len(receipt)
+        stats.rows += len(receipt)
 
 
 def nominal_ns(rows: int, rate_hz: float) -> Times:
@@ -74,18 +74,18 @@ def nominal_ns(rows: int, rate_hz: float) -> Times:
     return NOMINAL_START_NS + np.round(np.arange(rows) * (1e9 / rate_hz)).astype(np.int64)
 
 
-def tables(columns: Sequence[Column], header_ns: Times, rate_hz: float) -> list[Table]:
+def tables(columns: Sequence[SourceColumn], header_ns: Times, rate_hz: float) -> list[SourceTable]:
     """Return columns that have the same stamps as tables, those of one stream together."""
-    by_stream: dict[str, list[Column]] = {}
+    by_stream: dict[str, list[SourceColumn]] = {}
     for column in columns:
         by_stream.setdefault(column.stream, []).append(column)
     return [_table(name, found, header_ns, rate_hz) for name, found in by_stream.items()]
 
 
-def _table(name: str, columns: Sequence[Column], header_ns: Times, rate_hz: float) -> Table:
+def _table(name: str, columns: Sequence[SourceColumn], header_ns: Times, rate_hz: float) -> SourceTable:
     fields = tuple(Field(c.field, c.unit, distinct(c.labels), dtype_for(c.values)) for c in columns)
     stream = ScalarStream(name=name, rate_hz=rate_hz, fields=fields)
-    return Table(stream=stream, header_ns=header_ns, values={column.field: column.values for column in columns})
+    return SourceTable(stream=stream, header_ns=header_ns, values={column.field: column.values for column in columns})
 
 
 def dtype_for(values: NDArray[Any]) -> Literal["float32", "float64"]:

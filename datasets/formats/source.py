@@ -56,7 +56,7 @@ class SourceError(WaldoError):
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportStats:
     """What was written of one episode."""
 
     rows: int = 0
@@ -72,7 +72,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class EpisodeDraft:
     """One episode of a source: what it holds, and what writes it."""
 
     streams: tuple[Stream, ...]
@@ -81,7 +81,7 @@ class Draft:
     """Its attributes: task and whatever the source says of it."""
     outcome: Outcome
     """How the attempt went."""
-    write: Callable[[EpisodeWriter, Tally], None]
+    write: Callable[[EpisodeWriter, ImportStats], None]
     """Writes all rows and pictures."""
     notes: tuple[str, ...] = ()
     """What is lost or was never there, a sentence each; the same words in all episodes that it holds for."""
@@ -121,13 +121,13 @@ class Source(Protocol):
         """Return what tells an episode from all others, whatever the folder it lies in."""
         ...
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return an episode; one that cannot be read is a WaldoError."""
         ...
 
 
 def digest_of(*parts: object) -> str:
-    """Return the identity of an episode from what it holds: bytes, arrays, and values that JSON can hold."""
+    """Return the identity of an episode from its contents: bytes, arrays, and values that JSON can hold."""
     found = hashlib.sha256()
     for part in parts:
         data = part.tobytes() if isinstance(part, np.ndarray) else part

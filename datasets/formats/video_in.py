@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.cameras_in import Run
+from waldo.datasets.formats.cameras_in import PacketRun
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.video import h264
 from waldo.datasets.video.h264 import NAL_IDR, NAL_PPS, NAL_SPS, START_CODE, Packet
@@ -44,7 +44,7 @@ class VideoFile:
     fps: float
     """Pictures a second [Hz]."""
 
-    def look(self) -> tuple[str, int, int]:
+    def probe(self) -> tuple[str, int, int]:
         """Return codec, height and width [px]."""
         with self._open() as (_, stream):
             context = stream.codec_context
@@ -68,7 +68,7 @@ class VideoFile:
         if expected != self.count:
             raise self._missing(expected)
 
-    def run(self) -> Run | None:
+    def packet_run(self) -> PacketRun | None:
         """Return the pictures as H.264 that the store can hold; None where it is another codec or has other groups."""
         with self._open() as (_, stream):
             kind = kind_of(str(stream.codec.canonical_name), stream.codec_context)
@@ -82,7 +82,7 @@ class VideoFile:
             keys.append(packet.key)
         if len(keys) != self.count:
             raise self._missing(len(keys))
-        return make_run(kind, keys, self.packets)
+        return packet_run(kind, keys, self.packets)
 
     def packets(self) -> Iterator[Packet]:
         """Yield the packets of the pictures."""
@@ -145,19 +145,19 @@ def _is_stores(pictures: Any) -> bool:
     return pictures.color_range != FULL_RANGE and pictures.colorspace in BT601
 
 
-def make_run(
+def packet_run(
     kind: Literal["h264", "lossless"],
     keys: Sequence[bool],
     packets: Callable[[], Iterator[Packet]],
     told_gop: int = 0,
-) -> Run | None:
+) -> PacketRun | None:
     """Return packets as a run of groups of one length; None where no length up to LONGEST_GOP fits.
 
     `keys` says which of them decode on their own. A length that is told goes before the shortest that fits.
     """
     lengths = range(1, min(LONGEST_GOP, len(keys)) + 1)
     gop = next((n for n in (*([told_gop] if told_gop > 0 else ()), *lengths) if all(keys[::n])), 0)
-    return Run(codec=kind, gop=gop, packets=packets) if gop else None
+    return PacketRun(codec=kind, gop=gop, packets=packets) if gop else None
 
 
 def parameter_sets(extradata: bytes) -> tuple[bytes, int]:
@@ -210,7 +210,7 @@ def rgb_of(frame: Any) -> NDArray[np.uint8]:
     return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def look_at(codec: str, packet: Packet) -> tuple[Literal["h264", "lossless"] | None, int, int]:
+def probe_packets(codec: str, packet: Packet) -> tuple[Literal["h264", "lossless"] | None, int, int]:
     """Return which of the store's kinds of H.264 packets are (None: none), and their height and width [px]."""
     frame = next(_decoded(_decoder(codec), [packet]), None)
     if frame is None:
