@@ -21,7 +21,7 @@ STALENESS = "telemetry.staleness"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ColumnSource:
     """Where a column of rows came from."""
 
     stream: str
@@ -32,7 +32,7 @@ class Origin:
     """Its unit."""
 
 
-def origins(episode: Episode, keys: Sequence[str], action: str) -> Mapping[str, Origin]:
+def column_sources(episode: Episode, keys: Sequence[str], action: str) -> Mapping[str, ColumnSource]:
     """Return LeRobot's key of each column -> the stream and field that it was made from."""
     other = "command" if action == "sent" else "sent"
     fixed = {
@@ -42,13 +42,13 @@ def origins(episode: Episode, keys: Sequence[str], action: str) -> Mapping[str, 
         SENT: (f"joints/{other}", "position"),
         "telemetry.command": (f"joints/{other}", "position"),
     }
-    found: dict[str, Origin] = {}
+    found: dict[str, ColumnSource] = {}
     for key in keys:
         if key == STALENESS:
-            found[key] = Origin(STALENESS, "value", "s")
+            found[key] = ColumnSource(STALENESS, "value", "s")
             continue
         stream, field = fixed.get(key) or _telemetry(episode, key.removeprefix("telemetry."))
-        found[key] = Origin(stream, field, episode.field(stream, field).unit)
+        found[key] = ColumnSource(stream, field, episode.field(stream, field).unit)
     return found
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from waldo.datasets import schema
 from waldo.datasets.formats import images_in
-from waldo.datasets.formats.cameras_in import Camera, too_small
+from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.names import distinct, field_name, inside, stream_name
-from waldo.datasets.formats.rows_in import NOMINAL, Column, counted, flat, is_rounded, nominal_ns, tables
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, Tally, digest_of
+from waldo.datasets.formats.rows_in import NOMINAL, SourceColumn, counted, flat, is_rounded, nominal_ns, tables
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, digest_of
 from waldo.datasets.lerobot.files import EpisodeEntry, LeRobotFiles, to_numbers
 from waldo.datasets.lerobot.layout import INDEX_COLUMNS
 from waldo.datasets.recording.writer import EpisodeWriter
@@ -41,7 +41,7 @@ LANGUAGE = ("language_persistent", "language_events")
 class LeRobotSource:
     """A LeRobot dataset, as a `Source` of an import."""
 
-    format: Format = "lerobot"
+    format = "lerobot"
 
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Read the dataset's metadata."""
@@ -134,7 +134,7 @@ class LeRobotSource:
         columns = [np.ascontiguousarray(to_numbers(rows[name], name)) for name in self._numbers]
         return digest_of("lerobot", key, self._files.fps, entry.tasks, entry.length, self._files.features, *columns)
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
         entry, files = self._entry(key), self._files
         rows = files.rows(entry, [*self._numbers, "timestamp", "task_index"])
@@ -149,19 +149,19 @@ class LeRobotSource:
         tasks = list(entry.tasks) or [files.tasks.get(n, "") for n in dict.fromkeys(task_numbers.tolist())]
         if len(set(task_numbers.tolist())) > 1:
             values = flat(task_numbers)
-            columns.append(Column(stream="task_index", field="value", values=values, labels=("task_index",)))
+            columns.append(SourceColumn(stream="task_index", field="value", values=values, labels=("task_index",)))
             notes.append("The instruction changes within the episode: see `tasks`, and `task_index` for each row.")
         found = tables(columns, stamps, files.fps)
         cameras, more = self._read_cameras(entry, stamps)
         own = {"task": tasks[0] if tasks else "", "clock": clock, "fps": files.fps, "lerobot": files.version}
 
-        def write(writer: EpisodeWriter, tally: Tally) -> None:
+        def write(writer: EpisodeWriter, stats: ImportStats) -> None:
             for table in found:
-                table.write(writer, tally)
+                table.write(writer, stats)
             for camera in cameras:
-                camera.write(writer, tally, self._config)
+                camera.write(writer, stats, self._config)
 
-        return Draft(
+        return EpisodeDraft(
             streams=(*(table.stream for table in found), *(camera.stream(self._config) for camera in cameras)),
             attributes=own | ({"tasks": tasks} if len(tasks) > 1 else {}),
             outcome=self._outcome(rows),
@@ -184,9 +184,9 @@ class LeRobotSource:
             return true, "since the episode's start"
         return nominal, NOMINAL
 
-    def _columns(self, rows: Any) -> tuple[list[Column], list[str]]:
+    def _columns(self, rows: Any) -> tuple[list[SourceColumn], list[str]]:
         """Return the columns of numbers, and notes on them."""
-        columns: list[Column] = []
+        columns: list[SourceColumn] = []
         notes: list[str] = []
         for key, (stream, field, unit) in self._origins.items():
             values = to_numbers(rows[key], key)
@@ -198,7 +198,7 @@ class LeRobotSource:
             if is_rounded(values):
                 notes.append(f"{key}: integers beyond 2^53 are rounded to float64.")
             labels = labels_of(self._files.features[key].get("names"), values.shape[1:], key)
-            columns.append(Column(stream=stream, field=field, values=flat(values), labels=labels, unit=unit))
+            columns.append(SourceColumn(stream=stream, field=field, values=flat(values), labels=labels, unit=unit))
         return columns, notes
 
     def _outcome(self, rows: Any) -> Outcome:
@@ -207,45 +207,45 @@ class LeRobotSource:
             return self._config.outcome
         return "success" if bool(np.nan_to_num(to_numbers(rows["next.success"], "").reshape(-1)[-1])) else "failure"
 
-    def _read_cameras(self, entry: EpisodeEntry, stamps: NDArray[np.int64]) -> tuple[list[Camera], list[str]]:
+    def _read_cameras(self, entry: EpisodeEntry, stamps: NDArray[np.int64]) -> tuple[list[SourceCamera], list[str]]:
         """Return the cameras, and notes on them."""
-        cameras: list[Camera] = []
+        cameras: list[SourceCamera] = []
         notes: list[str] = []
         for key, name in self._cameras.items():
             is_video = self._files.features[key]["dtype"] == "video"
             camera = (self._video if is_video else self._stills)(entry, key, name, stamps)
-            small = too_small(name, camera.height, camera.width)
+            small = size_note(name, camera.height, camera.width)
             notes += [small] if small else camera.notes(self._config)
             cameras += [] if small else [camera]
         return cameras, notes
 
-    def _video(self, entry: EpisodeEntry, key: str, name: str, stamps: NDArray[np.int64]) -> Camera:
+    def _video(self, entry: EpisodeEntry, key: str, name: str, stamps: NDArray[np.int64]) -> SourceCamera:
         file = self._files.video(entry, key)
-        codec, height, width = file.look()
-        return Camera(
+        codec, height, width = file.probe()
+        return SourceCamera(
             name=name,
             height=height,
             width=width,
             rate_hz=self._files.fps,
             header_ns=stamps,
-            holds=codec,
+            encoding=codec,
             kind="video",
             images=file.frames,
-            run=file.run(),
+            run=file.packet_run(),
         )
 
-    def _stills(self, entry: EpisodeEntry, key: str, name: str, stamps: NDArray[np.int64]) -> Camera:
+    def _stills(self, entry: EpisodeEntry, key: str, name: str, stamps: NDArray[np.int64]) -> SourceCamera:
         images = partial(self._images, entry, key)
         first = next(images())
-        look = images_in.look(first)
+        look = images_in.inspect_image(first)
         kind: Literal["pixels", "jpeg", "depth"] = look.kind
-        return Camera(
+        return SourceCamera(
             name=name,
             height=look.height,
             width=look.width,
             rate_hz=self._files.fps,
             header_ns=stamps,
-            holds=look.holds,
+            encoding=look.encoding,
             kind=kind,
             images=lambda: (images_in.as_image(data, kind) for data in images()),
         )

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.arrays_in import Array, Facts, draft_of
-from waldo.datasets.formats.cameras_in import Camera, too_small
+from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
+from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.hdf5 import files
-from waldo.datasets.formats.images_in import look
+from waldo.datasets.formats.images_in import inspect_image
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, SourceError, Tally, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, Format, ImportConfig, ImportStats, SourceError, digest_of
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.errors import FileError, UnknownNameError
 
@@ -65,7 +65,7 @@ class AlohaSource:
         small = [np.ascontiguousarray(array.read(0, array.shape[0])) for array in arrays if array.kind == "numbers"]
         return digest_of("aloha", key, pictures, [array.key for array in arrays], *small)
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
         with files.open_file(self._path(key)) as file:
             arrays = self._arrays(file, key)
@@ -75,7 +75,7 @@ class AlohaSource:
             told = files.attributes(file)
             packed = {name: d for name, d in files.arrays(file, IMAGES).items() if len(d.shape) == 2}
             cameras, notes = self._cameras(key, packed, rows) if rows else ([], [])
-        facts = Facts(
+        info = EpisodeInfo(
             name=key,
             rate_hz=self.fps,
             header_ns=nominal_ns(rows, self.fps),
@@ -83,14 +83,14 @@ class AlohaSource:
             outcome=self._config.outcome,
             notes=notes,
         )
-        return _with_cameras(draft_of(arrays, facts, self._config), cameras, self._config)
+        return _with_cameras(make_draft(arrays, info, self._config), cameras, self._config)
 
     def _path(self, key: str) -> Path:
         if key not in self._paths:
             raise UnknownNameError("episode", key, self._paths)
         return self._paths[key]
 
-    def _arrays(self, file: Any, key: str) -> list[Array]:
+    def _arrays(self, file: Any, key: str) -> list[SourceArray]:
         """Return the arrays of an episode but for JPEGs."""
         datasets = {f"observations/{name}": d for name, d in files.arrays(file, "observations").items()}
         datasets |= {name: d for name in ("action", "base_action") if (d := files.numbers(file, name)) is not None}
@@ -100,11 +100,11 @@ class AlohaSource:
             if not (name.startswith(IMAGES + "/") and len(dataset.shape) == 2)
         ]
 
-    def _array(self, key: str, name: str, dataset: Any) -> Array:
+    def _array(self, key: str, name: str, dataset: Any) -> SourceArray:
         stream, field, unit = PLACES.get(name, ("", "value", ""))
         shape = tuple(dataset.shape)
         plain = name.removeprefix(IMAGES + "/").removeprefix("observations/")
-        return Array(
+        return SourceArray(
             key=plain,
             shape=shape,
             dtype=dataset.dtype,
@@ -119,28 +119,28 @@ class AlohaSource:
         with files.open_file(self._path(key)) as file:
             return files.read(files.numbers(file, name), start, stop)
 
-    def _cameras(self, key: str, packed: Mapping[str, Any], rows: int) -> tuple[list[Camera], list[str]]:
+    def _cameras(self, key: str, packed: Mapping[str, Any], rows: int) -> tuple[list[SourceCamera], list[str]]:
         """Return the cameras whose pictures are JPEGs, and what is to be said of them."""
-        cameras: list[Camera] = []
+        cameras: list[SourceCamera] = []
         notes: list[str] = []
         for name, dataset in packed.items():
             if dataset.shape[0] != rows:
                 raise SourceError(key, f"{IMAGES}/{name} has {dataset.shape[0]} rows, the others {rows}")
-            first = look(_jpeg(dataset[0]))
+            first = inspect_image(_jpeg(dataset[0]))
             stream = stream_name(f"cameras/{name}", [camera.name for camera in cameras])
-            small = too_small(stream, first.height, first.width)
+            small = size_note(stream, first.height, first.width)
             notes += [small] if small else []
             cameras += (
                 []
                 if small
                 else [
-                    Camera(
+                    SourceCamera(
                         name=stream,
                         height=first.height,
                         width=first.width,
                         rate_hz=self.fps,
                         header_ns=nominal_ns(rows, self.fps),
-                        holds="jpeg",
+                        encoding="jpeg",
                         kind="jpeg",
                         images=partial(self._jpegs, key, f"{IMAGES}/{name}"),
                     )
@@ -160,13 +160,13 @@ def _jpeg(row: NDArray[np.uint8]) -> bytes:
     return np.asarray(row, np.uint8).tobytes().rstrip(b"\0")
 
 
-def _with_cameras(draft: Draft, cameras: list[Camera], config: ImportConfig) -> Draft:
+def _with_cameras(draft: EpisodeDraft, cameras: list[SourceCamera], config: ImportConfig) -> EpisodeDraft:
     """Return an episode with more cameras."""
 
-    def write(writer: EpisodeWriter, tally: Tally) -> None:
-        draft.write(writer, tally)
+    def write(writer: EpisodeWriter, stats: ImportStats) -> None:
+        draft.write(writer, stats)
         for camera in cameras:
-            camera.write(writer, tally, config)
+            camera.write(writer, stats, config)
 
     streams = (*draft.streams, *(camera.stream(config) for camera in cameras))
     return replace(draft, streams=streams, write=write)

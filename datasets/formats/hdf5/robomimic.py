@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.arrays_in import Array, Facts, draft_of
+from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
 from waldo.datasets.formats.hdf5 import files
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, Format, ImportConfig, SourceError, digest_of
 from waldo.datasets.selection import Outcome
 from waldo.errors import FileError, UnknownNameError
 
@@ -72,7 +72,7 @@ class RobomimicSource:
         told = [(array.key, array.shape, array.dtype.str) for array in arrays]
         return digest_of("robomimic", key, told, *map(np.ascontiguousarray, small))
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return a demo."""
         with files.open_file(self._path) as file:
             demo = self._demo(file, key)
@@ -83,7 +83,7 @@ class RobomimicSource:
             best = float(np.max(rewards[:], initial=-np.inf)) if rewards is not None else None
         attributes = {"task": _task(told, self._environment), "clock": NOMINAL, "environment": self._environment}
         masks = [name for name, demos in self._masks.items() if key in demos]
-        facts = Facts(
+        info = EpisodeInfo(
             name=key,
             rate_hz=self.fps,
             header_ns=nominal_ns(arrays[0].shape[0], self.fps),
@@ -91,14 +91,14 @@ class RobomimicSource:
             outcome=self._outcome(best),
             notes=notes,
         )
-        return draft_of(arrays, facts, self._config)
+        return make_draft(arrays, info, self._config)
 
     def _demo(self, file: Any, key: str) -> Any:
         if key not in self.keys:
             raise UnknownNameError("demo", key, self.keys)
         return files.member(file, f"data/{key}")
 
-    def _arrays(self, demo: Any, key: str) -> list[Array]:
+    def _arrays(self, demo: Any, key: str) -> list[SourceArray]:
         """Return the arrays of a demo."""
         found = {f"obs/{name}": dataset for name, dataset in files.arrays(demo, "obs").items()}
         found |= {name: dataset for name in STEPS if (dataset := files.numbers(demo, name)) is not None}
@@ -106,10 +106,10 @@ class RobomimicSource:
             raise SourceError(key, "has neither obs nor actions")
         return [self._array(key, name, dataset) for name, dataset in found.items()]
 
-    def _array(self, key: str, name: str, dataset: Any) -> Array:
+    def _array(self, key: str, name: str, dataset: Any) -> SourceArray:
         plain = name.removeprefix("obs/")
         stream, field, unit = PLACES.get(plain, ("", "value", ""))
-        array = Array(
+        array = SourceArray(
             key=name,
             shape=tuple(dataset.shape),
             dtype=dataset.dtype,

@@ -110,10 +110,10 @@ def _told(dataset: Dataset, indices: Sequence[int], config: ExportConfig) -> dic
 def _write_numbers(root: Any, first: Episode, rows: Mapping[int, Rows], config: ExportConfig) -> None:
     """Write the columns of numbers and the rows' stamps."""
     columns = next(iter(rows.values())).columns
-    origins = rows_out.origins(first, list(columns), config.action)
+    column_sources = rows_out.column_sources(first, list(columns), config.action)
     keys = key_names(columns)
     for key, column in columns.items():
-        origin = origins[key]
+        origin = column_sources[key]
         told = {"stream": origin.stream, "field": origin.field, "unit": origin.unit, "labels": list(column.names)}
         values = np.concatenate([one.columns[key].values for one in rows.values()])
         write_array(root, SHORT.get(key, keys[key]), values, told)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.arrays_in import Array, Facts, draft_of
+from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
 from waldo.datasets.formats.replay_buffer.zarr2 import Zarr2
 from waldo.datasets.formats.rows_in import NOMINAL, Times, nominal_ns
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, Format, ImportConfig, SourceError, digest_of
 from waldo.errors import FileError, UnknownNameError
 
 FPS = 10.0
@@ -76,13 +76,13 @@ class ReplayBufferSource:
         told = [(array.key, array.shape, array.dtype.str) for array in arrays]
         return digest_of("replay-buffer", key, told, *map(np.ascontiguousarray, small))
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
         number = self._number(key)
         arrays, stamps = self._arrays(number)
         rows = self._ends[number] - self._start(number)
         header_ns, clock = self._stamps(key, stamps, rows)
-        facts = Facts(
+        info = EpisodeInfo(
             name=f"episode {key}",
             rate_hz=self._rate_of(header_ns, clock),
             header_ns=header_ns,
@@ -90,7 +90,7 @@ class ReplayBufferSource:
             outcome=self._outcome(number),
             notes=self._missing(number),
         )
-        return draft_of(arrays, facts, self._config)
+        return make_draft(arrays, info, self._config)
 
     def _missing(self, number: int) -> list[str]:
         """Say which arrays lack pieces."""
@@ -106,10 +106,10 @@ class ReplayBufferSource:
     def _start(self, number: int) -> int:
         return self._ends[number - 1] if number else 0
 
-    def _arrays(self, number: int) -> tuple[list[Array], list[Array]]:
+    def _arrays(self, number: int) -> tuple[list[SourceArray], list[SourceArray]]:
         """Return the arrays of an episode, and apart from them those of its stamps."""
-        found: list[Array] = []
-        stamps: list[Array] = []
+        found: list[SourceArray] = []
+        stamps: list[SourceArray] = []
         start, stop = self._start(number), self._ends[number]
         for key in self._keys:
             array = self._files.array(f"data/{key}")
@@ -118,7 +118,7 @@ class ReplayBufferSource:
                 raise SourceError(f"episode {number}", f"{key} ends at row {total}, expected {stop}")
             shape = (stop - start, *array.shape[1:])
             place = self._place(key, self._files.attributes(f"data/{key}").get("waldo"), len(array.shape))
-            one = Array(key=key, shape=shape, dtype=array.dtype, read=partial(self._read, key, start), **place)
+            one = SourceArray(key=key, shape=shape, dtype=array.dtype, read=partial(self._read, key, start), **place)
             is_time = key in (STAMPS_KEY, "timestamp") and int(np.prod(shape[1:])) == 1
             (stamps if is_time else found).append(one)
         return found, stamps
@@ -146,7 +146,7 @@ class ReplayBufferSource:
     def _has_state_before(self, key: str) -> bool:
         return any(state in self._keys for state in STATES[: STATES.index(key)])
 
-    def _stamps(self, key: str, arrays: list[Array], rows: int) -> tuple[Times, str]:
+    def _stamps(self, key: str, arrays: list[SourceArray], rows: int) -> tuple[Times, str]:
         """Return the rows' stamps [ns] and the clock that they are of: the source's, or a nominal one."""
         for array in sorted(arrays, key=lambda array: array.key != STAMPS_KEY):
             values = array.read(0, rows).reshape(-1)

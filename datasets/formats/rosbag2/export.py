@@ -25,7 +25,7 @@ from waldo.datasets.formats.cameras_in import MEASURED, psnr_db
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2 import metadata
 from waldo.datasets.formats.rosbag2.messages import MOTOR_KEYS, text_of
-from waldo.datasets.formats.rosbag2.metadata import Place
+from waldo.datasets.formats.rosbag2.metadata import TopicField
 from waldo.datasets.formats.rosbag2.topics import BagConfig, is_motors, kind_of, places_of
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.lerobot.export import ExportResult, camera_streams
@@ -156,7 +156,7 @@ def _is_encoded(episode: Episode, name: str, config: BagConfig) -> bool:
 
 
 def _connections(
-    bag: Any, episode: Episode, places: Mapping[str, Mapping[str, Place]], config: BagConfig
+    bag: Any, episode: Episode, places: Mapping[str, Mapping[str, TopicField]], config: BagConfig
 ) -> dict[str, Any]:
     """Declare the topics."""
     found = {
@@ -180,7 +180,7 @@ def _task(episode: Episode) -> Iterator[Message]:
     yield Message(min(stamps, default=0), 0, "/task", types.WORDS, types.new(types.WORDS, data=episode.task))
 
 
-def _rows(episode: Episode, stream: ScalarStream, places: Mapping[str, Place], order: int) -> Iterator[Message]:
+def _rows(episode: Episode, stream: ScalarStream, places: Mapping[str, TopicField], order: int) -> Iterator[Message]:
     """Yield the messages of a stream of numbers: one a row, or one a row and field."""
     header, receipt = (episode.time_ns(stream.name, clock).tolist() for clock in ("header", "receipt"))
     values = {field.name: episode.values(stream.name, field.name) for field in stream.fields}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.formats import images_in
-from waldo.datasets.formats.images_in import Look, to_depth, to_rgb
+from waldo.datasets.formats.images_in import ImageInfo, to_depth, to_rgb
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.recording.encoding import Image
 
@@ -19,17 +19,19 @@ DEPTH = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 """Encodings of depth -> type of a pixel; whole numbers are millimetres, others metres (REP 118)."""
 
 
-def look(message: Any) -> Look:
+def inspect_image(message: Any) -> ImageInfo:
     """Return what the picture of an Image or a CompressedImage is; one that cannot be kept is a SourceError."""
     if not hasattr(message, "encoding"):
         if "compressedDepth" in message.format:
             raise SourceError("a picture", f"{message.format!r} is not read")
-        return images_in.look(bytes(message.data))
+        return images_in.inspect_image(bytes(message.data))
     if message.encoding not in (*CHANNELS, *DEPTH):
         known = ", ".join([*CHANNELS, *DEPTH])
         raise SourceError("a picture", f"images are encoded as {message.encoding!r}; waldo reads {known}")
     kind: Literal["depth", "pixels"] = "depth" if message.encoding in DEPTH else "pixels"
-    return Look(height=int(message.height), width=int(message.width), kind=kind, holds=f"raw {message.encoding}")
+    return ImageInfo(
+        height=int(message.height), width=int(message.width), kind=kind, encoding=f"raw {message.encoding}"
+    )
 
 
 def image(message: Any, kind: Literal["pixels", "jpeg", "depth"]) -> Image:

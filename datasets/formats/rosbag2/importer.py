@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.dataset import RESERVED
-from waldo.datasets.formats.cameras_in import Camera
+from waldo.datasets.formats.cameras_in import SourceCamera
 from waldo.datasets.formats.hdf5.files import natural
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.cameras import camera_of
-from waldo.datasets.formats.rosbag2.metadata import Told
-from waldo.datasets.formats.rosbag2.scan import PICTURES, Scan, Topic, scan, told
-from waldo.datasets.formats.rows_in import Table
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, SourceError, Tally, digest_of
+from waldo.datasets.formats.rosbag2.metadata import BagMetadata
+from waldo.datasets.formats.rosbag2.scan import PICTURES, BagContents, TopicData, scan, told
+from waldo.datasets.formats.rows_in import SourceTable
+from waldo.datasets.formats.source import EpisodeDraft, Format, ImportConfig, ImportStats, SourceError, digest_of
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, WaldoError
@@ -88,14 +88,14 @@ class Rosbag2Source:
         files = sorted(p for p in bag.iterdir() if p.suffix in FILES) if bag.is_dir() else [bag]
         return digest_of("rosbag2", key, *(part for file in files for part in _pieces(file)))
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return a bag."""
         bag = self._bag(key)
         found = scan(bag)
         names = self._names(found)
         notes = [f"{count} messages of {kind} are not kept." for kind, count in sorted(found.unknown.items())]
-        tables: list[Table] = []
-        cameras: list[Camera] = []
+        tables: list[SourceTable] = []
+        cameras: list[SourceCamera] = []
         for topic in found.topics.values():
             name = names[topic.name]
             if topic.kind in PICTURES:
@@ -114,20 +114,20 @@ class Rosbag2Source:
             notes += camera.notes(self._config)
         lost = {names[topic.name]: topic.unreadable for topic in found.topics.values() if topic.unreadable}
 
-        def write(writer: EpisodeWriter, tally: Tally) -> None:
+        def write(writer: EpisodeWriter, stats: ImportStats) -> None:
             for event in found.told.events:
                 writer.event(**event)
             for table in tables:
-                table.write(writer, tally)
+                table.write(writer, stats)
             for camera in cameras:
-                camera.write(writer, tally, self._config)
+                camera.write(writer, stats, self._config)
             for name, count in lost.items():
                 if name in writer.streams:
                     writer.report_lost(name, count)
 
         streams = [*(table.stream for table in tables), *(camera.stream(self._config) for camera in cameras)]
         order = {name: place for place, name in enumerate(found.told.streams)}
-        return Draft(
+        return EpisodeDraft(
             streams=tuple(sorted(streams, key=lambda stream: order.get(stream.name, len(order)))),
             attributes=_attributes(found),
             outcome=next((o for o in OUTCOMES if o == found.told.outcome), self._config.outcome),  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ class Rosbag2Source:
             raise UnknownNameError("bag", key, self._bags)
         return self._bags[key]
 
-    def _names(self, found: Scan) -> dict[str, str]:
+    def _names(self, found: BagContents) -> dict[str, str]:
         """Return topic -> stream: as was asked for, as waldo's export says, by waldo's names, else by the topic's."""
         for stream, topic in self._topics.items():
             if topic not in found.topics:
@@ -207,7 +207,7 @@ def _pieces(file: Path) -> list[Any]:
     return found
 
 
-def _table(topic: Topic, name: str) -> Table:
+def _table(topic: TopicData, name: str) -> SourceTable:
     """Return the messages of a topic as a table."""
     fields: list[Field] = []
     values: dict[str, NDArray[Any]] = {}
@@ -221,7 +221,7 @@ def _table(topic: Topic, name: str) -> Table:
     return _stamped(stream, topic, values)
 
 
-def _dtype(topic: Topic, column: NDArray[np.float64]) -> Literal["float32", "float64"]:
+def _dtype(topic: TopicData, column: NDArray[np.float64]) -> Literal["float32", "float64"]:
     """Return the type that holds a column: float32 where that is exact; of diagnostics, which are rounded already."""
     if topic.kind == types.MOTORS:
         return "float32"
@@ -230,16 +230,16 @@ def _dtype(topic: Topic, column: NDArray[np.float64]) -> Literal["float32", "flo
     return "float32" if exact else "float64"
 
 
-def _is_numbers(told: Told, name: str) -> bool:
+def _is_numbers(told: BagMetadata, name: str) -> bool:
     return isinstance(told.streams[name], ScalarStream)
 
 
-def _told_table(found: Scan, name: str) -> Table:
+def _told_table(found: BagContents, name: str) -> SourceTable:
     """Return the rows of a stream that waldo's export described."""
     stream = found.told.streams[name]
     assert isinstance(stream, ScalarStream)
     values: dict[str, NDArray[Any]] = {}
-    first: Topic | None = None
+    first: TopicData | None = None
     for field in stream.fields:
         at, key = found.told.places[name].get(field.name, ("", ""))
         topic = found.topics.get(at)
@@ -252,12 +252,12 @@ def _told_table(found: Scan, name: str) -> Table:
     return _stamped(stream, first, values)
 
 
-def _stamped(stream: ScalarStream, topic: Topic, values: Mapping[str, NDArray[Any]]) -> Table:
+def _stamped(stream: ScalarStream, topic: TopicData, values: Mapping[str, NDArray[Any]]) -> SourceTable:
     header, receipt = np.array(topic.header_ns, np.int64), np.array(topic.receipt_ns, np.int64)
-    return Table(stream=stream, header_ns=header, receipt_ns=receipt, values=values)
+    return SourceTable(stream=stream, header_ns=header, receipt_ns=receipt, values=values)
 
 
-def _attributes(found: Scan) -> dict[str, Any]:
+def _attributes(found: BagContents) -> dict[str, Any]:
     """Return an episode's attributes: what the task's topic says, and waldo's export."""
     named = {str(key): value for key, value in found.task.items() if key not in RESERVED}
     return {"task": "", **named, **found.told.attributes}

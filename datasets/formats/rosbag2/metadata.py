@@ -18,12 +18,12 @@ from waldo.errors import WaldoError
 KEY = "waldo"
 """Key in a bag's custom data."""
 
-type Place = tuple[str, str]
-"""Topic, and the field of its messages."""
+type TopicField = tuple[str, str]
+"""TopicData, and the field of its messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class BagMetadata:
     """What is known of a bag beside its messages; empty for a bag of other origin."""
 
     robot: str = ""
@@ -36,7 +36,7 @@ class Told:
     """What happened, each with `at_ns`, `kind` and `text`."""
     streams: Mapping[str, Stream] = field(default_factory=dict)
     """The streams by name."""
-    places: Mapping[str, Mapping[str, Place]] = field(default_factory=dict)
+    places: Mapping[str, Mapping[str, TopicField]] = field(default_factory=dict)
     """Stream -> field -> where it is; of pictures under the field ""."""
 
     def stream_of(self, topic: str) -> str:
@@ -47,7 +47,7 @@ class Told:
         return ""
 
 
-def to_text(episode: Episode, places: Mapping[str, Mapping[str, Place]]) -> str:
+def to_text(episode: Episode, places: Mapping[str, Mapping[str, TopicField]]) -> str:
     """Return what is told of an episode."""
     told = {
         "version": 1,
@@ -61,7 +61,7 @@ def to_text(episode: Episode, places: Mapping[str, Mapping[str, Place]]) -> str:
     return json.dumps(told)
 
 
-def from_custom(custom: Any) -> Told:
+def from_custom(custom: Any) -> BagMetadata:
     """Return what a bag's custom data tells; nothing where there is none, or it is not well formed."""
     try:
         told = json.loads(custom[KEY])
@@ -72,8 +72,8 @@ def from_custom(custom: Any) -> Told:
             for name, fields in told["places"].items()
         }
         if {name: stream.name for name, stream in streams.items()} != {name: name for name in places}:
-            return Told()
-        return Told(
+            return BagMetadata()
+        return BagMetadata(
             robot=str(told["robot"]),
             outcome=str(told["outcome"]),
             attributes={str(k): v for k, v in told["attributes"].items() if k not in RESERVED},
@@ -82,7 +82,7 @@ def from_custom(custom: Any) -> Told:
             places=places,
         )
     except (TypeError, KeyError, ValueError, AttributeError, WaldoError):
-        return Told()
+        return BagMetadata()
 
 
 def _events(told: Any) -> Iterator[Mapping[str, Any]]:

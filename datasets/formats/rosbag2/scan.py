@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.messages import MOTOR_KEYS, number_of, to_ns
-from waldo.datasets.formats.rosbag2.metadata import Told, from_custom
+from waldo.datasets.formats.rosbag2.metadata import BagMetadata, from_custom
 from waldo.errors import FileError
 
 PICTURES = (types.IMAGE, types.COMPRESSED, types.VIDEO)
@@ -33,7 +33,7 @@ type Row = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(slots=True)
-class Topic:
+class TopicData:
     """The messages of one topic."""
 
     name: str
@@ -68,16 +68,16 @@ class Topic:
 
 
 @dataclass(slots=True)
-class Scan:
+class BagContents:
     """One bag."""
 
-    topics: dict[str, Topic] = field(default_factory=dict)
+    topics: dict[str, TopicData] = field(default_factory=dict)
     """Topic -> its messages, for the types that are read."""
     unknown: Counter[str] = field(default_factory=Counter)
     """Type that is not read -> messages."""
     task: Mapping[str, Any] = field(default_factory=dict)
     """What the task's topic says."""
-    told: Told = field(default_factory=Told)
+    told: BagMetadata = field(default_factory=BagMetadata)
     """What waldo's export wrote beside the messages."""
 
 
@@ -97,20 +97,20 @@ def open_bag(path: Path) -> Generator[Any]:
         raise FileError(path, found, "record it again, or mend an MCAP with `mcap recover`") from error
 
 
-def told(path: Path) -> Told:
+def told(path: Path) -> BagMetadata:
     """Return what waldo's export wrote beside the messages."""
     with open_bag(path) as reader:
         return from_custom(reader.storage.metadata.custom)
 
 
-def scan(path: Path) -> Scan:
+def scan(path: Path) -> BagContents:
     """Read a bag once."""
-    found = Scan()
+    found = BagContents()
     with open_bag(path) as reader:
         found.told = from_custom(reader.storage.metadata.custom)
         for connection in sorted(reader.connections, key=lambda c: c.topic):
             if connection.msgtype in READ:
-                found.topics.setdefault(connection.topic, Topic(connection.topic, connection.msgtype))
+                found.topics.setdefault(connection.topic, TopicData(connection.topic, connection.msgtype))
         for connection, receipt_ns, data in reader.messages(connections=reader.connections):
             topic = found.topics.get(connection.topic)
             if connection.msgtype == types.WORDS and connection.topic.rpartition("/")[2] == "task":
@@ -122,7 +122,7 @@ def scan(path: Path) -> Scan:
     return found
 
 
-def messages(path: Path, topic: Topic) -> Iterator[Any]:
+def messages(path: Path, topic: TopicData) -> Iterator[Any]:
     """Yield the messages of a topic that can be read."""
     with open_bag(path) as reader:
         connections = [c for c in reader.connections if c.topic == topic.name and c.msgtype == topic.kind]
@@ -153,7 +153,7 @@ def _task(data: bytes) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {"task": str(found)}
 
 
-def _take(topic: Topic, receipt_ns: int, data: bytes) -> None:
+def _take(topic: TopicData, receipt_ns: int, data: bytes) -> None:
     """Note one message."""
     message = parsed(topic.kind, data)
     if message is None:

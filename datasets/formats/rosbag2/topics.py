@@ -9,7 +9,7 @@ from typing import Literal
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.messages import MOTOR_KEYS, TOPIC_OF
-from waldo.datasets.formats.rosbag2.metadata import Place
+from waldo.datasets.formats.rosbag2.metadata import TopicField
 from waldo.datasets.lerobot.export import CAMERA_PREFIX
 from waldo.datasets.selection import Selection
 from waldo.datasets.streams import DepthStream, ScalarStream, VideoStream
@@ -29,7 +29,7 @@ class BagConfig:
     """What the bags are."""
 
 
-def places_of(episode: Episode, cameras: Sequence[str], config: BagConfig) -> dict[str, dict[str, Place]]:
+def places_of(episode: Episode, cameras: Sequence[str], config: BagConfig) -> dict[str, dict[str, TopicField]]:
     """Return stream -> field -> topic and the field of its messages; of pictures under the field ""."""
     wanted: dict[tuple[str, str], str] = {}
     for name, stream in episode.streams.items():
@@ -44,7 +44,7 @@ def places_of(episode: Episode, cameras: Sequence[str], config: BagConfig) -> di
         else:
             wanted |= {(name, field.name): f"{_topic(name)}/{field.name}" for field in stream.fields}
     topics = types.topic_names(dict.fromkeys(wanted.values()))
-    found: dict[str, dict[str, Place]] = {}
+    found: dict[str, dict[str, TopicField]] = {}
     for (name, key), topic in wanted.items():
         stream = episode.streams[name]
         own = isinstance(stream, ScalarStream) and (is_joints(stream) or is_motors(stream))
