@@ -200,7 +200,7 @@ class Collect:
 
     def run(self) -> int:
         """Remove them and say what that freed."""
-        from waldo.cli import tables
+        from waldo.text import format_bytes
 
         dataset = _open(self.dataset)
         indices = [entry.episode for entry in dataset.deleted]
@@ -212,7 +212,7 @@ class Collect:
             console.out().print(f"{said} would be removed for good; do it with: waldo gc {self.dataset} --yes")
             return 0
         with dataset.lock("waldo gc"):
-            console.out().print(f"{said} removed, {tables.size(dataset.gc())} freed")
+            console.out().print(f"{said} removed, {format_bytes(dataset.gc())} freed")
         return 0
 
 

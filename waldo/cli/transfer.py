@@ -55,9 +55,9 @@ class Pull:
 
     def run(self) -> int:
         """Copy and say how much."""
-        from waldo.cli.tables import size
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.transfer import free_bytes, pull
+        from waldo.text import format_bytes
 
         source = Dataset.open(self.address)
         indices = source.select(self.selection)
@@ -66,7 +66,7 @@ class Pull:
         wanted = {*indices}
         nbytes = sum(entry.nbytes for entry in source.catalog if entry.episode in wanted)
         if nbytes > free_bytes(self.dataset):
-            found = f"has {size(free_bytes(self.dataset))} left, the episodes take {size(nbytes)}"
+            found = f"has {format_bytes(free_bytes(self.dataset))} left, the episodes take {format_bytes(nbytes)}"
             raise FileError(self.dataset, found, "free some space, or take fewer episodes")
         return _say(
             self.dataset, _with_progress("pulling", lambda advance: pull(source, self.dataset, indices, advance))
@@ -80,10 +80,11 @@ def _with_progress(what: str, work: Callable[[Callable[[int, int], None]], Trans
 
 
 def _say(where: object, done: Transfer) -> int:
-    from waldo.cli.tables import size
+    from waldo.text import format_bytes
 
     removed = f", {done.removed} removed" if done.removed else ""
     console.out().print(
-        f"{where}: {done.moved} episodes copied ({size(done.nbytes)}), {done.kept} were there{removed}", markup=False
+        f"{where}: {done.moved} episodes copied ({format_bytes(done.nbytes)}), {done.kept} were there{removed}",
+        markup=False,
     )
     return 0
