@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from waldo.cli.extras import extra_of
 from waldo.errors import MissingExtraError, UnknownNameError, UsageError, WaldoError
@@ -95,7 +95,7 @@ def parse(name: str, args: Sequence[str]) -> Command:
     from waldo.cli.config import load_defaults, split_config
 
     path, words = split_config(args)
-    options = {} if path is None else {"default": load_defaults(command, path)}
+    options: dict[str, Any] = {} if path is None else {"default": load_defaults(command, path)}
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
