@@ -11,7 +11,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import Where
+from waldo.cli.arguments import DatasetAddress
 from waldo.cli.view import open_episode
 from waldo.errors import FileError, InvalidValueError, WaldoError, count
 from waldo.files import write_atomic
@@ -52,7 +52,7 @@ class Clock:
 class Measure:
     """Measure latencies with the clock in the images of an episode. Exit code 1 if one cannot be measured."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """Folder of the dataset, or of an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """Index of the episode; the last one by default."""
@@ -85,7 +85,7 @@ class Motion:
     everything else stands still.
     """
 
-    dataset: Where
+    dataset: DatasetAddress
     """Folder of the dataset, or of an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """Index of the episode; the last one by default."""

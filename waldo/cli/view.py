@@ -12,7 +12,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import Where
+from waldo.cli.arguments import DatasetAddress
 from waldo.errors import ConflictingOptionsError, FileError, InvalidValueError, WaldoError
 from waldo.text import format_bytes
 
@@ -37,7 +37,7 @@ class View:
     Opens Rerun's viewer by default.
     """
 
-    dataset: Where
+    dataset: DatasetAddress
     """Folder of the dataset, or of an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """Index of the episode; the last one by default."""
@@ -80,11 +80,11 @@ class View:
         return 0
 
 
-def open_episode(where: str, index: int | None) -> Episode:
+def open_episode(address: str, index: int | None) -> Episode:
     """Return an episode with its edits.
 
     Args:
-        where: Address of a dataset, or of an episode in it.
+        address: Address of a dataset, or of an episode in it.
         index: Index of the episode; None for the last one.
 
     Raises:
@@ -93,7 +93,7 @@ def open_episode(where: str, index: int | None) -> Episode:
     from waldo.datasets.dataset import NAME, Dataset
     from waldo.datasets.store_path import place
 
-    path = place(where)
+    path = place(address)
     match = NAME.fullmatch(path.name)
     if match and match[2] == "zarr" and not match[3] and index is None:
         return require_episode(Dataset.open(path.parent), int(match[1]))
