@@ -28,7 +28,6 @@ def test_an_episode_is_selected_by_index_or_path(record, script, tmp_path, words
     ],
 )
 def test_impossible_views_are_refused(record, script, capsys, monkeypatch, words, text) -> None:
-    pytest.importorskip("rerun", reason="the extra `view` is not installed")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert main(["view", str(record(script()).path), *words]) == 2

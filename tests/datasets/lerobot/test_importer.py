@@ -146,7 +146,6 @@ def shown(episode, number):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Datasets of three episodes written by LeRobot: AV1, its default, and H.264."""
-    pytest.importorskip("lerobot")
     from lerobot.configs.video import RGBEncoderConfig
     from lerobot.datasets import LeRobotDataset
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.machine import needs_browser
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality import clock_code
@@ -200,14 +201,13 @@ def test_the_clock_is_served_to_this_machine_only() -> None:
             thread.join()
 
 
+@needs_browser
 def test_a_browser_shows_the_clock(tmp_path) -> None:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
-    if not (binary and driver):
-        pytest.skip("no Chromium with chromedriver on this machine")
     assert main(["latency", "clock", "--html", str(tmp_path / "clock.html")]) == 0
     options = webdriver.ChromeOptions()
     options.binary_location = binary

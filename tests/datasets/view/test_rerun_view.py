@@ -3,11 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
-pytest.importorskip("rerun", reason="the extra `view` is not installed")
-
 import pyarrow as pa
+import pytest
 from rerun.chunk import RrdReader
 
 from waldo.datasets.episode import Episode
