@@ -40,6 +40,7 @@ from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.schema import feature_key
+from waldo.text import format_bytes
 from waldo.train.data.store_dataset import StoreDataset
 from waldo.train.data.store_meta import store_metadata
 
@@ -118,7 +119,8 @@ def main() -> None:
             readers[f"LeRobotDataset {LEROBOT_VERSION}, its default writer"] = lambda deltas: lerobot(
                 folder / "default", deltas
             )
-        out().print(f"cache: {built.nbytes / 1e9:.2f} GB, built in {seconds:.0f} s, every frame equals the recording\n")
+        size = format_bytes(built.nbytes)
+        out().print(f"cache: {size}, built in {seconds:.0f} s, every frame equals the recording\n")
         out().print(f"| frames | workers | {' | '.join(readers)} | recording / best | cache / best |")
         out().print("|---|---|" + "---|" * (len(readers) + 2))
         draw = np.random.default_rng(0)
