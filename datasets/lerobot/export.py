@@ -55,7 +55,7 @@ class ExportConfig:
     """Whether the simulation's ground truth becomes `observation.environment_state`."""
     selection: Selection = field(default_factory=lambda: Selection(outcome=("success",)))
     """Which episodes."""
-    max_age_s: float = 0.25
+    max_staleness_s: float = 0.25
     """Farthest that a sample may lie from its row [s]."""
     licence: str = ""
     """The licence's name for the dataset card, such as `apache-2.0`."""
@@ -162,10 +162,10 @@ def row_config(episode: Episode, settings: ExportConfig) -> RowConfig:
     """Return how episodes become rows."""
     return RowConfig(
         fps=settings.fps,
-        cameras=camera_streams(episode, settings.cameras),
+        cameras=camera_streams(episode, settings.cameras) or None,
         action=settings.action,
         environment=settings.environment,
-        max_age_s=settings.max_age_s,
+        max_staleness_s=settings.max_staleness_s,
     )
 
 
@@ -252,7 +252,7 @@ def _notes(episode: Episode, config: RowConfig) -> list[str]:
     depth = [name for name, stream in episode.streams.items() if isinstance(stream, DepthStream)]
     if depth:
         notes.append(f"Depth images ({', '.join(depth)}) are not exported.")
-    for name in config.cameras:
+    for name in config.cameras or ():
         if episode.camera(name).codec == "jpeg":
             notes.append(f"{name} was recorded as JPEG and is encoded anew as H.264.")
     return notes
@@ -274,7 +274,7 @@ class Writer:
         self._parquet: Any = None
         self._parquet_bytes = self._data_file = self._rows = 0
         self._copied = self._encoded = 0
-        self._errors = dict.fromkeys(config.cameras, 0.0)
+        self._errors = dict.fromkeys(config.cameras or (), 0.0)
         self.entries: list[dict[str, Any]] = []
         """What is said of each episode that was written."""
 

@@ -50,7 +50,7 @@ class Alignment:
         return out
 
 
-def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_age_s: float) -> Alignment:
+def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_staleness_s: float) -> Alignment:
     """Return which samples, stamped `stamps_ns` (samples,) in any order, stand for `instants_ns` (rows,)."""
     if policy not in POLICIES:
         raise InvalidValueError("policy", policy, f"one of {', '.join(POLICIES)}")
@@ -85,7 +85,7 @@ def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_age_s: fl
         # Stamps out of order cannot be interpolated through sample numbers: take the sample itself there.
         neighbours = order[np.minimum(chosen + 1, last)] == order[chosen] + 1
         weight = np.where(neighbours, weight, 0.0)
-    valid = exists & (np.abs(staleness) <= round(max_age_s * 1e9))
+    valid = exists & (np.abs(staleness) <= round(max_staleness_s * 1e9))
     return Alignment(index=np.where(valid, order[chosen], -1), weight=weight, staleness_ns=staleness, valid=valid)
 
 

@@ -92,8 +92,8 @@ class Windows:
             raise FileError(dataset.path, f"has no episode to train on ({why})", "run waldo check")
         first_episode, first_rows = tables[0]
         self.names: Mapping[str, tuple[str, ...]] = {key: c.names for key, c in first_rows.columns.items()}
-        self.cameras: Mapping[str, str] = {feature_key(name): name for name in config.rows.cameras}
-        self.streams = {name: first_episode.camera(name) for name in config.rows.cameras}
+        self.cameras: Mapping[str, str] = {feature_key(name): name for name in config.rows.cameras or ()}
+        self.streams = {name: first_episode.camera(name) for name in config.rows.cameras or ()}
         cache = None if config.frame_cache is None else FrameCache.open(config.frame_cache)
         self.shapes: Mapping[str, tuple[int, int]] = {
             key: _shape(self.path, config, cache, self.streams[name]) for key, name in self.cameras.items()

@@ -30,7 +30,7 @@ class StoreOptions:
     """What the policy is to learn: what was asked, or what was sent to the motors."""
     include: Literal["success", "all"] = "success"
     """Which episodes: those with outcome success, or all."""
-    max_age_s: float = 0.25
+    max_staleness_s: float = 0.25
     """Farthest that a sample may lie from its row [s]."""
     cache: Path | None = None
     """Folder of a training cache that `waldo cache` built from the dataset; its pictures need no decoding."""
@@ -105,9 +105,9 @@ class StoreSource:
 
     def _rows(self, episode: Episode) -> RowConfig:
         """Return how episodes become rows; the first one says which cameras there are."""
-        names = camera_streams(episode, self.options.cameras) if self.images else ()
+        names = (camera_streams(episode, self.options.cameras) if self.images else ()) or None
         options = self.options
-        return RowConfig(fps=options.fps, cameras=names, action=options.action, max_age_s=options.max_age_s)
+        return RowConfig(fps=options.fps, cameras=names, action=options.action, max_staleness_s=options.max_staleness_s)
 
 
 def is_store(path: Place) -> bool:

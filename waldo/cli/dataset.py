@@ -106,7 +106,7 @@ class Export:
     """Whether the simulation's ground truth becomes `observation.environment_state`."""
     selection: Selection = field(default_factory=lambda: Selection(outcome=("success",)))
     """Which episodes."""
-    max_age_s: float = 0.25
+    max_staleness_s: float = 0.25
     """Farthest that a sample may lie from its row; an episode with a longer gap inside is left out [s]."""
     licence: str = ""
     """The licence's name for the dataset card, such as `apache-2.0`."""
@@ -134,7 +134,7 @@ class Export:
             action=self.action,
             environment=self.environment,
             selection=self.selection,
-            max_age_s=self.max_age_s,
+            max_staleness_s=self.max_staleness_s,
             licence=self.licence,
         )
         with console.progress() as progress:

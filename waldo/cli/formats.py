@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from waldo.datasets.formats.convert import ImportResult
     from waldo.datasets.lerobot.export import ExportResult
 
-OF_ROWS = ("fps", "action", "environment", "max_age_s")
+OF_ROWS = ("fps", "action", "environment", "max_staleness_s")
 """Options of formats that bring everything to one rate."""
 
 TAKES: Mapping[str, tuple[str, ...]] = {
     "lerobot": (*OF_ROWS, "licence", "workers", "ray"),
     "replay-buffer": OF_ROWS,
-    "umi": ("fps", "max_age_s"),
+    "umi": ("fps", "max_staleness_s"),
     "rosbag2": ("images", "storage", "workers", "ray"),
 }
 """Format -> options that it has beside those that all have."""
@@ -147,7 +147,7 @@ def export(command: Export, advance: Callable[[int, int], None]) -> ExportResult
         action=command.action,
         environment=command.environment,
         selection=command.selection,
-        max_age_s=command.max_age_s,
+        max_staleness_s=command.max_staleness_s,
     )
     to = umi_export.export if command.format == "umi" else export.export
     return to(dataset, command.out, settings, advance)

@@ -117,7 +117,8 @@ def _grids(
             left_out[index] = f"it has no {', '.join(missing)}"
             continue
         grid = _grid(episode, needed, cameras, config)
-        aligned = [align(grid, episode.capture_ns(n), "nearest", max_age_s=config.max_age_s) for n in needed]
+        limit = config.max_staleness_s
+        aligned = [align(grid, episode.capture_ns(name), "nearest", max_staleness_s=limit) for name in needed]
         late = [name for name, one in zip(needed, aligned, strict=True) if not one.valid.all()]
         if late or not len(grid):
             left_out[index] = f"{', '.join(late) or 'it'} has a gap that is longer than is allowed"
@@ -138,7 +139,7 @@ def _rows(episode: Episode, stream: str, grid: NDArray[np.int64], config: Export
     """Return a stream's numbers at the rows: of the nearest sample, (rows, labels)."""
     described = episode.streams[stream]
     assert isinstance(described, ScalarStream)
-    places = align(grid, episode.time_ns(stream), "nearest", max_age_s=config.max_age_s).index
+    places = align(grid, episode.time_ns(stream), "nearest", max_staleness_s=config.max_staleness_s).index
     return episode.values(stream, described.fields[0].name)[places]
 
 
@@ -194,7 +195,7 @@ def _write_cameras(
         advance(done, len(grids))
         episode = dataset.episode(index)
         for camera, array in zip(cameras, arrays, strict=True):
-            found = align(grid, episode.capture_ns(camera), "nearest", max_age_s=config.max_age_s)
+            found = align(grid, episode.capture_ns(camera), "nearest", max_staleness_s=config.max_staleness_s)
             errors[camera] = max(errors[camera], float(np.abs(found.staleness_ns).max()) / 1e6)
             for at, pictures in decoded(episode, camera, found.index):
                 squares = np.stack([to_square(picture) for picture in pictures])

@@ -13,8 +13,8 @@ def at(*milliseconds):
     return np.array(milliseconds, np.int64) * MS
 
 
-def index(policy, instants, stamps, max_age_s=1.0):
-    return align(at(*instants), at(*stamps), policy, max_age_s=max_age_s).index.tolist()
+def index(policy, instants, stamps, max_staleness_s=1.0):
+    return align(at(*instants), at(*stamps), policy, max_staleness_s=max_staleness_s).index.tolist()
 
 
 def test_hold_takes_the_last_one_so_far():
@@ -30,26 +30,26 @@ def test_next_takes_the_answer_and_at_the_end_the_last():
 
 
 def test_linear_lies_between():
-    found = align(at(-1, 0, 5, 10, 20, 21), at(0, 10, 20), "linear", max_age_s=1.0)
+    found = align(at(-1, 0, 5, 10, 20, 21), at(0, 10, 20), "linear", max_staleness_s=1.0)
     values = found.apply(np.array([[0.0], [1.0], [5.0]]))[:, 0]
     assert values[1:5].tolist() == [0.0, 0.5, 1.0, 5.0]
     assert np.isnan(values[[0, 5]]).all()
 
 
 def test_linear_through_nan_and_at_a_sample_is_the_sample():
-    found = align(at(10), at(0, 10, 20), "linear", max_age_s=1.0)
+    found = align(at(10), at(0, 10, 20), "linear", max_staleness_s=1.0)
     assert found.apply(np.array([[0.0], [1.0], [np.nan]])).tolist() == [[1.0]]
 
 
 def test_what_is_too_old_is_not_there():
-    found = align(at(5, 15, 30), at(0, 10), "hold", max_age_s=0.01)
+    found = align(at(5, 15, 30), at(0, 10), "hold", max_staleness_s=0.01)
     assert found.valid.tolist() == [True, True, False]
     assert found.staleness_ns.tolist() == [5 * MS, 5 * MS, 20 * MS]
     assert np.isnan(found.apply(np.array([[1.0], [2.0]]))[2]).all()
 
 
 def test_newer_samples_have_negative_staleness():
-    assert align(at(5), at(0, 7), "next", max_age_s=1.0).staleness_ns.tolist() == [-2 * MS]
+    assert align(at(5), at(0, 7), "next", max_staleness_s=1.0).staleness_ns.tolist() == [-2 * MS]
 
 
 def test_stamps_out_of_order_are_sorted():
@@ -57,14 +57,14 @@ def test_stamps_out_of_order_are_sorted():
 
 
 def test_an_empty_stream_is_never_there():
-    found = align(at(5, 6), at(), "nearest", max_age_s=1.0)
+    found = align(at(5, 6), at(), "nearest", max_staleness_s=1.0)
     assert not found.valid.any()
     assert np.isnan(found.apply(np.empty((0, 2)))).all()
 
 
 def test_an_unknown_policy_is_refused():
     with pytest.raises(ConfigError) as error:
-        align(at(1), at(1), "lerp", max_age_s=1.0)  # type: ignore[arg-type]
+        align(at(1), at(1), "lerp", max_staleness_s=1.0)  # type: ignore[arg-type]
     assert str(error.value) == "policy is 'lerp', expected one of hold, nearest, next, linear"
 
 
@@ -73,11 +73,11 @@ stamps = st.lists(st.integers(0, 1000), min_size=1, max_size=30).map(lambda x: n
 
 @given(stamps, stamps)
 def test_nearest_is_never_farther_than_hold_or_next(instants, samples):
-    near = np.abs(align(instants, samples, "nearest", max_age_s=10.0).staleness_ns)
+    near = np.abs(align(instants, samples, "nearest", max_staleness_s=10.0).staleness_ns)
     for policy in ("hold", "next"):
-        other = align(instants, samples, policy, max_age_s=10.0)
+        other = align(instants, samples, policy, max_staleness_s=10.0)
         assert (near <= np.abs(other.staleness_ns))[other.valid].all()
-    held = align(instants, samples, "hold", max_age_s=10.0)
+    held = align(instants, samples, "hold", max_staleness_s=10.0)
     assert (held.staleness_ns[held.valid] >= 0).all()
 
 

@@ -53,7 +53,7 @@ def test_what_was_sent_can_be_the_action(episode):
 
 
 def test_without_cameras_rows_are_a_regular_grid(episode):
-    rows = make_rows(episode, RowConfig(fps=20, environment=False))
+    rows = make_rows(episode, RowConfig(fps=20, cameras=None, environment=False))
     assert rows.frames == {}
     assert "observation.environment_state" not in rows.columns
     assert np.array_equal(np.diff(rows.instants_ns), np.full(len(rows.instants_ns) - 1, 50_000_000))
@@ -81,7 +81,7 @@ def test_a_frame_dropped_by_the_first_camera_keeps_its_row_too(record, script):
 
 def test_rows_without_a_source_at_either_end_are_left_away(record, script):
     episode = record(script(without_rows=[0, 1, 2, 57, 58, 59])).episodes[0]
-    rows = make_rows(episode, RowConfig(cameras=CAMERAS, max_age_s=0.03))
+    rows = make_rows(episode, RowConfig(cameras=CAMERAS, max_staleness_s=0.03))
     assert rows.frames["cameras/front"].tolist() == list(range(2, 29))
 
 
@@ -89,14 +89,14 @@ def test_a_long_gap_inside_makes_it_unfit(record, script):
     episode = record(script(seconds=2.0, without_rows=range(60, 90))).episodes[0]
     with pytest.raises(UnfitEpisodeError) as error:
         make_rows(episode, CONFIG)
-    assert str(error.value) == "episode 0: joints/state has a gap at 1.27 s that is longer than is allowed"
+    assert str(error.value) == "episode 0: joints/state has too long a gap at 1.27 s (the limit is 0.25 s)"
 
 
 def test_a_missing_stream_makes_it_unfit(record, script):
     episode = record(script(without_frames={"cameras/wrist": range(30)})).episodes[0]
     with pytest.raises(UnfitEpisodeError) as error:
         make_rows(episode, CONFIG)
-    assert str(error.value) == "episode 0: it has no cameras/wrist"
+    assert str(error.value) == "episode 0: cameras/wrist is absent or empty"
 
 
 def test_while_the_hand_is_off_the_action_is_what_was_sent(record, script):
