@@ -52,7 +52,7 @@ def field_name(foreign: str) -> str:
 
 
 def key_names(names: Iterable[str], letters: str = r"A-Za-z0-9_") -> dict[str, str]:
-    """Return stream -> distinct key of the allowed characters, for formats with stricter naming rules than the store."""
+    """Return stream -> distinct key of allowed characters, for formats with stricter naming rules than the store."""
     keys: dict[str, str] = {}
     for name in names:
         key = re.sub(f"[^{letters}]", "_", name)

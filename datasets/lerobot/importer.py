@@ -14,7 +14,7 @@ from waldo.datasets.formats import images_in
 from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.names import distinct, field_name, inside, stream_name
 from waldo.datasets.formats.rows_in import NOMINAL, SourceColumn, counted, flat, is_rounded, nominal_ns, tables
-from waldo.datasets.formats.source import EpisodeDraft, Format, ImportConfig, ImportStats, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, digest_of
 from waldo.datasets.lerobot.files import Entry, LeRobotFiles, to_numbers
 from waldo.datasets.lerobot.layout import OWN
 from waldo.datasets.recording.writer import EpisodeWriter
@@ -50,7 +50,7 @@ LANGUAGE = ("language_persistent", "language_events")
 class LeRobotSource:
     """A LeRobot dataset."""
 
-    format: Format = "lerobot"
+    format = "lerobot"
 
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Read what describes the dataset."""
