@@ -45,21 +45,23 @@ import hashlib
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from waldo.datasets.dataset import Dataset
-from waldo.datasets.episode import Episode
 from waldo.datasets.jobs import Jobs, run
-from waldo.datasets.reading.rows import UnfitEpisodeError
+from waldo.datasets.reading.row_config import UnfitEpisodeError
 from waldo.datasets.selection import Selection
-from waldo.datasets.store_path import Place
 from waldo.errors import FileError, NoMatchError
 from waldo.files import PARTIAL, require_empty, sync_file, sync_tree
+
+if TYPE_CHECKING:
+    from waldo.datasets.dataset import Dataset
+    from waldo.datasets.episode import Episode
+    from waldo.datasets.store_path import Place
 
 type Progress = Callable[[int, int], None]
 """Called with the number of finished steps and the total number of steps."""
@@ -204,8 +206,10 @@ def export_dataset(
     target_path = Path(out).absolute()
     require_empty(target_path)
     chosen = _choose(dataset, config.selection)
-    target = config.open(dataset.episode(chosen[0]))
-    building = _Building(target_path, _fingerprint(dataset, chosen, config) if target.resumable else "")
+    first = dataset.episode(chosen[0])
+    target = config.open(first)
+    fingerprint = _fingerprint(dataset, first, chosen, config) if target.resumable else ""
+    building = _Building(target_path, fingerprint)
     with building, closing(target.writer(dataset, building.path)) as writer:
         skipped = _write(dataset, chosen, target, writer, building.scratch, jobs or Jobs(), progress)
         stats = writer.finish(progress)
@@ -257,21 +261,21 @@ def _reasons(skipped: Mapping[int, str]) -> str:
     return "; ".join(f"episode {index}: {why}" for index, why in skipped.items())
 
 
-def _prepare(dataset: Place, target: Target[Any], scratch: Path, index: int) -> Any:
+def _prepare(path: Place, target: Target[Any], scratch: Path, index: int) -> Any:
     """Prepare one episode in any process; an unfit episode is returned as the error."""
+    from waldo.datasets.dataset import Dataset as OpenDataset
+
     try:
-        return target.prepare(Dataset.open(dataset).episode(index), scratch)
+        return target.prepare(OpenDataset.open(path).episode(index), scratch)
     except UnfitEpisodeError as error:
         return error
 
 
-def _fingerprint(dataset: Dataset, chosen: Iterable[int], config: ExportConfig) -> str:
+def _fingerprint(dataset: Dataset, first: Episode, chosen: Sequence[int], config: ExportConfig) -> str:
     """Return a digest of everything that determines the contents of an export."""
-    episodes = [
-        [index, dataset.episode(index).attributes["metadata_crc32c"], asdict(dataset.edits.of(index))]
-        for index in chosen
-    ]
-    plan = [str(dataset.path), type(config).__qualname__, asdict(config), episodes]
+    episodes = [first, *(dataset.episode(index) for index in chosen[1:])]
+    versions = [[one.index, one.attributes["metadata_crc32c"], asdict(one.edits)] for one in episodes]
+    plan = [str(dataset.path.absolute()), type(config).__qualname__, asdict(config), versions]
     return hashlib.sha256(json.dumps(plan, default=str).encode()).hexdigest()
 
 

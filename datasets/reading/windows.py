@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.lerobot.export import feature_key
 from waldo.datasets.reading.frame_cache import CacheReader, FrameCache
 from waldo.datasets.reading.frame_reader import FrameReader, Wanted
 from waldo.datasets.reading.rows import RowConfig, Rows, UnfitEpisodeError, make_rows
+from waldo.datasets.schema import feature_key
 from waldo.datasets.store_path import Place
 from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.lerobot.export import camera_streams, feature_key
-from waldo.datasets.reading.rows import RowConfig, UnfitEpisodeError, make_rows
+from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError, camera_streams
+from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
+from waldo.datasets.schema import feature_key
 from waldo.datasets.selection import Selection
 from waldo.datasets.store_path import Place, place
 from waldo.errors import FileError, InvalidValueError
@@ -83,7 +84,7 @@ class StoreSource:
                 why = why if why != "it has none" else str(error)
                 continue
             columns = {key: column.names for key, column in rows.columns.items()}
-            sizes = {feature_key(n): (episode.camera(n).height, episode.camera(n).width) for n in rows.frames}
+            sizes = {feature_key(name): size for name, size in rows.frame_sizes.items()}
             return describe(columns, sizes)
         raise FileError(self.path, f"has no episode to train on ({why})", "run waldo check, or give --include all")
 

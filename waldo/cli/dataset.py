@@ -124,19 +124,20 @@ class Export:
         from waldo.cli import formats as formats
         from waldo.cli import tables
         from waldo.datasets.dataset import Dataset
+        from waldo.datasets.formats.target import export_dataset
         from waldo.datasets.jobs import Jobs
-        from waldo.datasets.lerobot.export import ExportConfig, export
+        from waldo.datasets.lerobot.format import LeRobotConfig
+        from waldo.datasets.reading.row_config import RowConfig
 
         formats.check_options(self)
-        config = ExportConfig(
+        rows = RowConfig(
             fps=self.fps,
-            cameras=None if self.cameras == ("none",) else self.cameras,
+            cameras=self.cameras,
             action=self.action,
             environment=self.environment,
-            selection=self.selection,
             max_staleness_s=self.max_staleness_s,
-            licence=self.licence,
         )
+        config = LeRobotConfig(selection=self.selection, rows=rows, license=self.licence)
         with console.progress() as progress:
             bar = progress.add_task("exporting", total=None, note="")
 
@@ -145,11 +146,11 @@ class Export:
 
             if self.format == "lerobot":
                 jobs = Jobs(workers=self.workers, ray=self.ray)
-                result = export(Dataset.open(self.dataset), self.out, config, advance, jobs)
+                result = export_dataset(Dataset.open(self.dataset), self.out, config, jobs=jobs, progress=advance)
             else:
                 result = formats.export(self, advance)
         tables.print_export(result)
-        return 1 if result.left_out else 0
+        return 1 if result.skipped else 0
 
 
 def print_json(values: Any) -> None:
