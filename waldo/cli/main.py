@@ -53,7 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("waldo.cli.transfer:Pull", "copy a dataset from an object store"),
     "gc": ("waldo.cli.edit:Collect", "remove deleted episodes for good"),
     "import": ("waldo.cli.formats:Import", "import LeRobot, replay buffers, UMI, robomimic, ALOHA, bags"),
-    "export": ("waldo.cli.dataset:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI, ROS 2 bags"),
+    "export": ("waldo.cli.formats:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI, ROS 2 bags"),
     "cache": ("waldo.cli.cache:Cache", "decode frames once for training, or check such a cache"),
     "train": ("waldo.cli.train:Train", "train a LeRobot policy on an exported dataset"),
     "plan": ("waldo.cli.train:Plan", "break an instruction into subtasks"),

@@ -13,7 +13,6 @@ from waldo.console import out
 if TYPE_CHECKING:
     from waldo.datasets.catalog import Entry
     from waldo.datasets.dataset import Recovered
-    from waldo.datasets.lerobot.export import ExportResult
     from waldo.datasets.quality.check import EpisodeReport, StreamReport
 
 MARKS = {"problem": "[red]problem[/red]", "note": "[yellow]note[/yellow]"}
@@ -125,22 +124,6 @@ def print_recovered(recovered: Sequence[Recovered]) -> None:
         out().print("no episode was cut off")
     for one in recovered:
         out().print(str(one), markup=False)
-
-
-def print_export(result: ExportResult) -> None:
-    """Print what an export wrote."""
-    out().print(
-        f"{escape(str(result.path))}: {result.episodes} episodes, {result.rows} rows, "
-        f"{result.frames_copied} frames copied, {result.frames_encoded} encoded anew"
-    )
-    for camera, error_ms in result.frame_error_ms.items():
-        out().print(f"{escape(camera)}: the farthest frame lies {error_ms:.1f} ms from its row")
-    if result.skipped:
-        out().print(f"{result.skipped} episodes skipped (not asked for)")
-    for note in result.notes:
-        out().print(f"{MARKS['note']}  {escape(note)}")
-    for index, why in result.left_out.items():
-        out().print(f"[red]episode {index} is left out:[/red] {escape(why)}")
 
 
 def size(nbytes: int) -> str:

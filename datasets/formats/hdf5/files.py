@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets.formats.hdf5.format import SUFFIXES
+from waldo.datasets.formats.names import natural
 from waldo.errors import FileError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """First bytes of an HDF5 file."""
 
-SUFFIXES = (".hdf5", ".h5")
 
 DEEPEST = 8
 """Deepest nesting of groups that is followed, as the links of a file may be circular."""
@@ -44,11 +44,6 @@ def files_of(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix in SUFFIXES else []
     return sorted((p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file()), key=lambda p: natural(p.name))
-
-
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a sort key that puts demo_2 before demo_10."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
 
 
 def member(group: Any, name: str) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
 from waldo.datasets.formats.hdf5 import files
+from waldo.datasets.formats.names import natural
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError, digest_of
 from waldo.datasets.schema import COMMAND, STATE
@@ -50,7 +51,7 @@ class RobomimicSource:
             data = files.member(file, "data")
             if data is None:
                 raise FileError(path, "the group /data is missing", "choose a robomimic file, or pass its --format")
-            self.keys = sorted((str(key) for key in data), key=files.natural)
+            self.keys = sorted((str(key) for key in data), key=natural)
             self._environment = _environment(files.attributes(data).get("env_args"))
             self._masks = _masks(file)
         kwargs = self._environment.get("env_kwargs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +40,9 @@ class EndEffectorKinematics:
     def __init__(self, robot: Robot, effector: EndEffector, joints: Sequence[str]) -> None:
         import mujoco
 
+        self._mujoco: Any = mujoco
         try:
-            self._model = mujoco.MjModel.from_xml_path(str(robot.mjcf_path))
+            self._model = self._mujoco.MjModel.from_xml_path(str(robot.mjcf_path))
             self._site = self._model.site(effector.site).id
             self._pads = [self._model.geom(name).id for name in effector.pads]
             moving = [name for name in joints if name in robot.joint_names]
@@ -48,12 +50,11 @@ class EndEffectorKinematics:
         except (KeyError, ValueError) as error:
             raise FileError(robot.mjcf_path, f"the MJCF does not fit the robot's description ({error})") from error
         self._columns = [list(joints).index(name) for name in moving]
-        self._data = mujoco.MjData(self._model)
+        self._data = self._mujoco.MjData(self._model)
 
     def poses(self, positions: Array) -> EndEffectorPoses:
         """Return the poses at joint positions of shape (T, joints) [rad or m]."""
-        import mujoco
-
+        mujoco = self._mujoco
         rows = len(positions)
         position, rotation, width = np.zeros((rows, 3)), np.zeros((rows, 3)), np.zeros(rows)
         quaternion, ends = np.zeros(4), np.zeros(6)

@@ -7,7 +7,7 @@ are stored in attributes and an additional array, so that waldo can import what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from waldo.datasets.formats.column_sources import ColumnSource, column_sources
 from waldo.datasets.formats.names import key_names
 from waldo.datasets.formats.replay_buffer.arrays import create_array, decode_batches, write_array, write_ends
 from waldo.datasets.formats.replay_buffer.importer import STAMPS_KEY
-from waldo.datasets.formats.target import ExportConfig, ExportStats, Progress
-from waldo.datasets.reading.rows import RowConfig, Rows, make_rows, require_layout
+from waldo.datasets.formats.target import ExportStats, Progress
+from waldo.datasets.reading.row_config import RowConfig
+from waldo.datasets.reading.rows import Rows, make_rows, require_layout
 from waldo.datasets.streams import DepthStream
 
 SHORT_KEYS: Mapping[str, str] = {
@@ -34,18 +35,6 @@ SHORT_KEYS: Mapping[str, str] = {
 
 EXPORTED = (schema.STATE, schema.COMMAND, schema.APPLIED, schema.MOTORS, schema.ENVIRONMENT)
 """Numeric streams that become columns."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayBufferConfig(ExportConfig):
-    """Options of an export to a replay buffer."""
-
-    rows: RowConfig = field(default_factory=RowConfig)
-    """How episodes are resampled."""
-
-    def open(self, first: Episode) -> ReplayBufferTarget:
-        """Return the target; `first` determines the cameras."""
-        return ReplayBufferTarget(rows=self.rows.resolve(first))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

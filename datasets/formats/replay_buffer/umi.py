@@ -23,46 +23,17 @@ from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.replay_buffer.arrays import decode_batches, write_ends, write_plain_array
-from waldo.datasets.formats.replay_buffer.umi_poses import Poses, open_poses
+from waldo.datasets.formats.replay_buffer.umi_poses import Poses
 from waldo.datasets.formats.replay_buffer.zarr2 import register_image_codecs
-from waldo.datasets.formats.target import ExportConfig, ExportStats, Progress
+from waldo.datasets.formats.target import ExportStats, Progress
 from waldo.datasets.reading.align import Times, align, frame_grid, regular_grid
-from waldo.datasets.reading.rows import UnfitEpisodeError, camera_streams
-from waldo.errors import InvalidValueError
+from waldo.datasets.reading.row_config import UnfitEpisodeError
 
 SIDE = 224
 """Side of UMI's square images [px]."""
 
 UNKNOWN_TO_UMI = ("bitspersample", "primaries", "transfer", "perceptualheuristics", "squeeze")
 """Settings of newer versions of imagecodecs that UMI's own codec does not accept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UmiConfig(ExportConfig):
-    """Options of an export to UMI."""
-
-    fps: int = 30
-    """Rows per second."""
-    cameras: tuple[str, ...] | None = ()
-    """Cameras by name; all by default, `none` for rows without images."""
-    max_staleness_s: float = 0.25
-    """Largest distance in time between a sample and its row; an episode with a longer gap is skipped [s]."""
-
-    def __post_init__(self) -> None:
-        """Validate the values and normalize `cameras`."""
-        if self.fps < 1:
-            raise InvalidValueError("fps", self.fps, "a whole number from 1")
-        if self.cameras == ("none",):
-            object.__setattr__(self, "cameras", None)
-
-    def open(self, first: Episode) -> UmiTarget:
-        """Return the target; `first` determines the cameras and the source of the poses."""
-        return UmiTarget(
-            fps=self.fps,
-            cameras=camera_streams(first, self.cameras),
-            max_staleness_s=self.max_staleness_s,
-            poses=open_poses(first),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from waldo.datasets import schema
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.replay_buffer.end_effector import EndEffectorKinematics
-from waldo.datasets.reading.rows import UnfitEpisodeError
+from waldo.datasets.reading.row_config import UnfitEpisodeError
 from waldo.datasets.streams import ScalarStream
 from waldo.errors import UnknownNameError, WaldoError
 from waldo.robots.description import load_robot

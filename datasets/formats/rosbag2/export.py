@@ -22,36 +22,17 @@ from waldo.datasets.formats.rosbag2 import metadata
 from waldo.datasets.formats.rosbag2.episode_messages import message_streams
 from waldo.datasets.formats.rosbag2.metadata import TopicField
 from waldo.datasets.formats.rosbag2.topics import ImageFormat, assign_topics, is_video, message_type
-from waldo.datasets.formats.target import ExportConfig, ExportStats, Progress
-from waldo.datasets.reading.rows import UnfitEpisodeError, camera_streams
+from waldo.datasets.formats.target import ExportStats, Progress
+from waldo.datasets.reading.row_config import UnfitEpisodeError, camera_streams
 from waldo.datasets.streams import DepthStream, ScalarStream, VideoStream
 from waldo.datasets.video import images
 from waldo.errors import FileError, WaldoError
 
+type Storage = Literal["mcap", "sqlite3"]
+"""Storage format of a bag."""
+
 VERSION = 8
 """Version of the bag metadata: the newest one that stores the quality of service as text, as ROS 2 has since Foxy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BagConfig(ExportConfig):
-    """Options of an export to ROS 2 bags."""
-
-    cameras: tuple[str, ...] | None = ()
-    """Cameras by name; all by default, `none` for bags without color images."""
-    images: ImageFormat = "jpeg"
-    """H.264 streams become JPEGs, which every tool reads, or keep their packets (CompressedVideo)."""
-    storage: Literal["mcap", "sqlite3"] = "mcap"
-    """Storage format of the bags."""
-
-    def __post_init__(self) -> None:
-        """Normalize `cameras`."""
-        if self.cameras == ("none",):
-            object.__setattr__(self, "cameras", None)
-
-    def open(self, first: Episode) -> BagTarget:
-        """Return the target; `first` determines the cameras."""
-        cameras = camera_streams(first, self.cameras)
-        return BagTarget(cameras=cameras, images=self.images, storage=self.storage, notes=_notes(first, self.images))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +59,22 @@ class BagTarget:
     """Camera streams to export."""
     images: ImageFormat
     """How H.264 streams are exported."""
-    storage: Literal["mcap", "sqlite3"]
+    storage: Storage
     """Storage format."""
     notes: Sequence[str]
     """Information that bags cannot store, one sentence each."""
+
+    @classmethod
+    def open(
+        cls,
+        first: Episode,
+        cameras: Sequence[str] | None,
+        image_format: ImageFormat,
+        storage: Storage,
+    ) -> BagTarget:
+        """Return the target; `first` determines the cameras."""
+        streams = camera_streams(first, cameras)
+        return cls(cameras=streams, images=image_format, storage=storage, notes=_notes(first, image_format))
 
     @property
     def resumable(self) -> bool:

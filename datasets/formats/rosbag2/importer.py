@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 from waldo.datasets import schema
 from waldo.datasets.dataset import RESERVED
 from waldo.datasets.formats.cameras_in import SourceCamera
-from waldo.datasets.formats.hdf5.files import natural
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.cameras import open_camera
 from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_metadata
+from waldo.datasets.formats.rosbag2.format import SUFFIXES, bags_of
 from waldo.datasets.formats.rows_in import SourceTable
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError, digest_of
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, WaldoError, count
-
-SUFFIXES = (".mcap", ".db3")
-"""Suffixes of bag files."""
 
 ROS_UNITS: Mapping[str, str] = {
     **schema.JOINT_UNITS[schema.STATE],
@@ -42,16 +39,6 @@ WHOLE_TOLERANCE = 0.02
 
 PIECES, PIECE_BYTES = 32, 4096
 """Number and size of the pieces of a file that its digest is computed from."""
-
-
-def bags_of(path: Path) -> list[Path]:
-    """Return the bags of a path: the path itself if it is a bag, or those in a folder in natural order."""
-    if path.is_file():
-        return [path] if path.suffix in SUFFIXES else []
-    if (path / "metadata.yaml").is_file():
-        return [path]
-    inside = sorted(path.iterdir(), key=lambda p: natural(p.name))
-    return [p for p in inside if (p / "metadata.yaml").is_file() or (p.is_file() and p.suffix in SUFFIXES)]
 
 
 class Rosbag2Source:
