@@ -49,6 +49,16 @@ class Camera:
     """Frames a second."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndEffector:
+    """A gripper, by the names of its parts in the robot's MJCF."""
+
+    site: str
+    """Site between the fingertips; its pose is the pose of the end effector."""
+    pads: tuple[str, str]
+    """Geoms of the two finger pads; the distance between them is the gripper width."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Robot:
     """A robot's description. Arrays are in the order of `joints`."""
@@ -61,6 +71,8 @@ class Robot:
     cameras: tuple[Camera, ...]
     mjcf: str
     """MJCF file: a file name inside waldo.robots/models, or a path. Its joints and actuators bear the joints' names."""
+    end_effectors: tuple[EndEffector, ...] = ()
+    """Grippers in the order of UMI's `robot0`, `robot1` ...; empty if the robot has none or they are unknown."""
     sources: tuple[str, ...] = ()
     """Where dimensions, inertias and limits come from."""
 

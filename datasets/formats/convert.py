@@ -22,7 +22,7 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
 from waldo.datasets.formats.detect import open_source
 from waldo.datasets.formats.resume import IMPORTED, clear, missing
-from waldo.datasets.formats.source import EpisodeDraft, Format, ImportConfig, ImportStats, Source
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, Source
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Stream
@@ -40,7 +40,7 @@ class ImportResult:
     """Path of the dataset."""
     source: str
     """Name of the source."""
-    format: Format
+    format: str
     """Format of the source."""
     episodes: int
     """Number of imported episodes."""
@@ -64,7 +64,7 @@ class ImportPlan:
 
     source: Path
     """Path of the source."""
-    format: Format
+    format: str
     """Format of the source."""
     config: ImportConfig
     """Options of the import."""
@@ -97,7 +97,7 @@ def import_dataset(
     target: Path,
     config: ImportConfig,
     *,
-    format: Format | None = None,
+    format: str | None = None,
     robot: str = "",
     episodes: Iterable[int] | None = None,
     jobs: Jobs | None = None,
@@ -109,7 +109,7 @@ def import_dataset(
         source: File or folder of the source.
         target: Folder of the dataset.
         config: Options of the import.
-        format: Format of the source; None detects it.
+        format: str of the source; None detects it.
         robot: Name of the robot; by default the one that the source names.
         episodes: Positions in the source; None imports all episodes.
         jobs: Where episodes are imported.
@@ -200,7 +200,7 @@ def _run(
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, format: Format, config: ImportConfig, run: int) -> Source:
+def _opened(path: Path, format: str, config: ImportConfig, run: int) -> Source:
     """Return the source of an import, which stays open in this process."""
     return open_source(path, config, format)
 

@@ -40,6 +40,8 @@ class Format:
     """Returns whether a path is a dataset of this format; None for a format that is not detected."""
     open_source: Callable[[Path, ImportConfig], Source] | None = None
     """Opens a dataset for import; None for a format that is only exported."""
+    import_options: tuple[str, ...] = ()
+    """Fields of `ImportConfig` that this format supports and not every format does: "fps", "topics"."""
     export_config: Callable[[], type[ExportConfig]] | None = None
     """Returns the class of export options, which opens the target; None for a format that is only imported."""
 

@@ -52,7 +52,7 @@ def field_name(foreign: str) -> str:
 
 
 def key_names(names: Iterable[str], letters: str = r"A-Za-z0-9_") -> dict[str, str]:
-    """Return stream -> distinct key of the allowed characters, for formats with stricter naming rules than the store."""
+    """Return stream -> distinct key of allowed characters, for formats with stricter naming rules than the store."""
     keys: dict[str, str] = {}
     for name in names:
         key = re.sub(f"[^{letters}]", "_", name)
@@ -70,6 +70,11 @@ def distinct(labels: Sequence[str]) -> tuple[str, ...]:
             label = f"{label}.{place}"
         found.append(label)
     return tuple(found)
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a sort key that puts demo_2 before demo_10."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
 
 
 def inside(root: Path, relative: str) -> Path:

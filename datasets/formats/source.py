@@ -90,7 +90,7 @@ class Source(Protocol):
     """A dataset of another format, opened for reading. Opening it reads its metadata only."""
 
     @property
-    def format(self) -> Format:
+    def format(self) -> str:
         """Name of the format."""
         ...
 

@@ -15,7 +15,6 @@ from waldo.text import format_bytes
 if TYPE_CHECKING:
     from waldo.datasets.catalog import Entry
     from waldo.datasets.dataset import Recovered
-    from waldo.datasets.formats.target import ExportResult
     from waldo.datasets.quality.check import EpisodeReport, StreamReport
 
 MARKS = {"problem": "[red]problem[/red]", "note": "[yellow]note[/yellow]"}
@@ -130,22 +129,6 @@ def print_recovered(recovered: Sequence[Recovered]) -> None:
         out().print("no interrupted recording found")
     for one in recovered:
         out().print(str(one), markup=False)
-
-
-def print_export(result: ExportResult) -> None:
-    """Print the result of an export."""
-    out().print(
-        f"{escape(str(result.path))}: {count(result.episodes, 'episode')}, {count(result.rows, 'row')}, "
-        f"{count(result.frames_copied, 'frame')} copied, {result.frames_encoded} encoded again"
-    )
-    for camera, error_ms in result.frame_error_ms.items():
-        out().print(f"{escape(camera)}: frames within {error_ms:.1f} ms of their rows")
-    if result.unselected:
-        out().print(f"{count(result.unselected, 'episode')} not selected")
-    for note in result.notes:
-        out().print(f"{MARKS['note']}  {escape(note)}")
-    for index, why in result.skipped.items():
-        out().print(f"[red]episode {index} skipped:[/red] {escape(why)}")
 
 
 def _print_unreadable(unreadable: Mapping[int, str]) -> None:

@@ -1,4 +1,4 @@
-"""The pictures of one topic of a bag: raw, JPEG, PNG, depth, or video a picture a message."""
+"""The images of one topic of a bag: raw, JPEG, PNG, depth, or video with one frame per message."""
 
 from __future__ import annotations
 
@@ -13,65 +13,73 @@ from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.images_in import ImageInfo
 from waldo.datasets.formats.rosbag2 import images
 from waldo.datasets.formats.rosbag2 import messages as types
-from waldo.datasets.formats.rosbag2.scan import TopicData, messages
+from waldo.datasets.formats.rosbag2.contents import TopicData, read_messages
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.recording.encoding import Image
 from waldo.datasets.streams import DepthStream, Stream, VideoStream
 from waldo.datasets.video.h264 import Packet
 
 
-def camera_of(
+def open_camera(
     bag: Path, topic: TopicData, name: str, described: Stream | None, rate_hz: float
 ) -> tuple[SourceCamera | None, str]:
-    """Return the camera of a topic, and what is to be said of it; None where its pictures cannot be kept.
+    """Return the camera of a topic and a note; None if its images cannot be imported.
 
-    `described` is its stream as waldo's export told of it: that one's rate and units are believed.
+    Args:
+        bag: Path of the bag.
+        topic: The image topic.
+        name: Stream name.
+        described: Stream in the metadata of waldo's export; its rate and unit take precedence.
+        rate_hz: Rate estimated from timestamps [Hz].
     """
     if topic.first is None:
-        return None, f"{name}: no picture on {topic.name}."
+        return None, f"{name}: {topic.name} has no images."
     if isinstance(described, VideoStream | DepthStream):
         rate_hz = described.rate_hz
     try:
-        if topic.kind == types.VIDEO:
-            camera = _video(bag, topic, name, described, rate_hz)
+        if topic.kind == types.VIDEO_TYPE:
+            camera = _video_camera(bag, topic, name, described, rate_hz)
         else:
             unit_m = described.unit_m if isinstance(described, DepthStream) else 0.001
-            camera = _pictures(bag, topic, name, images.inspect_image(topic.first), rate_hz, unit_m)
+            camera = _image_camera(bag, topic, name, images.inspect_image(topic.first), rate_hz, unit_m)
     except SourceError as error:
-        return None, f"{topic.name}: {error.why}; its pictures are not kept."
+        return None, f"{topic.name} is not imported: {error.why}."
     small = size_note(name, camera.height, camera.width)
-    return (None, small) if small else (camera, _note(topic, name))
+    return (None, small) if small else (camera, _loss_note(topic, name))
 
 
-def _note(topic: TopicData, name: str) -> str:
+def _loss_note(topic: TopicData, name: str) -> str:
+    """Return a note if the store cannot keep the pixels of a raw encoding exactly."""
     encoding = getattr(topic.first, "encoding", "")
     if encoding == "32FC1":
-        return f"{name}: depth in metres is rounded to millimetres, and 0 where it is not known."
+        return f"{name}: depth is rounded from meters to millimeters; unknown depth becomes 0."
     if encoding in ("rgba8", "bgra8"):
-        return f"{name}: the transparency of its pictures is not kept."
+        return f"{name}: the alpha channel is not imported."
     return ""
 
 
-def _pictures(bag: Path, topic: TopicData, name: str, look: ImageInfo, rate_hz: float, unit_m: float) -> SourceCamera:
+def _image_camera(
+    bag: Path, topic: TopicData, name: str, info: ImageInfo, rate_hz: float, unit_m: float
+) -> SourceCamera:
     def frames() -> Iterator[Image]:
-        for message in messages(bag, topic):
-            yield images.image(message, look.kind)
+        for message in read_messages(bag, topic):
+            yield images.image(message, info.kind)
 
     return SourceCamera(
         name=name,
-        height=look.height,
-        width=look.width,
+        height=info.height,
+        width=info.width,
         rate_hz=rate_hz,
         header_ns=np.array(topic.header_ns, np.int64),
         receipt_ns=np.array(topic.receipt_ns, np.int64),
-        encoding=look.encoding,
-        kind=look.kind,
+        encoding=info.encoding,
+        kind=info.kind,
         images=frames,
         unit_m=unit_m,
     )
 
 
-def _video(bag: Path, topic: TopicData, name: str, described: Stream | None, rate_hz: float) -> SourceCamera:
+def _video_camera(bag: Path, topic: TopicData, name: str, described: Stream | None, rate_hz: float) -> SourceCamera:
     packets = partial(_packets, bag, topic)
     codec = str(topic.first.format)
     kind, height, width = video_in.probe_packets(codec, next(packets()))
@@ -92,6 +100,6 @@ def _video(bag: Path, topic: TopicData, name: str, described: Stream | None, rat
 
 
 def _packets(bag: Path, topic: TopicData) -> Iterator[Packet]:
-    for message in messages(bag, topic):
+    for message in read_messages(bag, topic):
         data = bytes(message.data)
         yield video_in.to_annex_b(data, 0, b"") if message.format == "h264" else Packet(data, False)
