@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import threading
@@ -88,7 +89,7 @@ def _build_episode(cache: FrameCache, episode: Episode, source: Mapping[str, Any
         shape = (found["frames"], 3, *found["size"])
         sums = np.empty(shape[0], "<u4")
         with file.open("wb") as out:
-            _write_header(out, shape)
+            out.write(_header(shape))
             for number, frame in enumerate(cache_frames(episode, camera, shape)):
                 if stop.is_set():
                     return
@@ -102,13 +103,13 @@ def _build_episode(cache: FrameCache, episode: Episode, source: Mapping[str, Any
     sync_file(cache.path)
 
 
-def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> None:
-    """Write the header of a NumPy file, which must be HEADER bytes long."""
+def _header(shape: tuple[int, ...]) -> bytes:
+    """Return the header of a NumPy file, which must be HEADER bytes long."""
+    out = io.BytesIO()
     np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    if out.tell() != HEADER:
-        raise FileError(
-            out.name, f"has a NumPy header of {out.tell()} bytes, expected {HEADER}", "report this as a bug"
-        )
+    header = out.getvalue()
+    assert len(header) == HEADER
+    return header
 
 
 def _nbytes(source: Mapping[str, Any]) -> int:

@@ -61,7 +61,7 @@ def test_all_rows_of_a_block_go_to_one_reader() -> None:
     assert all(len(readers) == 1 for readers in owners.values())
 
 
-def test_blocks_are_groups_of_pictures() -> None:
+def test_blocks_follow_the_groups() -> None:
     group = np.array([0, 0, 1, 1, 1, 2, 0, 0])
     assert cut_blocks([0, 6], [6, 8], group).tolist() == [[0, 2], [2, 5], [5, 6], [6, 8]]
     assert cut_blocks([1], [4], group).tolist() == [[1, 2], [2, 4]]
