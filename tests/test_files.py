@@ -100,16 +100,25 @@ def test_crash_at_any_step_leaves_no_folder_or_the_whole_one(tmp_path: Path) -> 
 def test_exception_in_the_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.write_bytes(b"old")
-    with pytest.raises(InterruptedWriteError), atomic_file(path) as partial:
-        partial.write_bytes(b"half")
-        raise InterruptedWriteError
+
+    def interrupted() -> None:
+        with atomic_file(path) as partial:
+            partial.write_bytes(b"half")
+            raise InterruptedWriteError
+
+    with pytest.raises(InterruptedWriteError):
+        interrupted()
     assert tree(tmp_path) == {"data": b"old"}
 
 
 def test_exception_in_the_block_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InterruptedWriteError), atomic_folder(tmp_path / "folder") as partial:
-        (partial / "a").write_bytes(b"half")
-        raise InterruptedWriteError
+    def interrupted() -> None:
+        with atomic_folder(tmp_path / "folder") as partial:
+            (partial / "a").write_bytes(b"half")
+            raise InterruptedWriteError
+
+    with pytest.raises(InterruptedWriteError):
+        interrupted()
     assert os.listdir(tmp_path) == []
 
 

@@ -22,6 +22,9 @@ PARTIAL = ".partial"
 PARTIAL_NAME = re.compile(rf"\..+\.\d+{re.escape(PARTIAL)}(\.[^.]+)?")
 """Name of a temporary entry: `.<stem>.<process id>.partial`, with the extension of a file."""
 
+NOT_EMPTY = "choose another folder, or delete this one first"
+"""What to do about a folder that is not empty."""
+
 
 def sync_file(path: Path) -> None:
     """Flush a file's or folder's contents to disk (fsync)."""
@@ -96,7 +99,7 @@ def atomic_folder(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_empty(path: Path, do: str = "choose another folder, or delete this one first") -> None:
+def require_empty(path: Path, do: str = NOT_EMPTY) -> None:
     """Raise unless `path` does not exist or is an empty folder.
 
     Raises:

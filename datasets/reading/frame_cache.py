@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from waldo.datasets.episode import Episode
 from waldo.datasets.reading.frame_reader import Wanted, cores
 from waldo.datasets.recording.journal import sync_folder
-from waldo.datasets.video import gop_decoder
+from waldo.datasets.video import decoder, images
 from waldo.errors import FileError, InvalidValueError
 
 FORMAT = "waldo-frame-cache"
@@ -315,12 +315,12 @@ def _frames(episode: Episode, camera: str, shape: Sequence[int]) -> Iterator[NDA
     out = np.empty(tuple(shape[1:]), np.uint8)
     for group in range(-(-shape[0] // shard.gop)):
         try:
-            found = gop_decoder.pictures(shard.chunk(group), shard.gop)
+            found = decoder.decode_frames(shard.chunk(group), shard.gop)
         except ValueError as error:
             what = f"chunk {group} cannot be decoded ({error})"
             raise FileError(f"{episode.path}/{camera}", what, "run waldo check") from error
         for picture in found[: shape[0] - group * shard.gop]:
-            gop_decoder.write_planes(gop_decoder.to_rgb(picture), out)
+            images.write_planes(decoder.to_rgb(picture), out)
             yield out
 
 

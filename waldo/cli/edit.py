@@ -190,7 +190,7 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect:
+class Prune:
     """Remove deleted episodes for good and free their space."""
 
     dataset: Where
@@ -212,7 +212,7 @@ class Collect:
             console.out().print(f"{said} would be removed for good; do it with: waldo gc {self.dataset} --yes")
             return 0
         with dataset.lock("waldo gc"):
-            console.out().print(f"{said} removed, {tables.size(dataset.gc())} freed")
+            console.out().print(f"{said} removed, {tables.size(dataset.prune())} freed")
         return 0
 
 

@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "split": ("waldo.cli.edit:Split", "split a dataset into several, by links"),
     "push": ("waldo.cli.transfer:Push", "copy a dataset to an object store"),
     "pull": ("waldo.cli.transfer:Pull", "copy a dataset from an object store"),
-    "gc": ("waldo.cli.edit:Collect", "remove deleted episodes for good"),
+    "gc": ("waldo.cli.edit:Prune", "remove deleted episodes for good"),
     "import": ("waldo.cli.formats:Import", "import LeRobot, replay buffers, UMI, robomimic, ALOHA, bags"),
     "export": ("waldo.cli.dataset:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI, ROS 2 bags"),
     "cache": ("waldo.cli.cache:Cache", "decode frames once for training, or check such a cache"),

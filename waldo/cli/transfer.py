@@ -29,10 +29,10 @@ class Push:
     def run(self) -> int:
         """Copy and say how much."""
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.store_path import ObjectPath, place
+        from waldo.datasets.store_path import ObjectPath, open_path
         from waldo.datasets.transfer import push
 
-        target = place(self.address)
+        target = open_path(self.address)
         if not isinstance(target, ObjectPath):
             raise InvalidValueError("address", self.address, "an object store's, such as s3://bucket/name")
         dataset = Dataset.open(self.dataset)
