@@ -4,7 +4,7 @@ sudo uv run python benchmarks/power_cut.py --instants 20
 
 The disk is an ext4 file system in a file, mounted through a loop device. The power cut is EXT4_IOC_SHUTDOWN with
 EXT4_GOING_FLAGS_NOLOGFLUSH (linux/fs/ext4/ext4.h): from then on nothing reaches the disk, not even the file system's
-journal. Then the recorder is killed, the disk is mounted again, and the dataset is recovered and judged in a new process
+journal. Then the recorder is killed, the disk mounted again, and the dataset recovered and judged in a new process
 as in benchmarks/kill.py. Mounting requires root.
 """
 
