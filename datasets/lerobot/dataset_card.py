@@ -69,7 +69,8 @@ def _heat(entries: Sequence[Entry]) -> str:
     hottest = max(known, key=lambda entry: entry.max_winding_c or 0)
     mean = sum(entry.max_winding_c or 0 for entry in known) / len(known)
     return (
-        f"The hottest motor winding reached {hottest.max_winding_c:.1f} °C (episode {hottest.episode} of the recording); "
+        f"The hottest motor winding reached {hottest.max_winding_c:.1f} °C "
+        f"(episode {hottest.episode} of the recording); "
         f"{mean:.1f} °C on average over the episodes' hottest. Temperatures of every row are in `telemetry.winding`."
     )
 
