@@ -277,7 +277,7 @@ def write_v21(root, *, episodes=2, length=7, codec="h264", images=False):
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             if codec == "h264":
-                write_mp4(path, h264.encode_frames(frames, gop=2, crf=20), Fraction(30))
+                write_mp4(path, encode_frames(frames, gop=2, crf=20), Fraction(30))
             else:
                 write_with(path, frames, codec)
         path = root / info["data_path"].format(episode_chunk=0, episode_index=k)
@@ -493,7 +493,7 @@ def test_a_video_with_too_few_frames_is_named(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1)
     (path,) = source.glob("videos/*/*/*.mp4")
     path.unlink()
-    write_mp4(path, h264.encode_frames([shown(0, n) for n in range(5)], gop=2, crf=20), Fraction(30))
+    write_mp4(path, encode_frames([shown(0, n) for n in range(5)], gop=2, crf=20), Fraction(30))
     why = f"{path}: frame 5 of 7 from 0.000 s on is missing; fetch the file again"
     assert take(source, tmp_path / "d").skipped == {"0": why}
 
