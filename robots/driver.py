@@ -38,15 +38,15 @@ class MotorSensors:
     """A sensor on the driver's board [°C]."""
     faults: tuple[str, ...]
     """What each motor complains of, in words; empty where nothing."""
-    limp: NDArray[np.bool_]
+    disabled: NDArray[np.bool_]
     """Which motors have switched themselves off: they give no torque, or little, whatever they are told."""
 
     @classmethod
     def unknown(cls, joints: int) -> MotorSensors:
         """Return the readings of motors that tell nothing."""
-        columns = [f.name for f in fields(cls) if f.name not in ("faults", "limp")]
+        columns = [f.name for f in fields(cls) if f.name not in ("faults", "disabled")]
         nothing = {name: np.full(joints, np.nan) for name in columns}
-        return cls(**nothing, faults=("",) * joints, limp=np.zeros(joints, dtype=bool))
+        return cls(**nothing, faults=("",) * joints, disabled=np.zeros(joints, dtype=bool))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,7 @@ class SafetyChain:
         self._speed = np.array([joint.velocity for joint in robot.joints])
         self._acceleration = np.array([joint.acceleration for joint in robot.joints])
         self._target_velocity = np.zeros(len(robot.joints))
-        self._limp = np.zeros(len(robot.joints), dtype=bool)
+        self._disabled = np.zeros(len(robot.joints), dtype=bool)
         self._made_ns = self._interval_ns = 0
         self._fault: str | None = None
         self._stop_reason: str | None = None
@@ -177,14 +177,14 @@ class SafetyChain:
         joint = self.robot.joints[worst]
         return f"{joint.name} is at {position[worst]:.2f}, its limits are {_limits(joint)}: move it back by hand"
 
-    def give_way(self, limp: NDArray[np.bool_], why: Sequence[str]) -> None:
+    def give_way(self, disabled: NDArray[np.bool_], why: Sequence[str]) -> None:
         """Stop when motors (joints,) have switched themselves off; their setpoints go along, so that none snaps back.
 
         `why` (joints,) says what each complains of.
         """
-        self._limp = np.asarray(limp, dtype=bool)
-        if self._limp.any():
-            told = [f"{self.robot.joint_names[i]} ({why[i] or 'switched off'})" for i in np.flatnonzero(self._limp)]
+        self._disabled = np.asarray(disabled, dtype=bool)
+        if self._disabled.any():
+            told = [f"{self.robot.joint_names[i]} ({why[i] or 'switched off'})" for i in np.flatnonzero(self._disabled)]
             self.stop(f"no torque at {', '.join(told)}: support the arm, remove the cause, then enable")
 
     def stop(self, reason: str) -> None:
@@ -212,8 +212,8 @@ class SafetyChain:
         limit (joints,) [K] (NaN where unknown), the cycle's length [s], and which share of full speed the heat governor
         leaves: below 1, all joints are slowed alike.
         """
-        if self._limp.any() and np.all(np.isfinite(position)):
-            self.limiter.go_along(position, self._limp)
+        if self._disabled.any() and np.all(np.isfinite(position)):
+            self.limiter.go_along(position, self._disabled)
         reason = self._why_not(now_ns, position, state_ns, headroom_k)
         if reason is not None or self._target is None:
             self._hold(reason or "waiting for a command")

@@ -197,7 +197,7 @@ class CanMotorDriver:
                 "; ".join(part for part in (feedback.fault, self._attendance.missed[i], self._off(feedback)) if part)
                 for i, feedback in enumerate(known)
             ),
-            limp=np.array([self.options.torque and not feedback.enabled for feedback in known]),
+            disabled=np.array([self.options.torque and not feedback.enabled for feedback in known]),
         )
 
     def write(self, targets: Array) -> Array:

@@ -21,7 +21,7 @@ from waldo.robots.driver import Driver, MotorSensors, RobotState, SimulatedDrive
 
 STEP = 0.1
 """How far the robot is asked to move [rad or m]."""
-SENSORS = tuple(f.name for f in fields(MotorSensors) if f.name not in ("faults", "limp"))
+SENSORS = tuple(f.name for f in fields(MotorSensors) if f.name not in ("faults", "disabled"))
 
 
 class DriverConformance:
@@ -87,8 +87,8 @@ class DriverConformance:
             assert array.shape == (joints,), name
             assert not np.isinf(array).any(), name
         assert len(motors.faults) == joints
-        assert motors.limp.shape == (joints,)
-        assert not motors.limp.any()
+        assert motors.disabled.shape == (joints,)
+        assert not motors.disabled.any()
         assert all(isinstance(fault, str) for fault in motors.faults)
         for name, low, high in (
             ("voltage_v", 0.0, 100.0),

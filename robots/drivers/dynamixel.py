@@ -107,7 +107,7 @@ class DynamixelBus(ServoBus):
         for servo, feedback in found.items():
             if feedback.fault:
                 told = faults(self.read(servo, HARDWARE_ERROR))
-                found[servo] = dataclasses.replace(feedback, fault=told or feedback.fault, limp=bool(told))
+                found[servo] = dataclasses.replace(feedback, fault=told or feedback.fault, disabled=bool(told))
         return found
 
     def decode(self, servo: int, block: bytes, error: int) -> Feedback:

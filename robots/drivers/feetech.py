@@ -103,7 +103,7 @@ class FeetechBus(ServoBus):
             temperature_c=TEMPERATURE.within(block, start),
             current_a=CURRENT.within(block, start) * AMPERES,
             fault=faults(status := STATUS.within(block, start) | error),
-            limp=bool(status & SWITCHED_OFF),
+            disabled=bool(status & SWITCHED_OFF),
         )
 
     def homing_offset(self, reads: int, wanted: int) -> int:

@@ -60,7 +60,7 @@ class Feedback:
     """NaN where the servo does not measure it [A]."""
     fault: str = ""
     """What is wrong, in words; empty where nothing."""
-    limp: bool = False
+    disabled: bool = False
     """Whether it has switched itself off."""
 
 

@@ -156,7 +156,7 @@ class SerialServoDriver:
             voltage_v=np.array([f.voltage_v for f in known]) * silent,
             driver_c=np.array([f.temperature_c for f in known]) * silent,
             faults=tuple("; ".join(filter(None, (f.fault, self._attendance.missed[i]))) for i, f in enumerate(known)),
-            limp=np.array([self.options.torque and f.limp for f in known]),
+            disabled=np.array([self.options.torque and f.disabled for f in known]),
         )
 
     def write(self, targets: Array) -> Array:

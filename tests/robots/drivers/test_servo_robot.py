@@ -110,7 +110,7 @@ def test_heat_reaches_the_driver_and_the_servo_protects_itself(bench: Bench, dri
         bench.plant.heat[2] = [150.0, 90.0]
     until(driver, lambda _: driver.motors().faults[2] != "")
     assert driver.motors().faults[2] == "over-temperature"
-    assert driver.motors().limp.tolist() == [False, False, True, False, False, False]
+    assert driver.motors().disabled.tolist() == [False, False, True, False, False, False]
     assert driver.motors().faults[1] == ""
     driver.disconnect()
     with pytest.raises(HardwareError, match=r"elbow_flex \(id 3\) reports over-temperature; remove the cause"):
@@ -120,7 +120,7 @@ def test_heat_reaches_the_driver_and_the_servo_protects_itself(bench: Bench, dri
     again = bench.driver(clear_errors=True)
     again.connect()
     assert again.motors().faults == ("",) * 6
-    assert not again.motors().limp.any()
+    assert not again.motors().disabled.any()
     limit = bench.servos.servos[5].get(48, 2) if bench.vendor == "feetech" else bench.servos.servos[5].get(100, 2)
     assert limit == (500 if bench.vendor == "feetech" else 442)
     again.disconnect()
