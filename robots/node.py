@@ -235,7 +235,7 @@ class RobotNode:
         if self._cycle % self._motor_cycles:
             return
         sensors = self.driver.motors()
-        self.safety.give_way(sensors.disabled, sensors.faults)
+        self.safety.handle_disabled_motors(sensors.disabled, sensors.faults)
         self.heat.recording &= time.monotonic() - self._recorder_heard_s < RECORDER_SILENT_S
         readings = self.heat.step(sensors, self._state.velocity, self._since_motors_s(), time.time_ns())
         self._headroom = readings.limit_c - readings.winding_c
