@@ -26,7 +26,7 @@ from waldo.robots import diagnostics
 from waldo.robots.control.safety import Mode, SafetyChain, SafetyConfig
 from waldo.robots.driver import Driver, Frame, RobotState, SimulatedDriver
 from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
-from waldo.robots.thermal.rest_pose import RestAdvice
+from waldo.robots.thermal.rest_pose import RestPoseAdvisor
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -111,7 +111,7 @@ class RobotNode:
         self._headroom = np.full(len(self.robot.joints), np.nan)
         self._recorder_heard_s = -np.inf
         self.heat = HeatMonitor(self.robot, config.heat, serials=self._serials, state=config.heat_state)
-        self._rest, self._rested = RestAdvice(self.robot), True
+        self._rest, self._rested = RestPoseAdvisor(self.robot), True
         self._open_topics()
         self._open_services()
         self._publish_task()
@@ -371,15 +371,15 @@ class RobotNode:
         """Log how many more episodes fit, and, once each time that rest is needed, where to rest."""
         needed = self.heat.derating is not None and self.heat.derating.needs_rest
         if needed and self._rested:
-            self._rest.ask(self._state.position, self._headroom)
+            self._rest.request(self._state.position, self._headroom)
         self._rested = not needed
-        for text in (self.heat.says_episodes(), self._rest.text()):
+        for text in (self.heat.pop_episode_message(), self._rest.pop_message()):
             if text:
                 self.graph.node.get_logger().info(text)
 
     def _say_derating(self) -> None:
         """Log when the governor begins to hold the robot back, decides otherwise, and lets go again."""
-        text = "" if self.heat.governor is None else self.heat.governor.says(self.robot.joint_names)
+        text = "" if self.heat.governor is None else self.heat.governor.describe(self.robot.joint_names)
         kind = FIGURES.sub("", text)
         if kind != self._derated:
             self._derated = kind

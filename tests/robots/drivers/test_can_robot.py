@@ -22,7 +22,7 @@ from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
 from waldo.robots.drivers.options import build_options, numbers, whole_numbers
 from waldo.robots.motors.library import DM_J4310, RS03
 from waldo.sim.emulation.can_bus import CanMotors, DamiaoMotors, RobStrideMotors
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 ARM = """
 <mujoco model="arm">
@@ -56,7 +56,7 @@ class Bench:
     def __init__(self, robot: Robot, vendor: str) -> None:
         self.channel, self.robot = f"bench{next(CHANNELS)}", robot
         emulator, self.driver_class, _, full = EMULATED[vendor]
-        self.plant = Plant(robot)
+        self.plant = EmulatedJoints(robot)
         self.motors: Any = emulator(
             self.plant, can.Bus(interface="virtual", channel=self.channel), [1, 2], [full, full]
         )

@@ -26,9 +26,9 @@ from waldo.robots.drivers.unitree import UnitreeDriver
 from waldo.robots.motors.library import DM_J4310, RS03
 from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors
 from waldo.sim.emulation.dynamixel import DynamixelServos
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
-from waldo.sim.emulation.unitree import UnitreeTwin
+from waldo.sim.emulation.unitree import EmulatedUnitree
 from waldo.sim.model_robot import ModelDriver, load_model_robot
 from waldo.sim.twin import TwinDriver
 
@@ -69,7 +69,7 @@ class TestToy(DriverConformance):
 class TestFeetech(DriverConformance):
     @pytest.fixture(autouse=True)
     def _servos(self) -> Iterator[None]:
-        with FeetechServos(Plant(load_robot("so101"))) as servos:
+        with FeetechServos(EmulatedJoints(load_robot("so101"))) as servos:
             self._port = servos.port
             yield
 
@@ -83,7 +83,7 @@ class TestFeetech(DriverConformance):
 class TestDynamixel(DriverConformance):
     @pytest.fixture(autouse=True)
     def _servos(self) -> Iterator[None]:
-        with DynamixelServos(Plant(load_robot("so101"))) as servos:
+        with DynamixelServos(EmulatedJoints(load_robot("so101"))) as servos:
             self._port = servos.port
             yield
 
@@ -111,7 +111,7 @@ class CanConformance(DriverConformance):
         self._robot = Robot(name="arm", model="arm", joints=joints, cameras=(), mjcf=str(tmp_path / "arm.xml"))
         self._channel = f"conformance{next(CHANNELS)}"
         bus = can.Bus(interface="virtual", channel=self._channel)
-        with self.emulator(Plant(self._robot), bus, [1, 2], [self.full, self.full]):
+        with self.emulator(EmulatedJoints(self._robot), bus, [1, 2], [self.full, self.full]):
             yield
 
     def make(self) -> Driver:
@@ -136,7 +136,7 @@ class TestRobStride(CanConformance):
 class TestUnitree(DriverConformance):
     @pytest.fixture(autouse=True)
     def _twin(self) -> Iterator[None]:
-        with UnitreeTwin(load_robot("g1"), 100 + DOMAIN, rate_hz=100):
+        with EmulatedUnitree(load_robot("g1"), 100 + DOMAIN, rate_hz=100):
             yield
 
     def make(self) -> Driver:
@@ -156,7 +156,7 @@ class TestLeRobot(DriverConformance):
 
         robot = load_robot("so101")
         self._folder = tmp_path
-        with FeetechServos(Plant(robot)) as servos:
+        with FeetechServos(EmulatedJoints(robot)) as servos:
             self._port = servos.port
             reader = feetech.FeetechDriver(robot, port=self._port, torque=False, **PATIENT)
             reader.open()

@@ -23,7 +23,7 @@ from waldo.robots.drivers.lerobot_units import Units, make_device
 from waldo.robots.drivers.mit import Range
 from waldo.robots.motors.library import DM_J4310
 from waldo.sim.emulation.can_bus import DamiaoMotors
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -60,7 +60,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.robot, self.channel, self.folder = arm(folder), f"openarm{next(CHANNELS)}", folder
-        self.plant = Plant(self.robot)
+        self.plant = EmulatedJoints(self.robot)
         ranges = [Range(position_rad=FULL[t][0], velocity_rad_s=FULL[t][1], torque_nm=FULL[t][2]) for t in TYPES]
         bus = can.Bus(interface="virtual", channel=self.channel)
         self.motors = DamiaoMotors(self.plant, bus, range(1, 9), ranges)

@@ -15,7 +15,7 @@ from waldo.robots.control.safety import Mode
 from waldo.robots.description import load_robot
 from waldo.robots.drivers.feetech import FeetechDriver
 from waldo.robots.node import NodeConfig, RobotNode
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
@@ -25,7 +25,7 @@ SO101 = load_robot("so101")
 @contextmanager
 def plugged(link: Path) -> Iterator[FeetechServos]:
     """An emulated arm behind a link that stays the same."""
-    with FeetechServos(Plant(SO101)) as servos:
+    with FeetechServos(EmulatedJoints(SO101)) as servos:
         link.unlink(missing_ok=True)
         link.symlink_to(servos.port)
         yield servos

@@ -29,8 +29,8 @@ from waldo.robots.drivers.calibration import Counts, ServoCalibration
 from waldo.robots.drivers.servo_bus import Register
 from waldo.robots.drivers.servo_robot import SerialServoDriver
 from waldo.sim.emulation.dynamixel import DynamixelServos, crc16
-from waldo.sim.emulation.emulated_joints import Plant
-from waldo.sim.emulation.emulated_leader import Hand
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
+from waldo.sim.emulation.emulated_leader import EmulatedLeader
 from waldo.sim.emulation.feetech import FeetechServos
 from waldo.sim.emulation.servo_bus import SerialServos
 
@@ -48,7 +48,7 @@ class Bench:
     def __init__(self, vendor: str, *, calibrated: bool = True) -> None:
         self.vendor = vendor
         emulator, self.driver_class = DRIVERS[vendor]
-        self.plant = Plant(SO101)
+        self.plant = EmulatedJoints(SO101)
         self.servos = emulator(self.plant, calibrated=calibrated)
 
     def driver(self, **options: object) -> SerialServoDriver:
@@ -309,7 +309,7 @@ def test_a_port_belongs_to_one_program(bench: Bench, driver: SerialServoDriver) 
 
 
 def test_the_wrong_vendor_is_found_out() -> None:
-    with FeetechServos(Plant(SO101)) as servos:
+    with FeetechServos(EmulatedJoints(SO101)) as servos:
         wrong = dynamixel.DynamixelDriver(SO101, port=servos.port, answer_s=0.02)
         with pytest.raises(HardwareError, match=r"no answer from shoulder_pan \(id 1\).*of the others: none; check"):
             wrong.connect()
@@ -382,7 +382,9 @@ def test_a_hand_calibrates_an_arm_at_a_terminal(tmp_path: Path) -> None:
     """A hand moves a leader to its middle and from end to end, as `waldo calibrate` asks for it."""
     middle = (SO101.lower + SO101.upper) / 2
     target = {"position": middle}
-    with FeetechServos(Hand(load_robot("so101_leader"), lambda _: target["position"]), calibrated=False) as servos:
+    with FeetechServos(
+        EmulatedLeader(load_robot("so101_leader"), lambda _: target["position"]), calibrated=False
+    ) as servos:
         path = tmp_path / "mine.json"
         leader, terminal = os.openpty()
         process = subprocess.Popen(
@@ -442,7 +444,7 @@ def test_lerobots_own_bus_agrees_about_calibration_and_angles(vendor: str) -> No
     kind, model = (FeetechMotorsBus, "sts3215") if vendor == "feetech" else (DynamixelMotorsBus, "xm430-w350")
     emulator, driver_class = DRIVERS[vendor]
     motors = {name: Motor(i + 1, model, MotorNormMode.DEGREES) for i, name in enumerate(SO101.joint_names)}
-    with emulator(Hand(SO101, lambda _: SO101.home + 0.1)) as servos:
+    with emulator(EmulatedLeader(SO101, lambda _: SO101.home + 0.1)) as servos:
         bus = kind(servos.port, motors)
         bus.connect()
         theirs = bus.read_calibration()
@@ -517,7 +519,7 @@ def test_signs_by_twos_complement_come_back(value: int) -> None:
 
 def test_checksums_are_the_manuals() -> None:
     # Feetech's "communication protocol manual", ping of id 1, and ROBOTIS's e-manual, "Protocol 2.0", ping of id 1.
-    plant = Plant(SO101)
+    plant = EmulatedJoints(SO101)
     servos = FeetechServos(plant)
     assert list(servos.frames(bytearray(b"\xff\xff\x01\x02\x01\xfb"))) == [b"\xff\xff\x01\x02\x01\xfb"]
     assert list(servos.frames(bytearray(b"\xff\xff\x01\x02\x01\xfa"))) == []
@@ -541,7 +543,7 @@ def test_garbage_on_the_wire_is_passed_over(garbage: bytes, vendor: str) -> None
 
 @pytest.fixture(scope="module", autouse=True)
 def _garbage() -> Iterator[None]:
-    GARBAGE.update({vendor: kind(Plant(SO101)) for vendor, (kind, _) in DRIVERS.items()})
+    GARBAGE.update({vendor: kind(EmulatedJoints(SO101)) for vendor, (kind, _) in DRIVERS.items()})
     yield
     for servos in GARBAGE.values():
         servos.unplug()
@@ -555,7 +557,7 @@ def test_dynamixels_answer_bulk_reads_registered_writes_and_refuse_what_is_locke
 
     from waldo.robots.drivers.serial_port import SerialPort
 
-    with DynamixelServos(Plant(SO101)) as servos:
+    with DynamixelServos(EmulatedJoints(SO101)) as servos:
         port, handler = SerialPort(servos.port, 1_000_000, 1.0), PacketHandler(2.0)
         bulk = GroupBulkRead(port, handler)
         bulk.addParam(1, 146, 1)
@@ -590,7 +592,7 @@ def test_feetechs_wait_for_an_action_and_forget_what_is_locked() -> None:
 
     from waldo.robots.drivers.serial_port import SerialPort
 
-    with FeetechServos(Plant(SO101)) as servos:
+    with FeetechServos(EmulatedJoints(SO101)) as servos:
         port, handler = SerialPort(servos.port, 1_000_000, 1.0), PacketHandler(0)
         assert handler.regWriteTxRx(port, 2, 41, 1, [9]) == (0, 0)
         assert servos.servos[1].memory[41] == 0
@@ -626,7 +628,7 @@ def test_a_feetech_that_is_overloaded_gives_way_and_says_so() -> None:
 
 def test_the_robot_follows_a_leader_that_is_near_and_not_one_that_is_far() -> None:
     told: list[str] = []
-    with FeetechServos(Hand(load_robot("so101_leader"), lambda _: SO101.home)) as servos:
+    with FeetechServos(EmulatedLeader(load_robot("so101_leader"), lambda _: SO101.home)) as servos:
         device = LeaderArm(SO101, load_robot("so101_leader"), port=servos.port, answer_s="1")
         device.tell = told.append
         device.open()

@@ -19,7 +19,7 @@ from waldo.robots.drivers.unitree import G1_MOTORS, GO2_MOTORS, UnitreeDriver, e
 from waldo.robots.drivers.unitree_crc import checksum, crc32_words
 from waldo.robots.drivers.unitree_winding import WindingFinder
 from waldo.robots.thermal.two_node import TwoNodeModel
-from waldo.sim.emulation.unitree import MODE_MACHINE, UnitreeTwin
+from waldo.sim.emulation.unitree import MODE_MACHINE, EmulatedUnitree
 
 DOMAIN = 101 + os.getpid() % 100
 G1 = load_robot("g1")
@@ -31,14 +31,14 @@ def driver(**options: object) -> UnitreeDriver:
 
 
 @pytest.fixture
-def twin() -> Iterator[UnitreeTwin]:
+def twin() -> Iterator[EmulatedUnitree]:
     """A simulated G1 that speaks 100 times a second."""
-    with UnitreeTwin(G1, DOMAIN, rate_hz=100) as made:
+    with EmulatedUnitree(G1, DOMAIN, rate_hz=100) as made:
         yield made
 
 
 @pytest.fixture
-def connected(twin: UnitreeTwin) -> Iterator[UnitreeDriver]:
+def connected(twin: EmulatedUnitree) -> Iterator[UnitreeDriver]:
     """A driver that holds the simulated G1."""
     made = driver(rate_hz=100)
     made.connect()
@@ -53,7 +53,7 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_it_holds_then_follows(twin: UnitreeTwin, connected: UnitreeDriver) -> None:
+def test_it_holds_then_follows(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
     np.testing.assert_allclose(connected.read().position, G1.home, atol=0.1)
     target = np.clip(G1.home + 0.2, G1.lower, G1.upper)
     np.testing.assert_allclose(connected.write(target), target, atol=1e-6)
@@ -71,10 +71,10 @@ def test_it_holds_then_follows(twin: UnitreeTwin, connected: UnitreeDriver) -> N
         connected.write(np.full(len(G1.joints), np.nan))
 
 
-def test_heat_and_faults_are_told_in_words(twin: UnitreeTwin, connected: UnitreeDriver) -> None:
+def test_heat_and_faults_are_told_in_words(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
     twin.motorstate[15] = 0x200 | 0x20
-    with twin.plant.lock:
-        twin.plant.heat[3] = [90.0, 50.0]
+    with twin.joints.lock:
+        twin.joints.heat[3] = [90.0, 50.0]
 
     def said() -> Any:
         connected.read()
@@ -111,7 +111,7 @@ def test_the_winding_is_found_by_how_it_swings(winding_first: bool) -> None:
     assert still.winding is None
 
 
-def test_a_robot_that_falls_silent_is_an_error(twin: UnitreeTwin, connected: UnitreeDriver) -> None:
+def test_a_robot_that_falls_silent_is_an_error(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
     connected.read()
     twin.mute = True
     connected.options = replace(connected.options, stale_s=0.05)
@@ -120,7 +120,7 @@ def test_a_robot_that_falls_silent_is_an_error(twin: UnitreeTwin, connected: Uni
         connected.read()
 
 
-def test_without_a_robot_connecting_says_what_to_look_at(twin: UnitreeTwin) -> None:
+def test_without_a_robot_connecting_says_what_to_look_at(twin: EmulatedUnitree) -> None:
     twin.corrupt = True
     time.sleep(0.1)
     alone = driver(patience_s=1.0)
@@ -135,7 +135,7 @@ def test_without_a_robot_connecting_says_what_to_look_at(twin: UnitreeTwin) -> N
         driver(patience_s=0.2, state_topic="rt/nobody").connect()
 
 
-def test_commands_with_a_wrong_checksum_or_for_another_robot_are_refused_by_the_twin(twin: UnitreeTwin) -> None:
+def test_commands_with_a_wrong_checksum_or_for_another_robot_are_refused_by_the_twin(twin: EmulatedUnitree) -> None:
     command = empty_command("hg")
     command.mode_machine = MODE_MACHINE
     command.crc = checksum(command) ^ 1
@@ -146,7 +146,7 @@ def test_commands_with_a_wrong_checksum_or_for_another_robot_are_refused_by_the_
     assert (twin.refused, twin.taken) == (2, 0)
 
 
-def test_releasing_switches_the_motors_off(twin: UnitreeTwin) -> None:
+def test_releasing_switches_the_motors_off(twin: EmulatedUnitree) -> None:
     made = driver(on_close="release", rate_hz=100)
     made.connect()
     until(lambda: twin.taken > 3 and twin.last_command.motor_cmd[15].mode == 1)
