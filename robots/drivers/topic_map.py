@@ -246,24 +246,31 @@ class TopicMapDriver:
                 self._keep(self._joint[name], _first_number(told, self.options.temperature_key))
 
     def _on_jpeg(self, camera: str, message: Any) -> None:
+        """Store a compressed image; a JPEG stays as it is."""
+        data = bytes(message.data)
+        if data.startswith(b"\xff\xd8"):
+            self._add_frame(Frame(camera=camera, stamp_ns=_stamp(message.header.stamp), jpeg=data))
+            return
         import cv2
 
-        bgr = cv2.imdecode(np.frombuffer(bytes(message.data), np.uint8), cv2.IMREAD_COLOR)
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if bgr is not None:
-            self._add_frame(camera, message, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+            self._add_pixels(camera, message, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
     def _on_image(self, camera: str, message: Any) -> None:
         if message.encoding in ("rgb8", "bgr8"):
             rows = np.frombuffer(bytes(message.data), np.uint8).reshape(message.height, message.step)
             rgb = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
-            self._add_frame(
+            self._add_pixels(
                 camera, message, np.ascontiguousarray(rgb if message.encoding == "rgb8" else rgb[..., ::-1])
             )
 
-    def _add_frame(self, camera: str, message: Any, rgb: Any) -> None:
-        frame = Frame(camera=camera, stamp_ns=_stamp(message.header.stamp), rgb=rgb)
+    def _add_pixels(self, camera: str, message: Any, rgb: Any) -> None:
+        self._add_frame(Frame(camera=camera, stamp_ns=_stamp(message.header.stamp), rgb=rgb))
+
+    def _add_frame(self, frame: Frame) -> None:
         with self._lock:
-            # Somebody who never asks for pictures must not fill the memory.
+            # A caller that never reads the frames must not fill the memory.
             self._frames = [*self._frames[-59:], frame]
 
     # the driver's callers

@@ -76,7 +76,7 @@ class RobotCommand:
             )
         if self.motors is not None:
             robot = constants_file.apply(self.motors, robot)
-        sources = parse_cameras(", ".join(self.camera), robot)
+        sources = parse_cameras(self.camera, robot)
         driver = driver_class(robot, **options)
         if sources:
             driver = WithCameras(driver, sources, robot.cameras)

@@ -79,7 +79,7 @@ class DriverLink:
         """Return what is known now."""
         self._keep_pace()
         state, sensors = self._driver.read(), self._driver.motors()
-        self._pictures |= {frame.camera: frame.rgb for frame in self._driver.frames()}
+        self._pictures |= {frame.camera: frame.to_rgb() for frame in self._driver.frames()}
         heat = {name: getattr(sensors, name) for name in ("winding_c", "housing_c", "current_a", "torque_nm")}
         return Snapshot(state.position, heat, dict(self._pictures))
 
