@@ -1,8 +1,8 @@
 """The robot node: runs the control cycle of one robot, real or simulated, on the ROS graph.
 
-The node moves messages; `ControlCycle` decides. In simulated time (`lockstep`) the simulation advances once the operator
-has answered the present state and the recorder has received all of it. No message is lost and nothing depends on
-scheduling: the same seed gives the same messages with the same stamps.
+The node moves messages; `ControlCycle` decides. In simulated time (`lockstep`) the simulation advances once the
+operator has answered the present state and the recorder has received all of it. No message is lost and nothing depends
+on scheduling: the same seed gives the same messages with the same stamps.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus
 from waldo.robots.event import Event
 from waldo.robots.thermal.governor import Governor
 
+LEVELS = ("ok", "warning", "error")
+"""Name of each diagnostic level."""
+
 
 def control_status(status: Status) -> ComponentStatus:
     """Return the status of the component "control": a stop is an error, a hold because of a fault a warning."""
@@ -49,7 +52,9 @@ class ComponentMonitor:
             Whether to publish them, and an event for each change of the control mode and the governor. Cameras report
             events of their own, which include a fault shorter than a cycle.
         """
-        changed = [one for one in statuses if self._changes.changed(one.component, f"{one.level} {one.message}")]
+        changed = [
+            one for one in statuses if self._changes.changed(one.component, f"{LEVELS[one.level]}: {one.message}")
+        ]
         due = self._cycle % self._period_cycles == 0
         first, self._cycle = self._cycle == 0, self._cycle + 1
         events = [

@@ -56,11 +56,11 @@ class Teleop:
     def run(self) -> int:
         """Steer until the device is finished, SIGINT or SIGTERM."""
         from waldo.collect.teleop import Teleop as Node
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         device = self._device()
         with join_graph("teleop", self.namespace or robot.name) as graph:
@@ -141,11 +141,11 @@ class Record:
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder.topics import parse_cameras
         from waldo.datasets.dataset import Dataset
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
         config = RecorderConfig(codec=self.video, crf=self.crf, encoder=self.encoder, lockstep=self.lockstep)

@@ -137,7 +137,9 @@ def test_sources_by_address(video: Path, toy_robot: Robot) -> None:
     with pytest.raises(ConfigError, match=r"camera front is 'nowhere\.mp4', expected a number, /dev/video"):
         make_source("nowhere.mp4", CAMERA)
     assert set(parse_cameras(["front=0"], toy_robot)) == {"front"}
-    with pytest.raises(ConfigError, match=r"^--camera is 'rear=0', expected NAME=SOURCE with a camera of the robot \(front\)$"):
+    with pytest.raises(
+        ConfigError, match=r"^--camera is 'rear=0', expected NAME=SOURCE with a camera of the robot \(front\)$"
+    ):
         parse_cameras(["rear=0"], toy_robot)
     bad = video.with_name("bad.avi")
     bad.write_bytes(b"no video")
@@ -161,9 +163,7 @@ def test_a_driver_with_cameras_is_a_driver(video: Path, make_toy_driver: Callabl
     assert (both.camera_faults(), both.events()) == ({"front": ""}, [])
     assert [camera.name for camera in both.robot.cameras] == ["front"]
     both.disconnect()
-    missing = WithCameras(
-        toy, {"front": DeviceSource(9, CAMERA, lambda _: Webcam(0, there=False))}, toy.robot.cameras
-    )
+    missing = WithCameras(toy, {"front": DeviceSource(9, CAMERA, lambda _: Webcam(0, there=False))}, toy.robot.cameras)
     with pytest.raises(HardwareError, match="cannot be opened"):
         missing.connect()
 
@@ -273,5 +273,7 @@ def test_a_camera_that_disconnects_and_reconnects_reaches_the_log_and_the_status
     until(lambda: rig.readers[0].fault == "")
     second = cycle.act(10**18 + 1, 0.1)
     assert [event.text[:40] for event in second.events] == ["camera front: /dev/video0 reconnected af"]
-    assert [(one.level, one.message) for one in second.statuses if one.component == "camera front"] == [(OK, "no fault")]
+    assert [(one.level, one.message) for one in second.statuses if one.component == "camera front"] == [
+        (OK, "no fault")
+    ]
     rig.disconnect()

@@ -71,7 +71,10 @@ def test_statuses_survive_the_message() -> None:
 
 
 def test_faults_of_several_monitors_are_joined() -> None:
-    assert merge_faults([{"front": "", "wrist": "x"}, {"front": "a"}, {"front": "b"}]) == {"front": "a; b", "wrist": "x"}
+    assert merge_faults([{"front": "", "wrist": "x"}, {"front": "a"}, {"front": "b"}]) == {
+        "front": "a; b",
+        "wrist": "x",
+    }
 
 
 def readings(winding_c: float, note: str = "") -> MotorReadings:

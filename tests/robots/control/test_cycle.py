@@ -35,7 +35,9 @@ class RealArm:
         joints = len(robot.joints)
         self.position = np.zeros(joints)
         self.stamp_ns = START_NS
-        self.sensors = replace(MotorSensors.unknown(joints), winding_c=np.full(joints, 30.0))
+        self.sensors = replace(
+            MotorSensors.unknown(joints), winding_c=np.full(joints, 30.0), torque_nm=np.full(joints, 0.5)
+        )
         self.unplugged = False
         self.connections: list[str] = []
         self.images: list[Frame] = []
@@ -193,13 +195,13 @@ def test_a_hot_motor_makes_the_governor_slow_the_robot(toy_robot: Robot) -> None
     assert limit is not None
     arm.sensors = replace(
         arm.sensors,
-        current_a=np.full(2, 1.0),
+        current_a=np.full(2, 1.8),
         voltage_v=np.full(2, 7.4),
         winding_c=np.full(2, math.nan),
         housing_c=np.full(2, limit - 30.0),
     )
     runner = Runner(arm)
-    runner.run(60 * 60, target=0.1)
+    runner.run(40 * 60, target=0.1)
     derating = runner.cycle.heat.derating
     assert derating is not None
     assert derating.speed_ratio < 0.9
@@ -307,9 +309,7 @@ def test_a_camera_that_disconnects_is_reported(runner: Runner, arm: RealArm) -> 
     arm.faults = {"front": "/dev/video0 disconnected"}
     arm.happened = [Event("camera front: /dev/video0 disconnected; no images until it reconnects", ERROR)]
     runner.run(1, target=0.1)
-    assert runner.events[-1] == Event(
-        "camera front: /dev/video0 disconnected; no images until it reconnects", ERROR
-    )
+    assert runner.events[-1] == Event("camera front: /dev/video0 disconnected; no images until it reconnects", ERROR)
     status = runner.status("camera front")
     assert (status.level, status.message) == (ERROR, "/dev/video0 disconnected")
     arm.faults = {}

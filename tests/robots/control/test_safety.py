@@ -68,7 +68,9 @@ def test_holds_without_new_commands(chain: SafetyChain) -> None:
         (["a", "b"], [0.0], "command has 2 names but 1 positions"),
     ],
 )
-def test_holds_after_an_invalid_command(chain: SafetyChain, names: list[str], positions: list[float], reason: str) -> None:
+def test_holds_after_an_invalid_command(
+    chain: SafetyChain, names: list[str], positions: list[float], reason: str
+) -> None:
     chain.command(names, positions, S // 60)
     setpoint = step(chain, S // 60)
     assert chain.status == Status(Mode.HOLDING, reason)
