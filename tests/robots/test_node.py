@@ -139,9 +139,8 @@ def test_events_reach_the_log(make_toy_driver: Callable[[], Any]) -> None:
         logs = listen(graph, Log, "/rosout")
         assert graph.spin_until(lambda: graph.node.count_publishers("/rosout") >= 2, 120)
 
-        def logged(level: bytes, text: str) -> bool:
-            levels = {int.from_bytes(level)}
-            return any(one.level in levels and one.msg == text for one in logs)
+        def logged(level: int, text: str) -> bool:
+            return any(one.level == level and one.msg == text for one in logs)
 
         graph.spin_for(0.5)
         robot.safety.stop("test of the log")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from waldo import registry
 from waldo.errors import ConfigError, HardwareError
 from waldo.robots.control.cycle import Acted, ControlCycle, CycleConfig, Sensed
 from waldo.robots.control.safety import Mode, SafetyConfig
@@ -36,7 +38,7 @@ class RealArm:
         self.position = np.zeros(joints)
         self.stamp_ns = START_NS
         self.sensors = replace(
-            MotorSensors.unknown(joints), winding_c=np.full(joints, 30.0), torque_nm=np.full(joints, 0.5)
+            MotorSensors.unknown(joints), winding_c=np.full(joints, 30.0), current_a=np.full(joints, 0.5)
         )
         self.unplugged = False
         self.connections: list[str] = []
@@ -195,7 +197,7 @@ def test_a_hot_motor_makes_the_governor_slow_the_robot(toy_robot: Robot) -> None
     assert limit is not None
     arm.sensors = replace(
         arm.sensors,
-        current_a=np.full(2, 1.8),
+        current_a=np.full(2, 2.4),
         voltage_v=np.full(2, 7.4),
         winding_c=np.full(2, math.nan),
         housing_c=np.full(2, limit - 30.0),
@@ -331,6 +333,44 @@ def test_the_status_is_published_on_each_change_and_once_per_second(runner: Runn
 def test_motors_are_read_ten_times_per_second(runner: Runner) -> None:
     runner.run(58)
     assert [i for i, sensed in enumerate(runner.sensed) if sensed.readings is not None] == list(range(0, 60, 6))
+
+
+class RestPose:
+    """A pose found by `search_rest_pose`."""
+
+    def describe(self, joints: Sequence[str]) -> str:
+        return f"to cool down, move {joints[0]} to 0.0"
+
+
+def search_rest_pose(robot: Robot, position: np.ndarray, weights: np.ndarray) -> RestPose:
+    """Find the same pose for every robot."""
+    assert position.shape == weights.shape == (len(robot.joints),)
+    return RestPose()
+
+
+def test_a_robot_that_needs_rest_gets_a_pose_to_rest_in_once(
+    arm: RealArm, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = EntryPoint("mujoco", f"{__name__}:search_rest_pose", "waldo.rest_poses")
+    monkeypatch.setitem(registry.entries("waldo.rest_poses"), "mujoco", found)
+    arm.robot = replace(toy_robot, mjcf="toy.xml")
+    runner = Runner(arm)
+    governor = runner.cycle.heat.governor
+    assert governor is not None
+    governor.derating = Derating(0.15, np.full(2, 0.5), 1, needs_rest=True)
+    governor.step = lambda *_: governor.derating  # type: ignore[method-assign]
+    runner.run(7)
+    runner.cycle._rest.join()
+    runner.run(60)
+    assert runner.texts.count("to cool down, move a to 0.0") == 1
+    assert runner.status("governor").values["needs_rest"] == "true"
+
+
+def test_the_number_of_further_episodes_is_logged(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = iter(["about 5 more episodes"])
+    monkeypatch.setattr(runner.cycle.heat, "pop_episode_message", lambda: next(messages, ""))
+    runner.run(60)
+    assert runner.texts.count("about 5 more episodes") == 1
 
 
 def test_a_silent_recorder_no_longer_records(runner: Runner) -> None:
