@@ -50,7 +50,7 @@ class RobotCommand:
         from waldo.robots.cameras.rig import WithCameras, parse_cameras
         from waldo.robots.description import load_robot, presets
         from waldo.robots.driver import SimulatedDriver, load_driver
-        from waldo.robots.drivers.options import parse_options
+        from waldo.robots.drivers.options import options_class, parse_options, split_options
         from waldo.robots.node import NodeConfig, RobotNode
         from waldo.robots.thermal import constants_file
         from waldo.robots.thermal.state_file import state_path
@@ -64,12 +64,12 @@ class RobotCommand:
             robot = dataclasses.replace(robot, cameras=())
         options: dict[str, Any] = {"task": self.task, "seed": self.seed} if name == "twin" else {}
         simulated = name in ("twin", "model")
-        given = parse_options(self.option) | ({"port": self.port} if self.port else {})
-        if given and simulated:
+        if (self.option or self.port) and simulated:
+            given = [*split_options(self.option), *(["port"] if self.port else [])]
             raise InvalidValueError(
                 "option", " ".join(given), "nothing for a simulation", "name the driver of a real robot"
             )
-        options |= given
+        options |= parse_options(self.option, options_class(name)) | ({"port": self.port} if self.port else {})
         if self.camera and simulated:
             raise InvalidValueError(
                 "camera", " ".join(self.camera), "nothing for a simulation", "it draws its own cameras"
