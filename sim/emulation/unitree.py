@@ -15,7 +15,8 @@ import numpy as np
 
 from waldo.robots.description import Robot
 from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.unitree import KNOWN_MOTORS, message_types
+from waldo.robots.drivers.unitree import message_types
+from waldo.robots.drivers.unitree_motors import MOTOR_INDICES
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 MODE_MACHINE = 5
@@ -39,7 +40,7 @@ class EmulatedUnitree:
     ) -> None:
         """Take the robot, the DDS domain and interface, how often it speaks [1/s], and the temperatures' order."""
         self.joints = EmulatedJoints(robot)
-        self.indices = [KNOWN_MOTORS[name] for name in robot.joint_names]
+        self.indices = [MOTOR_INDICES[name] for name in robot.joint_names]
         self.refused = 0
         """Commands with a wrong checksum or for another kind of robot."""
         self.taken = 0

@@ -18,12 +18,10 @@ from waldo.errors import ConfigError
 from waldo.robots.control.safety import Mode
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, ComponentStatus, components_from_message, from_message
-from waldo.robots.drivers.topic_map import TopicMapDriver, TopicMapOptions
+from waldo.robots.drivers.topic_map import TopicMapDriver
 from waldo.robots.node import NodeConfig, RobotNode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
-
-TYPED_OPTIONS = TopicMapOptions().cameras != ""
 
 
 @contextmanager
@@ -160,9 +158,9 @@ def test_the_jpeg_of_a_camera_topic_is_published_byte_for_byte(toy_robot: Robot)
         joint_states="/arm/joint_states",
         command="/arm/joint_command",
         command_type="joint_state",
-        stale_s=60.0,
-        patience_s=120.0,
-        **({"cameras": {"front": "/cam/compressed"}} if TYPED_OPTIONS else {"cameras": "front=/cam/compressed"}),
+        max_staleness_s=60.0,
+        connect_timeout_s=120.0,
+        cameras={"front": "/cam/compressed"},
     )
     noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     jpegs = [cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, q])[1].tobytes() for q in (40, 60, 80)]

@@ -149,7 +149,7 @@ class RobotCommand:
 
     def _driver_options(self, name: str) -> dict[str, Any]:
         """Return the driver's options: those that differ from their defaults, --option and --port."""
-        from waldo.robots.drivers.options import parse_options
+        from waldo.robots.drivers.options import options_class, parse_options
 
         if (self.option or self.port) and name in SIMULATIONS:
             option = "--option" if self.option else "--port"
@@ -163,7 +163,7 @@ class RobotCommand:
                 for one in dataclasses.fields(options)
                 if getattr(options, one.name) != getattr(default, one.name)
             }
-        shorthand = {**parse_options(self.option), **({"port": self.port} if self.port else {})}
+        shorthand = {**parse_options(self.option, options_class(name)), **({"port": self.port} if self.port else {})}
         if twice := sorted(typed.keys() & shorthand.keys()):
             flag = "--port" if twice[0] == "port" and self.port else f"--option {twice[0]}"
             raise ConflictingOptionsError(f"--{self.driver_field}.{twice[0].replace('_', '-')}", flag)
@@ -193,11 +193,10 @@ def _selected_driver(args: Sequence[str], config: Path | None) -> str:
 def _options_class(driver: str) -> type | None:
     """Return the dataclass of a driver's options; None if it has none or is not installed."""
     from waldo import registry
-    from waldo.robots.driver import load_driver
+    from waldo.robots.drivers.options import options_class
 
-    if driver not in registry.names("waldo.drivers"):
-        return None  # Reported when the driver is loaded.
-    return getattr(load_driver(driver), "Options", None)
+    # An unknown driver is reported when it is loaded.
+    return options_class(driver) if driver in registry.entries("waldo.drivers") else None
 
 
 @dataclass(frozen=True, kw_only=True)
