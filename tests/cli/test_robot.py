@@ -16,6 +16,7 @@ from waldo.cli.robot import RobotCommand
 from waldo.errors import ConfigError
 from waldo.robots.cameras.rig import WithCameras
 from waldo.robots.description import Robot
+from waldo.robots.drivers.options import driver_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,17 @@ def test_the_options_of_the_selected_driver_are_listed(capsys: pytest.CaptureFix
     assert "--safety.timeout-s FLOAT Hold if the last command is older than this [s]. (default: 0.2)" in text
     assert "--heat.governor.margin-k FLOAT" in text
     assert "--govern, --no-govern" in text
+
+
+@pytest.mark.parametrize(
+    "driver", ["feetech", "dynamixel", "damiao", "robstride", "unitree", "lerobot", "topics", "twin", "model"]
+)
+def test_every_driver_lists_its_options(driver: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["robot", "so101", "--driver", driver, "--help"])
+    listed = capsys.readouterr().out
+    for option in driver_options(driver):
+        assert f"--{driver}.{option.name.replace('_', '-')}" in listed
 
 
 def test_typed_driver_options_reach_the_driver() -> None:
