@@ -18,7 +18,7 @@ IMPORTED = "imported"
 
 def clear(dataset: Dataset) -> None:
     """Remove what an interrupted import left, and close what a crash cut off while recording."""
-    for journal in dataset.cut:
+    for journal in dataset.unfinished:
         if _is_half_imported(journal):
             journal.unlink()
     dataset.recover()

@@ -11,10 +11,10 @@ from pathlib import Path
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.reading.rows import SENT
-from waldo.datasets.recording.journal import sync_folder
 from waldo.datasets.selection import Selection
 from waldo.datasets.streams import ScalarStream
 from waldo.errors import FileError
+from waldo.files import sync_file
 
 STALENESS = "telemetry.staleness"
 """Column of how old each sample of a row is."""
@@ -87,7 +87,7 @@ def building(target: Path) -> Generator[Path]:
         with suppress(FileNotFoundError):
             target.rmdir()
         place.rename(target)
-        sync_folder(target.absolute().parent)
+        sync_file(target.absolute().parent)
     finally:
         _remove(place)
 

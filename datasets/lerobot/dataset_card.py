@@ -63,13 +63,14 @@ def _loss(entries: Sequence[Entry]) -> str:
 
 
 def _heat(entries: Sequence[Entry]) -> str:
-    known = [entry for entry in entries if entry.hottest_c is not None]
+    known = [entry for entry in entries if entry.max_winding_c is not None]
     if not known:
         return "Motor temperatures were not recorded."
-    hottest = max(known, key=lambda entry: entry.hottest_c or 0)
-    mean = sum(entry.hottest_c or 0 for entry in known) / len(known)
+    hottest = max(known, key=lambda entry: entry.max_winding_c or 0)
+    mean = sum(entry.max_winding_c or 0 for entry in known) / len(known)
     return (
-        f"The hottest motor winding reached {hottest.hottest_c:.1f} °C (episode {hottest.episode} of the recording); "
+        f"The hottest motor winding reached {hottest.max_winding_c:.1f} °C "
+        f"(episode {hottest.episode} of the recording); "
         f"{mean:.1f} °C on average over the episodes' hottest. Temperatures of every row are in `telemetry.winding`."
     )
 

@@ -26,13 +26,13 @@ from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.lerobot.dataset_card import card
 from waldo.datasets.lerobot.export_video import Clip, VideoFiles, make_clip
 from waldo.datasets.reading.rows import Column, RowConfig, Rows, UnfitEpisodeError, make_rows
-from waldo.datasets.recording.journal import sync_folder
 from waldo.datasets.selection import Selection
-from waldo.datasets.store_path import Place
+from waldo.datasets.store_path import StorePath
 from waldo.datasets.streams import DepthStream
-from waldo.datasets.video.encoders import PRESET
+from waldo.datasets.video.encoder import PRESET
 from waldo.datasets.video.histograms import sampled_pixels
 from waldo.errors import FileError, UnknownNameError
+from waldo.files import sync_file
 
 if TYPE_CHECKING:
     from waldo.datasets.lerobot.layout import Statistics
@@ -214,10 +214,10 @@ def _finish(building: Path, target: Path) -> None:
     with suppress(FileNotFoundError):
         target.rmdir()
     building.rename(target)
-    sync_folder(target.parent)
+    sync_file(target.parent)
 
 
-def _prepare(folder: Place, config: RowConfig, spool: Path, index: int) -> Prepared | str:
+def _prepare(folder: StorePath, config: RowConfig, spool: Path, index: int) -> Prepared | str:
     """Make an episode ready, in whichever process; return why where it cannot be exported."""
     from waldo.datasets.lerobot.layout import statistics
 

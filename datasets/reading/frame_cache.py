@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.reading.frame_reader import Wanted, cores
-from waldo.datasets.recording.journal import sync_folder
-from waldo.datasets.video import gop_decoder
+from waldo.datasets.video import decoder, images
 from waldo.errors import FileError, InvalidValueError
+from waldo.files import sync_file
 
 FORMAT = "waldo-frame-cache"
 """The mark in cache.json."""
@@ -304,7 +304,7 @@ def _build_episode(cache: FrameCache, episode: Episode, source: Mapping[str, Any
             np.save(out, sums)
             _sync(out)
     _write_json(folder / "episode.json", source)
-    sync_folder(cache.path)
+    sync_file(cache.path)
 
 
 def _frames(episode: Episode, camera: str, shape: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
@@ -315,12 +315,12 @@ def _frames(episode: Episode, camera: str, shape: Sequence[int]) -> Iterator[NDA
     out = np.empty(tuple(shape[1:]), np.uint8)
     for group in range(-(-shape[0] // shard.gop)):
         try:
-            found = gop_decoder.pictures(shard.chunk(group), shard.gop)
+            found = decoder.decode_frames(shard.chunk(group), shard.gop)
         except ValueError as error:
             what = f"chunk {group} cannot be decoded ({error})"
             raise FileError(f"{episode.path}/{camera}", what, "run waldo check") from error
         for picture in found[: shape[0] - group * shard.gop]:
-            gop_decoder.write_planes(gop_decoder.to_rgb(picture), out)
+            images.write_planes(decoder.to_rgb(picture), out)
             yield out
 
 
@@ -420,7 +420,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
         file.write(json.dumps(values, indent=1).encode() + b"\n")
         _sync(file)
     temporary.rename(path)
-    sync_folder(path.parent)
+    sync_file(path.parent)
 
 
 def _sync(file: BinaryIO) -> None:

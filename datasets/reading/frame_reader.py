@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.store_path import Place
-from waldo.datasets.video import gop_decoder
+from waldo.datasets.store_path import StorePath
+from waldo.datasets.video import decoder, images
 from waldo.errors import FileError
 
 OPEN_CAMERAS = 4096
@@ -52,7 +52,7 @@ type Group = tuple[int, str, int]
 class FrameReader:
     """Reads frames of a list of episodes by place, camera and number."""
 
-    def __init__(self, episodes: Sequence[Place], *, threads: int | None = None, cache_bytes: int = 0) -> None:
+    def __init__(self, episodes: Sequence[StorePath], *, threads: int | None = None, cache_bytes: int = 0) -> None:
         """Take the episodes' folders.
 
         `threads` decode at a time: None takes the cores that this process may use, shared out among a DataLoader's
@@ -156,14 +156,14 @@ class _Pictures:
 
 
 def _size(found: Sequence[Any]) -> int:
-    return len(found) * gop_decoder.nbytes(found[0]) if found else 0
+    return len(found) * decoder.nbytes(found[0]) if found else 0
 
 
 @dataclass
 class _Local:
     """What one process has open."""
 
-    episodes: Sequence[Place]
+    episodes: Sequence[StorePath]
     threads: int
     cache: _Pictures
     process: int = field(default_factory=os.getpid)
@@ -216,7 +216,7 @@ class _Local:
         """Decode the first `count` pictures of a group and keep them."""
         episode, camera, number = group
         try:
-            found = gop_decoder.pictures(self.shard(episode, camera).chunk(number), count)
+            found = decoder.decode_frames(self.shard(episode, camera).chunk(number), count)
         except ValueError as error:
             raise self.damaged(group, f"cannot be decoded ({error})") from error
         self.cache.put(group, found)
@@ -238,8 +238,8 @@ class _Local:
             if inside >= len(found):
                 raise self.damaged(group, f"holds {len(found)} pictures, expected {inside + 1} or more")
             if inside not in rgb:
-                rgb[inside] = gop_decoder.to_rgb(found[inside])
-            gop_decoder.write_planes(rgb[inside], frame.out)
+                rgb[inside] = decoder.to_rgb(found[inside])
+            images.write_planes(rgb[inside], frame.out)
 
     def begin(self, group: Group) -> None:
         """Decode a whole group in the background, unless that is done or being done."""

@@ -23,7 +23,7 @@ from waldo.datasets.lerobot.export import feature_key
 from waldo.datasets.reading.frame_cache import CacheReader, FrameCache
 from waldo.datasets.reading.frame_reader import FrameReader, Wanted
 from waldo.datasets.reading.rows import RowConfig, Rows, UnfitEpisodeError, make_rows
-from waldo.datasets.store_path import Place
+from waldo.datasets.store_path import StorePath
 from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError
 
@@ -58,7 +58,7 @@ class Span:
 
     index: int
     """The episode's index in the store."""
-    path: Place
+    path: StorePath
     """Where it lies."""
     task: str
     """Its instruction; "unknown" where none was given."""
@@ -230,7 +230,7 @@ class Windows:
         return found
 
 
-def _shape(path: Place, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
+def _shape(path: StorePath, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
     """Return height and width of a camera's pictures in a window [px]."""
     if cache is None:
         return config.size or (stream.height, stream.width)

@@ -37,7 +37,7 @@ MOST_MARKS = 2000
 KNOWN = ("format", "schema_version", "task", "robot", "software", "outcome", "reason", "streams", "events", "span_ns")
 """Attributes that the page shows in a place of their own, with those that are the store's own."""
 
-INTERNAL = ("nbytes", "hottest_c", "metadata_crc32c")
+INTERNAL = ("nbytes", "max_winding_c", "hottest_c", "metadata_crc32c")
 """Attributes that are shown otherwise or not at all."""
 
 HERE = Path(__file__).parent
@@ -179,7 +179,7 @@ def facts(episode: Episode) -> list[tuple[str, str]]:
     """Return what is known of an episode as a whole, as name and text."""
     lost = sum(episode.lost(name) for name in episode.streams)
     messages = sum(episode.count(name) for name in episode.streams)
-    hottest = episode.hottest_c
+    hottest = episode.max_winding_c
     began = datetime.fromtimestamp(episode.span_ns[0] / 1e9, UTC)
     out = [
         ("Robot", episode.robot or "unknown"),

@@ -12,9 +12,9 @@ from waldo.console import out
 
 if TYPE_CHECKING:
     from waldo.datasets.catalog import Entry
-    from waldo.datasets.dataset import Recovered
     from waldo.datasets.lerobot.export import ExportResult
     from waldo.datasets.quality.check import EpisodeReport, StreamReport
+    from waldo.datasets.recording.recover import Recovered
 
 MARKS = {"problem": "[red]problem[/red]", "note": "[yellow]note[/yellow]"}
 
@@ -42,7 +42,7 @@ def print_info(info: Mapping[str, Any]) -> None:
     """Print what a dataset holds."""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(info["outcomes"].items())) or "none"
     deleted = f", {info['deleted']} deleted" if info["deleted"] else ""
-    heat = f", hottest winding {info['hottest_c']:.1f} °C" if info["hottest_c"] is not None else ""
+    heat = f", hottest winding {info['max_winding_c']:.1f} °C" if info["max_winding_c"] is not None else ""
     out().print(
         f"{escape(info['path'])}: robot {escape(info['robot'])}, {info['episodes']} episodes ({outcomes}){deleted}, "
         f"{info['duration_s'] / 60:.1f} min, {size(info['bytes'])}, {info['lost']} messages lost{heat}\n"
@@ -56,7 +56,7 @@ def print_info(info: Mapping[str, Any]) -> None:
     for camera, latency in info["latency_ns"].items():
         out().print(f"{escape(camera)}: stamped {latency / 1e6:.1f} ms after the light")
     _print_unreadable(info["unreadable"])
-    _print_cut(info["cut"])
+    _print_cut(info["unfinished"])
 
 
 def print_entries(entries: Sequence[Entry], unreadable: Mapping[int, str]) -> None:
@@ -70,7 +70,7 @@ def print_entries(entries: Sequence[Entry], unreadable: Mapping[int, str]) -> No
             f"{e.duration_s:.1f}",
             size(e.nbytes),
             e.lost,
-            "-" if e.hottest_c is None else f"{e.hottest_c:.1f}",
+            "-" if e.max_winding_c is None else f"{e.max_winding_c:.1f}",
             e.task,
         )
         for e in entries

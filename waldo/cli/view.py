@@ -72,9 +72,9 @@ class View:
 def open_episode(where: str, index: int | None) -> Episode:
     """Return an episode of a dataset, with its edits: the one of this index, else the last; or the one at `where`."""
     from waldo.datasets.dataset import NAME, Dataset
-    from waldo.datasets.store_path import place
+    from waldo.datasets.store_path import open_path
 
-    path = place(where)
+    path = open_path(where)
     match = NAME.fullmatch(path.name)
     if match and match[2] == "zarr" and not match[3] and index is None:
         return need_episode(Dataset.open(path.parent), int(match[1]))

@@ -29,7 +29,7 @@ from waldo.datasets.formats.rosbag2.metadata import Place
 from waldo.datasets.formats.rosbag2.topics import BagConfig, is_motors, kind_of, places_of
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.lerobot.export import ExportResult, camera_streams
-from waldo.datasets.store_path import Place as DatasetPlace
+from waldo.datasets.store_path import StorePath
 from waldo.datasets.streams import DepthStream, ScalarStream, VideoStream
 from waldo.datasets.video import h264, images
 from waldo.errors import FileError, WaldoError
@@ -101,7 +101,7 @@ def export(
     )
 
 
-def _write(dataset: DatasetPlace, folder: Path, config: BagConfig, index: int) -> Written:
+def _write(dataset: StorePath, folder: Path, config: BagConfig, index: int) -> Written:
     """Write the bag of an episode, in whichever process; say why where it cannot be written."""
     episode = Dataset.open(dataset).episode(index)
     try:
