@@ -49,6 +49,16 @@ class Camera:
     """Frame rate [1/s]."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndEffector:
+    """A gripper, by the names of its parts in the robot's MJCF."""
+
+    site: str
+    """Site between the fingertips; its pose is the pose of the end effector."""
+    pads: tuple[str, str]
+    """Geoms of the two finger pads; the distance between them is the gripper width."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Robot:
     """Description of a robot. Arrays are in the order of `joints`."""
@@ -61,6 +71,8 @@ class Robot:
     cameras: tuple[Camera, ...]
     mjcf: str
     """MJCF file: a path, or a file name in `robots/models`. Its joints and actuators have the names of `joints`."""
+    end_effectors: tuple[EndEffector, ...] = ()
+    """Grippers in the order of UMI's `robot0`, `robot1` ...; empty if the robot has none or they are unknown."""
     sources: tuple[str, ...] = ()
     """Sources of dimensions, inertias and limits."""
 

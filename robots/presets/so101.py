@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from waldo.robots.description import Camera, Joint, Robot
+from waldo.robots.description import Camera, EndEffector, Joint, Robot
 from waldo.robots.motors.library import STS3215_7V
 
 SOURCES = (
@@ -50,6 +50,7 @@ SO101 = Robot(
     joints=JOINTS,
     cameras=(Camera(name="front", width=320, height=240, fps=30), Camera(name="wrist", width=320, height=240, fps=30)),
     mjcf="so101.xml",
+    end_effectors=(EndEffector(site="grip", pads=("fixed_pad", "moving_pad")),),
     sources=SOURCES,
 )
 

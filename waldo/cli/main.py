@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("waldo.cli.transfer:Pull", "download a dataset from an object store"),
     "gc": ("waldo.cli.edit:Prune", "permanently remove deleted episodes"),
     "import": ("waldo.cli.formats:Import", "import LeRobot, replay buffer, UMI, robomimic, ALOHA or bag files"),
-    "export": ("waldo.cli.dataset:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI or ROS 2 bags"),
+    "export": ("waldo.cli.formats:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI or ROS 2 bags"),
     "cache": ("waldo.cli.cache:Cache", "build or verify a cache of decoded frames for training"),
     "train": ("waldo.cli.train:Train", "train a LeRobot policy on a dataset"),
     "plan": ("waldo.cli.train:Plan", "decompose an instruction into subtasks"),

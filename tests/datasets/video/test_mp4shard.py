@@ -53,16 +53,12 @@ def test_pyav_decodes_the_same_frames(shard):
     assert np.abs(decoded.astype(int) - whole).max() <= 3  # two conversions from YUV, rounded differently
 
 
-def test_torchcodec_seeks_to_the_same_frames(shard):
-    try:
-        from torchcodec.decoders import VideoDecoder
-    except (ImportError, RuntimeError) as error:  # RuntimeError: the FFmpeg libraries are not installed
-        pytest.skip(f"torchcodec cannot be loaded: {str(error).splitlines()[0]}")
-    torchcodec_decoder = VideoDecoder(str(shard.path))
-    assert len(torchcodec_decoder) == 13
+def test_torchcodec_seeks_to_the_same_frames(shard, torchcodec):
+    decoder = torchcodec.VideoDecoder(str(shard.path))
+    assert len(decoder) == 13
     whole = shard.read(range(13))
     for number in (0, 6, 12):
-        frame = torchcodec_decoder.get_frame_played_at(number / 30 + 0.001).data.permute(1, 2, 0).numpy()
+        frame = decoder.get_frame_played_at(number / 30 + 0.001).data.permute(1, 2, 0).numpy()
         assert np.abs(frame.astype(int) - whole[number]).max() <= 3
 
 
