@@ -42,8 +42,16 @@ class Example(TypedOptions):
 
 
 def test_texts_are_converted_to_the_types_of_the_fields() -> None:
-    texts = ["bitrate=0x10", "fd=yes", "response_timeout_s=0.5", "ids=1, 0x0B", "motors=rs00,rs03", "kp=3", "channel=a=b"]
-    assert parse_options(texts, DamiaoOptions) == {
+    texts = [
+        "bitrate=0x10",
+        "fd=yes",
+        "response_timeout_s=0.5",
+        "ids=1, 0x0B",
+        "motors=rs00,rs03",
+        "kp=3",
+        "channel=a=b",
+    ]
+    assert parse_options([*texts, "channel=a=b"], DamiaoOptions) == {
         "bitrate": 16,
         "fd": True,
         "response_timeout_s": 0.5,
