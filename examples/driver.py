@@ -1,23 +1,29 @@
-"""A complete driver: a robot whose controller speaks lines of text over TCP.
+"""A complete driver: a robot whose controller is reached with lines of text over TCP.
 
-The controller sends one line "<position> <velocity> <torque> <winding °C> <fault or ->" per joint for every "read", and
-moves its joints to the positions [rad] of "move <position> ...". Copy this file, replace the four places where the
-socket is used, and test your driver with `waldo.robots.drivers.conformance.DriverConformance`.
+Usage: python examples/driver.py
+
+For every "read", the controller sends one line "<position> <velocity> <torque> <winding °C> <fault or ->" per joint. On
+"move <position> ...", it moves the joints to positions [rad]. Copy this file, replace the places where the socket is
+used, and test your driver with `waldo.robots.drivers.conformance.DriverConformance`. An emulated controller at the end
+of the file makes the example run without hardware.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import socket
+import socketserver
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from waldo.errors import HardwareError, InvalidValueError
-from waldo.robots.description import Robot
+from waldo.robots.description import Robot, load_robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.options import TypedOptions, build_options
 from waldo.typing import Array
@@ -104,3 +110,64 @@ class LineDriver:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+class Controller(socketserver.ThreadingTCPServer):
+    """An emulated controller, whose joints jump to their targets."""
+
+    daemon_threads = True
+
+    def __init__(self, joints: int) -> None:
+        """Listen on a free port of this machine."""
+        self.position = np.zeros(joints)
+        self.fault = "-"
+        super().__init__(("127.0.0.1", 0), Connection)
+
+
+class Connection(socketserver.StreamRequestHandler):
+    """A connection to the emulated controller."""
+
+    def handle(self) -> None:
+        """Respond to "read" and "move" until the client disconnects."""
+        controller = self.server
+        assert isinstance(controller, Controller)
+        for line in self.rfile:
+            command, *values = line.decode().split()
+            if command == "move":
+                controller.position = np.array([float(value) for value in values])
+                self.wfile.write(b"ok\n")
+            else:
+                lines = [f"{position} 0 0.1 30 {controller.fault}\n" for position in controller.position]
+                self.wfile.write("".join(lines).encode())
+
+
+@contextmanager
+def emulated_controller(joints: int) -> Generator[Controller]:
+    """Run an emulated controller in a thread."""
+    with Controller(joints) as controller:
+        thread = threading.Thread(target=controller.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield controller
+        finally:
+            controller.shutdown()
+            thread.join()
+
+
+def main() -> None:
+    """Move the first joint of an emulated robot."""
+    robot = load_robot("so101")
+    with emulated_controller(len(robot.joints)) as controller:
+        driver = LineDriver(robot, host="127.0.0.1", port=controller.server_address[1], timeout_s=5.0)
+        driver.connect()
+        target = driver.read().position
+        target[0] = 0.5
+        applied = driver.write(target)
+        state, motors = driver.read(), driver.motors()
+        print(f"{robot.joint_names[0]}: target {applied[0]:.2f} rad, position {state.position[0]:.2f} rad")
+        print(f"winding {motors.winding_c[0]:.0f} °C, faults: {motors.faults[0] or 'none'}")
+        driver.disconnect()
+
+
+if __name__ == "__main__":
+    main()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import socketserver
-import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from examples.driver import LineDriver
+from examples.driver import Controller, LineDriver, emulated_controller
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Driver
@@ -18,42 +16,11 @@ from waldo.robots.drivers.conformance import DriverConformance
 from waldo.robots.drivers.options import describe_options, parse_options
 
 
-class Controller(socketserver.ThreadingTCPServer):
-    """A controller whose joints jump to their targets."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self, joints: int) -> None:
-        self.position = np.zeros(joints)
-        self.fault = "-"
-        super().__init__(("127.0.0.1", 0), Connection)
-
-
-class Connection(socketserver.StreamRequestHandler):
-    """Responds to "read" and "move"."""
-
-    def handle(self) -> None:
-        controller = self.server
-        assert isinstance(controller, Controller)
-        for line in self.rfile:
-            command, *values = line.decode().split()
-            if command == "move":
-                controller.position = np.array([float(value) for value in values])
-                self.wfile.write(b"ok\n")
-            else:
-                lines = [f"{position} 0 0.1 30 {controller.fault}\n" for position in controller.position]
-                self.wfile.write("".join(lines).encode())
-
-
 @pytest.fixture
 def controller(toy_robot: Robot) -> Iterator[Controller]:
-    with Controller(len(toy_robot.joints)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+    """An emulated controller with the joints of the toy robot."""
+    with emulated_controller(len(toy_robot.joints)) as controller:
+        yield controller
 
 
 class TestExample(DriverConformance):
