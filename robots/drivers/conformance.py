@@ -20,7 +20,7 @@ hardware the robot needs that much space. Notes for particular devices:
 * Raise `max_cycles` if the robot needs more than 300 control cycles (5 s at 60 Hz) to move by 0.05 rad.
 * Override a single test if its requirement does not apply to the driver, and state the reason there.
 
-`examples/driver.py` is a complete driver of about 80 lines that passes these tests.
+`examples/driver.py` is a complete driver of about 100 lines that passes these tests.
 """
 
 from __future__ import annotations

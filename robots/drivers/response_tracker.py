@@ -32,7 +32,8 @@ class ResponseTracker:
         now_s = time.monotonic()
         for motor in queried:
             age_ms = (now_s - self._monotonic_s[motor]) * 1e3
-            self.missed[motor] = f"no response for {age_ms:.0f} ms" if motor in silent else ""
+            text = f"no response for {age_ms:.0f} ms" if np.isfinite(age_ms) else "no response yet"
+            self.missed[motor] = text if motor in silent else ""
 
     def lost(self, timeout_s: float) -> list[int]:
         """Return the motors that have not responded for longer than `timeout_s` [s]."""
