@@ -53,7 +53,7 @@ class AlohaSource:
         self._config = config
         self._paths = {file.name: file for file in files.files_of(path)}
         if not self._paths:
-            raise FileError(path, "there is no .hdf5 file", "choose a folder of ALOHA episodes, or one of its files")
+            raise FileError(path, "no .hdf5 file found", "choose a folder of ALOHA episodes, or one of its files")
         self.name, self.keys = path.absolute().name, list(self._paths)
         self.fps = config.fps or FPS
         self.notes = [

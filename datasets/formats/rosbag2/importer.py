@@ -51,7 +51,7 @@ class Rosbag2Source:
         self._config, self._topics = config, parse_topics(config.topics)
         self._bags = {bag.name: bag for bag in bags_of(path)}
         if not self._bags:
-            raise FileError(path, "there is no bag", "choose a folder with metadata.yaml, .mcap or .db3 files")
+            raise FileError(path, "no bag found", "choose a folder with metadata.yaml, .mcap or .db3 files")
         self.name, self.keys = path.absolute().name, list(self._bags)
         self.robot = _robot(next(iter(self._bags.values())))
         self.notes = ["Bags do not store sequence numbers and publication times: losses cannot be counted."]
