@@ -32,7 +32,7 @@ class BagConfig(ExportConfig):
             object.__setattr__(self, "cameras", None)
 
     def open(self, first: Episode) -> BagTarget:
-        """Return the target; `first` determines the cameras."""
+        """Return the target; the named cameras must exist in `first`."""
         from waldo.datasets.formats.rosbag2.export import BagTarget
 
         return BagTarget.open(first, self.cameras, self.images, self.storage)

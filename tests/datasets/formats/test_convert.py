@@ -86,7 +86,7 @@ def test_some_episodes_and_then_the_others(source, tmp_path):
     result = import_dataset(source, tmp_path / "d", CONFIG)
     assert (result.episodes, result.existing) == (3, 2)
     again = import_dataset(source, tmp_path / "d", CONFIG)
-    assert (again.episodes, again.there, again.rows) == (0, 5, 0)
+    assert (again.episodes, again.existing, again.rows) == (0, 5, 0)
     import_dataset(source, tmp_path / "whole", CONFIG)
     assert digest(Dataset.open(tmp_path / "d")) == digest(Dataset.open(tmp_path / "whole"))
 
@@ -295,7 +295,7 @@ def test_an_unknown_format_is_explained(run, tmp_path, capsys):
             ["--format", "aloha", "--topics", "a=/b"],
             "--topics is not supported with --format aloha (supported: rosbag2)",
         ),
-        (["--format", "lerobot"], "meta/info.json: is missing; fetch the whole dataset"),
+        (["--format", "lerobot"], "meta/info.json: does not exist; download the whole dataset"),
         (["--format", "rosbag2"], "buffer: no bag found; choose a folder with metadata.yaml, .mcap or .db3 files"),
         (
             ["--format", "aloha"],

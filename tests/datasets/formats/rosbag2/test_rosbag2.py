@@ -23,7 +23,7 @@ from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.selection import Selection
 from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
 from waldo.datasets.video import h264
-from waldo.errors import ConfigError, NoMatchError
+from waldo.errors import ConfigError, NoMatchError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
@@ -534,3 +534,9 @@ def test_an_export_of_nothing_is_refused(record, script, tmp_path):
     dataset = record(script(outcome="failure"))
     with pytest.raises(NoMatchError):
         export_dataset(dataset, tmp_path / "bags", BagConfig())
+
+
+def test_an_unknown_camera_is_refused_before_anything_is_written(record, script, tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown camera 'frnt'; did you mean 'front'"):
+        export_dataset(record(script(seconds=0.2)), tmp_path / "bags", BagConfig(cameras=("frnt",)))
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
