@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from waldo import console
-from waldo.cli.arguments import Where
+from waldo.cli.arguments import DatasetAddress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
     """Say what a dataset holds: episodes, outcomes, tasks, streams, size, loss."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     json: bool = False
     """Print JSON instead of tables."""
@@ -37,7 +37,7 @@ class Info:
 class Check:
     """Check a dataset: rates, gaps, loss, staleness, frozen cameras, limits, heat, checksums. Exit code 1: problems."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     json: bool = False
     """Print JSON instead of tables."""
@@ -68,7 +68,7 @@ class Check:
 class Recover:
     """Close the episodes that a crash cut off, and say what was kept and what was lost."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
 
     def run(self) -> int:

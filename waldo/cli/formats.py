@@ -12,7 +12,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import Folder, Where
+from waldo.cli.arguments import DatasetAddress, Folder
 from waldo.datasets.indices import parse_indices
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Outcome, Selection
@@ -34,7 +34,7 @@ class Import:
 
     source: Folder
     """File or folder to import: LeRobot v2/v3, replay buffer, UMI, robomimic, ALOHA, ROS 2 bags."""
-    dataset: Where
+    dataset: DatasetAddress
     """Folder of the dataset; episodes are added if it exists."""
     format: str = "auto"
     """Format of the source, such as lerobot, replay-buffer, robomimic, aloha or rosbag2; auto detects it."""
@@ -86,7 +86,7 @@ class Import:
 class Export:
     """Export a dataset to LeRobot v3.0 or another format. Exit code 1 if an episode was skipped."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """Folder of the dataset."""
     out: Annotated[Path, tyro.conf.Positional]
     """Folder (for umi: zip file) to create; it must not contain anything yet."""
