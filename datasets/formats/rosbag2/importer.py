@@ -20,7 +20,7 @@ from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.cameras import open_camera
 from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_metadata
-from waldo.datasets.formats.rosbag2.format import SUFFIXES, bags_of
+from waldo.datasets.formats.rosbag2.find import SUFFIXES, bags_of
 from waldo.datasets.formats.rows_in import SourceTable
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError, digest_of
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
