@@ -45,7 +45,7 @@ import hashlib
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -57,14 +57,12 @@ from waldo.datasets.reading.row_config import UnfitEpisodeError
 from waldo.datasets.selection import Selection
 from waldo.errors import FileError, NoMatchError
 from waldo.files import PARTIAL, require_empty, sync_file, sync_tree
+from waldo.typing import Progress
 
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.episode import Episode
     from waldo.datasets.store_path import Place
-
-type Progress = Callable[[int, int], None]
-"""Called with the number of finished steps and the total number of steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

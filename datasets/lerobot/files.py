@@ -127,7 +127,7 @@ class LeRobotFiles:
         with parquet(path) as file:
             for name in columns:
                 if name not in file.schema_arrow.names:
-                    raise FileError(path, f"lacks the column {name!r}", "download the file again")
+                    raise FileError(path, f"lacks the column {name!r}", "fetch the file again")
             groups = _groups(file, entry.index)
             wanted = list(dict.fromkeys([*columns, "episode_index"]))
             for batch in file.iter_batches(batch_size=size, row_groups=groups, columns=wanted):
@@ -149,7 +149,7 @@ class LeRobotFiles:
         path = self._path(self._video_path, entry, columns, {"video_key": key})
         start = 0.0 if self.is_v2 else _number(self.root, entry, f"{at}/from_timestamp")
         if not path.is_file():
-            raise FileError(path, "does not exist", "download the whole dataset")
+            raise FileError(path, "the file does not exist", "fetch the whole dataset")
         return VideoFile(path=path, start_s=start, count=entry.length, fps=self.fps)
 
     def _path(self, template: str, entry: EpisodeEntry, columns: Mapping[str, str], more: Mapping[str, str]) -> Path:
@@ -173,16 +173,16 @@ def parquet(path: Path) -> Generator[pq.ParquetFile]:
         with pq.ParquetFile(path) as file:
             yield file
     except FileNotFoundError as error:
-        raise FileError(path, "does not exist", "download the whole dataset") from error
+        raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
     except (OSError, pa.ArrowException) as error:
-        raise FileError(path, f"cannot be read ({str(error).splitlines()[0]})", "download the file again") from error
+        raise FileError(path, f"cannot be read ({str(error).splitlines()[0]})", "fetch the file again") from error
 
 
 def _groups(file: pq.ParquetFile, episode: int) -> list[int]:
     """Return the row groups that may contain rows of an episode."""
     names = [file.metadata.schema.column(number).path for number in range(file.metadata.num_columns)]
     if "episode_index" not in names:
-        raise FileError("data file", "lacks the column 'episode_index'", "download the file again")
+        raise FileError("data file", "lacks the column 'episode_index'", "fetch the file again")
     column = names.index("episode_index")
     found: list[int] = []
     for group in range(file.num_row_groups):
@@ -228,14 +228,14 @@ def _number(root: Path, entry: EpisodeEntry, column: str) -> float:
         return float(entry.columns[column])
     except (KeyError, TypeError, ValueError) as error:
         found = f"has no valid {column} for episode {entry.index} ({error!r})"
-        raise FileError(root / "meta" / "episodes", found, "download the whole dataset") from error
+        raise FileError(root / "meta" / "episodes", found, "fetch the whole dataset") from error
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise FileError(path, "does not exist", "download the whole dataset") from error
+        raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
     except (OSError, ValueError) as error:
         raise FileError(path, f"cannot be read ({error})") from error
     if not isinstance(values, dict):
@@ -248,9 +248,9 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except FileNotFoundError as error:
-        raise FileError(path, "does not exist", "download the whole dataset") from error
+        raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
     except (OSError, ValueError) as error:
-        raise FileError(path, f"cannot be read ({error})", "download the file again") from error
+        raise FileError(path, f"cannot be read ({error})", "fetch the file again") from error
     if not all(isinstance(row, dict) for row in rows):
         raise FileError(path, "contains lines that are not objects")
     return rows

@@ -140,7 +140,7 @@ class LeRobotSource:
         rows = files.rows(entry, [*self._numbers, "timestamp", "task_index"])
         if rows.num_rows != entry.length:
             found = f"contains {count(rows.num_rows, 'row')} of episode {key}, expected {entry.length}"
-            raise FileError(files.data_path(entry), found, "download the file again")
+            raise FileError(files.data_path(entry), found, "fetch the file again")
         if not entry.length:
             raise FileError(files.data_path(entry), f"contains no row of episode {key}", "exclude it with --episodes")
         stamps, clock = self._stamps(to_numbers(rows["timestamp"], "timestamp"))
@@ -259,7 +259,7 @@ class LeRobotSource:
                 elif isinstance(cell, dict) and cell.get("path"):
                     path = inside(self._files.root, str(cell["path"]))
                     if not path.is_file():
-                        raise FileError(path, "does not exist", "download the whole dataset")
+                        raise FileError(path, "the file does not exist", "fetch the whole dataset")
                     yield path.read_bytes()
                 else:
                     raise FileError(self._files.data_path(entry), f"a row of {key} contains no image")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.formats.target import ExportStats, Progress
+from waldo.datasets.formats.target import ExportStats
 from waldo.datasets.lerobot import layout
 from waldo.datasets.lerobot.clips import Clip
 from waldo.datasets.lerobot.dataset_card import StreamSummary, dataset_card
@@ -22,6 +22,7 @@ from waldo.datasets.lerobot.prepared import PreparedEpisode
 from waldo.datasets.lerobot.statistics import aggregate, column_statistics
 from waldo.datasets.lerobot.video_files import VideoFiles
 from waldo.datasets.reading.rows import Rows, require_layout
+from waldo.typing import Progress
 
 
 class LeRobotWriter:

@@ -8,8 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip("lerobot")
-
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.jobs import Jobs
@@ -218,7 +216,6 @@ def test_files_of_another_export_are_not_reused(record, script, tmp_path):
 
 
 def test_ray_spreads_the_work(record, script, tmp_path):
-    pytest.importorskip("ray")
     dataset = record(*[script(seed=k, seconds=0.3) for k in range(3)])
     export_dataset(dataset, tmp_path / "here" / "out", LeRobotConfig())
     export_dataset(dataset, tmp_path / "ray" / "out", LeRobotConfig(), jobs=Jobs(ray="local"))
