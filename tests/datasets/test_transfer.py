@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.lerobot.export import ExportConfig, export
+from waldo.datasets.formats.target import export_dataset
+from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.quality.verify import verify
 from waldo.datasets.reading.rows import RowConfig
@@ -60,8 +61,8 @@ def test_training_reads_straight_from_it(pushed):
 
 def test_an_export_copies_from_it(pushed, tmp_path):
     here, there = pushed
-    config = ExportConfig(selection=Selection())
-    a, b = export(here, tmp_path / "a", config), export(there, tmp_path / "b", config)
+    config = LeRobotConfig(selection=Selection())
+    a, b = (export_dataset(one, tmp_path / name, config) for one, name in ((here, "a"), (there, "b")))
     assert (a.frames_copied, a.frames_encoded) == (b.frames_copied, b.frames_encoded) == (120, 0)
     assert contents(tmp_path / "a" / "videos") == contents(tmp_path / "b" / "videos")
     assert contents(tmp_path / "a" / "data") == contents(tmp_path / "b" / "data")
