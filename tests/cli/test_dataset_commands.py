@@ -83,16 +83,16 @@ def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     assert text.endswith("; lost what was on its way then, 0.5 s at most\n")
 
 
-def test_export_says_what_it_wrote(run, record, script, tmp_path):
+def test_export_prints_its_result(run, record, script, tmp_path):
     pytest.importorskip("lerobot")
     dataset = record(script(), script(seconds=2.0, without_rows=range(60, 90)))
     code, text = run("export", dataset.path, tmp_path / "out", "--cameras", "front", "--no-environment")
     assert code == 1
     assert text.splitlines() == [
-        f"{tmp_path / 'out'}: 1 episodes, 30 rows, 30 frames copied, 0 encoded anew",
-        "front: the farthest frame lies 0.0 ms from its row",
-        "note  Streams are brought to one rate; native rates, receipt and publication times stay in the recording.",
-        "episode 1 is left out: joints/state has a gap at 1.27 s that is longer than is allowed",
+        f"{tmp_path / 'out'}: exported 1 episode, 30 rows, 30 frames copied, 0 encoded",
+        "front: frames are at most 0.0 ms from their rows",
+        "note  Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
+        "episode 1 skipped: joints/state has too long a gap at 1.27 s (the limit is 0.25 s)",
     ]
     code, text = run(
         "export", dataset.path, tmp_path / "states", "--cameras", "none", "--outcome", "failure", "success"

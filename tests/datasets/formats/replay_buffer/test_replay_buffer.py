@@ -109,7 +109,7 @@ def test_an_export_can_be_imported_and_exported_again(record, script, tmp_path):
 def test_what_a_replay_buffer_cannot_store_is_noted(record, script, tmp_path):
     result = export_dataset(record(script()), tmp_path / "out", ReplayBufferConfig(rows=RowConfig(environment=False)))
     assert result.notes == [
-        "Streams are resampled to one rate; native rates and the receipt and publication times are not exported.",
+        "Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
         "Numbers are float32; labels, units, tasks and outcomes are stored in attributes that only waldo reads.",
         "The environment state is not exported.",
     ]
