@@ -18,12 +18,8 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.jobs import Jobs
-<<<<<<< HEAD
 from waldo.datasets.lock import DatasetLockedError
-from waldo.errors import FileError, UnknownNameError
-=======
 from waldo.errors import FileError, UnknownNameError, count
->>>>>>> fb34b02
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 

@@ -22,14 +22,9 @@ from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.selection import Selection
 from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
-<<<<<<< HEAD
 from waldo.datasets.video import decoder, h264
 from waldo.datasets.video.encoder import encode_frames
-from waldo.errors import ConfigError, FileError
-=======
-from waldo.datasets.video import h264
 from waldo.errors import ConfigError, NoMatchError, UnknownNameError
->>>>>>> fb34b02
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
@@ -419,19 +414,11 @@ def add_video(bag, topic, packets, codec="h264"):
         )
 
 
-<<<<<<< HEAD
-def test_video_of_somebody_else(tmp_path, make_image):
+def test_video_of_another_project(tmp_path, make_image):
     shown = np.stack([make_image(n) for n in range(12)])
     regular = encode_frames(shown, gop=4, crf=20)
     longer = np.stack([make_image(n) for n in range(130)])
     irregular = [*encode_frames(longer[:30], gop=5, crf=20), *encode_frames(longer[30:], gop=7, crf=20)]
-=======
-def test_video_of_another_project(tmp_path, make_picture):
-    shown = np.stack([make_picture(n) for n in range(12)])
-    regular = h264.encode_frames(shown, gop=4, crf=20)
-    longer = np.stack([make_picture(n) for n in range(130)])
-    irregular = [*h264.encode_frames(longer[:30], gop=5, crf=20), *h264.encode_frames(longer[30:], gop=7, crf=20)]
->>>>>>> fb34b02
     with Bag(tmp_path / "bag") as bag:
         add_video(bag, "/cameras/a/image_raw/h264", regular)
         add_video(bag, "/cameras/b/image_raw/h264", irregular)
