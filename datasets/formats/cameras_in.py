@@ -20,7 +20,7 @@ from waldo.datasets.formats.source import ImportConfig, ImportStats, SourceError
 from waldo.datasets.recording.encoding import SAMPLE_EVERY_S, Image
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
-from waldo.datasets.video import h264, images
+from waldo.datasets.video import decoder, h264, images
 from waldo.datasets.video.h264 import Packet
 
 SMALLEST = 16
@@ -122,7 +122,7 @@ class SourceCamera:
 
     def _decoded(self, number: int, packet: Packet) -> NDArray[np.uint8]:
         try:
-            return h264.decode([packet], [0], (self.height, self.width))[0]
+            return decoder.decode(h264.to_sample(packet.data), [0], (self.height, self.width))[0]
         except (ValueError, IndexError) as error:
             raise SourceError(self.name, f"frame {number} cannot be decoded ({error})") from error
 
@@ -140,7 +140,7 @@ class SourceCamera:
             if not same and codec in ("h264", "jpeg"):
                 stats.lossy[self.name] = self.encoding
                 if number in measured:
-                    with suppress(images.PictureError):  # The encoder reports the lost frame.
+                    with suppress(images.ImageError):  # The encoder reports the lost frame.
                         stats.originals.setdefault(self.name, {})[number] = self._rgb(image)
             stats.copied, stats.encoded = stats.copied + same, stats.encoded + (not same)
             writer.frame(self.name, image=image, **stamps)

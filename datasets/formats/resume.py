@@ -18,7 +18,7 @@ IMPORTED = "imported"
 
 def clear(dataset: Dataset) -> None:
     """Remove the journal of an interrupted import and recover interrupted recordings."""
-    for journal in dataset.cut:
+    for journal in dataset.unfinished:
         if _is_half_imported(journal):
             journal.unlink()
     dataset.recover()

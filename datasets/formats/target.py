@@ -62,7 +62,7 @@ from waldo.typing import Progress
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.episode import Episode
-    from waldo.datasets.store_path import Place
+    from waldo.datasets.store_path import StorePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +259,7 @@ def _reasons(skipped: Mapping[int, str]) -> str:
     return "; ".join(f"episode {index}: {why}" for index, why in skipped.items())
 
 
-def _prepare(path: Place, target: Target[Any], scratch: Path, index: int) -> Any:
+def _prepare(path: StorePath, target: Target[Any], scratch: Path, index: int) -> Any:
     """Prepare one episode in any process; an unfit episode is returned as the error."""
     from waldo.datasets.dataset import Dataset as OpenDataset
 

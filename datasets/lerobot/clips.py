@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.streams import VideoStream
-from waldo.datasets.video import h264, mp4
-from waldo.datasets.video.encoders import LOSSLESS, SOFTWARE
+from waldo.datasets.video import mp4
+from waldo.datasets.video.encoder import LOSSLESS, SOFTWARE, encode_frames
 from waldo.datasets.video.h264 import Packet
 from waldo.datasets.video.mp4 import Piece, Track
 from waldo.datasets.video.mp4shard import write_mp4
@@ -142,4 +142,4 @@ def _encoded(episode: Episode, stream: VideoStream, segments: Sequence[Segment],
             continue
         for start in range(0, len(segment.frames), step):
             frames = shard.read(segment.frames[start : start + step])
-            yield from h264.encode_frames(frames, gop=gop, crf=stream.crf, rate=rate, encoder=encoder)
+            yield from encode_frames(frames, gop=gop, crf=stream.crf, rate=rate, encoder=encoder)

@@ -101,7 +101,7 @@ def dataset_card(
 
 def _winding(entries: Sequence[Entry]) -> dict[str, Any] | None:
     """Return the maximum winding temperature, its episode and the mean of the maxima; None if none is known."""
-    known = [(entry.hottest_c, entry.episode) for entry in entries if entry.hottest_c is not None]
+    known = [(entry.max_winding_c, entry.episode) for entry in entries if entry.max_winding_c is not None]
     if not known:
         return None
     max_c, episode = max(known)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from waldo.datasets.lerobot.statistics import Statistics
-from waldo.datasets.video.encoders import PRESET
+from waldo.datasets.video.encoder import PRESET
 
 LEROBOT_VERSION = "0.6.1"
 """Version of LeRobot with this layout; a test fails when another version is installed."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.video import gop_decoder
+from waldo.datasets.video import decoder, images
 from waldo.errors import FileError
 
 
@@ -29,10 +29,10 @@ def cache_frames(episode: Episode, camera: str, shape: Sequence[int]) -> Iterato
     out = np.empty(tuple(shape[1:]), np.uint8)
     for group in range(-(-shape[0] // shard.gop)):
         try:
-            found = gop_decoder.pictures(shard.chunk(group), shard.gop)
+            found = decoder.decode_frames(shard.chunk(group), shard.gop)
         except ValueError as error:
             text = f"chunk {group} cannot be decoded ({error})"
             raise FileError(f"{episode.path}/{camera}", text, "run waldo check") from error
         for image in found[: shape[0] - group * shard.gop]:
-            gop_decoder.write_planes(gop_decoder.to_rgb(image), out)
+            images.write_planes(decoder.to_rgb(image), out)
             yield out

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.store_path import Place
-from waldo.datasets.video import gop_decoder
+from waldo.datasets.store_path import StorePath
+from waldo.datasets.video import decoder, images
 from waldo.errors import FileError, count
 
 OPEN_CAMERAS = 4096
@@ -51,7 +51,7 @@ type Group = tuple[int, str, int]
 class FrameReader:
     """Read frames of a list of episodes by position, camera and index."""
 
-    def __init__(self, episodes: Sequence[Place], *, threads: int | None = None, cache_bytes: int = 0) -> None:
+    def __init__(self, episodes: Sequence[StorePath], *, threads: int | None = None, cache_bytes: int = 0) -> None:
         """Create a reader; files are opened on first use.
 
         Args:
@@ -158,14 +158,14 @@ class _DecodedGroups:
 
 
 def _size(found: Sequence[Any]) -> int:
-    return len(found) * gop_decoder.nbytes(found[0]) if found else 0
+    return len(found) * decoder.nbytes(found[0]) if found else 0
 
 
 @dataclass
 class _Local:
     """Threads and files of one process."""
 
-    episodes: Sequence[Place]
+    episodes: Sequence[StorePath]
     threads: int
     cache: _DecodedGroups
     process: int = field(default_factory=os.getpid)
@@ -218,7 +218,7 @@ class _Local:
         """Decode the first `count` images of a group into the cache."""
         episode, camera, number = group
         try:
-            found = gop_decoder.pictures(self.shard(episode, camera).chunk(number), count)
+            found = decoder.decode_frames(self.shard(episode, camera).chunk(number), count)
         except ValueError as error:
             raise self.damaged(group, f"cannot be decoded ({error})") from error
         self.cache.put(group, found)
@@ -241,8 +241,8 @@ class _Local:
             if inside >= len(found):
                 raise self.damaged(group, f"contains {count(len(found), 'frame')}, expected {inside + 1} or more")
             if inside not in rgb:
-                rgb[inside] = gop_decoder.to_rgb(found[inside])
-            gop_decoder.write_planes(rgb[inside], request.out)
+                rgb[inside] = decoder.to_rgb(found[inside])
+            images.write_planes(rgb[inside], request.out)
 
     def start(self, group: Group) -> None:
         """Decode a whole group in the background, unless it is decoded or being decoded."""

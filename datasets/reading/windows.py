@@ -25,7 +25,7 @@ from waldo.datasets.reading.frame_reader import FrameReader, FrameRequest
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
 from waldo.datasets.reading.rows import Rows, make_rows, require_layout
 from waldo.datasets.schema import feature_key
-from waldo.datasets.store_path import Place
+from waldo.datasets.store_path import StorePath
 from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, count
 
@@ -60,7 +60,7 @@ class Span:
 
     index: int
     """Index of the episode in the dataset."""
-    path: Place
+    path: StorePath
     """Path of the episode."""
     task: str
     """The instruction; "unknown" if the episode has none."""
@@ -256,7 +256,7 @@ class Windows:
         return found
 
 
-def _shape(path: Place, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
+def _shape(path: StorePath, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
     """Return height and width of a camera's images in a window [px]."""
     if cache is None:
         return config.size or (stream.height, stream.width)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.streams import DepthStream, ImageStream
-from waldo.datasets.video.h264 import Encoder, Packet
+from waldo.datasets.video.encoder import Encoder
+from waldo.datasets.video.h264 import Packet
 from waldo.datasets.video.mp4shard import rate_fraction, write_mp4
 
 CRF = 23

@@ -6,26 +6,12 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from waldo.datasets.dataset import RESERVED
 from waldo.datasets.episode import Episode
 from waldo.errors import count
 from waldo.text import format_bytes
 
-SHOWN_ELSEWHERE = (
-    "format",
-    "schema_version",
-    "task",
-    "robot",
-    "software",
-    "outcome",
-    "reason",
-    "streams",
-    "events",
-    "span_ns",
-    "nbytes",
-    "hottest_c",
-    "max_winding_c",
-    "metadata_crc32c",
-)
+SHOWN_ELSEWHERE = (*RESERVED, "task", "robot", "software")
 """Attributes that are internal or have their own place; all others are listed."""
 
 MAX_CHARACTERS = 200
@@ -36,7 +22,7 @@ def facts(episode: Episode) -> list[tuple[str, str]]:
     """Return the facts about an episode as (name, text)."""
     lost = sum(episode.lost(name) for name in episode.streams)
     messages = sum(episode.count(name) for name in episode.streams)
-    max_winding_c = episode.hottest_c
+    max_winding_c = episode.max_winding_c
     start = datetime.fromtimestamp(episode.span_ns[0] / 1e9, UTC)
     found = [
         ("Robot", episode.robot or "unknown"),

@@ -43,7 +43,7 @@ def test_info_as_json(run, record, script):
     assert code == 0
     assert info["episodes"] == 1
     assert info["streams"]["cameras/front"] == {"rates_hz": [30.0], "holds": ["64x48 h264"], "episodes": 1}
-    assert info["hottest_c"] == 40.0
+    assert info["max_winding_c"] == 40.0
     assert info["tasks"] == {"lift the red cube": 1}
 
 

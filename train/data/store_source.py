@@ -15,7 +15,7 @@ from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.schema import feature_key
 from waldo.datasets.selection import Selection
-from waldo.datasets.store_path import Place, place
+from waldo.datasets.store_path import StorePath, open_path
 from waldo.errors import FileError, InvalidValueError
 
 
@@ -53,7 +53,7 @@ class StoreOptions:
 class StoreSource:
     """A dataset and how it is read; travels as JSON."""
 
-    path: Place
+    path: StorePath
     """Where the dataset lies."""
     options: StoreOptions
     """How it is read."""
@@ -70,7 +70,7 @@ class StoreSource:
         values: dict[str, Any] = json.loads(text)
         options: dict[str, Any] = {**values["options"], "cameras": tuple(values["options"]["cameras"])}
         options["cache"] = None if options["cache"] is None else Path(options["cache"])
-        return cls(path=place(values["path"]), images=values["images"], options=StoreOptions(**options))
+        return cls(path=open_path(values["path"]), images=values["images"], options=StoreOptions(**options))
 
     def features(self) -> dict[str, dict[str, Any]]:
         """Return LeRobot's description of the columns and cameras, from the first episode that becomes rows."""
@@ -111,7 +111,7 @@ class StoreSource:
         return RowConfig(fps=options.fps, cameras=names, action=options.action, max_staleness_s=options.max_staleness_s)
 
 
-def is_store(path: Place) -> bool:
+def is_store(path: StorePath) -> bool:
     """Return whether a place holds a waldo dataset."""
     return (path / "dataset.json").is_file()
 

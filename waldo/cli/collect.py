@@ -170,11 +170,11 @@ def _tell(text: str) -> None:
 
 def _uploader(dataset: Dataset, address: str) -> Uploader | None:
     """Return what uploads each saved episode; None where nothing is to be uploaded."""
-    from waldo.datasets.store_path import ObjectPath, place
+    from waldo.datasets.store_path import ObjectPath, open_path
 
     if not address:
         return None
-    target = place(address)
+    target = open_path(address)
     if not isinstance(target, ObjectPath):
         raise InvalidValueError("--upload", address, "an object store's address, such as s3://bucket/dataset")
     from waldo.collect.recorder.uploader import Uploader

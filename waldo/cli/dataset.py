@@ -56,9 +56,9 @@ class Check:
                 reports.append(report)
                 progress.advance(bar)
         problems = sum(report.problems for report in reports)
-        cut = [path.name for path in dataset.cut]
+        cut = [path.name for path in dataset.unfinished]
         if self.json:
-            print_json({"problems": problems, "cut": cut, "episodes": [asdict(report) for report in reports]})
+            print_json({"problems": problems, "unfinished": cut, "episodes": [asdict(report) for report in reports]})
         else:
             tables.print_check(reports, cut)
         return 1 if problems else 0

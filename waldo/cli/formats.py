@@ -62,7 +62,7 @@ class Import:
         from waldo.datasets.formats.convert import import_dataset
         from waldo.datasets.formats.source import ImportConfig
         from waldo.datasets.jobs import Jobs
-        from waldo.datasets.store_path import local, place
+        from waldo.datasets.store_path import open_path, require_local
 
         config = ImportConfig(
             codec=self.codec, crf=self.crf, fps=self.fps, outcome=self.outcome, topics=tuple(self.topics)
@@ -70,7 +70,7 @@ class Import:
         with _progress("importing") as advance:
             result = import_dataset(
                 self.source,
-                local(place(self.dataset), "import"),
+                require_local(open_path(self.dataset), "import"),
                 config,
                 format=None if self.format == "auto" else self.format,
                 robot=self.robot,

@@ -14,8 +14,8 @@ from waldo.text import format_bytes
 
 if TYPE_CHECKING:
     from waldo.datasets.catalog import Entry
-    from waldo.datasets.dataset import Recovered
     from waldo.datasets.quality.check import EpisodeReport, StreamReport
+    from waldo.datasets.recording.recover import Recovered
 
 MARKS = {"problem": "[red]problem[/red]", "note": "[yellow]note[/yellow]"}
 
@@ -43,7 +43,7 @@ def print_info(info: Mapping[str, Any]) -> None:
     """Print the contents of a dataset."""
     outcomes = ", ".join(f"{number} {outcome}" for outcome, number in sorted(info["outcomes"].items())) or "none"
     deleted = f", {info['deleted']} deleted" if info["deleted"] else ""
-    max_winding_c = info["hottest_c"]
+    max_winding_c = info["max_winding_c"]
     heat = f", max. winding temperature {max_winding_c:.1f} °C" if max_winding_c is not None else ""
     out().print(
         f"{escape(info['path'])}: robot {escape(info['robot'])}, "
@@ -59,7 +59,7 @@ def print_info(info: Mapping[str, Any]) -> None:
     for camera, latency in info["latency_ns"].items():
         out().print(f"{escape(camera)}: {latency / 1e6:.1f} ms latency (exposure to timestamp)")
     _print_unreadable(info["unreadable"])
-    _print_cut(info["cut"])
+    _print_cut(info["unfinished"])
 
 
 def print_entries(entries: Sequence[Entry], unreadable: Mapping[int, str]) -> None:
@@ -73,7 +73,7 @@ def print_entries(entries: Sequence[Entry], unreadable: Mapping[int, str]) -> No
             f"{e.duration_s:.1f}",
             format_bytes(e.nbytes),
             e.lost,
-            "-" if e.hottest_c is None else f"{e.hottest_c:.1f}",
+            "-" if e.max_winding_c is None else f"{e.max_winding_c:.1f}",
             e.task,
         )
         for e in entries

@@ -32,10 +32,10 @@ class Push:
     def run(self) -> int:
         """Copy the episodes and print how many."""
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.store_path import ObjectPath, place
+        from waldo.datasets.store_path import ObjectPath, open_path
         from waldo.datasets.transfer import push
 
-        target = place(self.address)
+        target = open_path(self.address)
         if not isinstance(target, ObjectPath):
             raise InvalidValueError("address", self.address, "the address of an object store, such as s3://bucket/name")
         dataset = Dataset.open(self.dataset)

@@ -91,9 +91,9 @@ def open_episode(address: str, index: int | None) -> Episode:
         FileError: If the dataset has no such episode.
     """
     from waldo.datasets.dataset import NAME, Dataset
-    from waldo.datasets.store_path import place
+    from waldo.datasets.store_path import open_path
 
-    path = place(address)
+    path = open_path(address)
     match = NAME.fullmatch(path.name)
     if match and match[2] == "zarr" and not match[3] and index is None:
         return require_episode(Dataset.open(path.parent), int(match[1]))

@@ -21,6 +21,7 @@ from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Selection
 from waldo.datasets.video import h264
+from waldo.datasets.video.encoder import encode_frames
 from waldo.datasets.video.mp4shard import write_mp4
 from waldo.errors import FileError
 
@@ -276,7 +277,7 @@ def write_v21(root, *, episodes=2, length=7, codec="h264", images=False):
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             if codec == "h264":
-                write_mp4(path, h264.encode_frames(frames, gop=2, crf=20), Fraction(30))
+                write_mp4(path, encode_frames(frames, gop=2, crf=20), Fraction(30))
             else:
                 write_with(path, frames, codec)
         path = root / info["data_path"].format(episode_chunk=0, episode_index=k)
@@ -307,7 +308,7 @@ def test_v21(tmp_path):
         assert rows(episode, "joints/state", "position").tolist() == [[n, k] for n in range(7)]
         assert episode.field("joints/state", "position").labels == ("state.0", "state.1")
         assert episode.field("joints/command", "position").labels == ("x", "x.1")
-        wanted = h264.encode_frames([shown(k, n) for n in range(7)], gop=2, crf=20)
+        wanted = encode_frames([shown(k, n) for n in range(7)], gop=2, crf=20)
         packets = [p.data for g in range(4) for p in h264.split_samples(episode.shard("cameras/top").chunk(g))]
         # The same NAL units; an MP4 stores lengths instead of start codes.
         assert packets == [h264.START_CODE + h264.START_CODE.join(h264.nal_units(p.data)) for p in wanted]
@@ -466,7 +467,7 @@ def test_an_unreadable_episode_is_skipped(tmp_path):
     assert result.skipped == {"1": f"{path}: the file does not exist; fetch the whole dataset"}
     dataset = Dataset.open(tmp_path / "d")
     assert [episode.attributes["source"]["episode"] for episode in dataset.episodes] == ["0", "2"]
-    assert not dataset.cut
+    assert not dataset.unfinished
 
 
 def test_a_truncated_parquet_file_is_named(tmp_path):
@@ -492,7 +493,7 @@ def test_a_video_with_too_few_frames_is_named(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1)
     (path,) = source.glob("videos/*/*/*.mp4")
     path.unlink()
-    write_mp4(path, h264.encode_frames([shown(0, n) for n in range(5)], gop=2, crf=20), Fraction(30))
+    write_mp4(path, encode_frames([shown(0, n) for n in range(5)], gop=2, crf=20), Fraction(30))
     why = f"{path}: frame 5 of 7 from 0.000 s on is missing; fetch the file again"
     assert take(source, tmp_path / "d").skipped == {"0": why}
 

@@ -77,7 +77,7 @@ def test_losses_are_in_the_log(saved) -> None:
     assert [one.name for one in path.parent.iterdir() if one.is_file()] == [path.name]
 
 
-def test_jpegs_and_depth_are_the_recorded_ones(locked, make_picture, tmp_path) -> None:
+def test_jpegs_and_depth_are_the_recorded_ones(locked, make_image, tmp_path) -> None:
     streams = [
         VideoStream(name="cameras/front", width=64, height=48, rate_hz=30.0, codec="jpeg"),
         DepthStream(name="depth/front", width=20, height=16, rate_hz=30.0, unit_m=0.001),
@@ -86,7 +86,7 @@ def test_jpegs_and_depth_are_the_recorded_ones(locked, make_picture, tmp_path) -
     with locked.begin(streams, {}, back_pressure="wait") as writer:
         for number in range(40):
             kw = {"header_ns": 10**18 + number, "receipt_ns": 10**18 + number, "sequence": number}
-            writer.frame("cameras/front", image=make_picture(number), **kw)
+            writer.frame("cameras/front", image=make_image(number), **kw)
             writer.frame("depth/front", image=depth[number], **kw)
         writer.save("success")
     episode = locked.episodes[0]
