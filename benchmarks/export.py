@@ -149,7 +149,7 @@ def open_everywhere(dataset: Dataset, folder: Path) -> str:
     path, count = episode.video_path(camera), episode.count(camera)
     probed = json.loads(
         subprocess.run(
-            ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", path],
+            ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", str(path)],
             check=True,
             capture_output=True,
         ).stdout

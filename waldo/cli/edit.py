@@ -221,7 +221,7 @@ class Prune:
             console.out().print(f"would remove {described} permanently; to do so: waldo gc {self.dataset} --yes")
             return 0
         with dataset.lock("waldo gc"):
-            console.out().print(f"removed {described}, {format_bytes(dataset.gc())} freed")
+            console.out().print(f"removed {described}, {format_bytes(dataset.prune())} freed")
         return 0
 
 
