@@ -18,12 +18,12 @@ import tyro
 from numpy.typing import NDArray
 from workload import print_table
 
-from waldo.robots.motor import Motor
+from waldo.robots.motor import Motor, ThermalConstants
 from waldo.robots.motors.library import MOTORS
 from waldo.robots.thermal import forecast
 from waldo.robots.thermal.losses import LossModel
 from waldo.robots.thermal.observer import HeatObserver, ObserverConfig
-from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, Load, ThermalConstants, TwoNodeModel
+from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, Load, TwoNodeModel
 from waldo.typing import Array
 
 Z95 = 1.6448536269514722

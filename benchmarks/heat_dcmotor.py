@@ -16,8 +16,9 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from workload import print_table
 
+from waldo.robots.motor import ThermalConstants
 from waldo.robots.motors.library import MOTORS
-from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, ThermalConstants, TwoNodeModel
+from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, TwoNodeModel
 from waldo.sim.engine import mujoco
 from waldo.sim.world import CONTROL_HZ
 from waldo.typing import Array

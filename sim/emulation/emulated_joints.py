@@ -12,7 +12,8 @@ import numpy as np
 
 from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
-from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.robots.motor import ThermalConstants
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.sim.engine import mujoco
 from waldo.typing import Array
 

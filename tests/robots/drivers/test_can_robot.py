@@ -20,7 +20,8 @@ from waldo.robots.drivers import damiao, robstride
 from waldo.robots.drivers.can_robot import CanMotorDriver
 from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
 from waldo.robots.drivers.options import build_options, numbers, whole_numbers
-from waldo.robots.motors.library import DM_J4310, RS03
+from waldo.robots.motors.damiao import DM_J4310
+from waldo.robots.motors.robstride import RS03
 from waldo.sim.emulation.can_bus import CanMotors, DamiaoMotors, RobStrideMotors
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 

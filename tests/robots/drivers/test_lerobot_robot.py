@@ -21,7 +21,7 @@ from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.drivers.lerobot_robot import LeRobotDriver
 from waldo.robots.drivers.lerobot_units import Units, make_device
 from waldo.robots.drivers.mit import Range
-from waldo.robots.motors.library import DM_J4310
+from waldo.robots.motors.damiao import DM_J4310
 from waldo.sim.emulation.can_bus import DamiaoMotors
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 

@@ -1,10 +1,16 @@
+"""The governor in closed loop with simulated motors."""
+
+import re
+
 import numpy as np
 import pytest
 
 from waldo.errors import ConfigError
+from waldo.robots.motor import ThermalConstants
 from waldo.robots.thermal.governor import Governor, GovernorConfig
-from waldo.robots.thermal.observer import HeatObserver, ObserverConfig, Sensor
-from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.robots.thermal.observer import HeatObserver, ObserverConfig
+from waldo.robots.thermal.sensor_watch import Sensor
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 
 CONSTANTS = ThermalConstants(
     winding_j_per_k=12.0,
@@ -17,8 +23,8 @@ CONSTANTS = ThermalConstants(
 SENSOR = ObserverConfig(winding=Sensor(std_k=0.5, step_k=0.1))
 
 
-class Work:
-    """Motors that make heat as the square of their speed, and some however slow they are."""
+class Simulation:
+    """Motors whose heat has a part proportional to the squared speed and a constant part."""
 
     def __init__(self, moving, holding, *, limit=80.0, config=None):
         count = len(moving)
@@ -28,7 +34,7 @@ class Work:
         self.moving, self.holding = np.array(moving), np.array(holding)
         self.state = self.model.at_ambient(25.0)
         self.recent = np.zeros(count)
-        self.speeds, self.hottest = [], []
+        self.speeds, self.peaks = [], []
 
     def run(self, seconds, dt=0.5, governed=True):
         for _ in range(round(seconds / dt)):
@@ -39,61 +45,66 @@ class Work:
             self.recent += dt / 30 * (load.copper_w - self.recent)
             self.governor.step(self.observer, Load(self.recent, np.zeros(len(self.recent))), dt)
             self.speeds.append(speed)
-            self.hottest.append(self.state[:, 0].max())
+            self.peaks.append(self.state[:, 0].max())
         return self
 
 
-def test_what_stays_cool_runs_at_full_speed():
-    work = Work([4.0, 1.0], [1.0, 0.5]).run(3600)
-    assert min(work.speeds) == 1.0
-    assert work.governor.describe(("a", "b")) == ""
+def test_motors_that_stay_cool_run_at_full_speed():
+    motors = Simulation([4.0, 1.0], [1.0, 0.5]).run(3600)
+    assert min(motors.speeds) == 1.0
+    assert motors.governor.describe(("a", "b")) == ""
 
 
-def test_it_keeps_below_the_limit_what_would_overheat():
-    free = Work([14.0, 2.0], [3.0, 1.0]).run(3600, governed=False)
-    held = Work([14.0, 2.0], [3.0, 1.0]).run(3600)
-    assert max(free.hottest) > 80
-    assert max(held.hottest) < 80
-    # It is not timid: it ends within a few degrees of what it may.
-    assert held.hottest[-1] > 70
-    assert held.governor.describe(("elbow", "wrist")).endswith("so that elbow stays cool")
+def test_a_load_that_would_overheat_is_kept_below_the_limit():
+    free = Simulation([14.0, 2.0], [3.0, 1.0]).run(3600, governed=False)
+    held = Simulation([14.0, 2.0], [3.0, 1.0]).run(3600)
+    assert max(free.peaks) > 80
+    assert max(held.peaks) < 80
+    # The margin is not wasted: the temperature settles within a few degrees of the target.
+    assert held.peaks[-1] > 70
+    text = held.governor.describe(("elbow", "wrist"))
+    assert re.fullmatch(r"speed reduced to \d+% to keep elbow below its temperature limit", text)
 
 
-def test_it_is_smooth_and_does_not_swing():
-    work = Work([14.0, 2.0], [3.0, 1.0]).run(5400)
-    speeds = np.array(work.speeds)
+def test_the_speed_is_smooth_and_does_not_oscillate():
+    motors = Simulation([14.0, 2.0], [3.0, 1.0]).run(5400)
+    speeds = np.array(motors.speeds)
     assert np.abs(np.diff(speeds)).max() < 0.02
     settled = speeds[-3600:]
     assert settled.max() - settled.min() < 0.12
 
 
-def test_it_lets_go_again_when_it_is_cool():
-    work = Work([14.0], [3.0]).run(3600)
-    slow = work.speeds[-1]
-    work.moving = np.array([1.0])
-    work.run(1800)
+def test_full_speed_returns_when_the_load_decreases():
+    motors = Simulation([14.0], [3.0]).run(3600)
+    slow = motors.speeds[-1]
+    motors.moving = np.array([1.0])
+    motors.run(1800)
     assert slow < 0.95
-    assert work.speeds[-1] == 1.0
-    assert work.governor.describe(("a",)) == ""
+    assert motors.speeds[-1] == 1.0
+    assert motors.governor.describe(("a",)) == ""
 
 
-def test_where_even_holding_is_too_much_it_asks_for_rest():
-    work = Work([1.0], [25.0]).run(1800)
-    assert work.governor.derating.needs_rest
-    assert work.governor.describe(("elbow",)) == "elbow is too hot for any motion: put down what is held and rest"
-    assert min(work.speeds) >= GovernorConfig().slowest
+def test_rest_is_requested_if_holding_alone_is_too_much():
+    motors = Simulation([1.0], [25.0]).run(1800)
+    assert motors.governor.derating.needs_rest
+    assert (
+        motors.governor.describe(("elbow",))
+        == "elbow is too hot for any motion; put down any load and let the robot rest"
+    )
+    assert min(motors.speeds) >= GovernorConfig().min_speed_ratio
 
 
-def test_motors_without_a_limit_do_not_decide():
-    work = Work([50.0, 1.0], [0.0, 0.0])
-    work.governor = Governor(np.array([np.nan, 80.0]))
-    work.run(1200)
-    assert min(work.speeds) == 1.0
+def test_motors_without_a_limit_do_not_limit_the_speed():
+    motors = Simulation([50.0, 1.0], [0.0, 0.0])
+    motors.governor = Governor(np.array([np.nan, 80.0]))
+    motors.run(1200)
+    assert min(motors.speeds) == 1.0
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("margin_k", 0.0), ("slowest", 1.5), ("release", 0.9), ("horizon_s", float("nan"))]
+    ("name", "value"),
+    [("margin_k", 0.0), ("min_speed_ratio", 1.5), ("release_factor", 0.9), ("horizon_s", float("nan"))],
 )
-def test_settings_that_would_switch_it_off_are_refused(name, value):
+def test_parameters_that_would_disable_the_governor_are_refused(name, value):
     with pytest.raises(ConfigError, match=name):
         GovernorConfig(**{name: value})
