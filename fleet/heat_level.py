@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import math
 
-REFERENCE_C = 25.0
-"""Temperature at which a motor has all of its headroom [°C]."""
-
-BANDS_C = (50.0, 70.0, 90.0)
-"""Where warm, hot and over begin when the limit is 90 °C or unknown [°C]."""
+from waldo.robots.thermal.limits import AMBIENT_C, LEVELS_C
 
 LEVELS = ("cool", "warm", "hot", "over")
 """Heat levels from green to red."""
@@ -28,9 +24,9 @@ WARNING_S = 300.0
 def bands_c(limit_c: float) -> tuple[float, float, float]:
     """Return where warm, hot and over begin [°C] for a motor with this limit [°C]; NaN for an unknown limit."""
     scale = 1.0
-    if limit_c > REFERENCE_C:  # False for NaN
-        scale = (limit_c - REFERENCE_C) / (BANDS_C[-1] - REFERENCE_C)
-    warm, hot, over = (REFERENCE_C + scale * (band - REFERENCE_C) for band in BANDS_C)
+    if limit_c > AMBIENT_C:  # False for NaN
+        scale = (limit_c - AMBIENT_C) / (LEVELS_C[-1] - AMBIENT_C)
+    warm, hot, over = (AMBIENT_C + scale * (band - AMBIENT_C) for band in LEVELS_C)
     return warm, hot, over
 
 
@@ -44,9 +40,9 @@ def heat_level(winding_c: float, housing_c: float, limit_c: float) -> str:
 
 def headroom_ratio(winding_c: float, limit_c: float) -> float:
     """Return the share of the rise from 25 °C to the limit that is left: 1 cold, 0 at the limit, NaN for unknown."""
-    if not limit_c > REFERENCE_C:
+    if not limit_c > AMBIENT_C:
         return math.nan
-    return (limit_c - winding_c) / (limit_c - REFERENCE_C)
+    return (limit_c - winding_c) / (limit_c - AMBIENT_C)
 
 
 def urgency(time_to_limit_s: float) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from waldo.robots import motor_readings
+from waldo.robots.thermal.limits import WARN_MARGIN_K
 from waldo.ros import ns_to_stamp
 from waldo.typing import Array
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 OK, WARN, ERROR = 0, 1, 2
 """Diagnostic levels."""
-
-WARN_MARGIN_K = 15.0
-"""A winding within this margin of its limit is a warning [K]; at the limit it is an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

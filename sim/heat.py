@@ -15,13 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from waldo.robots.description import Robot
 from waldo.robots.thermal.duty import DutyMeter
+from waldo.robots.thermal.limits import AMBIENT_C
 from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, TwoNodeModel
 from waldo.typing import Array
 
 Indices = NDArray[np.int64]
 
-AMBIENT_C = 25.0
-"""Temperature of the air [°C]."""
 KEPT_TICKS = 240
 """Ticks whose torques are kept before they become heat."""
 PART_TICKS = 6

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from waldo.errors import InvalidValueError
 from waldo.robots.control.limits import MotionLimiter
 from waldo.robots.description import Joint, Robot
+from waldo.robots.thermal.limits import HOLD_HYSTERESIS_K, HOLD_MARGIN_K
 from waldo.typing import Array
 
 
@@ -45,10 +46,10 @@ class SafetyConfig:
     """A command so far beyond a joint's limits is no command: hold; a nearer one is taken as the limit [rad or m]."""
     overrun: float = 0.15
     """A joint so far beyond its limits stops the robot for good: something else moves it [rad or m]."""
-    heat_margin_k: float = 2.0
+    heat_margin_k: float = HOLD_MARGIN_K
     """A winding this near its limit makes the robot hold [K]; it must act before the vendor's shutdown, and after
     the governor has slowed the robot down."""
-    heat_hysteresis_k: float = 5.0
+    heat_hysteresis_k: float = HOLD_HYSTERESIS_K
     """How much further the winding must cool before the robot follows again [K]."""
 
     def __post_init__(self) -> None:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from waldo.console import progress
 from waldo.errors import InvalidValueError
+from waldo.robots.thermal.limits import AMBIENT_C
 from waldo.robots.thermal.two_node import Load
 from waldo.sim.evaluation.intervals import clopper_pearson, wilson
 from waldo.sim.evaluation.video import VideoWriter
-from waldo.sim.heat import AMBIENT_C
 from waldo.sim.policy import Policy, observe
 from waldo.sim.world import CONTROL_HZ, World
 from waldo.typing import Array
