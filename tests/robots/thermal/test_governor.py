@@ -164,7 +164,7 @@ class Simulation:
         self.recent = np.zeros(count)
         self.speeds, self.peaks = [], []
 
-    def run(self, seconds, dt=0.5, governed=True):
+    def run(self, seconds, dt=2.0, governed=True):
         for _ in range(round(seconds / dt)):
             speed = self.governor.derating.speed_ratio if governed else 1.0
             load = Load(self.moving * speed**2 + self.holding, np.zeros(len(self.moving)))
@@ -197,8 +197,8 @@ def test_a_load_that_would_overheat_is_kept_below_the_limit():
 def test_the_speed_is_smooth_and_does_not_oscillate():
     motors = Simulation([14.0, 2.0], [3.0, 1.0]).run(5400)
     speeds = np.array(motors.speeds)
-    assert np.abs(np.diff(speeds)).max() < 0.02
-    settled = speeds[-3600:]
+    assert np.abs(np.diff(speeds)).max() < 0.04
+    settled = speeds[-900:]
     assert settled.max() - settled.min() < 0.12
 
 
