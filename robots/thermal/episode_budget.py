@@ -61,8 +61,8 @@ def episodes_left(model: TwoNodeModel, state_c: Array, ambient_c: Array, limit_c
         cycle: The episode that is repeated.
 
     Returns:
-        Numbers of episodes (motors,); infinity if the limit is never reached. A winding is hottest at the end of an
-        episode, so only the ends are checked.
+        Numbers of episodes (motors,); infinity if the limit is never reached. A winding has its maximum temperature
+        at the end of an episode, so only the ends are checked.
     """
     warm = _affine(model, cycle.load, ambient_c, cycle.seconds)
     whole = _affine(model, cycle.idle, ambient_c, cycle.pause_s) @ warm
