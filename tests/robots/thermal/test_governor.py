@@ -69,7 +69,7 @@ def test_the_speed_follows_the_allowed_load_with_its_time_constant():
 
 def test_the_speed_changes_with_a_bounded_rate():
     governor = Governor(np.array([80.0]))
-    assert governor.step(hot_observer(winding=95.0), load_at(0.5), 2.0).allowed_ratio[0] == 0.0
+    assert governor.step(hot_observer(winding=150.0, housing=150.0), load_at(0.5), 2.0).allowed_ratio[0] == 0.0
     slow = governor.derating.speed_ratio
     assert slow == pytest.approx(0.05 ** (2.0 / 40.0), rel=1e-12)
     assert governor.step(hot_observer(), load_at(5.0), 2.0).speed_ratio == pytest.approx(slow * 2.0 ** (2.0 / 120.0))
