@@ -7,6 +7,7 @@ import pytest
 
 from waldo.robots.description import load_robot
 from waldo.robots.driver import MotorSensors
+from waldo.robots.thermal import monitor as monitor_module
 from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
 from waldo.robots.thermal.observer import HeatObserver
 from waldo.robots.thermal.resistance import ResistanceThermometer
@@ -45,6 +46,12 @@ class Servos:
         )
 
 
+@pytest.fixture
+def without_forecasts(monkeypatch):
+    """Forecasts do not affect the estimates and take most of the time."""
+    monkeypatch.setattr(monitor_module, "FORECAST_EVERY_S", 1e9)
+
+
 def errors(thermometer, seed):
     """Return the errors of the winding temperatures (steps, 6) [K] over fifteen minutes of changing loads."""
     servos = Servos(seed)
@@ -58,6 +65,7 @@ def errors(thermometer, seed):
     return np.array(found)[120:], readings
 
 
+@pytest.mark.usefixtures("without_forecasts")
 def test_the_thermometer_reduces_the_error():
     pairs = [[np.sqrt(np.mean(np.square(errors(on, seed)[0]))) for on in (False, True)] for seed in range(2)]
     without, with_it = np.mean(pairs, axis=0)
@@ -65,6 +73,7 @@ def test_the_thermometer_reduces_the_error():
     assert with_it < 4.0
 
 
+@pytest.mark.usefixtures("without_forecasts")
 def test_the_error_is_within_the_standard_deviation():
     found, readings = errors(True, 7)
     assert (np.abs(found[-1]) < 3 * readings.winding_std_k).all()
