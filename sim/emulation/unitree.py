@@ -92,7 +92,7 @@ class EmulatedUnitree:
         while not self._ended.wait(1 / self._rate_hz):
             for command in self._reader.take(16):
                 if hasattr(command, "motor_cmd"):
-                    self._execute(command)
+                    self.execute(command)
             now = time.monotonic()
             self.joints.advance(now - last)
             last = now
@@ -100,7 +100,8 @@ class EmulatedUnitree:
             if not self.mute:
                 self._writer.write(self.state())
 
-    def _execute(self, command: Any) -> None:
+    def execute(self, command: Any) -> None:
+        """Execute a command message, or count it as refused."""
         from waldo.robots.drivers.unitree_crc import checksum
 
         if command.crc != checksum(command) or command.mode_machine != MODE_MACHINE:

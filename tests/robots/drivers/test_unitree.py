@@ -139,10 +139,10 @@ def test_commands_with_a_wrong_checksum_or_for_another_robot_are_refused_by_the_
     command = empty_command("hg")
     command.mode_machine = MODE_MACHINE
     command.crc = checksum(command) ^ 1
-    twin._execute(command)
+    twin.execute(command)
     command.mode_machine, command.crc = 1, 0
     command.crc = checksum(command)
-    twin._execute(command)
+    twin.execute(command)
     assert (twin.refused, twin.taken) == (2, 0)
 
 
