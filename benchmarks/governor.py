@@ -1,6 +1,6 @@
 """An hour of pick and place that overloads the arm: without governor, with governor, and at the best constant speed.
 
-Usage: uv run python benchmarks/governor.py [--minutes 60] [--plot docs/governor.png]
+Usage: uv run python benchmarks/governor.py [--minutes 60] [--figure docs/governor.png]
 
 An SO-101 moves a load of 0.15 kg back and forth, in MuJoCo, through the robot node's safety chain. The governor
 receives the readings of the servos: the current in steps of 6.5 mA and the housing temperature in steps of 1 °C. It
@@ -56,8 +56,8 @@ class Config:
     """Air temperature [°C]; the governor expects 25."""
     resistance: float = 1.08
     """Winding resistance divided by that of the data sheet."""
-    plot: Path | None = None
-    """File for a plot."""
+    figure: Path | None = None
+    """File for a figure."""
 
 
 @dataclass
@@ -213,8 +213,8 @@ def main() -> None:
     columns = ["arm", "cycles", "relative to oracle", "largest excess over a limit K", "time over a limit"]
     columns += ["mean speed", "held by the safety chain s"]
     print_table(f"{config.minutes:g} minutes of pick and place", columns, rows)
-    if config.plot is not None:
-        draw(config, arms, config.plot)
+    if config.figure is not None:
+        draw(config, arms, config.figure)
 
 
 if __name__ == "__main__":

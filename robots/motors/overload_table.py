@@ -32,7 +32,7 @@ MIN_ROWS = 3
 
 TYPICAL = np.log([23.0, 900.0, 0.45])
 """Logarithms of the winding's time constant R_1 C_w [s], the housing's R_2 C_h [s], and R_1 / R_2 of measured motors:
-Dephy ActPack, Mini Cheetah, the maxon motors of the PR2, Beckhoff AM8000 (figures in docs/heat.md)."""
+Dephy ActPack, Mini Cheetah, the maxon motors of the PR2, Beckhoff AM8000 (figures in docs/guide/heat.md)."""
 
 TYPICAL_STD = np.array([0.6, 0.6, 0.6])
 """Standard deviations of these logarithms: about a factor of two."""
