@@ -1,6 +1,7 @@
 """The governor in closed loop with simulated motors."""
 
 import re
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -86,8 +87,9 @@ def test_the_robot_speeds_up_only_with_a_reserve(factor, change):
 
 def test_the_speed_stays_between_its_bounds():
     governor = Governor(np.array([80.0]))
-    assert governor.step(hot_observer(), load_at(3.0), 100.0).speed_ratio == 1.0
-    assert governor.derating.limiting_motor == -1
+    for factor in (3.0, 1.5, 1.04):
+        assert governor.step(hot_observer(), load_at(factor), 100.0).speed_ratio == 1.0
+        assert governor.derating.limiting_motor == -1
     lowest = governor.step(hot_observer(), load_at(0.5), 1000.0)
     assert lowest.speed_ratio == 0.15
     assert lowest.needs_rest
@@ -106,6 +108,19 @@ def test_the_motor_with_the_smallest_allowed_load_limits_the_robot():
 
 def test_the_limiting_motor_is_known_before_time_has_passed():
     assert Governor(np.array([80.0])).step(hot_observer(), load_at(0.5), 0.0).limiting_motor == 0
+
+
+def test_the_description_names_the_joint_and_the_speed_or_the_need_for_rest():
+    governor = Governor(np.array([80.0, 80.0]))
+    governor.step(hot_observer(2), load_at(3.0, 3.0), 2.0)
+    assert governor.describe(("elbow", "wrist")) == ""
+    governor.step(hot_observer(2), load_at(3.0, 0.5), 20.0)
+    assert governor.derating.speed_ratio == pytest.approx(0.707, abs=2e-3)
+    assert governor.describe(("elbow", "wrist")) == "speed reduced to 71% to keep wrist below its temperature limit"
+    governor.step(hot_observer(2), load_at(0.4, 0.5), 1000.0)
+    assert governor.describe(("elbow", "wrist")) == (
+        "elbow is too hot for any motion; put down any load and let the robot rest"
+    )
 
 
 def test_a_governor_starts_at_full_speed():
@@ -147,8 +162,17 @@ def test_parameters_that_would_disable_the_governor_are_refused(name, value, exp
 
 
 def test_parameters_at_their_bounds_are_accepted():
-    bounds = GovernorConfig(sigma=0.0, min_speed_ratio=1.0, release_factor=1.0)
-    assert (bounds.sigma, bounds.min_speed_ratio, bounds.release_factor) == (0.0, 1.0, 1.0)
+    bounds = GovernorConfig(sigma=0.0, min_speed_ratio=1.0, release_factor=1.0, margin_k=0.5)
+    assert (bounds.sigma, bounds.min_speed_ratio, bounds.release_factor, bounds.margin_k) == (0.0, 1.0, 1.0, 0.5)
+
+
+def test_parameters_and_results_are_immutable_and_parameters_named():
+    with pytest.raises(FrozenInstanceError):
+        DEFAULTS.margin_k = 1.0
+    with pytest.raises(FrozenInstanceError):
+        Governor(np.array([80.0])).derating.speed_ratio = 0.5
+    with pytest.raises(TypeError, match="positional"):
+        GovernorConfig(4.0)
 
 
 class Simulation:
