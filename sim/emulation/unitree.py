@@ -18,7 +18,8 @@ import numpy as np
 
 from waldo.robots.description import Robot
 from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.unitree import KNOWN_MOTORS, message_types
+from waldo.robots.drivers.unitree import message_types
+from waldo.robots.drivers.unitree_motors import MOTOR_INDICES
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 MODE_MACHINE = 5
@@ -50,7 +51,7 @@ class EmulatedUnitree:
             winding_first: Whether the winding temperature precedes the housing temperature.
         """
         self.joints = EmulatedJoints(robot)
-        self.indices = [KNOWN_MOTORS[name] for name in robot.joint_names]
+        self.indices = [MOTOR_INDICES[name] for name in robot.joint_names]
         self.refused = 0
         """Number of commands with a wrong checksum or for another robot type."""
         self.taken = 0

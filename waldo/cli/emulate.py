@@ -44,9 +44,9 @@ class Emulate:
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM."""
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         driver = self.driver or ("unitree" if robot.name == "g1" else "feetech")
         if driver not in EMULATED:

@@ -1,4 +1,4 @@
-"""Every driver passes what every driver must pass, each against the emulation of its robot."""
+"""Every driver passes the conformance tests with an emulation of its robot."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from waldo.sim.twin import TwinDriver
 
 DOMAIN = 1 + os.getpid() % 100
 CHANNELS = count()
-PATIENT = {"patience_s": 20.0, "answer_s": 2.0}
-"""A shared machine can stand still for seconds."""
+TIMEOUTS = {"motor_timeout_s": 20.0, "response_timeout_s": 2.0}
+"""A busy machine may pause a process for seconds."""
 
 
 class TestTwin(DriverConformance):
@@ -57,13 +57,13 @@ class TestToy(DriverConformance):
     def make(self) -> Driver:
         return self._make()
 
-    def test_a_write_returns_what_was_sent_within_the_limits(self, driver: Driver) -> None:
-        # The toy goes wherever it is told: it is there to be reckoned by hand.
+    def test_write_returns_the_applied_target_within_the_limits(self, driver: Driver) -> None:
+        # The toy robot has no limits.
         target = np.array([9.0, -9.0])
         assert (driver.write(target) == target).all()
 
-    def test_frames_are_a_sequence(self, driver: Driver) -> None:
-        # Its time stands still until it is told to go on, and so does its picture.
+    def test_every_frame_is_returned_once(self, driver: Driver) -> None:
+        # The toy robot renders its image on every call.
         assert len(driver.frames()) == 1
 
 
@@ -75,7 +75,7 @@ class TestFeetech(DriverConformance):
             yield
 
     def make(self) -> Driver:
-        return feetech.FeetechDriver(load_robot("so101"), port=self._port, **PATIENT)
+        return feetech.FeetechDriver(load_robot("so101"), port=self._port, **TIMEOUTS)
 
     def make_absent(self) -> Driver:
         return feetech.FeetechDriver(load_robot("so101"), port="/dev/no-such-port")
@@ -89,14 +89,14 @@ class TestDynamixel(DriverConformance):
             yield
 
     def make(self) -> Driver:
-        return dynamixel.DynamixelDriver(load_robot("so101"), port=self._port, **PATIENT)
+        return dynamixel.DynamixelDriver(load_robot("so101"), port=self._port, **TIMEOUTS)
 
     def make_absent(self) -> Driver:
         return dynamixel.DynamixelDriver(load_robot("so101"), port="/dev/no-such-port")
 
 
 class CanConformance(DriverConformance):
-    """Two emulated motors on a bus of their own."""
+    """Two emulated motors on their own bus."""
 
     __test__ = False
     vendor: Any
@@ -116,11 +116,11 @@ class CanConformance(DriverConformance):
             yield
 
     def make(self) -> Driver:
-        # Stiff, so that gravity does not keep it from its target.
-        return self.vendor(self._robot, interface="virtual", channel=self._channel, kp="150", kd="3", **PATIENT)
+        # A high stiffness, because gravity must not keep the arm from its target.
+        return self.vendor(self._robot, interface="virtual", channel=self._channel, kp=(150.0,), kd=(3.0,), **TIMEOUTS)
 
     def make_absent(self) -> Driver:
-        return self.vendor(self._robot, interface="virtual", channel="nobody", patience_s=0.1)
+        return self.vendor(self._robot, interface="virtual", channel="empty", motor_timeout_s=0.1)
 
 
 class TestDamiao(CanConformance):
@@ -141,25 +141,25 @@ class TestUnitree(DriverConformance):
             yield
 
     def make(self) -> Driver:
-        options = {"interface": "lo", "patience_s": 60.0, "stale_s": 30.0, "rate_hz": 100}
+        options = {"interface": "lo", "connect_timeout_s": 60.0, "max_staleness_s": 30.0, "rate_hz": 100}
         return UnitreeDriver(load_robot("g1"), domain=100 + DOMAIN, **options)
 
     def make_absent(self) -> Driver:
-        return UnitreeDriver(load_robot("g1"), interface="lo", domain=210, patience_s=0.2)
+        return UnitreeDriver(load_robot("g1"), interface="lo", domain=210, connect_timeout_s=0.2)
 
 
 class TestLeRobot(DriverConformance):
-    """LeRobot's own SO-101 follower on emulated servos."""
+    """LeRobot's SO-101 follower with emulated servos."""
 
     @pytest.fixture(autouse=True)
-    def _servos(self, tmp_path: Path) -> Iterator[None]:
+    def _servos(self, tmp_path: Path, lerobot_timeouts: None) -> Iterator[None]:
         from waldo.robots.drivers import calibration
 
         robot = load_robot("so101")
         self._folder = tmp_path
         with FeetechServos(EmulatedJoints(robot)) as servos:
             self._port = servos.port
-            reader = feetech.FeetechDriver(robot, port=self._port, torque=False, **PATIENT)
+            reader = feetech.FeetechDriver(robot, port=self._port, torque=False, **TIMEOUTS)
             reader.open()
             calibration.save(tmp_path / "mine.json", robot.joint_names, reader.stored())
             reader.disconnect()
@@ -186,8 +186,8 @@ class TestTopics(DriverConformance):
             yield
 
     def make(self) -> Driver:
-        options = {"command": "/jtc/joint_trajectory", "patience_s": 60.0, "stale_s": 30.0}
+        options = {"command": "/jtc/joint_trajectory", "connect_timeout_s": 60.0, "max_staleness_s": 30.0}
         return TopicMapDriver(self._robot, **options)
 
     def make_absent(self) -> Driver:
-        return TopicMapDriver(self._robot, joint_states="/nowhere", patience_s=0.2)
+        return TopicMapDriver(self._robot, joint_states="/nowhere", connect_timeout_s=0.2)
