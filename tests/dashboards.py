@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import http.client
 import math
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.machine import BROWSER, has_browser
 from waldo.robots import motor_readings
 from waldo.robots.diagnostics import OK, MotorStatus
+
+if TYPE_CHECKING:
+    from selenium import webdriver
+
+BROWSER_OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--window-size=1280,900",
+)
 
 
 @dataclass
@@ -84,3 +98,21 @@ def run_site() -> Iterator[Callable[..., Running]]:
         for connection in running.open:
             connection.close()
         assert not running.thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    """A headless Chromium with logs of its console and its requests."""
+    if not has_browser():
+        pytest.skip(BROWSER)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    for option in BROWSER_OPTIONS:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
