@@ -85,9 +85,9 @@ def test_an_unknown_key_of_a_config_file_is_named_with_its_line(tmp_path: Path) 
 
 def test_a_config_file_fills_in_fields_and_flags_win(tmp_path: Path) -> None:
     config = tmp_path / "teleop.yaml"
-    config.write_text("device: script\nepisodes: 3\nhuman: 0.5\n")
+    config.write_text("device: script\nscript:\n  episodes: 3\n  noise_scale: 0.5\n")
     command = main.parse("teleop", ["--config", str(config), "--episodes", "4"])
-    assert (command.device, command.episodes, command.human) == ("script", 4, 0.5)  # type: ignore[attr-defined]
+    assert (command.device, command.script.episodes, command.script.noise_scale) == ("script", 4, 0.5)  # type: ignore[attr-defined]
 
 
 def test_a_missing_config_file_is_named(tmp_path: Path) -> None:

@@ -56,6 +56,10 @@ def as_flags(command: type, values: Mapping[str, Any]) -> list[str]:
         if field.name not in values:
             continue
         value = values[field.name]
+        nested = hints[field.name]
+        if isinstance(value, dict) and dataclasses.is_dataclass(nested):
+            flags += as_flags(cast("type", nested), cast("dict[str, Any]", value))
+            continue
         words = [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else [str(value)]
         name = field.name.replace("_", "-")
         if "Positional" in repr(get_args(hints[field.name])) or "POSITIONAL" in repr(hints[field.name]):

@@ -33,10 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "robot": ("waldo.cli.robot:RobotCommand", "run a robot: a simulated twin or real hardware"),
     "teleop": (
-        "waldo.cli.collect:Teleop",
+        "waldo.cli.teleop:Teleop",
         "drive a robot with the keyboard, a gamepad, a leader arm or a scripted operator",
     ),
-    "record": ("waldo.cli.collect:Record", "record episodes from a running robot"),
+    "record": ("waldo.cli.record:Record", "record episodes from a running robot"),
     "info": ("waldo.cli.dataset:Info", "say what a dataset holds"),
     "check": ("waldo.cli.dataset:Check", "check a dataset: rates, gaps, loss, frozen cameras, limits, heat"),
     "recover": ("waldo.cli.dataset:Recover", "close the episodes that a crash cut off"),

@@ -34,7 +34,7 @@ class Record:
     operator: str = ""
     """Name of the operator; stored in each episode."""
     camera: tuple[str, ...] = ()
-    """Cameras outside the robot's namespace as NAME=/TOPIC: front=/camera/color/image_raw, depth/front=/camera/depth."""
+    """Cameras outside the robot's namespace as NAME=/TOPIC: front=/camera/color/image_raw, depth/front=/depth/image."""
     video: Literal["h264", "lossless", "jpeg"] = "h264"
     """Codec of the cameras: h264 (small), lossless (exact RGB, many times as large), jpeg (as the camera encodes)."""
     crf: int = CRF

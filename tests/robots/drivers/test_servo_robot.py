@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
 from waldo.collect.devices.leader import LeaderArm
 from waldo.errors import ConfigError, FileError, HardwareError
@@ -625,12 +626,10 @@ def test_a_feetech_that_is_overloaded_gives_way_and_says_so() -> None:
 
 
 def test_the_robot_follows_a_leader_that_is_near_and_not_one_that_is_far() -> None:
-    told: list[str] = []
+    session = RecordingSession()
     with FeetechServos(Hand(load_robot("so101_leader"), lambda _: SO101.home)) as servos:
         device = LeaderArm(SO101, load_robot("so101_leader"), port=servos.port, answer_s="1")
-        device.tell = told.append
         device.open()
-        session: Any = None
 
         def step(position: np.ndarray) -> Any:
             return device.step(Observation(stamp_ns=0, position=position, environment={}), session, 0.01)
@@ -643,10 +642,10 @@ def test_the_robot_follows_a_leader_that_is_near_and_not_one_that_is_far() -> No
         assert step(SO101.home + 0.8) is not None
         assert step(SO101.home + 1.2) is None
         assert step(SO101.home + 0.8) is None
-        # Which joint is farthest by a count may change; what is said is said once, and again when it changes.
-        assert told[0].endswith("0.50 rad from the robot's: lead it nearer")
-        assert told.count("following") == 1
-        assert told[-1].endswith("rad from the robot's: lead it nearer")
+        # The farthest joint may change by a count; a text is shown once, and again when it changes.
+        assert session.texts[0].endswith("of the leader is 0.50 rad from the robot; move it closer to engage")
+        assert session.texts.count("following the leader") == 1
+        assert session.texts[-1].endswith("rad from the robot; move it closer to engage")
         servos.unplug()
         with pytest.raises(HardwareError, match="is gone"):
             step(SO101.home)

@@ -92,14 +92,12 @@ def test_the_messages_are_standard_ones_on_waldos_topics(record, script, tmp_pat
 
 def test_ros_messages_are_those_that_waldos_recorder_takes(record, script, tmp_path):
     """What the robot node publishes and what an export writes is read by the same code."""
-    from waldo.collect.recorder.message_adapter import MOTOR_KEYS
-    from waldo.collect.recorder.recorder import MOTOR_UNITS
-    from waldo.collect.recorder.topics import STREAM_OF
+    from waldo.datasets import schema
     from waldo.datasets.formats.rosbag2.importer import UNITS
     from waldo.robots import diagnostics
 
-    assert (types.MOTOR_KEYS, types.STREAM_OF) == (MOTOR_KEYS, STREAM_OF)
-    assert MOTOR_UNITS.items() <= UNITS.items()
+    assert (types.MOTOR_KEYS, types.STREAM_OF) == (schema.motor_keys(), schema.STREAM_OF_TOPIC)
+    assert schema.motor_units().items() <= UNITS.items()
     export(record(script()), tmp_path / "bags", BagConfig())
     with Reader(tmp_path / "bags" / "episode_000000") as reader:
         motors = [c for c in reader.connections if c.topic == "/motors"]
