@@ -27,12 +27,12 @@ from waldo.robots.description import Robot
 from waldo.robots.motor_readings import MotorQuantity, MotorReadings
 
 WEAR = MotorQuantity(
-    attribute="gear_wear_ratio",
-    key="gear_wear_millimetres",
+    attribute="gear_wear_mm",
+    key="gear_wear_millimeters",
     unit="mm",
     description="backlash of the gear by wear",
     recorded="gear_wear",
-    metric="gear_wear_millimetres",
+    metric="gear_wear_millimeters",
 )
 """The one row."""
 
@@ -41,7 +41,7 @@ WEAR = MotorQuantity(
 class WornReadings(MotorReadings):
     """Readings with the new quantity, shape (joints,)."""
 
-    gear_wear_ratio: np.ndarray
+    gear_wear_mm: np.ndarray
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def added_quantity(monkeypatch: pytest.MonkeyPatch) -> None:
 def message() -> Any:
     """Return the `motors` message of a robot with the new quantity."""
     unknown = {one.attribute: np.full(2, np.nan) for one in motor_readings.motor_quantities()}
-    worn = WornReadings(**unknown, notes=("", ""), gear_wear_ratio=np.array([0.125, 0.25]))
+    worn = WornReadings(**unknown, notes=("", ""), gear_wear_mm=np.array([0.125, 0.25]))
     return diagnostics.to_message("toy", ["a", "b"], ["1", "2"], worn, 1)
 
 
@@ -95,7 +95,7 @@ def store(message: Any) -> FleetStore:
 
 def test_the_message_carries_it(message: Any) -> None:
     found = diagnostics.from_message(message)
-    assert found["b"].values["gear_wear_millimetres"] == 0.25
+    assert found["b"].values["gear_wear_millimeters"] == 0.25
 
 
 def test_an_episode_contains_it_with_its_unit(dataset: Dataset) -> None:
@@ -114,17 +114,17 @@ def test_an_exported_lerobot_dataset_has_its_column(dataset: Dataset, tmp_path: 
 def test_prometheus_has_its_metric(store: FleetStore) -> None:
     registry = CollectorRegistry()
     FleetCollector(store, clock=lambda: 0.0, epoch=lambda: 0.0, registry=registry)
-    assert registry.get_sample_value("waldo_joint_gear_wear_millimetres", {"robot": "toy", "joint": "a"}) == 0.125
+    assert registry.get_sample_value("waldo_joint_gear_wear_millimeters", {"robot": "toy", "joint": "a"}) == 0.125
 
 
 def test_the_fleet_json_lists_and_contains_it(store: FleetStore) -> None:
     fleet = fleet_json(store.robots(0.0), 0.0, None)
     assert fleet["quantities"][-1] == {
-        "key": "gear_wear_millimetres",
+        "key": "gear_wear_millimeters",
         "unit": "mm",
         "description": "backlash of the gear by wear",
     }
-    assert [motor["gear_wear_millimetres"] for motor in fleet["robots"][0]["motors"]] == [0.125, 0.25]
+    assert [motor["gear_wear_millimeters"] for motor in fleet["robots"][0]["motors"]] == [0.125, 0.25]
 
 
 def test_the_fleet_page_shows_it(store: FleetStore, run_site: Callable[..., Any], browser: Any) -> None:
@@ -137,7 +137,7 @@ def test_the_fleet_page_shows_it(store: FleetStore, run_site: Callable[..., Any]
     browser.get(f"http://127.0.0.1:{running.port}/")
     wait = WebDriverWait(browser, 120)
     wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, ".readings summary"))[0].click()
-    row = wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, "[data-key=gear_wear_millimetres]"))[0]
+    row = wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, "[data-key=gear_wear_millimeters]"))[0]
     assert row.find_element(By.TAG_NAME, "th").text == "Backlash of the gear by wear [mm]"
     assert [cell.text for cell in row.find_elements(By.TAG_NAME, "td")] == ["0.125 mm", "0.25 mm"]
     browser.get("about:blank")

@@ -41,8 +41,6 @@ class ObservationBuffer:
         missing = [name for name in self._names if name not in names]
         if missing:
             raise MissingJointsError(missing, names)
-        if self.latest is not None and stamp_ns <= self.latest.stamp_ns:
-            return
         self._states[stamp_ns] = dict(zip(names, positions, strict=True))
         self._pair()
 

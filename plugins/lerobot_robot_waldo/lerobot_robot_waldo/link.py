@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lerobot_robot_waldo.config_waldo import heat_keys
+from waldo.datasets import schema
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import SimulatedDriver, load_driver
@@ -134,7 +135,7 @@ class RosLink:
         with self._lock:
             missing = [] if self._latest.position is not None else ["joint_states"]
             missing += [] if self._latest.heat or not self._keys else ["motors"]
-            return missing + [f"cameras/{name}" for name in self._cameras if name not in self._jpegs]
+            return missing + [schema.camera_stream(name) for name in self._cameras if name not in self._jpegs]
 
     def _work(self) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
@@ -146,12 +147,12 @@ class RosLink:
             with ros.join_graph("lerobot", self._namespace) as graph:
                 node, qos = graph.node, ros.stream_qos()
                 subscribe: Any = node.create_subscription
-                subscribe(JointState, "joint_states", self._on_state, qos)
-                subscribe(DiagnosticArray, "motors", self._on_motors, qos)
+                subscribe(JointState, schema.TOPIC_OF_STREAM[schema.STATE], self._on_state, qos)
+                subscribe(DiagnosticArray, schema.TOPIC_OF_STREAM[schema.MOTORS], self._on_motors, qos)
                 for name in self._cameras:
-                    topic = f"cameras/{name}/image_raw/compressed"
+                    topic = f"{schema.camera_stream(name)}/image_raw/compressed"
                     subscribe(CompressedImage, topic, lambda message, n=name: self._on_image(n, message), qos)
-                self._publisher = node.create_publisher(JointState, "joint_commands", qos)
+                self._publisher = node.create_publisher(JointState, schema.TOPIC_OF_STREAM[schema.COMMAND], qos)
                 self._ready.set()
                 while not self._ended.is_set():
                     graph.spin_once(0.05)
