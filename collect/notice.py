@@ -14,3 +14,5 @@ class Notice:
     level: int = OK
     """Diagnostic level: `OK` for information and for the end of a fault, `WARN` or `ERROR`."""
     text: str
+    confirmation: bool = False
+    """Whether it confirms a request of the operator, who looks at the robot: it is then signaled by sound too."""

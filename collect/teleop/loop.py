@@ -65,7 +65,8 @@ class TeleopLoop:
             lockstep: Whether to answer each state of a simulation, rather than follow the clock.
         """
         self._device, self._session, self._transport = device, session, transport
-        self._period_s, self._deadline_s = 1 / rate_hz, 0.0
+        self._period_s = 1 / rate_hz
+        self._deadline_s: float | None = None
         self._next = self._next_in_lockstep if lockstep else self._next_in_real_time
         self._answered_ns = -1
         self._engaged = False
@@ -103,7 +104,6 @@ class TeleopLoop:
     def _next_in_real_time(self, done: Callable[[], bool]) -> bool:
         """Command once and wait for the end of the cycle; return False when `done()`."""
         transport = self._transport
-        started_s = transport.monotonic_s()
         if transport.latest is None:
             if not transport.spin_until(lambda: done() or transport.latest is not None, STATE_TIMEOUT_S):
                 raise WaldoError(
@@ -111,12 +111,15 @@ class TeleopLoop:
                     "namespace and ROS domain"
                 )
             return not done()
+        if self._deadline_s is None:
+            self._deadline_s = transport.monotonic_s()
         target = self._device.step(transport.latest, self._session, self._period_s)
         if target is not None or self._engaged:
             self._publish(target, transport.time_ns())
         # Deadlines are a period apart, so the duration of a cycle does not slow the rate; missed ones are skipped.
-        self._deadline_s = max(self._deadline_s + self._period_s, started_s)
-        transport.spin_for(max(0.0, self._deadline_s - transport.monotonic_s()))
+        now_s = transport.monotonic_s()
+        self._deadline_s = max(self._deadline_s + self._period_s, now_s)
+        transport.spin_for(self._deadline_s - now_s)
         return True
 
     def _publish(self, target: Array | None, stamp_ns: int) -> None:

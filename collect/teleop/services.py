@@ -68,8 +68,8 @@ class Services:
     def _show(self, name: str, response: Any) -> None:
         outcome = "ok" if response.success else "refused"
         text = f"{name}: {outcome} {response.message}".strip()
-        self._notify(Notice(level=OK if response.success else WARN, text=text))
+        self._notify(Notice(level=OK if response.success else WARN, text=text, confirmation=True))
 
     def notify(self, text: str) -> None:
         """Show a line of text to the operator."""
-        self._notify(Notice(text=text))
+        self._notify(Notice(text=text, confirmation=True))

@@ -14,16 +14,11 @@ STYLES = {OK: "green", WARN: "yellow", ERROR: "red"}
 """Diagnostic level -> style."""
 
 
-def show_notices(prefix: str, *, bell_from: int = ERROR) -> Callable[[Notice], None]:
-    """Return a function that prints notices.
-
-    Args:
-        prefix: Text before each notice.
-        bell_from: Lowest diagnostic level that rings the terminal's bell: the operator looks at the robot.
-    """
+def show_notices(prefix: str = "") -> Callable[[Notice], None]:
+    """Return a function that prints notices after a prefix; errors and confirmations ring the terminal's bell."""
 
     def show(notice: Notice) -> None:
-        bell = "\a" if notice.level >= bell_from else ""
+        bell = "\a" if notice.confirmation or notice.level >= ERROR else ""
         style = STYLES.get(notice.level, "yellow")
         console.err().print(f"{bell}[{style}]{escape(prefix + notice.text)}[/{style}]")
 

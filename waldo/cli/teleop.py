@@ -10,7 +10,6 @@ import tyro
 from waldo import console
 from waldo.collect.devices.scripted import ScriptOptions
 from waldo.errors import InvalidValueError
-from waldo.robots.diagnostics import OK
 from waldo.robots.drivers.options import parse_options
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Teleop:
                 robot.joint_names,
                 lockstep=self.lockstep,
                 rate_hz=self.rate,
-                notify=show_notices("", bell_from=OK),
+                notify=show_notices(),
             ).run(done)
         return 0 if device.finished else 130
 

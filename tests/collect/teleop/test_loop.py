@@ -157,9 +157,8 @@ def test_a_slow_cycle_delays_later_ones_but_none_is_made_up_for() -> None:
 
     run(FakeDevice(*[0.1] * 5, hook=slow), transport)
     gaps = np.diff(transport.published_s) / PERIOD_S
-    np.testing.assert_allclose(gaps[0], 6.0)
-    assert gaps[1:-1].min() >= 0.0
-    assert gaps[2:-1].min() == pytest.approx(1.0)
+    # The command after a slow cycle is immediate, as its deadline has passed.
+    np.testing.assert_allclose(gaps, [6, 0, 1, 1, 1], atol=1e-6)
 
 
 def test_a_short_delay_does_not_slow_the_rate() -> None:
