@@ -138,6 +138,6 @@ def test_the_fleet_page_shows_it(store: FleetStore, run_site: Callable[..., Any]
     wait = WebDriverWait(browser, 120)
     wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, ".readings summary"))[0].click()
     row = wait.until(lambda page: page.find_elements(By.CSS_SELECTOR, "[data-key=gear_wear_millimeters]"))[0]
-    assert row.find_element(By.TAG_NAME, "th").text == "Backlash of the gear by wear [mm]"
+    assert row.find_element(By.TAG_NAME, "th").text == "backlash of the gear by wear [mm]"
     assert [cell.text for cell in row.find_elements(By.TAG_NAME, "td")] == ["0.125 mm", "0.25 mm"]
     browser.get("about:blank")
