@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
+from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State, round_rate
 from waldo.datasets.dataset import Dataset
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
@@ -185,3 +188,156 @@ def test_short_pauses_between_episodes_do_not_change_the_rate(recorder: Recorder
         recorder.save("success")
         # One second until the next episode.
         add_states(recorder, 100.0, rows=100, start_ns=(began_s + 10) * 10**9)
+
+
+def add_frame(recorder: Recorder, stream: str, image: Any, at_ns: int, sequence: int = -1) -> None:
+    recorder.frame(stream, image, header_ns=at_ns, receipt_ns=at_ns, sequence=sequence)
+
+
+def test_the_streams_of_an_episode_have_their_fields_units_and_rates(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    add_frame(recorder, "depth/front", np.ones((24, 32), np.uint16), 0)
+    add_frame(recorder, "cameras/other", np.zeros((24, 32, 3), np.uint8), 0)
+    recorder.environment(["cube.x"], np.zeros(1), header_ns=0, receipt_ns=0, sequence=1)
+    recorder.start()
+    feed(recorder, range(1, 4))
+    recorder.environment(["cube.x"], np.ones(1), header_ns=1, receipt_ns=1, sequence=2)
+    add_frame(recorder, "depth/front", np.ones((24, 32), np.uint16), 1)
+    add_frame(recorder, "cameras/other", np.zeros((24, 32, 3), np.uint8), 1)
+    recorder.save("success")
+    streams: dict[str, Any] = dict(recorder.dataset.episodes[0].streams)
+    assert set(streams) == {
+        "joints/state",
+        "joints/command",
+        "joints/sent",
+        "cameras/front",
+        "cameras/other",
+        "depth/front",
+        "environment",
+    }
+    assert [(field.name, field.unit) for field in streams["joints/state"].fields] == [
+        ("position", "rad"),
+        ("velocity", "rad/s"),
+        ("effort", "N·m"),
+    ]
+    assert (streams["cameras/front"].width, streams["cameras/front"].height) == (64, 48)
+    assert (streams["cameras/other"].rate_hz, streams["depth/front"].rate_hz) == (30.0, 30.0)
+    assert (streams["depth/front"].width, streams["depth/front"].height) == (32, 24)
+    assert [(field.name, field.labels) for field in streams["environment"].fields] == [("value", ("cube.x",))]
+    assert recorder.dataset.episodes[0].values("environment", "value").tolist() == [[1.0]]
+
+
+def test_a_cameras_rate_is_that_of_the_description(tmp_path: Path, toy_robot: Robot) -> None:
+    robot = replace(toy_robot, cameras=(replace(toy_robot.cameras[0], fps=15),))
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    with dataset.lock():
+        recorder = Recorder(dataset, robot, {})
+        feed(recorder, range(1))
+        assert recorder.rate_hz("cameras/front") == 15.0
+        assert recorder.rate_hz("motors") == 10.0
+        assert recorder.rate_hz("cameras/unknown") == recorder.config.rate_hz == 60.0
+
+
+def test_a_changed_image_size_is_found_between_episodes(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 999_999_999)
+    assert recorder._streams["cameras/front"].width == 64  # type: ignore[union-attr]
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 1_000_000_000)
+    assert recorder._streams["cameras/front"].width == 32  # type: ignore[union-attr]
+    recorder.start()
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 3_000_000_000)
+    assert recorder._streams["cameras/front"].width == 32  # type: ignore[union-attr]
+    recorder.discard()
+
+
+def test_a_jpeg_gives_the_size_of_its_stream(recorder: Recorder) -> None:
+    jpeg = cv2.imencode(".jpg", np.zeros((24, 32, 3), np.uint8))[1].tobytes()
+    add_frame(recorder, "cameras/front", jpeg, 0)
+    assert (recorder._streams["cameras/front"].width, recorder._streams["cameras/front"].height) == (32, 24)  # type: ignore[union-attr]
+
+
+def test_the_status_is_that_of_the_live_episode(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    assert (recorder.seconds, recorder.nbytes, recorder.lost, recorder.waiting) == (0.0, 0, 0, 0)
+    recorder.start()
+    assert recorder.seconds == 0.0
+    feed(recorder, range(1, 11), skip=5)
+    assert recorder.seconds == pytest.approx(9e-6)
+    assert recorder.nbytes > 1000
+    assert recorder.lost == 1
+    recorder.report_lost("cameras/front")
+    recorder.report_lost("cameras/unknown")
+    assert recorder.lost == 2
+    recorder.save("success")
+    assert (recorder.seconds, recorder.nbytes, recorder.lost, recorder.waiting) == (0.0, 0, 0, 0)
+
+
+def test_events_and_losses_outside_a_recording_are_dropped(recorder: Recorder) -> None:
+    recorder.event("note", "before", at_ns=0)
+    feed(recorder, range(1))
+    recorder.start()
+    feed(recorder, range(1, 3))
+    recorder.event("note", "during", at_ns=1, detail=2)
+    recorder.stop()
+    recorder.event("note", "after", at_ns=2)
+    recorder.report_lost("joints/state")
+    recorder.save("success")
+    (episode,) = recorder.dataset.episodes
+    assert episode.events == [{"at_ns": 1, "kind": "note", "text": "during", "detail": 2}]
+    assert episode.lost("joints/state") == 0
+
+
+def test_stop_and_discard_confirm_and_a_second_stop_is_refused(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    recorder.start()
+    assert recorder.stop() == "stopped; save, fail or discard the episode"
+    with pytest.raises(RecorderError, match=r"^cannot stop: the recorder is stopped$"):
+        recorder.stop()
+    with pytest.raises(RecorderError, match=r"^cannot start: an episode is stopped; save, fail or discard it first$"):
+        recorder.start()
+    assert recorder.discard() == "discarded"
+    assert recorder.state is State.IDLE
+    recorder.close()
+    assert len(recorder.dataset.episodes) == 0
+
+
+def test_an_abandoned_episode_is_recovered(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    recorder.start()
+    feed(recorder, range(1, 6))
+    recorder.abandon()
+    assert (recorder.state, recorder.nbytes) == (State.IDLE, 0)
+    assert len(recorder.dataset.recover()) == 1
+    assert len(recorder.dataset.episodes[0].time_ns("joints/state")) == 5
+
+
+def test_an_episode_without_a_task_starts_without_a_text(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    assert recorder.start() == "recording"
+
+
+def test_codec_quality_and_encoder_are_those_of_the_configuration(tmp_path: Path, toy_robot: Robot) -> None:
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    with dataset.lock():
+        recorder = Recorder(dataset, toy_robot, {}, RecorderConfig(codec="jpeg", crf=30, encoder="libx264"))
+        feed(recorder, range(1))
+        stream: Any = recorder._streams["cameras/front"]
+    assert (stream.codec, stream.crf, stream.encoder) == ("jpeg", 30, "libx264")
+
+
+@pytest.mark.parametrize(
+    ("measured_hz", "rate_hz"),
+    [(9.9, 10.0), (10.9, 11.0), (11.3, 11.0), (54.0, 50.0), (56.0, 60.0), (62.3, 60.0), (67.4, 67.0), (940.0, 1000.0)],
+)
+def test_a_measured_rate_is_rounded_to_a_common_one_if_it_is_close(measured_hz: float, rate_hz: float) -> None:
+    assert round_rate(measured_hz) == rate_hz
+
+
+def test_too_few_states_leave_the_nominal_rate(recorder: Recorder) -> None:
+    add_states(recorder, 100.0, rows=29)
+    recorder.start()
+    assert recorder.rate_hz("joints/state") == 60.0
+    recorder.discard()
+    add_states(recorder, 100.0, rows=30)
+    recorder.start()
+    assert recorder.rate_hz("joints/state") == 100.0
