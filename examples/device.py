@@ -1,4 +1,6 @@
-"""A teleoperation device in 60 lines: a foot switch that sways one joint while it is pressed.
+"""A teleoperation device: a foot switch that sways one joint while it is pressed.
+
+Usage: python examples/device.py
 
 Register it in the `pyproject.toml` of your package, and `waldo teleop footswitch` finds it:
 
@@ -13,13 +15,15 @@ The file here is a Linux evdev node or any other file that delivers one byte per
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from waldo.collect.devices.device import Observation, Session
 from waldo.errors import HardwareError, UnknownNameError
-from waldo.robots.description import Robot
+from waldo.robots.description import Robot, load_robot
 from waldo.robots.drivers.options import build_options
 from waldo.typing import Array
 
@@ -92,3 +96,25 @@ class FootSwitch:
         if self._file >= 0:
             os.close(self._file)
         self._file, self.pressed = -1, False
+
+
+def main() -> None:
+    """Press and release a switch that is a named pipe, and print the targets."""
+    from waldo.collect.devices.conformance import RecordingSession
+
+    robot, session = load_robot("so101"), RecordingSession()
+    path = Path(tempfile.mkdtemp()) / "switch"
+    os.mkfifo(path)
+    device = FootSwitch(robot, path=str(path), joint="wrist_roll", amplitude="0.2")
+    observation = Observation(stamp_ns=0, position=robot.home, environment={})
+    device.open()
+    with path.open("wb", buffering=0) as switch:
+        for name, state in (("released", b"0"), ("pressed", b"1"), ("released", b"0")):
+            switch.write(state)
+            target = device.step(observation, session, dt_s=1 / 60)
+            print(f"{name}: {'no command' if target is None else np.round(target, 3).tolist()}")
+    device.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,9 @@ from waldo.typing import Array
 DT_S = 1 / 60
 """Duration of a cycle [s]."""
 
+MAX_JUMP = 1.0
+"""Maximum distance of the first target from the robot [rad or m]."""
+
 
 class RecordingSession:
     """A Session that records calls and lets every service succeed."""
@@ -112,6 +115,11 @@ class DeviceConformance:
             assert np.isfinite(target).all()
             assert (target >= self.robot.lower - 1e-9).all()
             assert (target <= self.robot.upper + 1e-9).all()
+
+    def test_the_first_target_is_near_the_robot(self, device: Any) -> None:
+        """The safety chain refuses a jump when the operator engages."""
+        first = self.engaged_targets(device, 5)[0]
+        assert np.abs(first - self.robot.home).max() <= MAX_JUMP
 
     def test_it_stops_commanding_when_the_operator_lets_go(self, device: Any) -> None:
         """The cycle after letting go has no targets."""
