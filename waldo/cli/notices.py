@@ -18,8 +18,9 @@ def show_notices(prefix: str = "") -> Callable[[Notice], None]:
     """Return a function that prints notices after a prefix; errors and confirmations ring the terminal's bell."""
 
     def show(notice: Notice) -> None:
-        bell = "\a" if notice.confirmation or notice.level >= ERROR else ""
         style = STYLES.get(notice.level, "yellow")
-        console.err().print(f"{bell}[{style}]{escape(prefix + notice.text)}[/{style}]")
+        console.err().print(f"[{style}]{escape(prefix + notice.text)}[/{style}]")
+        if notice.confirmation or notice.level >= ERROR:
+            console.err().bell()  # rich removes "\\a" from printed text
 
     return show
