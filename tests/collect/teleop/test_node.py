@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -77,12 +78,14 @@ def test_commands_services_status_and_letting_go_over_dds() -> None:
         held = ComponentStatus(component="control", level=WARN, message="holding: no command for 0.2 s")
         following = ComponentStatus(component="control", level=OK, message="following")
 
+        stamps = itertools.count(0, 300_000_000)
+
         def publish() -> None:
             state = JointState(name=["b", "a"], position=[2.0, 1.0])
             states.publish(state)
             shown = [notice.text for notice in notices]
             control = following if "robot: holding: no command for 0.2 s" in shown else held
-            statuses.publish(component_message("toy", [control], len(shown) * 2 * 10**9))
+            statuses.publish(component_message("toy", [control], next(stamps)))
 
         def complete() -> bool:
             texts = {notice.text for notice in notices}
