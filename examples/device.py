@@ -24,12 +24,12 @@ import numpy as np
 from waldo.collect.devices.device import Observation, Session
 from waldo.errors import HardwareError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
-from waldo.robots.drivers.options import build_options
+from waldo.robots.drivers.options import TypedOptions, build_options
 from waldo.typing import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class FootSwitchOptions:
+class FootSwitchOptions(TypedOptions):
     """Options of the foot switch."""
 
     path: str = "/dev/footswitch"
@@ -43,6 +43,7 @@ class FootSwitchOptions:
 class FootSwitch:
     """A Device that sways a joint around the position at which the switch was pressed."""
 
+    Options = FootSwitchOptions
     usage = "press the foot switch to move, release it to stop"
 
     def __init__(self, robot: Robot, **options: object) -> None:
@@ -105,7 +106,7 @@ def main() -> None:
     robot, session = load_robot("so101"), RecordingSession()
     path = Path(tempfile.mkdtemp()) / "switch"
     os.mkfifo(path)
-    device = FootSwitch(robot, path=str(path), joint="wrist_roll", amplitude="0.2")
+    device = FootSwitch(robot, path=str(path), joint="wrist_roll", amplitude=0.2)
     observation = Observation(stamp_ns=0, position=robot.home, environment={})
     device.open()
     with path.open("wb", buffering=0) as switch:

@@ -59,7 +59,7 @@ def use_store(lerobot_train: Any, source: StoreSource) -> Callable[[Any], Any]:
         block = source.options.shuffle == "block" or (source.options.shuffle == "auto" and decoded)
         cache_bytes = source.options.memory_mb * 10**6 // readers if block else 0
         windows = source.windows(cache_bytes)
-        for index, why in windows.left_out.items():
+        for index, why in windows.skipped.items():
             LOG.warning("episode %d is left out: %s", index, why)
         metadata = store_metadata(windows)
         names = cast("dict[str, Any]", vars(factory))

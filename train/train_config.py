@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from waldo.datasets.store_path import Place
+from waldo.datasets.store_path import StorePath
 from waldo.errors import FileError, InvalidValueError
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 
@@ -23,7 +23,7 @@ NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "
 class TrainConfig:
     """A training run of one LeRobot policy on one dataset."""
 
-    dataset: Place
+    dataset: StorePath
     """Where a waldo dataset lies, or the folder of a LeRobot v3.0 dataset."""
     output: Path
     """Folder for checkpoints, the log and the loss."""
@@ -70,7 +70,7 @@ def find_device(wanted: str) -> str:
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
-def read_features(dataset: Place) -> dict[str, dict[str, Any]]:
+def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
     """Return the features of a LeRobot dataset, by key."""
     path = dataset / "meta" / "info.json"
     if not dataset.is_dir():

@@ -1,17 +1,18 @@
 """The protocol of teleoperation devices, and what a device receives in each cycle.
 
 A package adds a device with an entry point in the group `waldo.devices`: a callable that takes the robot's description
-and the device's options as keyword arguments, and returns a `Device`. Options given on the command line are strings;
-`waldo.robots.drivers.options.build_options` converts them.
+and the device's options as keyword arguments, and returns a `Device`. Its attribute `Options` is the dataclass of these
+options, to which the command line converts its texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from waldo import registry
+from waldo.robots.drivers.options import convert_options, split_options
 from waldo.typing import Array
 
 if TYPE_CHECKING:
@@ -89,9 +90,21 @@ def make_device(name: str, robot: Robot, **options: object) -> Device:
     Args:
         name: Name of the device in the entry-point group `waldo.devices`.
         robot: Description of the robot that the device commands.
-        options: The device's options, as values or as strings.
+        options: The device's options.
 
     Raises:
         UnknownNameError: If there is no device of this name; the message lists the registered names.
     """
     return cast("Device", registry.load("waldo.devices", name, "device")(robot, **options))
+
+
+def parse_device_options(name: str, texts: Sequence[str]) -> dict[str, object]:
+    """Return the options of a registered device from "name=value" texts of the command line.
+
+    Raises:
+        UnknownNameError: If there is no such device, or it has no such option.
+    """
+    kind: Any = registry.load("waldo.devices", name, "device")
+    values = split_options(texts)
+    classes = kind.option_classes(values) if hasattr(kind, "option_classes") else (getattr(kind, "Options", None),)
+    return convert_options(values, *classes)

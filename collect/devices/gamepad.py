@@ -13,7 +13,7 @@ from waldo.collect.devices.device import Observation, Session
 from waldo.collect.devices.jog import Jog
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
-from waldo.robots.drivers.options import build_options
+from waldo.robots.drivers.options import TypedOptions, build_options
 from waldo.typing import Array
 
 DEAD_MAN, NEXT_GROUP = 4, 5
@@ -30,7 +30,7 @@ GROUP_SIZE = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GamepadOptions:
+class GamepadOptions(TypedOptions):
     """Options of the gamepad."""
 
     speed_ratio: float = 0.5
@@ -61,6 +61,8 @@ def deflections(pad: PadState) -> Array:
 
 class Gamepad:
     """A Device that jogs joints with sticks, cross and triggers, six joints at a time."""
+
+    Options = GamepadOptions
 
     usage = "hold the left shoulder button to move   right shoulder: other joints   A start, Y save, X fail, B STOP"
     """The buttons, for the operator."""

@@ -16,7 +16,7 @@ from waldo.collect.devices.device import Observation, Session
 from waldo.collect.devices.jog import Jog
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
-from waldo.robots.drivers.options import build_options
+from waldo.robots.drivers.options import TypedOptions, build_options
 from waldo.typing import Array
 
 FORWARD, BACK = "qwertyui", "asdfghjk"
@@ -27,7 +27,7 @@ GROUP_KEYS: Mapping[str, int] = {"]": 1, "[": -1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyboardOptions:
+class KeyboardOptions(TypedOptions):
     """Options of the keyboard."""
 
     speed_ratio: float = 0.25
@@ -36,6 +36,8 @@ class KeyboardOptions:
 
 class Keyboard:
     """A Device that jogs joints by keys."""
+
+    Options = KeyboardOptions
 
     usage = f"move: q/a w/s e/d r/f t/g y/h (joint 1-6 forward/back), [ ] other joints   {terminal_keys.HELP}"
     """The keys, for the operator."""

@@ -7,6 +7,7 @@ and stops following when a joint is far from it. If there is a terminal, the ser
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from waldo.collect.devices import terminal_keys
 from waldo.collect.devices.device import Observation, Session
 from waldo.robots.description import Robot, load_robot, presets
 from waldo.robots.driver import Driver, load_driver
-from waldo.robots.drivers.options import build_options
+from waldo.robots.drivers.options import TypedOptions, build_options, options_class
 from waldo.typing import Array
 
 REMIND_S = 2.0
@@ -23,13 +24,23 @@ REMIND_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngageOptions:
+class EngageOptions(TypedOptions):
     """When the robot follows its leader."""
 
     engage_rad: float = 0.3
     """The robot starts to follow when every joint of the leader is this close to the robot's [rad]."""
     release_rad: float = 1.0
     """The robot stops following when a joint is farther away than this [rad] (the bound of GELLO)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderArmOptions(EngageOptions):
+    """Options of a leader arm beside those of its driver."""
+
+    arm: str = ""
+    """Name of the leader's description; by default the preset `<robot>_leader`, or else the robot itself."""
+    driver: str = "feetech"
+    """Name of the leader's driver."""
 
 
 class Leader:
@@ -111,6 +122,13 @@ class Leader:
 
 class LeaderArm(Leader):
     """A leader arm read by one of waldo's drivers."""
+
+    Options = LeaderArmOptions
+
+    @staticmethod
+    def option_classes(values: Mapping[str, str]) -> tuple[type | None, ...]:
+        """Return the classes of the options: the leader's own, and those of its driver."""
+        return LeaderArmOptions, options_class(values.get("driver", LeaderArmOptions().driver))
 
     def __init__(self, robot: Robot, arm: Robot | str = "", driver: str = "feetech", **options: object) -> None:
         """Initialize without connecting.

@@ -10,7 +10,7 @@ from waldo.collect.devices.leader import EngageOptions, Leader
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.lerobot_units import Units, make_device
-from waldo.robots.drivers.options import build_options, words
+from waldo.robots.drivers.options import build_options, per_joint
 from waldo.typing import Array
 
 
@@ -26,8 +26,8 @@ class TeleopOptions(EngageOptions):
     """Port, for teleoperators that have one."""
     config: str = ""
     """Further fields of its configuration, as JSON."""
-    names: str = ""
-    """LeRobot's name of each joint, comma-separated; by default the robot's joint names."""
+    names: tuple[str, ...] = ()
+    """LeRobot's name of each joint; by default the robot's joint names."""
     units: str = "degrees"
     """Units of a teleoperator without a motor bus: "degrees" or "radians"."""
 
@@ -35,11 +35,13 @@ class TeleopOptions(EngageOptions):
 class LeRobotTeleop(Leader):
     """A Device over a `lerobot.teleoperators.Teleoperator`."""
 
+    Options = TeleopOptions
+
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Initialize without connecting; `options` are those of `TeleopOptions`, as values or as strings."""
+        """Initialize without connecting; `options` are those of `TeleopOptions`."""
         self.options = build_options(TeleopOptions, options)
         super().__init__(robot, self.options)
-        self._names = words("names", self.options.names, len(robot.joints), robot.joint_names)
+        self._names = per_joint("names", self.options.names, len(robot.joints), robot.joint_names)
         self._device: Any = None
 
     def connect(self) -> None:

@@ -10,7 +10,7 @@ from waldo import registry
 from waldo.collect.devices.device import Observation, Session
 from waldo.errors import InvalidValueError, WaldoError
 from waldo.robots.description import Robot
-from waldo.robots.drivers.options import build_options
+from waldo.robots.drivers.options import TypedOptions, build_options
 from waldo.typing import Array
 
 TIMEOUT_S = 5.0
@@ -30,7 +30,7 @@ class Expert(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScriptOptions:
+class ScriptOptions(TypedOptions):
     """Options of the scripted operator."""
 
     task: str = "lift"
@@ -43,7 +43,8 @@ class ScriptOptions:
     """Scale of the scripted operator's noise, pauses and errors: 0 is exact, 1 is human-like."""
 
     def __post_init__(self) -> None:
-        """Validate the number of episodes."""
+        """Validate the types and the number of episodes."""
+        TypedOptions.__post_init__(self)
         if self.episodes < 1:
             raise InvalidValueError("episodes", self.episodes, "1 or more")
 
@@ -118,8 +119,10 @@ class ScriptedOperator:
 class Scripted(ScriptedOperator):
     """The scripted operator of a registered task, with the registered expert."""
 
+    Options = ScriptOptions
+
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Initialize; `options` are those of `ScriptOptions`, as values or as strings."""
+        """Initialize; `options` are those of `ScriptOptions`."""
         del robot  # the task determines the expert's robot
         script = build_options(ScriptOptions, options)
         make_expert: Callable[..., Expert] = registry.load("waldo.experts", "scripted", "expert")

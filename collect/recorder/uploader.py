@@ -33,7 +33,7 @@ class Uploader:
         self._notify, self._retry_s = notify, retry_s
         self._wake, self._stop = threading.Event(), threading.Event()
         self._failure = ""
-        dataset.on_sealed = lambda _: self._wake.set()
+        dataset.on_finalized = lambda _: self._wake.set()
         self._wake.set()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
         self._thread.start()

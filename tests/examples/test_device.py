@@ -40,7 +40,7 @@ class TestFootSwitch(DeviceConformance):
     robot = SO101
 
     def make(self) -> Any:
-        return FootSwitch(SO101, amplitude="0.2")
+        return FootSwitch(SO101, amplitude=0.2)
 
     def engage(self, device: Any) -> None:
         device.pressed = True

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.lerobot.export import camera_streams, feature_key
-from waldo.datasets.reading.rows import RowConfig, UnfitEpisodeError, make_rows
+from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError, camera_streams
+from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
+from waldo.datasets.schema import feature_key
 from waldo.datasets.selection import Selection
-from waldo.datasets.store_path import Place, place
+from waldo.datasets.store_path import StorePath, open_path
 from waldo.errors import FileError, InvalidValueError
 
 
@@ -30,7 +31,7 @@ class StoreOptions:
     """What the policy is to learn: what was asked, or what was sent to the motors."""
     include: Literal["success", "all"] = "success"
     """Which episodes: those with outcome success, or all."""
-    max_age_s: float = 0.25
+    max_staleness_s: float = 0.25
     """Farthest that a sample may lie from its row [s]."""
     cache: Path | None = None
     """Folder of a training cache that `waldo cache` built from the dataset; its pictures need no decoding."""
@@ -52,7 +53,7 @@ class StoreOptions:
 class StoreSource:
     """A dataset and how it is read; travels as JSON."""
 
-    path: Place
+    path: StorePath
     """Where the dataset lies."""
     options: StoreOptions
     """How it is read."""
@@ -69,7 +70,7 @@ class StoreSource:
         values: dict[str, Any] = json.loads(text)
         options: dict[str, Any] = {**values["options"], "cameras": tuple(values["options"]["cameras"])}
         options["cache"] = None if options["cache"] is None else Path(options["cache"])
-        return cls(path=place(values["path"]), images=values["images"], options=StoreOptions(**options))
+        return cls(path=open_path(values["path"]), images=values["images"], options=StoreOptions(**options))
 
     def features(self) -> dict[str, dict[str, Any]]:
         """Return LeRobot's description of the columns and cameras, from the first episode that becomes rows."""
@@ -83,7 +84,7 @@ class StoreSource:
                 why = why if why != "it has none" else str(error)
                 continue
             columns = {key: column.names for key, column in rows.columns.items()}
-            sizes = {feature_key(n): (episode.camera(n).height, episode.camera(n).width) for n in rows.frames}
+            sizes = {feature_key(name): size for name, size in rows.frame_sizes.items()}
             return describe(columns, sizes)
         raise FileError(self.path, f"has no episode to train on ({why})", "run waldo check, or give --include all")
 
@@ -105,12 +106,12 @@ class StoreSource:
 
     def _rows(self, episode: Episode) -> RowConfig:
         """Return how episodes become rows; the first one says which cameras there are."""
-        names = camera_streams(episode, self.options.cameras) if self.images else ()
+        names = (camera_streams(episode, self.options.cameras) if self.images else ()) or None
         options = self.options
-        return RowConfig(fps=options.fps, cameras=names, action=options.action, max_age_s=options.max_age_s)
+        return RowConfig(fps=options.fps, cameras=names, action=options.action, max_staleness_s=options.max_staleness_s)
 
 
-def is_store(path: Place) -> bool:
+def is_store(path: StorePath) -> bool:
     """Return whether a place holds a waldo dataset."""
     return (path / "dataset.json").is_file()
 

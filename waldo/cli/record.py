@@ -55,12 +55,12 @@ class Record:
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder.topics import parse_cameras
         from waldo.datasets.dataset import Dataset
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
         from waldo.robots.description import load_robot
         from waldo.robots.diagnostics import WARN
         from waldo.ros import join_graph
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
         config = RecorderConfig(codec=self.video, crf=self.crf, encoder=self.encoder, lockstep=self.lockstep)

@@ -10,7 +10,6 @@ import tyro
 from waldo import console
 from waldo.collect.devices.scripted import ScriptOptions
 from waldo.errors import InvalidValueError
-from waldo.robots.drivers.options import parse_options
 
 if TYPE_CHECKING:
     from waldo.collect.devices.device import Device
@@ -49,11 +48,11 @@ class Teleop:
         """Run until the device is finished, SIGINT or SIGTERM."""
         from waldo.cli.notices import show_notices
         from waldo.collect.teleop.node import TeleopNode
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         device = self.make_device(robot)
         usage = getattr(device, "usage", "")
@@ -72,8 +71,8 @@ class Teleop:
 
     def make_device(self, robot: Robot) -> Device:
         """Return the device with its options."""
-        from waldo.collect.devices.device import make_device
+        from waldo.collect.devices.device import make_device, parse_device_options
 
         options: dict[str, Any] = asdict(self.script) if self.device == "script" else {}
-        options |= parse_options(self.option) | ({"port": self.port} if self.port else {})
+        options |= parse_device_options(self.device, self.option) | ({"port": self.port} if self.port else {})
         return make_device(self.device, robot, **options)

@@ -55,11 +55,11 @@ class Train(StoreOptions):
 
     def run(self) -> int:
         """Train; 130 after a stop that was asked for."""
-        from waldo.datasets.store_path import place
+        from waldo.datasets.store_path import open_path
         from waldo.train.train_config import TrainConfig
         from waldo.train.training import train
 
-        dataset = place(self.dataset)
+        dataset = open_path(self.dataset)
         own = ("dataset", "output", "resume")
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in own}
         store = StoreOptions(**{f.name: values.pop(f.name) for f in dataclasses.fields(StoreOptions)})

@@ -16,6 +16,7 @@ from waldo.datasets import schema
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import SimulatedDriver, load_driver
+from waldo.robots.drivers.options import convert_options, options_class
 
 STEP_LIMIT = 60
 """Maximum number of control periods that a simulation catches up at once."""
@@ -58,7 +59,9 @@ class DriverLink:
 
     def __init__(self, robot: Robot, driver: str, options: dict[str, str]) -> None:
         """Load a driver by its name, with its options; nothing is connected yet."""
-        self._driver = load_driver(driver)(robot, **options)
+        kind = options_class(driver)
+        given = options if kind is None else convert_options(options, kind)
+        self._driver = load_driver(driver)(robot, **given)
         self._images: dict[str, Any] = {}
         self._started_s = 0.0
         self._ticks = 0
@@ -81,7 +84,7 @@ class DriverLink:
         """Return the latest state."""
         self._keep_pace()
         state, sensors = self._driver.read(), self._driver.motors()
-        self._images |= {frame.camera: frame.rgb for frame in self._driver.frames()}
+        self._images |= {frame.camera: frame.to_rgb() for frame in self._driver.frames()}
         heat = {name: getattr(sensors, name) for name in heat_keys() if hasattr(sensors, name)}
         return Snapshot(state.position, heat, dict(self._images))
 

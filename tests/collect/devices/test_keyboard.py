@@ -37,11 +37,11 @@ def test_a_held_key_moves_its_joint_and_a_released_one_does_not(toy_robot: Robot
 
 
 def test_the_speed_is_an_option(toy_robot: Robot) -> None:
-    keyboard = Keyboard(toy_robot, speed_ratio="0.5")
+    keyboard = Keyboard(toy_robot, speed_ratio=0.5)
     keyboard.keys.press("q")
     np.testing.assert_allclose(keyboard.step(AT_ZERO, RecordingSession(), DT_S), [1.5 * DT_S, 0.0])
     with pytest.raises(UnknownNameError, match="did you mean 'speed_ratio'"):
-        Keyboard(toy_robot, speed="0.5")
+        Keyboard(toy_robot, speed=0.5)
 
 
 def test_a_key_requests_its_service_once(toy_robot: Robot) -> None:

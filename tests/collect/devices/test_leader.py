@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
-from waldo.collect.devices.leader import REMIND_S, EngageOptions, Leader
-from waldo.robots.description import Robot
+from waldo.collect.devices.leader import REMIND_S, EngageOptions, Leader, LeaderArm
+from waldo.errors import HardwareError
+from waldo.robots.description import Robot, load_robot
+from waldo.sim.emulation.emulated_leader import Hand
+from waldo.sim.emulation.feetech import FeetechServos
 
 DT_S = 0.01
+SO101 = load_robot("so101")
 
 
 class FixedLeader(Leader):
@@ -72,3 +78,31 @@ def test_the_joint_that_prevents_engaging_is_named_at_intervals(leader: FixedLea
     for _ in range(5):
         leader.step(at(0.1, 0.1), session, DT_S)
     assert session.texts[2:] == ["following the leader"]
+
+
+def test_an_emulated_leader_arm_is_followed_while_it_is_close() -> None:
+    session = RecordingSession()
+    with FeetechServos(Hand(load_robot("so101_leader"), lambda _: SO101.home)) as servos:
+        device = LeaderArm(SO101, load_robot("so101_leader"), port=servos.port, response_timeout_s=1.0)
+        device.open()
+
+        def step(position: np.ndarray) -> Any:
+            return device.step(Observation(stamp_ns=0, position=position, environment={}), session, 0.01)
+
+        assert step(SO101.home + 0.5) is None
+        assert step(SO101.home + 0.5) is None
+        found = step(SO101.home + 0.1)
+        np.testing.assert_allclose(found, SO101.home, atol=2e-3)
+        # A lagging robot keeps following, one that was pushed away does not.
+        assert step(SO101.home + 0.8) is not None
+        assert step(SO101.home + 1.2) is None
+        assert step(SO101.home + 0.8) is None
+        # A message is repeated only when it changes; which joint is farthest may change by a count.
+        assert session.texts[0].endswith("of the leader is 0.50 rad from the robot; move it closer to engage")
+        assert session.texts.count("following the leader") == 1
+        assert session.texts[-1].endswith("rad from the robot; move it closer to engage")
+        servos.unplug()
+        with pytest.raises(HardwareError, match="was disconnected"):
+            step(SO101.home)
+        device.close()
+        assert not any(servo.memory[40] for servo in servos.servos)
