@@ -123,7 +123,8 @@ class SimulatedHeat:
         course = self._course(self._base[rows], copper, lengths)
         winding = course[..., 0]
         loss = copper * (1 + COPPER_ALPHA_PER_K * (winding[:-1] - 25))
-        joules: Array = np.tensordot(lengths * self._tick_s, loss, axes=1).astype(float)
+        # Not a matrix product: BLAS rounds the last bit by the number of rows, so worlds would depend on each other.
+        joules: Array = np.sum((lengths * self._tick_s)[:, None, None] * loss, axis=0)
         working = np.abs(torques) > duty.threshold_nm
         seconds = ticks * self._tick_s
         duty.count(squares.mean(axis=0), working.mean(axis=0), joules, winding[1:].max(axis=0), seconds, rows)

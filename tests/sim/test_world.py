@@ -66,6 +66,19 @@ def test_worlds_can_stand_still():
     assert some.ticks.tolist() == [20, 0, 20]
 
 
+@pytest.mark.parametrize("count", range(1, 10))
+def test_heat_is_independent_of_the_worlds_that_step_together(count):
+    """The last bit of a BLAS product depends on the array's size; sums over ticks must not."""
+    torques = np.random.default_rng(1).normal(0, 1, (100, 9, 6))
+    every, some = World("lift", worlds=9, threads=1).motors, World("lift", worlds=count, threads=1).motors
+    for torque in torques:
+        every.add(torque)
+        some.add(torque[:count])
+    np.testing.assert_array_equal(some.state_c, every.state_c[:count])
+    for name in ("joules", "equivalent_torque_nm", "duty_ratio", "peak_winding_c"):
+        np.testing.assert_array_equal(getattr(some.duty, name), getattr(every.duty, name)[:count])
+
+
 def test_seeds_differ():
     world = World("sort", worlds=40, threads=1)
     values = world.environment()
