@@ -196,7 +196,7 @@ def load_images(robot: Robot, kind: str, camera: int, count: int) -> Image:
 
 def rendered(robot: Robot, camera: int, count: int) -> Iterator[Image]:
     """Yield what waldo's simulated cameras see of a moving arm: flat colours, no noise."""
-    from waldo.sim.camera import choose_backend
+    from waldo.sim.graphics import choose_backend
 
     choose_backend()
     from waldo.sim.world import CONTROL_HZ, World

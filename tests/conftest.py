@@ -16,7 +16,7 @@ from waldo.datasets.store_path import ObjectPath
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
-from waldo.sim.camera import choose_backend
+from waldo.sim.graphics import choose_backend
 
 pytest_plugins = ("tests.recordings", "tests.dashboards", "tests.trainings")
 """Fixtures that tests of several rooms use."""

@@ -43,7 +43,7 @@ class RestAdvice:
     def _search(self, position: Array, weights: Array) -> None:
         try:
             search = registry.load("waldo.rest_poses", "mujoco", "rest pose search")
-            self._text = search(self._robot, position, weights).says(self._robot.joint_names)
+            self._text = search(self._robot, position, weights).describe(self._robot.joint_names)
         except ImportError:
             return
         except (WaldoError, ValueError) as error:
