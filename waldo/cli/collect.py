@@ -102,7 +102,7 @@ class Teleop:
             from waldo.collect.devices.scripted import Expert, Scripted
 
             make: Callable[..., Expert] = registry.load("waldo.experts", "scripted", "expert")
-            return Scripted(lambda n: make(self.task, seed=n, human=self.human), self.episodes, self.first)
+            return Scripted(lambda n: make(self.task, seed=n, noise_scale=self.human), self.episodes, self.first)
         raise UnknownNameError("device", self.device, DEVICES)
 
     def _options(self) -> dict[str, Any]:
