@@ -30,8 +30,9 @@ REPLACED = {
     r"there again|is gone|are gone": "reconnected, unavailable",
     r"the light": "exposure time",
     r"licences?": "license",
-    r"colours?|coloured|grey|behaviours?|metres?|millimetres?|centre[ds]?|neighbours?|normalis\w+|initialis\w+|serialis\w+|randomis\w+|"
-    r"optimis\w+|recognis\w+|organis\w+|synchronis\w+|catalogues?|artefacts?|labell\w+|travell\w+|cancell(?:ed|ing)|relabell\w+": "American spelling",
+    r"colours?|coloured|grey|behaviours?|metres?|millimetres?|centre[ds]?|neighbours?|catalogues?|artefacts?|"
+    r"(?:normal|initial|serial|random|optim|recogn|organ|synchron)is(?:e|es|ed|er|ers|ing|ation|ations)|"
+    r"(?:re)?labell(?:ed|ing)|travell(?:ed|ing)|cancell(?:ed|ing)": "American spelling",
 }
 """Pattern -> what to write instead."""
 

@@ -17,9 +17,9 @@ MB, GB = 1 << 20, 1 << 30
 
 
 def state(finding: Finding) -> str:
-    """A finding's state; whatever is wrong says what to do, whatever is not does not."""
-    assert bool(finding.mend) == (finding.state in ("WARN", "FAIL"))
-    assert "\n" not in finding.found + finding.mend
+    """Return a finding's state; errors and warnings name a fix, other findings do not."""
+    assert bool(finding.fix) == (finding.state in ("WARN", "FAIL"))
+    assert "\n" not in finding.found + finding.fix
     return finding.state
 
 
@@ -35,20 +35,23 @@ def test_python_is_3_12_or_nothing() -> None:
 def test_an_extra_is_whole_or_absent_or_broken() -> None:
     assert state(software.judge_extra("train", lambda _: True)) == "OK"
     nothing = software.judge_extra("train", lambda _: False)
-    assert (state(nothing), nothing.found) == ("absent", "not installed; uv sync --inexact --extra train brings it")
-    # What the extra `sim` brings too does not say that anybody wanted `train`.
+    assert (state(nothing), nothing.found) == (
+        "absent",
+        "not installed; to install it: uv sync --inexact --extra train",
+    )
+    # The modules of `sim` do not show that `train` was requested.
     assert state(software.judge_extra("train", lambda m: m in software.EXTRAS["sim"])) == "absent"
     part = software.judge_extra("train", lambda m: m != "xgrammar")
-    assert (state(part), part.found) == ("FAIL", "installed in part, missing xgrammar")
-    assert part.mend == "uv sync --inexact --extra train"
+    assert (state(part), part.found) == ("FAIL", "partly installed, missing xgrammar")
+    assert part.fix == "uv sync --inexact --extra train"
 
 
-def test_ros_messages_that_uv_removed_are_brought_back_by_a_fresh_environment() -> None:
+def test_ros_messages_that_uv_removed_need_a_fresh_environment() -> None:
     found = software.judge_extra("collect", lambda m: m not in ("sensor_msgs", "std_srvs"))
-    assert (state(found), found.found) == ("FAIL", "installed in part, missing sensor_msgs, std_srvs")
-    assert found.mend == software.ROS_MEND
+    assert (state(found), found.found) == ("FAIL", "partly installed, missing sensor_msgs, std_srvs")
+    assert found.fix == software.ROS_FIX
     found = software.judge_ros_import("", "ModuleNotFoundError: No module named 'rpyutils'", 1)
-    assert (state(found), found.mend) == ("FAIL", software.ROS_MEND)
+    assert (state(found), found.fix) == ("FAIL", software.ROS_FIX)
     assert found.found == "cannot be imported (ModuleNotFoundError: No module named 'rpyutils')"
     assert software.judge_ros_import("", "", -11).found == "cannot be imported (the process crashed)"
 
@@ -56,11 +59,11 @@ def test_ros_messages_that_uv_removed_are_brought_back_by_a_fresh_environment() 
 def test_a_middleware_that_is_not_there_is_named_as_the_cause() -> None:
     trouble = "[ERROR] [rcl]: Expected RMW implementation identifier of 'rmw_x' but instead found 'rmw_fastrtps_cpp'"
     for found in (software.judge_ros_import("", trouble, 1), network.judge_message("", trouble, 1)):
-        assert (state(found), found.mend) == ("FAIL", software.RMW_MEND)
+        assert (state(found), found.fix) == ("FAIL", software.RMW_FIX)
 
 
 def test_video() -> None:
-    assert state(software.judge_h264("libx264 writes", "", 0)) == "OK"
+    assert state(software.judge_h264("libx264 encodes", "", 0)) == "OK"
     assert state(software.judge_h264("", "UnknownCodecError: libx264", 1)) == "FAIL"
 
 
@@ -73,26 +76,40 @@ def probe(returncode: int | None, output: str = "", trouble: str = "") -> Probe:
 
 def test_the_first_back_end_that_draws_is_enough() -> None:
     found = graphics.judge_graphics({"egl": probe(0, "llvmpipe")}, "")
-    assert (state(found), found.found) == ("OK", "egl draws: llvmpipe")
+    assert (state(found), found.found) == ("OK", "egl renders with llvmpipe")
     found = graphics.judge_graphics({"egl": probe(1, "", "no display"), "osmesa": probe(0, "softpipe")}, "")
-    assert (state(found), found.found) == ("OK", "osmesa draws: softpipe")
+    assert (state(found), found.found) == ("OK", "osmesa renders with softpipe")
 
 
 def test_no_back_end_names_the_packages() -> None:
     found = graphics.judge_graphics({"egl": probe(-11), "osmesa": probe(1, "", "no libOSMesa")}, "")
     assert state(found) == "FAIL"
-    assert found.found == "no picture can be drawn without a display (egl: crashed; osmesa: no libOSMesa)"
-    assert found.mend == "apt-get install libegl1 libgl1-mesa-dri  (or libosmesa6)"
+    assert found.found == "cannot render without a display (egl: crashed; osmesa: no libOSMesa)"
+    assert found.fix == "apt-get install libegl1 libgl1-mesa-dri  (or libosmesa6)"
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        graphics.judge_graphics({"egl": probe(None, "", "no result after 6 s")}, ""),
+        graphics.judge_graphics({"egl": probe(None, "", "no result after 6 s"), "osmesa": probe(1)}, "egl"),
+        software.judge_ros_import("", "no result after 6 s", None),
+        software.judge_h264("", "no result after 6 s", None),
+        network.judge_message("", "no result after 6 s", None),
+    ],
+)
+def test_a_probe_that_times_out_is_a_warning_since_the_machine_may_be_busy(judged: Finding) -> None:
+    assert (judged.state, judged.found) == ("WARN", "no result after 6 s: the machine is busy, or this part hangs")
 
 
 def test_a_back_end_that_the_user_chose_must_work() -> None:
     found = graphics.judge_graphics({"glfw": probe(1, "", "no DISPLAY"), "egl": probe(0, "llvmpipe")}, "glfw")
-    assert (state(found), found.found) == ("FAIL", "MUJOCO_GL=glfw draws nothing (no DISPLAY)")
-    assert found.mend == "unset MUJOCO_GL: egl works"
+    assert (state(found), found.found) == ("FAIL", "MUJOCO_GL=glfw cannot render (no DISPLAY)")
+    assert found.fix == "unset MUJOCO_GL: egl works"
 
 
 def test_drawing_on_the_processor_beside_a_gpu_is_a_warning() -> None:
-    drawn = ok("graphics", "egl draws: llvmpipe (LLVM 15)")
+    drawn = ok("graphics", "egl renders with llvmpipe (LLVM 15)")
     assert state(graphics.judge_software_rendering(drawn, gpu=True)) == "WARN"
     assert graphics.judge_software_rendering(drawn, gpu=False) is drawn
 
@@ -106,7 +123,7 @@ PROFILE = """<?xml version="1.0"?>
 SHM = "<transport_descriptor><transport_id>s</transport_id><type>SHM</type>{}</transport_descriptor>"
 
 
-def test_our_own_profile_has_the_segment_that_is_said() -> None:
+def test_waldos_profile_has_the_documented_segment() -> None:
     assert (
         network.segment_size((Path(network.__file__).parents[1] / "fastdds.xml").read_text()) == network.WALDO_SEGMENT
     )
@@ -145,7 +162,7 @@ def test_shared_memory() -> None:
     assert state(network.judge_shared_memory(8 * GB, 8 * GB)) == "OK"
     assert state(network.judge_shared_memory(128 * MB, 128 * MB)) == "WARN"
     found = network.judge_shared_memory(64 * MB, 60 * MB)
-    assert (state(found), found.found) == ("FAIL", "/dev/shm 60 MB free of 64 MB, one process needs 64 MB")
+    assert (state(found), found.found) == ("FAIL", "/dev/shm 60 MB free of 64 MB, each process needs 64 MB")
 
 
 def test_middleware_and_domain() -> None:
@@ -158,26 +175,26 @@ def test_middleware_and_domain() -> None:
 
 def test_message() -> None:
     assert state(network.judge_message("3 images", "", 0)) == "OK"
-    found = network.judge_message("", "0 of 3 came in 7 s", 1)
+    found = network.judge_message("", "0 of 3 received in 7 s", 1)
     assert (state(found), found.found) == (
         "FAIL",
-        "an image from one process did not reach another (0 of 3 came in 7 s)",
+        "an image was not received by another process (0 of 3 received in 7 s)",
     )
 
 
 # devices
 
 
-def test_absent_devices_are_no_fault() -> None:
+def test_absent_devices_are_not_an_error() -> None:
     assert state(devices.judge_cameras({})) == state(devices.judge_serial({}, [])) == "absent"
 
 
 def test_devices_that_may_not_be_opened_name_the_group() -> None:
     cameras = devices.judge_cameras({"/dev/video0": ("C920", False), "/dev/video2": ("Wrist", True)})
-    assert (state(cameras), cameras.mend) == ("FAIL", "sudo usermod -aG video $USER, then log in again")
-    assert cameras.found == "/dev/video0 may not be opened by this user"
+    assert (state(cameras), cameras.fix) == ("FAIL", "sudo usermod -aG video $USER, then log in again")
+    assert cameras.found == "/dev/video0 cannot be opened by this user"
     ports = devices.judge_serial({"/dev/ttyACM0": False}, [])
-    assert (state(ports), ports.mend) == ("FAIL", "sudo usermod -aG dialout $USER, then log in again")
+    assert (state(ports), ports.fix) == ("FAIL", "sudo usermod -aG dialout $USER, then log in again")
 
 
 def test_devices_are_named() -> None:
@@ -188,7 +205,7 @@ def test_devices_are_named() -> None:
     )
 
 
-def test_metadata_nodes_are_no_cameras(tmp_path: Path) -> None:
+def test_metadata_nodes_are_not_cameras(tmp_path: Path) -> None:
     for node, index in (("video0", "0"), ("video1", "1"), ("video10", "0")):
         (tmp_path / node).touch()
         (tmp_path / "sys" / node).mkdir(parents=True)
@@ -211,20 +228,23 @@ def test_disk_speed() -> None:
     found = storage.judge_speed(1e6, 0.5, "/data")
     assert (state(found), found.found) == (
         "FAIL",
-        "/data: 1 MB/s made safe, slowest write 500 ms; recording needs 1.5 MB/s and room",
+        "/data: 1 MB/s synced, slowest write 500 ms; recording needs 1.5 MB/s and a margin",
     )
 
 
 def test_disk_space_in_minutes_of_recording() -> None:
     found = storage.judge_space(90_000_000_000, "/data")
-    assert (state(found), found.found) == ("OK", "/data: 90.0 GB free, about 1000 minutes of three cameras")
+    assert (state(found), found.found) == (
+        "OK",
+        "/data: 90.0 GB free, about 1000 minutes of recording with three cameras",
+    )
     assert state(storage.judge_space(9_000_000_000, "/data")) == "WARN"
     assert state(storage.judge_space(100_000_000, "/data")) == "FAIL"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (found,) = storage.check_disk(tmp_path / "none")
-    assert (state(found), found.found) == ("FAIL", f"{tmp_path / 'none'} is no folder")
+    assert (state(found), found.found) == ("FAIL", f"{tmp_path / 'none'} is not a folder")
 
 
 def test_a_measured_folder_keeps_nothing(tmp_path: Path) -> None:
@@ -244,15 +264,15 @@ def test_clock() -> None:
     found = machine.judge_clock(True, -0.25)
     assert (state(found), found.found) == (
         "WARN",
-        "time of day jumped by -250 ms while it was watched: stamps will jump too",
+        "the clock jumped by -250 ms during the check: timestamps would jump too",
     )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="adjtimex is Linux's")
-def test_the_flag_read_agrees_with_the_kernels_own_verdict() -> None:
-    time_error = 5  # what adjtimex(2) returns for a clock that is not kept right
+def test_the_flag_agrees_with_the_kernel() -> None:
+    time_error = 5  # returned by adjtimex(2) for a clock that is not synchronized
     verdict = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
-    assert machine.kernel_synchronised() == (verdict != time_error)
+    assert machine.kernel_synchronized() == (verdict != time_error)
 
 
 def test_processors() -> None:
@@ -277,19 +297,19 @@ def test_gpu() -> None:
     assert state(machine.judge_gpu("RTX 4090", False, None)) == "OK"
     assert state(machine.judge_gpu("RTX 4090", True, "RTX 4090")) == "OK"
     found = machine.judge_gpu("RTX 4090", True, None, "driver too old")
-    assert (state(found), found.found) == ("WARN", "RTX 4090, but torch does not see it (driver too old)")
+    assert (state(found), found.found) == ("WARN", "RTX 4090, but torch does not find it (driver too old)")
 
 
 # the doctor
 
 
-def test_a_probe_that_crashes_or_hangs_does_no_harm() -> None:
+def test_a_probe_may_crash_or_hang() -> None:
     crashed = run_probe("import os; os.abort()", timeout_s=30)
     assert crashed.returncode == -6
     failed = run_probe("raise ValueError('no lens')", timeout_s=30)
     assert (failed.returncode, failed.trouble) == (1, "ValueError: no lens")
     hung = run_probe("import time; time.sleep(600)", timeout_s=1.0)
-    assert (hung.returncode, hung.trouble) == (None, "no answer in 1 s")
+    assert (hung.returncode, hung.trouble) == (None, "no result after 1 s")
     spoke = run_probe("import os, sys; print(sys.argv[1], os.environ['X'])", "a", timeout_s=30, environment={"X": "1"})
     assert spoke == Probe(returncode=0, output="a 1", trouble="")
     assert last_line("") == ""
@@ -309,14 +329,14 @@ def test_findings_keep_the_order_of_the_checks_and_broken_ones_are_findings() ->
     findings = run_checks(checks, time_limit_s=2.0)
     never.set()
     assert [(f.check, f.state, f.found) for f in findings] == [
-        ("hanging", "WARN", "no answer in 2 s"),
-        ("broken", "WARN", "the check broke (KeyError: 'lens')"),
+        ("hanging", "WARN", "no result after 2 s"),
+        ("broken", "WARN", "the check failed (KeyError: 'lens')"),
         ("a", "OK", "1"),
         ("b", "absent", "2"),
     ]
 
 
-def test_the_table_tells_what_to_do() -> None:
+def test_the_table_contains_the_fix() -> None:
     from rich.console import Console
 
     console = Console(width=100, record=True, file=io.StringIO())
@@ -329,20 +349,20 @@ def test_the_table_tells_what_to_do() -> None:
 
 
 def test_summary() -> None:
-    assert summary_of([ok("a", ""), absent("b", "")]) == "all is well"
+    assert summary_of([ok("a", ""), absent("b", "")]) == "no problems found"
     assert summary_of([ok("a", ""), warn("b", "", "x"), fail("c", "", "x"), fail("d", "", "x")]) == (
-        "2 to mend, 1 to know of"
+        "2 errors, 1 warning"
     )
 
 
 @pytest.mark.parametrize(("state_found", "code"), [("OK", 0), ("WARN", 0), ("absent", 0), ("FAIL", 1)])
 def test_only_a_failure_fails(monkeypatch, capsys, state_found, code) -> None:
-    finding = Finding(check="disk", state=state_found, found="x", mend="y")
+    finding = Finding(check="disk", state=state_found, found="x", fix="y")
     monkeypatch.setattr("waldo.cli.doctor.all_checks", lambda _: {"disk": lambda: [finding]})
     assert Doctor(json=True).run() == code
     assert json.loads(capsys.readouterr().out) == {
         "failed": code,
-        "findings": [{"check": "disk", "state": state_found, "found": "x", "mend": "y"}],
+        "findings": [{"check": "disk", "state": state_found, "found": "x", "fix": "y"}],
     }
 
 
@@ -351,12 +371,12 @@ def test_a_real_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "waldo", "doctor", "--json", "--folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    states = {finding["check"]: finding["state"] for finding in told["findings"]}
+    report = json.loads(done.stdout)
+    states = {finding["check"]: finding["state"] for finding in report["findings"]}
     names = {"python", "extra collect", "extra sim", "extra train", "extra fleet", "rclpy", "video", "graphics", "GPU"}
     names |= {"DDS profile", "shared memory", "middleware", "ROS domain", "ROS message", "cameras", "serial ports"}
     names |= {"disk speed", "disk space", "clock", "processors", "memory"}
     assert set(states) == names
     assert states["python"] == "OK"
     assert states["ROS domain"] == "OK"
-    assert done.returncode == int("FAIL" in states.values()) == int(told["failed"] > 0)
+    assert done.returncode == int("FAIL" in states.values()) == int(report["failed"] > 0)

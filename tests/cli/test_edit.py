@@ -42,30 +42,34 @@ def test_list(run, dataset):
     assert [entry["episode"] for entry in json.loads(text)] == [1]
 
 
-def test_delete_list_restore_and_collect(run, dataset):
-    assert run("delete", dataset.path, "--outcome", "failure", "--dry-run") == (0, "would delete 1 episodes (1)\n")
+def test_delete_list_restore_and_gc(run, dataset):
+    assert run("delete", dataset.path, "--outcome", "failure", "--dry-run") == (0, "would delete 1 episode (1)\n")
     assert run("delete", dataset.path, "--outcome", "failure")[0] == 0
     assert list(dataset.indices) == [0, 2]
     assert "put [x] down" in run("list", dataset.path, "--deleted")[1]
     assert "2 episodes (2 success), 1 deleted" in run("info", dataset.path)[1]
-    assert run("restore", dataset.path) == (0, "restored 1 episodes (1)\n")
-    assert run("restore", dataset.path) == (1, "no deleted episode is meant\n")
+    assert run("restore", dataset.path) == (0, "restored 1 episode (1)\n")
+    code, text = run("restore", dataset.path)
+    assert (code, "no deleted episode matches the filters (0 deleted episodes in total)" in text) == (2, True)
     run("delete", dataset.path, "--episodes", "1-2")
     _, text = run("gc", dataset.path)
-    assert text == f"2 deleted episodes (1-2) would be removed for good; do it with: waldo gc {dataset.path} --yes\n"
+    assert text == f"would remove 2 deleted episodes (1-2) permanently; to do so: waldo gc {dataset.path} --yes\n"
     assert (dataset.path / "episode_000001.zarr").exists()
     _, text = run("gc", dataset.path, "--yes")
-    assert text.startswith("2 deleted episodes (1-2) removed, ")
+    assert text.startswith("removed 2 deleted episodes (1-2), ")
     assert not (dataset.path / "episode_000001.zarr").exists()
 
 
-def test_a_change_of_everything_has_to_be_said(run, dataset):
+def test_a_change_of_everything_requires_all(run, dataset):
     for command in (["delete", dataset.path], ["relabel", dataset.path, "--new-task", "x"]):
         code, text = run(*command)
-        assert (code, "which episodes is 'nothing', expected a filter" in text) == (2, True)
+        assert (code, "no filter given: this would " in text) == (2, True)
     code, text = run("delete", dataset.path, "--episodes", "70")
-    assert (code, "episodes that fit the filters is 0, expected 1 to 3; waldo list shows them" in text) == (2, True)
+    assert (code, "no episode matches the filters (3 episodes in total)" in text) == (2, True)
+    code, text = run("delete", dataset.path, "--all", "--episodes", "1")
+    assert (code, "--all and a filter cannot be combined" in text) == (2, True)
     assert len(dataset.indices) == 3
+    assert run("delete", dataset.path, "--all", "--dry-run") == (0, "would delete 3 episodes (0-2)\n")
 
 
 def test_relabel(run, dataset):
@@ -73,7 +77,7 @@ def test_relabel(run, dataset):
     assert code == 0
     assert [(e.task, e.outcome) for e in dataset.catalog][1] == ("put it down", "success")
     code, text = run("relabel", dataset.path, "--episodes", "0")
-    assert (code, "relabel is 'nothing', expected another task or another outcome" in text) == (2, True)
+    assert (code, "waldo relabel requires --new-task or --new-outcome" in text) == (2, True)
 
 
 def test_filter_merge_and_split(run, dataset, tmp_path):
@@ -90,6 +94,6 @@ def test_filter_merge_and_split(run, dataset, tmp_path):
     assert code == 0
     assert [len(Dataset.open(tmp_path / name).indices) for name in ("train", "val")] == [3, 2]
     code, text = run("split", dataset.path, "train")
-    assert (code, "expected FOLDER=SHARE such as train=0.9" in text) == (2, True)
+    assert (code, "expected FOLDER=FRACTION such as train=0.9" in text) == (2, True)
     code, text = run("merge", tmp_path / "new", tmp_path / "nothing")
     assert (code, "is not a dataset" in text) == (2, True)

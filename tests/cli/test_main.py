@@ -6,10 +6,12 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from waldo.cli import main
+from waldo.errors import WaldoError
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -85,9 +87,40 @@ def test_an_unknown_key_of_a_config_file_is_named_with_its_line(tmp_path: Path) 
 
 def test_a_config_file_fills_in_fields_and_flags_win(tmp_path: Path) -> None:
     config = tmp_path / "teleop.yaml"
-    config.write_text("device: script\nepisodes: 3\nhuman: 0.5\n")
+    config.write_text("device: script\nepisodes: 3\nrobot: g1\n")
     command = main.parse("teleop", ["--config", str(config), "--episodes", "4"])
-    assert (command.device, command.episodes, command.human) == ("script", 4, 0.5)  # type: ignore[attr-defined]
+    assert (command.device, command.episodes, command.robot) == ("script", 4, "g1")  # type: ignore[attr-defined]
+
+
+def test_a_config_file_fills_in_nested_options_and_required_ones_may_follow(tmp_path: Path) -> None:
+    config = tmp_path / "list.yaml"
+    config.write_text("selection:\n  outcome: [success, failure]\n  min_duration_s: 2\njson: true\n")
+    command: Any = main.parse("list", ["my-data", "--config", str(config), "--max-duration-s", "9"])
+    assert (command.dataset, command.json) == ("my-data", True)
+    assert (command.selection.outcome, command.selection.min_duration_s) == (("success", "failure"), 2.0)
+    assert command.selection.max_duration_s == 9.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("selection:\n  outcom: [success]\n", "unknown key in {0} line 2 'outcom'; did you mean 'outcome'?"),
+        ("json: 3.5\n", "json in {0} line 1 is 3.5, expected "),
+        ("- json\n", "{0}: contains a list, expected a mapping of options"),
+        ("json: [\n", "{0}: is not valid YAML ("),
+    ],
+)
+def test_a_wrong_config_file_is_explained(tmp_path: Path, text: str, message: str) -> None:
+    config = tmp_path / "list.yaml"
+    config.write_text(text)
+    with pytest.raises(WaldoError) as error:
+        main.parse("list", ["my-data", "--config", str(config)])
+    assert str(error.value).startswith(message.format(config))
+
+
+def test_config_without_a_file_is_refused() -> None:
+    with pytest.raises(WaldoError, match=r"--config requires a file; pass --config FILE\.yaml"):
+        main.parse("list", ["--config"])
 
 
 def test_a_missing_config_file_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a check of `waldo doctor` finds, and how a check tries something in a process of its own."""
+"""The findings of `waldo doctor`, and probes that run Python code in a separate process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["OK", "WARN", "FAIL", "absent"]
-"""FAIL: something of waldo cannot work here. WARN: it works worse than it could. absent: not here, and that is fine."""
+"""FAIL: a part of waldo cannot work. WARN: it works, but not well. absent: not installed or connected, not an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,47 +18,52 @@ class Finding:
     """One line of the doctor's table."""
 
     check: str
-    """What was looked at."""
+    """The subject of the check."""
     state: State
     found: str
-    """What was found, in one line."""
-    mend: str = ""
-    """What to do about it, in one line; empty where nothing needs doing."""
+    """The result, in one line."""
+    fix: str = ""
+    """The suggested fix, in one line; empty if there is nothing to fix."""
 
 
 Check = Callable[[], list[Finding]]
-"""A check looks and returns what it found; it takes no longer than the doctor's time limit."""
+"""A check returns its findings within the doctor's time limit."""
 
 
 def ok(check: str, found: str) -> Finding:
-    """Return that all is well."""
+    """Return a finding without a problem."""
     return Finding(check=check, state="OK", found=found)
 
 
-def warn(check: str, found: str, mend: str) -> Finding:
-    """Return that something works worse than it could."""
-    return Finding(check=check, state="WARN", found=found, mend=mend)
+def warn(check: str, found: str, fix: str) -> Finding:
+    """Return a warning."""
+    return Finding(check=check, state="WARN", found=found, fix=fix)
 
 
-def fail(check: str, found: str, mend: str) -> Finding:
-    """Return that something cannot work."""
-    return Finding(check=check, state="FAIL", found=found, mend=mend)
+def fail(check: str, found: str, fix: str) -> Finding:
+    """Return an error."""
+    return Finding(check=check, state="FAIL", found=found, fix=fix)
 
 
 def absent(check: str, found: str) -> Finding:
-    """Return that something is not here, which is no fault."""
+    """Return that something is not installed or connected."""
     return Finding(check=check, state="absent", found=found)
+
+
+def slow(check: str, trouble: str) -> Finding:
+    """Return the warning for a probe that timed out, which a busy machine causes more often than a defect."""
+    return warn(check, f"{trouble}: the machine is busy, or this part hangs", "run waldo doctor again when it is idle")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """How a piece of Python ended in a process of its own, where it may crash or hang without harm."""
+    """The result of Python code run in a separate process, which may crash or hang."""
 
     returncode: int | None
-    """None for one that did not end in time."""
+    """None if the process timed out."""
     output: str
     trouble: str
-    """Last line of its standard error; what an exception says."""
+    """Last line of standard error, such as an exception's message."""
 
 
 def python_command(code: str, *arguments: str) -> list[str]:
@@ -67,7 +72,7 @@ def python_command(code: str, *arguments: str) -> list[str]:
 
 
 def run_probe(code: str, *arguments: str, timeout_s: float, environment: Mapping[str, str] | None = None) -> Probe:
-    """Run Python `code` in a process of its own for at most `timeout_s` [s]; `environment` is added to this one's."""
+    """Run Python `code` in a separate process for at most `timeout_s` [s]; `environment` extends the current one."""
     try:
         done = subprocess.run(
             python_command(code, *arguments),
@@ -79,11 +84,11 @@ def run_probe(code: str, *arguments: str, timeout_s: float, environment: Mapping
             env=os.environ | dict(environment or {}),
         )
     except subprocess.TimeoutExpired:
-        return Probe(returncode=None, output="", trouble=f"no answer in {timeout_s:.0f} s")
+        return Probe(returncode=None, output="", trouble=f"no result after {timeout_s:.0f} s")
     return Probe(returncode=done.returncode, output=done.stdout.strip(), trouble=last_line(done.stderr))
 
 
 def last_line(text: str) -> str:
-    """Return the last line that says anything."""
+    """Return the last line that is not blank."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -1,4 +1,4 @@
-"""The machine itself: clock, processors, memory, graphics card."""
+"""The machine: clock, processors, memory and GPU."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from waldo.checks.finding import Finding, absent, fail, ok, run_probe, warn
 from waldo.checks.software import installed
 
 STA_UNSYNC = 0x40
-"""Flag of the kernel's clock, adjtimex(2): nobody keeps it right."""
+"""Status flag of adjtimex(2): the clock is not synchronized."""
 
-CLOCK_MEND = "sudo timedatectl set-ntp true  (or install chrony), on every machine of the robot's network"
+CLOCK_FIX = "sudo timedatectl set-ntp true  (or install chrony), on every machine of the robot's network"
 
 
-def judge_clock(synchronised: bool | None, jump_s: float) -> Finding:
-    """Judge whether the clock is kept right (None: the system does not say) and how it jumped while it was watched."""
+def judge_clock(synchronized: bool | None, jump_s: float) -> Finding:
+    """Judge whether the clock is synchronized (None: unknown) and the step seen while it was watched [s]."""
     if abs(jump_s) > 0.005:
         return warn(
             "clock",
-            f"time of day jumped by {jump_s * 1e3:.0f} ms while it was watched: stamps will jump too",
-            "let the time service finish setting the clock before recording; " + CLOCK_MEND,
+            f"the clock jumped by {jump_s * 1e3:.0f} ms during the check: timestamps would jump too",
+            "wait until the time service has set the clock; " + CLOCK_FIX,
         )
-    if synchronised is None:
-        return absent("clock", "the system does not say whether time of day is synchronised; it did not jump")
-    if not synchronised:
-        return warn("clock", "time of day is not synchronised: stamps of two machines will not agree", CLOCK_MEND)
-    return ok("clock", "time of day is synchronised and did not jump")
+    if synchronized is None:
+        return absent("clock", "unknown whether the clock is synchronized; it did not jump")
+    if not synchronized:
+        return warn("clock", "the clock is not synchronized: timestamps of two machines will not agree", CLOCK_FIX)
+    return ok("clock", "the clock is synchronized and did not jump")
 
 
-def kernel_synchronised() -> bool | None:
-    """Return whether the kernel holds its clock to be kept right; None where it cannot be asked."""
+def kernel_synchronized() -> bool | None:
+    """Return whether the kernel considers its clock synchronized; None if it cannot be queried."""
     if sys.platform != "linux":
         return None
-    timex = ctypes.create_string_buffer(512)  # struct timex, larger than on any architecture; modes = 0 only reads
+    timex = ctypes.create_string_buffer(512)  # larger than struct timex on any architecture; modes = 0 only reads
     if ctypes.CDLL(None, use_errno=True).adjtimex(timex) < 0:
         return None
     # modes (int, padded to a long), then offset, freq, maxerror, esterror (longs), then status (int)
@@ -47,7 +47,7 @@ def kernel_synchronised() -> bool | None:
 
 
 def clock_jump_s(watch_s: float = 1.0) -> float:
-    """Return by how much time of day moved against the monotonic clock within `watch_s` [s]."""
+    """Return by how much the system clock moved relative to the monotonic clock within `watch_s` [s]."""
 
     def difference() -> float:
         return (time.time_ns() - time.monotonic_ns()) / 1e9
@@ -58,52 +58,54 @@ def clock_jump_s(watch_s: float = 1.0) -> float:
 
 
 def judge_processors(count: int, governor: str, driver: str) -> Finding:
-    """Judge the processors this process may use and how their clock is governed (empty where that is not told)."""
+    """Judge the number of usable processors and their frequency governor (empty if unknown)."""
     found = f"{count} processors" + (f", governor {governor} ({driver})" if governor else "")
     if count < 2:
         return warn(
-            "processors", found, "record on a machine with two processors or more: video is encoded beside control"
+            "processors",
+            found,
+            "record on a machine with at least two processors: video is encoded in parallel with control",
         )
-    # The *_pstate drivers name their adaptive mode "powersave" too; with the others it pins the lowest frequency.
+    # With the *_pstate drivers "powersave" is adaptive; with all others it is the lowest frequency.
     if governor == "powersave" and "pstate" not in driver:
         return warn(
-            "processors", f"{found}: held at their lowest frequency", "sudo cpupower frequency-set -g performance"
+            "processors", f"{found}: fixed at the lowest frequency", "sudo cpupower frequency-set -g performance"
         )
     return ok("processors", found)
 
 
 def judge_memory(available: int) -> Finding:
-    """Judge the memory that can still be had [bytes]."""
+    """Judge the available memory [bytes]."""
     found = f"{available / 1e9:.1f} GB available"
     if available < 1e9:
-        return fail("memory", found, "close other programs; recording needs 1 GB, training far more")
+        return fail("memory", found, "close other programs; recording needs 1 GB, training much more")
     if available < 4e9:
-        return warn("memory", found, "close other programs before training; recording has enough")
+        return warn("memory", found, "close other programs before training; it is enough for recording")
     return ok("memory", found)
 
 
 def judge_gpu(names: str | None, torch_installed: bool, torch_sees: str | None, trouble: str = "") -> Finding:
-    """Judge the graphics card: what nvidia-smi lists (None: nothing) and the device that torch sees (None: none)."""
+    """Judge the GPUs that nvidia-smi lists (None: none) and the device that torch finds (None: none)."""
     if names is None:
-        return absent("GPU", "no NVIDIA driver here; training and planning run on the processor")
+        return absent("GPU", "no NVIDIA driver; training and planning run on the CPU")
     if not torch_installed:
-        return ok("GPU", f"{names} (torch is not installed; it comes with the extra `train`)")
+        return ok("GPU", f"{names} (torch is not installed; install the extra `train`)")
     if torch_sees is None:
         return warn(
             "GPU",
-            f"{names}, but torch does not see it{f' ({trouble})' if trouble else ''}",
-            "uv pip install --reinstall torch from the index for your driver: https://pytorch.org/get-started/locally",
+            f"{names}, but torch does not find it{f' ({trouble})' if trouble else ''}",
+            "reinstall torch for this driver version: https://pytorch.org/get-started/locally",
         )
     return ok("GPU", f"{names}; torch uses {torch_sees}")
 
 
 def check_clock() -> list[Finding]:
-    """Watch the clock for a second."""
-    return [judge_clock(kernel_synchronised(), clock_jump_s())]
+    """Watch the clock for one second."""
+    return [judge_clock(kernel_synchronized(), clock_jump_s())]
 
 
 def check_machine() -> list[Finding]:
-    """Look at the processors and the memory."""
+    """Check the processors and the memory."""
     folder = Path("/sys/devices/system/cpu/cpu0/cpufreq")
     governor, driver = _read(folder / "scaling_governor"), _read(folder / "scaling_driver")
     findings = [judge_processors(len(os.sched_getaffinity(0)), governor, driver)]
@@ -111,11 +113,14 @@ def check_machine() -> list[Finding]:
     available = available_memory(
         _read(Path("/proc/meminfo")), _read(cgroup / "memory.max"), _read(cgroup / "memory.current")
     )
-    return [*findings, absent("memory", "the system does not say") if available is None else judge_memory(available)]
+    return [
+        *findings,
+        absent("memory", "available memory is unknown") if available is None else judge_memory(available),
+    ]
 
 
 def available_memory(meminfo: str, cgroup_limit: str, cgroup_used: str) -> int | None:
-    """Return the memory that can still be had [bytes], no more than the container's limit leaves."""
+    """Return the available memory within the container's limit [bytes]."""
     lines = [line.split() for line in meminfo.splitlines() if line.startswith("MemAvailable:")]
     if not lines:
         return None
@@ -126,7 +131,7 @@ def available_memory(meminfo: str, cgroup_limit: str, cgroup_used: str) -> int |
 
 
 def check_gpu() -> list[Finding]:
-    """Look for an NVIDIA card, and whether torch can use it."""
+    """List NVIDIA GPUs and check whether torch can use them."""
     names = list_gpus()
     has_torch = installed("torch")
     if names is None or not has_torch:
@@ -137,7 +142,7 @@ def check_gpu() -> list[Finding]:
 
 
 def list_gpus() -> str | None:
-    """Return the names of the NVIDIA cards; None for none."""
+    """Return the names of the NVIDIA GPUs, or None."""
     if shutil.which("nvidia-smi") is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The ROS graph: Fast DDS's shared memory, the middleware, the domain, and a message that really arrives."""
+"""The ROS graph: Fast DDS's shared memory, the middleware, the domain, and a message between two processes."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
-from waldo.checks.finding import Finding, absent, fail, last_line, ok, python_command, run_probe, warn
-from waldo.checks.software import RMW_MEND, installed
+from waldo.checks.finding import Finding, absent, fail, last_line, ok, python_command, run_probe, slow, warn
+from waldo.checks.software import RMW_FIX, installed
 from waldo.ros import PROFILE_VARIABLES
 
 DEFAULT_SEGMENT = 512 * 1024
-"""Fast DDS's own shared-memory segment [bytes]; camera images are lost in it (rmw_fastrtps issues 739 and 576)."""
+"""Default shared-memory segment of Fast DDS [bytes]; too small for camera images (rmw_fastrtps issues 739 and 576)."""
 
 ENOUGH_SEGMENT = 16 * 1024 * 1024
-"""A segment of this size carries three compressed cameras, or one raw one, with room [bytes]."""
+"""Segment size that suffices for three compressed cameras or one raw camera [bytes]."""
 
 PROCESSES = 4
-"""Processes with a segment of their own in a recording session: robot, teleoperation, recorder, dashboard."""
+"""Processes of a recording session, each with its own segment: robot, teleoperation, recorder, dashboard."""
 
 WALDO_SEGMENT = 64 * 1024 * 1024
-"""Segment of each waldo process [bytes]; waldo/fastdds.xml."""
+"""Segment of each waldo process [bytes]; set in waldo/fastdds.xml."""
 
-PROFILE_MEND = "unset FASTDDS_DEFAULT_PROFILES_FILE to use waldo's profile, or copy its SHM transport (segment_size)"
+PROFILE_FIX = "unset FASTDDS_DEFAULT_PROFILES_FILE to use waldo's profile, or copy its SHM transport (segment_size)"
 
 
 def segment_size(xml: str) -> int | None:
@@ -45,29 +45,33 @@ def judge_profile(environment: Mapping[str, str]) -> Finding:
     if name is None:
         transports = environment.get("FASTDDS_BUILTIN_TRANSPORTS")
         if transports:
-            return ok("DDS profile", f"FASTDDS_BUILTIN_TRANSPORTS={transports}, chosen by you; raw images may be lost")
-        return ok("DDS profile", f"waldo's own, shared-memory segment {megabytes(WALDO_SEGMENT)}")
+            return ok(
+                "DDS profile", f"FASTDDS_BUILTIN_TRANSPORTS={transports}, set by the user; raw images may be lost"
+            )
+        return ok("DDS profile", f"waldo's profile, shared-memory segment {megabytes(WALDO_SEGMENT)}")
     try:
         size = segment_size(Path(name).read_text())
     except OSError as error:
-        return fail("DDS profile", f"{name} cannot be read ({error.strerror})", PROFILE_MEND)
+        return fail("DDS profile", f"{name} cannot be read ({error.strerror})", PROFILE_FIX)
     except (ElementTree.ParseError, ValueError) as error:
-        return fail("DDS profile", f"{name} is no Fast DDS profile ({error})", PROFILE_MEND)
+        return fail("DDS profile", f"{name} is not a Fast DDS profile ({error})", PROFILE_FIX)
     if size is None:
-        return warn("DDS profile", f"{name} sets no shared-memory segment, Fast DDS takes 512 KB", PROFILE_MEND)
+        return warn("DDS profile", f"{name} sets no shared-memory segment; the default is 512 KB", PROFILE_FIX)
     if size < ENOUGH_SEGMENT:
-        return warn("DDS profile", f"{name} has a segment of {megabytes(size)}: camera images get lost", PROFILE_MEND)
+        return warn(
+            "DDS profile", f"{name} has a segment of {megabytes(size)}: camera images will be lost", PROFILE_FIX
+        )
     return ok("DDS profile", f"{name}, shared-memory segment {megabytes(size)}")
 
 
 def judge_shared_memory(size: int, free: int) -> Finding:
-    """Judge /dev/shm [bytes]: every process keeps a segment there."""
+    """Judge the size of /dev/shm [bytes], where every process has its segment."""
     found = f"/dev/shm {megabytes(free)} free of {megabytes(size)}"
-    mend = "sudo mount -o remount,size=1G /dev/shm  (in a container: docker run --shm-size=1g)"
+    fix = "sudo mount -o remount,size=1G /dev/shm  (in a container: docker run --shm-size=1g)"
     if free < WALDO_SEGMENT:
-        return fail("shared memory", f"{found}, one process needs {megabytes(WALDO_SEGMENT)}", mend)
+        return fail("shared memory", f"{found}, each process needs {megabytes(WALDO_SEGMENT)}", fix)
     if free < PROCESSES * WALDO_SEGMENT:
-        return warn("shared memory", f"{found}, a session needs {megabytes(PROCESSES * WALDO_SEGMENT)}", mend)
+        return warn("shared memory", f"{found}, a session needs {megabytes(PROCESSES * WALDO_SEGMENT)}", fix)
     return ok("shared memory", found)
 
 
@@ -77,13 +81,13 @@ def judge_rmw(name: str) -> Finding:
         return ok("middleware", "rmw_fastrtps_cpp")
     return warn(
         "middleware",
-        f"RMW_IMPLEMENTATION={name}: waldo's loss counts and its profile were tried with Fast DDS only",
-        "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp unless the rest of the robot needs the other one",
+        f"RMW_IMPLEMENTATION={name}: waldo is tested with Fast DDS only (loss counts, profile)",
+        "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp, unless the robot needs the other one",
     )
 
 
 def judge_domain(text: str) -> Finding:
-    """Judge ROS_DOMAIN_ID, empty for unset. Linux hands out ports from 32768: domains 102 to 214 share them."""
+    """Judge ROS_DOMAIN_ID (empty if unset). Domains 102 to 214 use Linux's ephemeral ports, from 32768."""
     if not text:
         return ok("ROS domain", "0 (ROS_DOMAIN_ID is not set)")
     if not text.isascii() or not text.isdigit() or int(text) > 232:
@@ -91,23 +95,27 @@ def judge_domain(text: str) -> Finding:
     if 101 < int(text) < 215:
         return warn(
             "ROS domain",
-            f"{text}: its ports lie where Linux hands out ports to every program",
+            f"{text}: its ports overlap with Linux's ephemeral ports",
             "choose ROS_DOMAIN_ID from 0 to 101 or 215 to 232",
         )
     return ok("ROS domain", text)
 
 
 def judge_message(output: str, trouble: str, returncode: int | None) -> Finding:
-    """Judge whether a message went from one process to another."""
+    """Judge whether messages were received by another process."""
     if returncode == 0:
         return ok("ROS message", output)
-    found = f"an image from one process did not reach another ({trouble or 'the process crashed'})"
-    firewall = "allow multicast and UDP ports 7400 and up in the firewall; rm /dev/shm/fastrtps_* when no ROS runs"
-    return fail("ROS message", found, RMW_MEND if "RMW implementation" in trouble else firewall)
+    if returncode is None:
+        return slow("ROS message", trouble)
+    found = f"an image was not received by another process ({trouble or 'the process crashed'})"
+    firewall = (
+        "allow multicast and UDP ports 7400 and up in the firewall; rm /dev/shm/fastrtps_* while no ROS process runs"
+    )
+    return fail("ROS message", found, RMW_FIX if "RMW implementation" in trouble else firewall)
 
 
 def megabytes(size: int) -> str:
-    """Return a size [bytes] for people."""
+    """Return a size [bytes] with its unit, such as "64 MB"."""
     if size < 1 << 20:
         return f"{size >> 10} KB"
     return f"{size >> 20} MB" if size < 10 << 30 else f"{size >> 30} GB"
@@ -128,20 +136,20 @@ RECEIVE = """
 import sys, time
 from sensor_msgs.msg import CompressedImage
 from waldo.ros import join_graph, stream_qos
-came = []
+received = []
 with join_graph("waldo_doctor_receiver") as graph:
     start = time.monotonic()
-    take = lambda message: came.append(len(message.data))
-    graph.node.create_subscription(CompressedImage, sys.argv[1], take, stream_qos(5))
-    if not graph.spin_until(lambda: len(came) >= 3, 7.0):
-        sys.exit(f"{len(came)} of 3 came in 7 s")
-assert set(came) == {100_000}, "the message was changed on its way"
-print(f"3 images of 100 kB went from one process to another, the first in {time.monotonic() - start:.1f} s")
+    callback = lambda message: received.append(len(message.data))
+    graph.node.create_subscription(CompressedImage, sys.argv[1], callback, stream_qos(5))
+    if not graph.spin_until(lambda: len(received) >= 3, 7.0):
+        sys.exit(f"{len(received)} of 3 received in 7 s")
+assert set(received) == {100_000}, "the message was altered"
+print(f"3 images of 100 kB received by another process, the first after {time.monotonic() - start:.1f} s")
 """
 
 
 def check_dds() -> list[Finding]:
-    """Look at the profile, the shared memory, the middleware and the domain."""
+    """Check the profile, the shared memory, the middleware and the domain."""
     shm = os.statvfs("/dev/shm") if os.path.isdir("/dev/shm") else None
     return [
         judge_profile(os.environ),
@@ -156,7 +164,7 @@ def check_dds() -> list[Finding]:
 def check_message() -> list[Finding]:
     """Send images from one process to another over the ROS graph."""
     if not installed("rclpy"):
-        return [absent("ROS message", "rclpy is not installed; it comes with the extra `collect`")]
+        return [absent("ROS message", "rclpy is not installed; install the extra `collect`")]
     topic = f"/waldo_doctor_{os.getpid()}"
     with subprocess.Popen(
         python_command(SEND, topic), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
@@ -166,5 +174,5 @@ def check_message() -> list[Finding]:
             died = sender.poll() is not None
         finally:
             sender.kill()
-        told = sender.stderr.read() if sender.stderr else ""
-    return [judge_message(probe.output, last_line(told) if died else probe.trouble, probe.returncode)]
+        errors = sender.stderr.read() if sender.stderr else ""
+    return [judge_message(probe.output, last_line(errors) if died else probe.trouble, probe.returncode)]

@@ -1,4 +1,4 @@
-"""What several commands take in the same way."""
+"""Positional arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 type Folder = Annotated[Path, tyro.conf.Positional]
-"""A folder on this machine, named without an option."""
+"""A local folder, as a positional argument."""
 
-type Where = Annotated[str, tyro.conf.Positional]
-"""A dataset, named without an option: its folder, or its address in an object store such as `s3://bucket/name`."""
+type DatasetAddress = Annotated[str, tyro.conf.Positional]
+"""A dataset as a positional argument: a folder, or an address in an object store such as `s3://bucket/name`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from waldo import console
-from waldo.cli.arguments import Where
+from waldo.cli.arguments import DatasetAddress
 from waldo.datasets.selection import Selection
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Cache:
     """Decode a dataset's frames once, at the size that training wants; run again, it builds only what is missing."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     out: Annotated[Path, tyro.conf.Positional]
     """Folder of the cache; `waldo train --cache` takes it."""

@@ -1,67 +1,100 @@
-"""A command's options from a YAML file: `--config FILE.yaml`, flags given after it win."""
+"""A command's options from a YAML file: `--config FILE.yaml`. Options on the command line override the file.
+
+The file is a mapping of option names to values; options that are grouped in a nested dataclass are a nested mapping:
+
+    dataset: my-data
+    selection: {outcome: [success]}
+    rows: {fps: 30}
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from waldo.errors import FileError, UnknownNameError
+from waldo.errors import FileError, InvalidValueError, MissingOptionError, UnknownNameError
 
-
-def expand_config(command: type, args: Sequence[str]) -> list[str]:
-    """Replace `--config FILE` in `args` by the flags that the file's keys stand for."""
-    args = list(args)
-    if "--config" not in args:
-        return args
-    at = args.index("--config")
-    if at + 1 >= len(args):
-        raise FileError("--config", "no file was named", "write --config FILE.yaml")
-    path = Path(args[at + 1])
-    values = read_config(path, [f.name for f in dataclasses.fields(command)])
-    return [*as_flags(command, values), *args[:at], *args[at + 2 :]]
+if TYPE_CHECKING:
+    from yaml import MappingNode
 
 
-def read_config(path: Path, known: Sequence[str]) -> Mapping[str, Any]:
-    """Read a YAML mapping whose keys are all `known`; an unknown key is named with its line."""
+def split_config(args: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Return the file named by `--config`, if any, and the other arguments."""
+    for at, word in enumerate(args):
+        if word.startswith("--config="):
+            return Path(word.removeprefix("--config=")), [*args[:at], *args[at + 1 :]]
+        if word == "--config":
+            if at + 1 >= len(args):
+                raise MissingOptionError("--config", "a file", "pass --config FILE.yaml")
+            return Path(args[at + 1]), [*args[:at], *args[at + 2 :]]
+    return None, list(args)
+
+
+def load_defaults[T](command: type[T], path: Path) -> T:
+    """Return a command whose options are those of a YAML file; required options that it lacks are `tyro.MISSING`.
+
+    Raises:
+        FileError: If the file cannot be read or is not a YAML mapping.
+        UnknownNameError: If it contains a key that is not an option; the message names the line.
+        InvalidValueError: If a value does not have the option's type.
+    """
     import yaml
 
     try:
         text = path.read_text()
-        root = yaml.compose(text)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:
-        raise FileError(path, f"is not YAML ({' '.join(str(error).split())})") from error
+        raise FileError(path, f"is not valid YAML ({' '.join(str(error).split())})") from error
     if values is None:
-        return {}
-    if not isinstance(values, dict) or not isinstance(root, yaml.MappingNode):
-        raise FileError(path, f"holds a {type(values).__name__}, expected a mapping of options")
-    for key_node, _ in root.value:
-        key = str(key_node.value).replace("-", "_")
-        if key not in known:
-            raise UnknownNameError(f"key in {path} line {key_node.start_mark.line + 1}", key, known)
-    mapping = cast("dict[object, Any]", values)
-    return {str(key).replace("-", "_"): value for key, value in mapping.items()}
+        return _construct(command, {}, None, path)
+    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
+        raise FileError(path, f"contains a {type(values).__name__}, expected a mapping of options")
+    return _construct(command, values, node, path)
 
 
-def as_flags(command: type, values: Mapping[str, Any]) -> list[str]:
-    """Return the command-line words that give a command's fields these values; positional fields come first."""
-    hints = get_type_hints(command, include_extras=True)
-    positional: list[str] = []
-    flags: list[str] = []
-    for field in dataclasses.fields(command):
-        if field.name not in values:
-            continue
-        value = values[field.name]
-        words = [str(item) for item in cast("list[object]", value)] if isinstance(value, list) else [str(value)]
-        name = field.name.replace("_", "-")
-        if "Positional" in repr(get_args(hints[field.name])) or "POSITIONAL" in repr(hints[field.name]):
-            positional += words
-        elif isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no-{name}")
+def _construct[T](kind: type[T], values: Mapping[Any, Any], node: MappingNode | None, path: Path) -> T:
+    """Build a dataclass from a YAML mapping, nested dataclasses included."""
+    import tyro
+
+    hints = get_type_hints(kind, include_extras=True)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    nodes = {} if node is None else {str(key.value).replace("-", "_"): (key, value) for key, value in node.value}
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        line = nodes[name][0].start_mark.line + 1
+        if name not in fields:
+            raise UnknownNameError(f"key in {path} line {line}", name, fields)
+        nested = _dataclass_in(hints[name])
+        if nested is not None and isinstance(value, dict):
+            found[name] = _construct(nested, value, nodes[name][1], path)
         else:
-            flags += [f"--{name}", *words]
-    return [*positional, *flags]
+            found[name] = _validated(hints[name], value, f"{name} in {path} line {line}")
+    for field in fields.values():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in found:
+            found[field.name] = tyro.MISSING
+    return kind(**found)
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    """Return the dataclass that a type hint is or, as an `Annotated` or optional type, contains."""
+    if dataclasses.is_dataclass(hint):
+        return hint if isinstance(hint, type) else None
+    return next((inner for part in get_args(hint) if (inner := _dataclass_in(part)) is not None), None)
+
+
+def _validated(hint: Any, value: Any, name: str) -> Any:
+    """Return a YAML value converted to an option's type, such as a list to a tuple and text to a path."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InvalidValueError(name, value, reason[:1].lower() + reason[1:]) from error

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from waldo import console
-from waldo.cli.arguments import Where
+from waldo.cli.arguments import DatasetAddress
 from waldo.datasets.selection import Selection
 
 
@@ -18,7 +18,7 @@ from waldo.datasets.selection import Selection
 class Info:
     """Say what a dataset holds: episodes, outcomes, tasks, streams, size, loss."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     json: bool = False
     """Print JSON instead of tables."""
@@ -41,7 +41,7 @@ class Info:
 class Check:
     """Check a dataset: rates, gaps, loss, staleness, frozen cameras, limits, heat, checksums. Exit code 1: problems."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     json: bool = False
     """Print JSON instead of tables."""
@@ -72,7 +72,7 @@ class Check:
 class Recover:
     """Close the episodes that a crash cut off, and say what was kept and what was lost."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
 
     def run(self) -> int:
@@ -90,7 +90,7 @@ class Recover:
 class Export:
     """Export a dataset to LeRobot v3.0 or another format. Exit code 1 if an episode had to be left out."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     out: Annotated[Path, tyro.conf.Positional]
     """Folder (for umi: zip) of the exported dataset; must not hold anything yet."""

@@ -1,6 +1,6 @@
-"""`waldo demo`: teleoperate, record, check, export, train, plan, evaluate; every part the real one, on this machine.
+"""`waldo demo`: teleoperate, record, check, export, train, plan and evaluate on this machine.
 
-Each stage leaves its result in one folder and is skipped when that is there: an interrupted demo goes on where it was.
+Each stage writes its result to one folder and is skipped if the result exists, so an interrupted demo resumes.
 """
 
 from __future__ import annotations
@@ -17,62 +17,63 @@ import tyro
 
 from waldo import console
 from waldo.errors import FileError, InvalidValueError, WaldoError
+from waldo.files import require_empty, write_atomic
 
 if TYPE_CHECKING:
     from waldo.demo.recording import Recording
 
 INSTRUCTION = "put the red cube in the left bin, then the blue one in the right bin"
-"""What the demo's planner breaks into subtasks, in the scene of the sorting task."""
+"""The instruction that the planner decomposes, in the scene of the task `sort`."""
 
 EVALUATION_SEED = 100_000
-"""Seeds of the evaluation begin here, far from those of the recorded episodes."""
+"""First seed of the evaluation, far from the seeds of the recorded episodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
-    """How much of everything a demo does."""
+class DemoSize:
+    """The amount of work in a demo."""
 
     episodes: int
-    """Episodes to record."""
+    """Number of episodes to record."""
     steps: int
-    """Training steps."""
+    """Number of training steps."""
     trials: int
-    """Episodes to evaluate."""
+    """Number of episodes to evaluate."""
     videos: int
-    """Evaluated episodes to film."""
+    """Number of evaluated episodes to render as videos."""
 
 
-FULL = Size(episodes=50, steps=2000, trials=50, videos=3)
-QUICK = Size(episodes=3, steps=60, trials=10, videos=1)
+FULL = DemoSize(episodes=50, steps=2000, trials=50, videos=3)
+QUICK = DemoSize(episodes=3, steps=60, trials=10, videos=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Run the whole of waldo on this machine and end with a report. Run it again to go on after an interruption."""
+    """Run every part of waldo on this machine and write a report. After an interruption, run it again to resume."""
 
     folder: tyro.conf.Positional[Path] = Path("waldo-demo")
-    """Folder for everything that the demo makes."""
+    """Folder for all results."""
     quick: bool = False
-    """Record and train just enough to see every part work; the policy will not be good."""
+    """Record and train just enough to exercise every part; the policy will not be useful."""
     seed: int = 0
-    """Seed of the first episode; the same seed records the same bits."""
+    """Seed of the first episode; a recording with the same seed is bit-identical."""
     episodes: int | None = None
-    """Episodes to record; 50, or 3 if quick."""
+    """Number of episodes to record; default 50, or 3 with --quick."""
     steps: int | None = None
-    """Training steps; 2000, or 60 if quick."""
+    """Number of training steps; default 2000, or 60 with --quick."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no demo."""
+        """Validate the numbers."""
         for name in ("episodes", "steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidValueError(name, value, "1 or more")
 
     @property
-    def size(self) -> Size:
-        """How much is done."""
+    def size(self) -> DemoSize:
+        """The amount of work."""
         usual = QUICK if self.quick else FULL
-        return Size(
+        return DemoSize(
             episodes=self.episodes or usual.episodes,
             steps=self.steps or usual.steps,
             trials=usual.trials,
@@ -80,7 +81,7 @@ class Demo:
         )
 
     def run(self) -> int:
-        """Run every stage that has not been run; return 0 when the report is there."""
+        """Run every stage that has no result yet."""
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         self._claim_folder()
         stages: list[tuple[str, Callable[[], str]]] = [
@@ -90,20 +91,20 @@ class Demo:
             ("train", self.train),
             ("plan", self.plan),
             ("evaluate", self.evaluate),
-            ("picture", self.picture),
+            ("figure", self.figure),
         ]
         rows: list[tuple[str, str, float]] = []
         for number, (name, stage) in enumerate(stages, start=1):
             console.err().print(f"[bold]{number}/{len(stages)} {name}[/bold]")
             started = time.monotonic()
             rows.append((name, stage(), time.monotonic() - started))
-        self._summarise(rows)
+        self._summarize(rows)
         return 0
 
     # stages
 
     def recording(self) -> Recording:
-        """Return what is recorded."""
+        """Return the recording to make."""
         from waldo.demo.recording import Recording
 
         return Recording(
@@ -116,7 +117,7 @@ class Demo:
         )
 
     def record(self) -> str:
-        """Record episodes of a scripted operator who steers the simulated arm over DDS."""
+        """Record episodes in which a scripted operator drives the simulated arm over DDS."""
         recording = self.recording()
         with console.progress() as progress:
             bar = progress.add_task("episodes", total=recording.episodes, note="")
@@ -124,7 +125,7 @@ class Demo:
         return f"{recording.recorded()} episodes"
 
     def check(self) -> str:
-        """Check every finished episode; anything lost ends the demo."""
+        """Check every finished episode; the demo stops if a message was lost."""
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.quality.check import check_episode
 
@@ -140,7 +141,7 @@ class Demo:
                 progress.advance(bar)
         if problems or lost:
             found = f"{problems} problems, {lost} messages lost"
-            raise WaldoError(f"{dataset.path}: {found}; see them with: waldo check {dataset.path}")
+            raise WaldoError(f"{dataset.path}: {found}; for details: waldo check {dataset.path}")
         return f"0 problems, {lost} of {messages} messages lost"
 
     def export(self) -> str:
@@ -164,7 +165,7 @@ class Demo:
         return f"{found['episodes']} episodes, {found['rows']} rows, frames within {error:.1f} ms of their rows"
 
     def train(self) -> str:
-        """Train an ACT policy with LeRobot on joints and object poses."""
+        """Train an ACT policy with LeRobot on joint positions and object poses."""
         from waldo.cli.train import train_with_bar
         from waldo.train.train_config import TrainConfig
         from waldo.train.training import last_checkpoint
@@ -181,7 +182,7 @@ class Demo:
         return f"ACT, {config.steps} steps"
 
     def plan(self) -> str:
-        """Break an instruction into subtasks with the small Qwen planner, and let the expert carry them out."""
+        """Decompose an instruction with the embedded planner, and execute the subtasks with the scripted expert."""
         from waldo.cli.bars import progress_bar
         from waldo.sim.experts.expert import ExpertPolicy
         from waldo.train.planner.planner import TransformersPlanner, make_plan
@@ -240,11 +241,11 @@ class Demo:
             f"maximum winding temperature {windings[joint]:.1f} °C ({joint})"
         )
 
-    def picture(self) -> str:
-        """Draw the demo in one picture."""
-        from waldo.demo.picture import draw
+    def figure(self) -> str:
+        """Draw a figure that summarizes the demo."""
+        from waldo.demo.figure import draw
 
-        path = self.folder / "picture.png"
+        path = self.folder / "demo.png"
         if not path.exists():
             draw(self.folder, path)
         return str(path)
@@ -252,7 +253,7 @@ class Demo:
     # the folder
 
     def _claim_folder(self) -> None:
-        """Make the folder this demo's own; one of other sizes or seeds is not mixed into it."""
+        """Reserve the folder for this demo; results of another size or seed are not mixed."""
         wanted = {"seed": self.seed, **asdict(self.size)}
         marker = self.folder / "demo.json"
         if marker.exists():
@@ -262,17 +263,16 @@ class Demo:
                     f"{key} {found.get(key)} -> {value}" for key, value in wanted.items() if found.get(key) != value
                 ]
                 raise FileError(
-                    self.folder, f"holds a demo of another size ({', '.join(differs)})", "name another folder"
+                    self.folder, f"contains a demo of another size ({', '.join(differs)})", "choose another folder"
                 )
-            console.err().print(f"going on with {self.folder}")
+            console.err().print(f"resuming {self.folder}")
             return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise FileError(self.folder, "is not an empty folder", "name another folder")
+        require_empty(self.folder, "choose another folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         _write(marker, wanted)
 
-    def _summarise(self, rows: list[tuple[str, str, float]]) -> None:
-        """Print what came of every stage."""
+    def _summarize(self, rows: list[tuple[str, str, float]]) -> None:
+        """Print the result of every stage."""
         from rich.table import Table
 
         table = Table("stage", "result", "seconds")
@@ -280,7 +280,7 @@ class Demo:
         for name, result, seconds in rows:
             table.add_row(name, result, f"{seconds:.0f}")
         table.add_section()
-        table.add_row("all", str(self.folder), f"{sum(seconds for _, _, seconds in rows):.0f}")
+        table.add_row("total", str(self.folder), f"{sum(seconds for _, _, seconds in rows):.0f}")
         console.out().print(table)
         console.out().print(f"report: {self.folder / 'evaluation' / 'report.html'}", markup=False)
 
@@ -291,15 +291,13 @@ def _max_winding_c(motor: dict[str, Any]) -> float:
 
 
 def _write(path: Path, values: object) -> None:
-    """Write JSON so that the file is whole or absent."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-    temporary.rename(path)
+    """Write JSON atomically."""
+    write_atomic(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read JSON that a stage wrote."""
+    """Read the JSON result of a stage."""
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise FileError(path, f"cannot be understood ({error})", "delete it and run the demo again") from error
+        raise FileError(path, f"is not valid JSON ({error})", "delete it and run the demo again") from error

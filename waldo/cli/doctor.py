@@ -1,4 +1,4 @@
-"""`waldo doctor`: checks this machine and says how to mend what is wrong. The checks live in waldo/checks."""
+"""`waldo doctor`: check this machine and suggest fixes. The checks are in waldo/checks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from waldo.checks.finding import Check, Finding, warn
+from waldo.errors import count
 
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
 TIME_LIMIT_S = 15.0
-"""After this long the doctor stops waiting [s]; a check that is not done by then is a warning of its own."""
+"""Timeout of all checks together [s]; a check that has not finished by then is reported as a warning."""
 
 STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "absent": "dim"}
 
 
 def all_checks(folder: Path) -> dict[str, Check]:
-    """Return the checks in the order of the table; imported here, so that a broken one spoils no other command."""
+    """Return the checks in the order of the table. They are imported here, so a broken one affects no other command."""
     from waldo.checks import devices, graphics, machine, network, software, storage
 
     return {
@@ -46,15 +47,15 @@ def all_checks(folder: Path) -> dict[str, Check]:
 
 
 def run_checks(checks: Mapping[str, Check], time_limit_s: float, progress: Progress | None = None) -> list[Finding]:
-    """Run all checks at once and return their findings in order; one that breaks or hangs is a finding itself."""
+    """Run all checks in parallel and return their findings in order; a check that fails or hangs becomes a finding."""
     done: SimpleQueue[tuple[str, list[Finding]]] = SimpleQueue()
 
     def run(name: str, check: Check) -> None:
         try:
             findings = check()
-        except Exception as error:  # whatever a check stumbles over, the others still count
+        except Exception as error:  # one broken check must not hide the findings of the others
             findings = [
-                warn(name, f"the check broke ({type(error).__name__}: {error})", "report this as a bug of waldo")
+                warn(name, f"the check failed ({type(error).__name__}: {error})", "report this as a bug in waldo")
             ]
         done.put((name, findings))
 
@@ -71,13 +72,13 @@ def run_checks(checks: Mapping[str, Check], time_limit_s: float, progress: Progr
         found[name] = findings
         if progress and bar is not None:
             progress.update(bar, advance=1, note=name)
-    late = f"no answer in {time_limit_s:.0f} s"
-    hung = "run waldo doctor again when the machine is less busy; if it stays, that part hangs"
+    late = f"no result after {time_limit_s:.0f} s"
+    hung = "run waldo doctor again when the machine is less busy"
     return [finding for name in checks for finding in found.get(name, [warn(name, late, hung)])]
 
 
 def table_of(findings: Sequence[Finding]) -> Table:
-    """Return the findings as a table; what to do stands under what was found."""
+    """Return the findings as a table; the suggested fix is below each finding."""
     from rich.table import Table
     from rich.text import Text
 
@@ -86,34 +87,34 @@ def table_of(findings: Sequence[Finding]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for finding in findings:
-        told = Text(finding.found, style="dim" if finding.state == "absent" else "")
-        if finding.mend:
-            told.append(f"\n-> {finding.mend}", style=STYLES[finding.state].removeprefix("bold "))
-        table.add_row(Text(finding.state, style=STYLES[finding.state]), finding.check, told)
+        text = Text(finding.found, style="dim" if finding.state == "absent" else "")
+        if finding.fix:
+            text.append(f"\n-> {finding.fix}", style=STYLES[finding.state].removeprefix("bold "))
+        table.add_row(Text(finding.state, style=STYLES[finding.state]), finding.check, text)
     return table
 
 
 def summary_of(findings: Sequence[Finding]) -> str:
-    """Return the last line: how much is wrong."""
+    """Return the last line: the numbers of errors and warnings."""
     failed = sum(finding.state == "FAIL" for finding in findings)
     warned = sum(finding.state == "WARN" for finding in findings)
     if not failed and not warned:
-        return "all is well"
-    parts = [f"{count} {word}" for count, word in ((failed, "to mend"), (warned, "to know of")) if count]
+        return "no problems found"
+    parts = [count(number, noun) for number, noun in ((failed, "error"), (warned, "warning")) if number]
     return ", ".join(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Check this machine and say how to mend what is wrong. Exit code 1 if something of waldo cannot work here."""
+    """Check this machine and suggest fixes. Exit code 1 if a part of waldo cannot work here."""
 
     folder: Path = Path(".")
-    """Where episodes will be recorded: the disk that is measured."""
+    """Folder in which episodes will be recorded; the speed of its disk is measured."""
     json: bool = False
     """Print the findings as JSON."""
 
     def run(self) -> int:
-        """Run every check and print what they found."""
+        """Run all checks and print the findings."""
         from waldo.console import out, progress
 
         checks = all_checks(self.folder)
@@ -128,7 +129,7 @@ class Doctor:
         return int(any(finding.state == "FAIL" for finding in findings))
 
     def as_json(self, findings: Sequence[Finding]) -> str:
-        """Return the findings for another program."""
+        """Return the findings as JSON."""
         failed = sum(finding.state == "FAIL" for finding in findings)
         listed = [dataclasses.asdict(finding) for finding in findings]
         return json_module.dumps({"failed": failed, "findings": listed}, indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The commands that change what a dataset holds without touching an episode: list, delete, relabel, merge ..."""
+"""Commands that list and edit episodes without rewriting them."""
 
 from __future__ import annotations
 
@@ -9,42 +9,46 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from waldo import console
-from waldo.cli.arguments import Folder, Where
+from waldo.cli.arguments import DatasetAddress, Folder
 from waldo.datasets.indices import format_indices, parse_indices
 from waldo.datasets.selection import Outcome, Selection
-from waldo.errors import ConfigError, InvalidValueError
+from waldo.errors import (
+    ConfigError,
+    ConflictingOptionsError,
+    InvalidValueError,
+    MissingOptionError,
+    NoFilterError,
+    NoMatchError,
+    count,
+)
 
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.links import Part
 
-SEE_LIST = "waldo list shows them"
-HOW_TO_SAY_ALL = "a filter; for all episodes say --episodes 0-999999"
-"""What is expected where a change of everything might be a slip."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """List the episodes of a dataset, or those for which all filters hold."""
+    """List the episodes of a dataset that match all filters."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes."""
+    """Filters."""
     deleted: bool = False
-    """List the deleted ones, which `waldo restore` brings back."""
+    """List deleted episodes instead."""
     json: bool = False
     """Print JSON instead of a table."""
 
     def run(self) -> int:
-        """Print them."""
+        """Print the episodes."""
         from waldo.cli import tables
         from waldo.cli.dataset import print_json
 
         dataset = _open(self.dataset)
         catalog = dataset.deleted if self.deleted else dataset.catalog
-        meant = set(self.selection.of(catalog))
-        entries = [entry for entry in catalog if entry.episode in meant]
+        selected = set(self.selection.of(catalog))
+        entries = [entry for entry in catalog if entry.episode in selected]
         if self.json:
             print_json([entry._asdict() for entry in entries])
         else:
@@ -54,82 +58,87 @@ class List:
 
 @dataclass(frozen=True, kw_only=True)
 class Delete:
-    """Leave episodes out of everything; `waldo restore` brings them back, `waldo gc` frees their space."""
+    """Mark episodes as deleted. `waldo restore` undoes this; `waldo gc` removes them permanently."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes."""
+    """Filters; at least one, or --all."""
+    all: bool = False
+    """Delete every episode."""
     dry_run: bool = False
-    """Only say which."""
+    """Print the episodes without deleting them."""
 
     def run(self) -> int:
-        """Delete them and say so."""
-        dataset, indices = _meant(self.dataset, self.selection)
-        said = f"{len(indices)} episodes ({format_indices(indices)})"
+        """Delete the episodes and print them."""
+        dataset, indices = _select(self.dataset, self.selection, self.all, "delete every episode")
         if self.dry_run:
-            console.out().print(f"would delete {said}")
+            console.out().print(f"would delete {_described(indices)}")
             return 0
         dataset.delete(indices)
-        console.out().print(f"deleted {said}; bring them back with: waldo restore {self.dataset} --episodes ...")
+        undo = f"waldo restore {self.dataset} --episodes {format_indices(indices)}"
+        console.out().print(f"deleted {_described(indices)}; to undo: {undo}")
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restore:
-    """Bring deleted episodes back."""
+    """Restore deleted episodes."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
-    """Which of the deleted episodes; all if nothing is said."""
+    """Filters on the deleted episodes; without one, all are restored."""
 
     def run(self) -> int:
-        """Restore them and say so."""
+        """Restore the episodes and print them."""
         dataset = _open(self.dataset)
         indices = self.selection.of(dataset.deleted)
         if not indices:
-            console.out().print("no deleted episode is meant")
-            return 1
+            raise NoMatchError("deleted episode", len(dataset.deleted), f"see: waldo list {self.dataset} --deleted")
         dataset.restore(indices)
-        console.out().print(f"restored {len(indices)} episodes ({format_indices(indices)})")
+        console.out().print(f"restored {_described(indices)}")
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relabel:
-    """Give episodes another instruction or outcome. The recorded ones stay in the episodes."""
+    """Change the instruction or outcome of episodes. The recorded values are kept beside the new ones."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes."""
+    """Filters; at least one, or --all."""
+    all: bool = False
+    """Change every episode."""
     new_task: str | None = None
-    """The instruction from now on."""
+    """New instruction."""
     new_outcome: Outcome | None = None
-    """The outcome from now on."""
+    """New outcome."""
 
     def run(self) -> int:
-        """Relabel them and say so."""
-        dataset, indices = _meant(self.dataset, self.selection)
+        """Change the labels and print the episodes."""
+        if self.new_task is None and self.new_outcome is None:
+            raise MissingOptionError("waldo relabel", "--new-task or --new-outcome")
+        dataset, indices = _select(self.dataset, self.selection, self.all, "change every episode")
         dataset.relabel(indices, task=self.new_task, outcome=self.new_outcome)
-        console.out().print(f"relabelled {len(indices)} episodes ({format_indices(indices)})")
+        console.out().print(f"relabeled {_described(indices)}")
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Make a new dataset of some episodes. Its files are links: nothing is copied on one file system."""
+    """Create a dataset from selected episodes. Files are hard links, so nothing is copied within one file system."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     out: Folder
     """Folder of the new dataset."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes."""
+    """Filters."""
 
     def run(self) -> int:
-        """Make it and say what it holds."""
+        """Create the dataset and print its size."""
         from waldo.datasets.links import Part
 
         dataset = _open(self.dataset)
@@ -139,17 +148,17 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """Make one dataset of several. Its files are links: nothing is copied on one file system."""
+    """Merge datasets into a new one. Files are hard links, so nothing is copied within one file system."""
 
     out: Folder
     """Folder of the new dataset."""
     datasets: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders of the datasets, in the order in which their episodes follow."""
+    """Folders of the datasets; their episodes are numbered in this order."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes of each."""
+    """Filters, applied to each dataset."""
 
     def run(self) -> int:
-        """Make it and say what it holds."""
+        """Create the dataset and print its size."""
         from waldo.datasets.links import Part
 
         if not self.datasets:
@@ -161,58 +170,58 @@ class Merge:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Split a dataset into new ones, by shares or by episodes: `waldo split data train=0.9 val=0.1`.
+    """Split a dataset into new ones, by fraction or by episode: `waldo split data train=0.9 val=0.1`.
 
-    Shares are drawn at random within each task, so that every part has every task. The files are links.
+    Fractions are drawn at random within each task, so every part contains every task. Files are hard links.
     """
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     parts: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """FOLDER=SHARE or FOLDER=EPISODES for each part, such as `train=0.9 val=0.1` or `a=0-49 b=50-99`."""
+    """FOLDER=FRACTION or FOLDER=EPISODES for each part, such as `train=0.9 val=0.1` or `a=0-49 b=50-99`."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes are split."""
+    """Filters."""
     seed: int = 0
-    """Seed of the draw."""
+    """Seed of the random draw."""
 
     def run(self) -> int:
-        """Make the parts and say what each holds."""
+        """Create the datasets and print their sizes."""
         from waldo.datasets.links import Part
         from waldo.datasets.split import split
 
         dataset = _open(self.dataset)
         wanted = dict(_part(text) for text in self.parts)
-        meant = set(dataset.select(self.selection))
-        found = split([entry for entry in dataset.catalog if entry.episode in meant], wanted, self.seed)
+        selected = set(dataset.select(self.selection))
+        found = split([entry for entry in dataset.catalog if entry.episode in selected], wanted, self.seed)
         for folder, indices in found.items():
             _link(Path(folder), [Part(dataset, indices)])
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect:
-    """Remove deleted episodes for good and free their space."""
+class Prune:
+    """Permanently remove deleted episodes and free their disk space."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder."""
     yes: bool = False
-    """Do it; otherwise only say what would go."""
+    """Remove them; otherwise only print what would be removed."""
 
     def run(self) -> int:
-        """Remove them and say what that freed."""
+        """Remove the episodes and print the freed space."""
         from waldo.cli import tables
 
         dataset = _open(self.dataset)
         indices = [entry.episode for entry in dataset.deleted]
-        said = f"{len(indices)} deleted episodes ({format_indices(indices)})" if indices else "no deleted episodes"
+        described = f"{count(len(indices), 'deleted episode')} ({format_indices(indices)})" if indices else "no episode"
         if not self.yes and not indices:
             console.out().print("nothing to remove: no episode is deleted")
             return 0
         if not self.yes:
-            console.out().print(f"{said} would be removed for good; do it with: waldo gc {self.dataset} --yes")
+            console.out().print(f"would remove {described} permanently; to do so: waldo gc {self.dataset} --yes")
             return 0
         with dataset.lock("waldo gc"):
-            console.out().print(f"{said} removed, {tables.size(dataset.gc())} freed")
+            console.out().print(f"removed {described}, {tables.size(dataset.gc())} freed")
         return 0
 
 
@@ -222,34 +231,47 @@ def _open(path: str | Path) -> Dataset:
     return Dataset.open(path)
 
 
-def _meant(path: str, selection: Selection) -> tuple[Dataset, list[int]]:
-    """Return the dataset and the episodes that a change is meant for; a change of everything has to be said."""
-    if selection.is_everything:
-        raise InvalidValueError("which episodes", "nothing", HOW_TO_SAY_ALL)
+def _select(path: str, selection: Selection, everything: bool, change: str) -> tuple[Dataset, list[int]]:
+    """Return the dataset and the selected episodes.
+
+    Raises:
+        ConflictingOptionsError: If both a filter and --all are given.
+        NoFilterError: If neither is given.
+        NoMatchError: If no episode matches.
+    """
+    if everything and not selection.is_everything:
+        raise ConflictingOptionsError("--all", "a filter")
+    if selection.is_everything and not everything:
+        raise NoFilterError(change)
     dataset = _open(path)
     indices = dataset.select(selection)
     if not indices:
-        raise InvalidValueError("episodes that fit the filters", 0, f"1 to {len(dataset.catalog)}", SEE_LIST)
+        raise NoMatchError("episode", len(dataset.catalog), f"see: waldo list {path}")
     return dataset, indices
 
 
+def _described(indices: list[int]) -> str:
+    """Return "3 episodes (0-2)"."""
+    return f"{count(len(indices), 'episode')} ({format_indices(indices)})"
+
+
 def _part(text: str) -> tuple[str, float | set[int]]:
-    """Return folder and share, or folder and episodes, of a part of a split."""
-    folder, _, what = text.rpartition("=")
+    """Return the folder and the fraction or episodes of one part of a split."""
+    folder, _, amount = text.rpartition("=")
     try:
-        wanted = float(what) if "." in what else parse_indices(what)
+        wanted = float(amount) if "." in amount else parse_indices(amount)
     except (ValueError, ConfigError):
         wanted = None
     if not folder or not wanted:
-        raise InvalidValueError("part", text, "FOLDER=SHARE such as train=0.9, or FOLDER=EPISODES such as a=0-49")
+        raise InvalidValueError("part", text, "FOLDER=FRACTION such as train=0.9, or FOLDER=EPISODES such as a=0-49")
     return folder, wanted
 
 
 def _link(out: Path, parts: list[Part]) -> None:
-    """Make a dataset of links and say what it holds."""
+    """Create a dataset from hard links and print its size."""
     from waldo.datasets.links import link
 
     with console.progress() as progress:
         bar: Any = progress.add_task("linking", total=None, note="")
         dataset = link(out, parts, lambda done, total: progress.update(bar, completed=done, total=total))
-    console.out().print(f"{out}: {len(dataset.indices)} episodes")
+    console.out().print(f"{out}: {count(len(dataset.indices), 'episode')}")

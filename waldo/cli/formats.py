@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import Folder, Where
+from waldo.cli.arguments import DatasetAddress, Folder
 from waldo.datasets.indices import parse_indices
 from waldo.datasets.selection import Outcome
 from waldo.datasets.streams import CRF
@@ -41,7 +41,7 @@ class Import:
 
     source: Folder
     """The folder or file to import: LeRobot v2/v3, a replay buffer or UMI's zip, robomimic, ALOHA, ROS 2 bags."""
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder; made if it is not there, else added to."""
     format: Literal["auto", "lerobot", "replay-buffer", "robomimic", "aloha", "rosbag2"] = "auto"
     """What the source is; auto looks at its files."""

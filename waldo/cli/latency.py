@@ -11,7 +11,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import Where
+from waldo.cli.arguments import DatasetAddress
 from waldo.cli.view import open_episode
 from waldo.errors import FileError, InvalidValueError, WaldoError
 
@@ -51,7 +51,7 @@ class Clock:
 class Measure:
     """Read the clock in an episode's pictures. Exit code 1 if a camera's latency cannot be told."""
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder, or an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """The episode's index; the last one if none is named."""
@@ -83,7 +83,7 @@ class Motion:
     For when no screen is at hand: let the robot start and stop in the picture for some seconds while all else is still.
     """
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder, or an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """The episode's index; the last one if none is named."""

@@ -1,4 +1,4 @@
-"""`waldo push` and `waldo pull`: datasets to an object store and back."""
+"""`waldo push` and `waldo pull`: upload datasets to an object store and download them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from waldo import console
-from waldo.cli.arguments import Folder, Where
+from waldo.cli.arguments import DatasetAddress, Folder
 from waldo.datasets.selection import Selection
-from waldo.errors import FileError, InvalidValueError
+from waldo.errors import FileError, InvalidValueError, NoMatchError, count
 
 if TYPE_CHECKING:
     from waldo.datasets.transfer import Transfer
@@ -17,44 +17,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Push:
-    """Copy a dataset to an object store; run again, it copies only what is missing there. Keys from the environment."""
+    """Upload a dataset to an object store. Episodes that are already there are skipped.
+
+    Credentials are read from the environment, such as AWS_ACCESS_KEY_ID.
+    """
 
     dataset: Folder
     """The dataset's folder."""
-    address: Where
-    """Where to, such as `s3://bucket/name`."""
+    address: DatasetAddress
+    """Destination, such as `s3://bucket/name`."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes."""
+    """Filters."""
 
     def run(self) -> int:
-        """Copy and say how much."""
+        """Copy the episodes and print how many."""
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.store_path import ObjectPath, place
         from waldo.datasets.transfer import push
 
         target = place(self.address)
         if not isinstance(target, ObjectPath):
-            raise InvalidValueError("address", self.address, "an object store's, such as s3://bucket/name")
+            raise InvalidValueError("address", self.address, "the address of an object store, such as s3://bucket/name")
         dataset = Dataset.open(self.dataset)
         indices = dataset.select(self.selection)
         if not indices:
-            raise FileError(self.dataset, "has no episode that is asked for", "waldo list shows those it has")
-        return _say(target, _with_progress("pushing", lambda advance: push(dataset, target, indices, advance)))
+            raise NoMatchError("episode", len(dataset.catalog), f"see: waldo list {self.dataset}")
+        return _report(target, _with_progress("pushing", lambda advance: push(dataset, target, indices, advance)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pull:
-    """Copy a dataset from an object store; run again, it copies only what is missing here."""
+    """Download a dataset from an object store. Episodes that are already here are skipped."""
 
-    address: Where
-    """Where from, such as `s3://bucket/name`."""
+    address: DatasetAddress
+    """Source, such as `s3://bucket/name`."""
     dataset: Folder
-    """The dataset's folder here; made if it does not exist."""
+    """Local folder of the dataset; created if it does not exist."""
     selection: Selection = field(default_factory=Selection)
-    """Which episodes."""
+    """Filters."""
 
     def run(self) -> int:
-        """Copy and say how much."""
+        """Copy the episodes and print how many."""
         from waldo.cli.tables import size
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.transfer import free_bytes, pull
@@ -62,28 +65,29 @@ class Pull:
         source = Dataset.open(self.address)
         indices = source.select(self.selection)
         if not indices:
-            raise FileError(self.address, "has no episode that is asked for", "waldo list shows those it has")
+            raise NoMatchError("episode", len(source.catalog), f"see: waldo list {self.address}")
         wanted = {*indices}
         nbytes = sum(entry.nbytes for entry in source.catalog if entry.episode in wanted)
         if nbytes > free_bytes(self.dataset):
-            found = f"has {size(free_bytes(self.dataset))} left, the episodes take {size(nbytes)}"
-            raise FileError(self.dataset, found, "free some space, or take fewer episodes")
-        return _say(
+            found = f"{size(free_bytes(self.dataset))} free, the episodes need {size(nbytes)}"
+            raise FileError(self.dataset, found, "free some space or select fewer episodes")
+        return _report(
             self.dataset, _with_progress("pulling", lambda advance: pull(source, self.dataset, indices, advance))
         )
 
 
-def _with_progress(what: str, work: Callable[[Callable[[int, int], None]], Transfer]) -> Transfer:
+def _with_progress(label: str, work: Callable[[Callable[[int, int], None]], Transfer]) -> Transfer:
     with console.progress() as progress:
-        bar: Any = progress.add_task(what, total=None, note="")
+        bar: Any = progress.add_task(label, total=None, note="")
         return work(lambda done, total: progress.update(bar, completed=done, total=total))
 
 
-def _say(where: object, done: Transfer) -> int:
+def _report(target: object, done: Transfer) -> int:
     from waldo.cli.tables import size
 
     removed = f", {done.removed} removed" if done.removed else ""
     console.out().print(
-        f"{where}: {done.moved} episodes copied ({size(done.nbytes)}), {done.kept} were there{removed}", markup=False
+        f"{target}: {count(done.moved, 'episode')} copied ({size(done.nbytes)}), {done.kept} skipped{removed}",
+        markup=False,
     )
     return 0

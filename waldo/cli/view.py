@@ -12,7 +12,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import Where
+from waldo.cli.arguments import DatasetAddress
 from waldo.errors import FileError, InvalidValueError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class View:
     Opens Rerun's viewer unless told otherwise.
     """
 
-    dataset: Where
+    dataset: DatasetAddress
     """The dataset's folder, or an episode in it."""
     episode: Annotated[int | None, tyro.conf.Positional] = None
     """The episode's index; the last one if none is named."""

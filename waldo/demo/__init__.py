@@ -1,1 +1,1 @@
-"""`waldo demo`: the whole of waldo on one machine, from an operator's hand to a policy's report."""
+"""The demo: its recording and its figure. The command is waldo.cli.demo."""

@@ -1,4 +1,4 @@
-"""The demo's recording: a simulated robot, a scripted operator and a recorder, three processes that talk over DDS."""
+"""The demo's recording: a simulated robot, a scripted operator and a recorder, as three processes connected by DDS."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from pathlib import Path
 from waldo.errors import WaldoError
 
 POLL_S = 0.2
-"""How often progress is looked at [s]."""
+"""Polling period of the progress [s]."""
 
 PATIENCE_S = 300.0
-"""An episode that takes longer than this means that something hangs [s]."""
+"""Timeout of one episode, after which a process is assumed to hang [s]."""
 
 
 class ProcessError(WaldoError):
-    """One of the recording's processes ended by itself."""
+    """One of the recording's processes exited or made no progress."""
 
     def __init__(self, name: str, code: int | None, log: Path) -> None:
-        """Take the process's name, its exit code (None: it hangs) and where its output is."""
+        """Build the message from the process's name, its exit code (None if it hangs) and its log file."""
         lines = log.read_text(errors="replace").strip().splitlines()
-        how = "makes no progress" if code is None else f"ended with code {code}"
-        super().__init__(f"the {name} {how}; it said {lines[-1] if lines else 'nothing'!r} (all of it: {log})")
+        how = "makes no progress" if code is None else f"exited with code {code}"
+        last = f"its last output is {lines[-1]!r}" if lines else "it printed nothing"
+        super().__init__(f"the {name} {how}; {last} (log: {log})")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What is to be recorded."""
+    """A recording to make."""
 
     dataset: Path
     """Folder of the dataset."""
@@ -42,14 +43,14 @@ class Recording:
     task: str
     """Name of the task."""
     episodes: int
-    """How many episodes the dataset shall hold in the end."""
+    """Number of episodes in the finished dataset."""
     seed: int
-    """Seed of the first episode's world and operator; each episode takes the next one."""
+    """Seed of the first episode's world and operator; it increases by one per episode."""
     logs: Path
-    """Folder for what the processes say."""
+    """Folder for the processes' logs."""
 
     def recorded(self) -> int:
-        """Return how many episodes the operator finished."""
+        """Return the number of episodes that the operator finished."""
         from waldo.datasets.dataset import Dataset
 
         if not (self.dataset / "dataset.json").exists():
@@ -57,7 +58,11 @@ class Recording:
         return sum(episode.reason == "operator" for episode in Dataset.open(self.dataset).episodes)
 
     def run(self, on_progress: Callable[[int], None]) -> None:
-        """Record what is missing; `on_progress` hears how many episodes there are. An interruption loses nothing."""
+        """Record the remaining episodes. Finished episodes are kept if it is interrupted.
+
+        Args:
+            on_progress: Called with the number of finished episodes.
+        """
         done = self.recorded()
         on_progress(done)
         if done >= self.episodes:
@@ -75,7 +80,7 @@ class Recording:
     def _watch(
         self, processes: Mapping[str, subprocess.Popen[bytes]], done: int, on_progress: Callable[[int], None]
     ) -> None:
-        """Wait until the operator is finished, and see that the others live and that episodes come in."""
+        """Wait until the operator exits; raise if another process exits or no episode finishes in time."""
         at_start = sum(1 for _ in self.dataset.glob("episode_*.zarr"))
         latest, since = done, time.monotonic()
         while processes["operator"].poll() is None:
@@ -95,10 +100,10 @@ class Recording:
 
     @contextmanager
     def _processes(self, commands: Mapping[str, Sequence[str]]) -> Generator[dict[str, subprocess.Popen[bytes]]]:
-        """Run `waldo` commands in a ROS domain of their own; end them in turn: the recorder closes its episode."""
+        """Run `waldo` commands in their own ROS domain; stop them in order, so that the recorder closes its episode."""
         environment = {
             **os.environ,
-            # On this machine only, and apart from robots that may be on the network.
+            # Visible on this machine only, so that robots on the network are not affected.
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
             "OMP_NUM_THREADS": "1",
@@ -108,7 +113,7 @@ class Recording:
         try:
             for name, words in commands.items():
                 with (self.logs / f"{name}.log").open("ab") as log:
-                    # A session of its own: Ctrl-C reaches this process alone, which then ends them in order.
+                    # In its own session, so that Ctrl-C reaches only this process, which stops the others in order.
                     running[name] = subprocess.Popen(
                         [sys.executable, "-m", "waldo", *words],
                         stdout=log,
@@ -121,11 +126,11 @@ class Recording:
         finally:
             for name in ("operator", "recorder", "robot"):
                 if name in running:
-                    _end(running[name])
+                    _stop(running[name])
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, and make it end."""
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a process, and kill it if it does not exit."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:

@@ -1,4 +1,4 @@
-"""The demo in one picture: what the cameras saw, what was asked and done, how warm the motors got, what was learned."""
+"""The figure that summarizes a demo: camera images, commanded and measured positions, motor heat and success."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from waldo.datasets import schema
+from waldo.files import atomic_file
+
 INK, FAINT = "#1d2733", "#8a97a6"
-COLOURS = ("#2f6fde", "#e0823d", "#2a9d6f", "#c6463f", "#7f5bc4", "#8c6d46")
+COLORS = ("#2f6fde", "#e0823d", "#2a9d6f", "#c6463f", "#7f5bc4", "#8c6d46")
 
 
 def draw(folder: Path, out: Path) -> None:
-    """Draw the first successful episode and the evaluation of the demo in `folder`, as a PNG."""
+    """Draw the first successful episode and the evaluation of the demo in `folder`, and write a PNG file."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -45,17 +48,16 @@ def draw(folder: Path, out: Path) -> None:
         _heat(figure.add_subplot(plots[1]), report)
         _success(figure.add_subplot(plots[2]), report)
         lost = sum(episode.lost(name) for episode in dataset.episodes for name in episode.streams)
-        count = f"one of {len(dataset.episodes)} episodes recorded over DDS, {lost} messages lost"
-        title = f"“{episode.task}”: {count}"
+        summary = f"one of {len(dataset.episodes)} episodes recorded over DDS, {lost} messages lost"
+        title = f"“{episode.task}”: {summary}"
         figure.suptitle(title, x=0.05, y=0.975, ha="left", fontsize=12, fontweight="bold")
-        temporary = out.with_suffix(".tmp.png")
-        figure.savefig(temporary)
+        with atomic_file(out) as partial:
+            figure.savefig(partial, format="png")
         plt.close(figure)
-    temporary.rename(out)
 
 
 def _cameras(figure: Any, grid: Any, episode: Any) -> None:
-    """Show five moments of the first camera."""
+    """Show five frames of the first camera."""
     cameras = list(episode.cameras)
     if not cameras:
         axes = figure.add_subplot(grid[:])
@@ -72,27 +74,27 @@ def _cameras(figure: Any, grid: Any, episode: Any) -> None:
 
 
 def _joints(axes: Any, episode: Any) -> None:
-    """Show what was asked of each joint and what it did."""
-    start = episode.time_ns("joints/state", "header")[0]
-    state_s = (episode.time_ns("joints/state", "header") - start) / 1e9
-    command_s = (episode.time_ns("joints/command", "header") - start) / 1e9
-    names = episode.field("joints/state", "position").labels
-    state, command = episode.values("joints/state", "position"), episode.values("joints/command", "position")
+    """Plot the commanded and measured position of each joint."""
+    start = episode.time_ns(schema.STATE, "header")[0]
+    state_s = (episode.time_ns(schema.STATE, "header") - start) / 1e9
+    command_s = (episode.time_ns(schema.COMMAND, "header") - start) / 1e9
+    names = episode.field(schema.STATE, "position").labels
+    state, command = episode.values(schema.STATE, "position"), episode.values(schema.COMMAND, "position")
     for i, name in enumerate(names):
-        axes.plot(state_s, state[:, i], color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=name)
-        axes.plot(command_s, command[:, i], color=COLOURS[i % len(COLOURS)], linewidth=0.8, linestyle=":")
-    axes.set_title("joints: done (line) and asked (dots) [rad]", loc="left", fontsize=9.5)
-    axes.set_xlabel("seconds")
+        axes.plot(state_s, state[:, i], color=COLORS[i % len(COLORS)], linewidth=1.4, label=name)
+        axes.plot(command_s, command[:, i], color=COLORS[i % len(COLORS)], linewidth=0.8, linestyle=":")
+    axes.set_title("joint positions: measured (solid), commanded (dotted) [rad]", loc="left", fontsize=9.5)
+    axes.set_xlabel("time [s]")
     axes.legend(fontsize=7, ncols=2, frameon=False, loc="best")
 
 
 def _heat(axes: Any, report: Any) -> None:
-    """Show the hottest winding of each motor in the evaluation against its limit."""
+    """Plot the maximum winding temperature of each motor in the evaluation, and the limit."""
     motors = report["motors"]
     names = [motor["joint"] for motor in motors]
     # Reports of older versions name the value peak_winding_c.
     peaks = [motor.get("max_winding_c", motor.get("peak_winding_c")) for motor in motors]
-    axes.barh(names, peaks, color=[COLOURS[i % len(COLOURS)] for i in range(len(names))], height=0.6)
+    axes.barh(names, peaks, color=[COLORS[i % len(COLORS)] for i in range(len(names))], height=0.6)
     for name, peak in zip(names, peaks, strict=True):
         axes.text(peak, name, f" {peak:.1f}", va="center", fontsize=8)
     limits = [motor["limit_c"] for motor in motors if motor.get("limit_c")]
@@ -100,18 +102,18 @@ def _heat(axes: Any, report: Any) -> None:
         axes.axvline(min(limits), color="#c6463f", linewidth=1, linestyle="--")
         axes.text(min(limits), -0.75, "limit", color="#c6463f", fontsize=8, ha="center")
     axes.invert_yaxis()
-    axes.set_title("hottest winding in the evaluation [°C]", loc="left", fontsize=9.5)
+    axes.set_title("maximum winding temperature [°C]", loc="left", fontsize=9.5)
 
 
 def _success(axes: Any, report: Any) -> None:
-    """Show how many unseen seeds the policy mastered, with the interval."""
+    """Plot the success rate on unseen seeds with its confidence interval."""
     success = report["success"]
     rate = sum(success) / len(success)
     low, high = report["wilson_95"]
-    axes.bar([0], [100 * rate], width=0.5, color=COLOURS[2])
+    axes.bar([0], [100 * rate], width=0.5, color=COLORS[2])
     axes.errorbar([0], [100 * rate], [[100 * (rate - low)], [100 * (high - rate)]], color=INK, capsize=5)
     axes.set_xlim(-0.8, 0.8)
     axes.set_ylim(0, 105)
     axes.set_xticks([])
     axes.text(0.34, 100 * rate, f"{sum(success)} of {len(success)}", va="center", fontsize=10, fontweight="bold")
-    axes.set_title("policy on unseen seeds [%]", loc="left", fontsize=9.5)
+    axes.set_title("success on unseen seeds [%]", loc="left", fontsize=9.5)

@@ -1,0 +1,74 @@
+"""What a test may need of the machine. A test is skipped only for one of these reasons, each of which names a remedy.
+
+With `WALDO_SKIPS=none`, as in CI, the run fails if any test is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+
+GL = "MuJoCo cannot render on this machine: apt-get install libegl1 libgl1-mesa-dri"
+BROWSER = "Chromium or chromedriver is missing: apt-get install chromium chromium-driver"
+FFMPEG = "ffmpeg is missing: apt-get install ffmpeg"
+LINUX = "this test needs Linux"
+ALLOWED = (GL, BROWSER, FFMPEG, LINUX)
+"""The reasons for which a test may be skipped."""
+
+_skipped: dict[str, str] = {}
+
+
+@cache
+def has_gl() -> bool:
+    """Return whether MuJoCo renders on this machine; tried in a process of its own, as a broken driver may crash."""
+    code = (
+        "from waldo.sim.world import World; world = World('lift', worlds=1); world.reset([0]); world.render(0, 'front')"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@cache
+def has_browser() -> bool:
+    """Return whether Chromium and chromedriver are installed."""
+    return bool((shutil.which("chromium") or shutil.which("google-chrome")) and shutil.which("chromedriver"))
+
+
+needs_browser = pytest.mark.skipif(not has_browser(), reason=BROWSER)
+needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffprobe"), reason=FFMPEG)
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason=LINUX)
+
+
+@pytest.fixture
+def gl() -> None:
+    """Skip the test if MuJoCo cannot render here."""
+    if not has_gl():
+        pytest.skip(GL)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember each skipped test and its reason."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _skipped[report.nodeid] = str(report.longrepr[2]).removeprefix("Skipped: ")
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Remember each module that is skipped as a whole."""
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _skipped[report.nodeid] = str(report.longrepr[2]).removeprefix("Skipped: ")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a test was skipped for a reason that is not allowed."""
+    if refused := refused_skips(_skipped, os.environ.get("WALDO_SKIPS", "")):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        sys.stdout.write("\n  ".join(("\nskipped, but must not be:", *refused, "")))
+
+
+def refused_skips(skipped: dict[str, str], policy: str) -> list[str]:
+    """Return the skips that are refused: all with the policy "none", else those for a reason that is not allowed."""
+    return [f"{test}: {reason}" for test, reason in skipped.items() if policy == "none" or reason not in ALLOWED]
