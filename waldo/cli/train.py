@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(StoreOptions):
     """Train a LeRobot policy on a waldo or LeRobot dataset; options of lerobot-train may follow a lone --."""
 
     dataset: tyro.conf.Positional[str]
@@ -45,8 +46,6 @@ class Train:
     """CPU threads; default: all cores, or two for the small preset without images, which does not use more."""
     seed: int = 1000
     """Seed of the weights and of the order of the data."""
-    store: StoreOptions = field(default_factory=StoreOptions)
-    """How a waldo dataset is read."""
 
     def run(self) -> int:
         """Train and return the exit code: 130 after an interruption that saved a checkpoint."""
@@ -65,7 +64,7 @@ class Train:
             save_every=self.save_every,
             threads=self.threads,
             seed=self.seed,
-            store=self.store,
+            store=StoreOptions(**{one.name: getattr(self, one.name) for one in dataclasses.fields(StoreOptions)}),
             options=self.options,
         )
         result = train_with_bar(config, resume=self.resume)
