@@ -30,7 +30,7 @@ OTHER_METRICS = {
 
 def commands(text: str) -> list[list[str]]:
     """Return the `waldo` commands in a file, without the path of the executable."""
-    found = re.findall(r"(?:^|[\s/=])waldo ((?:eval|fleet|robot|record) [^\n]*(?:\n {10,}--[^\n]*)*)", text)
+    found = re.findall(r"(?:bin/|^ *)waldo ([a-z]+ [^\n]*(?:\n {10,}--[^\n]*)*)", text, re.MULTILINE)
     return [shlex.split(command) for command in found]
 
 

@@ -1,7 +1,7 @@
 """The documentation is true: its site builds strictly, its code blocks run, its figures are those of the code.
 
 Python blocks of a page run in order in one process, in a folder that contains the dataset `my-data`. Each line of a
-shell block that calls `waldo` runs there too, unless it needs hardware, runs until it is stopped, or takes minutes: then
+shell block that calls `waldo` runs there too. If a command needs hardware, takes minutes or runs until it is stopped,
 only its options are parsed.
 """
 

@@ -24,7 +24,7 @@ COLUMNS = ("torque_nm", "seconds")
 
 TYPICAL = np.log([23.0, 900.0, 0.45])
 """Winding's time constant R_1 C_w [s], housing's R_2 C_h [s], and R_1 / R_2 of motors that were measured: the Dephy
-ActPack, Mini Cheetah's motor, the maxon motors of the PR2, Beckhoff's AM8000 (docs/heat.md has their figures)."""
+ActPack, Mini Cheetah's motor, the maxon motors of the PR2, Beckhoff's AM8000 (docs/guide/heat.md)."""
 
 TYPICAL_STD = np.array([0.6, 0.6, 0.6])
 """How far a motor is from that, one standard deviation of each logarithm: about a factor of two."""
