@@ -8,15 +8,21 @@ Register it in the `pyproject.toml` of your package, and every command finds it 
     waldo eval expert --task tidy
     waldo robot so101 --task tidy
 
-The scripted expert knows the skills `lift` and `put` of the SO-101, so it solves this task without further code. A task
+The scripted expert has the skills `lift` and `put` of the SO-101, so it solves this task without further code. A task
 with other skills needs a policy of your own (`waldo.sim.policy.Policy`).
+
+Usage: python examples/task.py
 """
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 import numpy as np
 
+from waldo import EvalConfig, evaluate, registry
 from waldo.sim.engine import Spec, mujoco
+from waldo.sim.experts.expert import ExpertPolicy
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.tasks.task import Bin, SceneObject, Task
 from waldo.typing import Array
@@ -64,3 +70,15 @@ TIDY = Task(
     sample_goal=sample_goal,
     build_scene=build_scene,
 )
+
+
+def main() -> None:
+    """Register the task for this process and evaluate the scripted expert on it."""
+    group = "waldo.tasks"
+    registry.entries(group)["tidy"] = EntryPoint("tidy", f"{__name__}:TIDY", group)
+    result = evaluate(ExpertPolicy, EvalConfig(task="tidy", episodes=4, videos=0))
+    print(f"{result.instruction}: {result.successes} of {len(result.success)} succeeded")
+
+
+if __name__ == "__main__":
+    main()
