@@ -1,8 +1,8 @@
-"""How large are waldo's frames beside JPEG's at the same quality? Sweeps both, and compares at equal PSNR.
+"""Size of waldo's frames compared with JPEG at the same quality: sweeps both and compares at equal PSNR.
 
 uv run python benchmarks/codecs.py [--kinds camera photo] [--crfs 18 21 26] [--frames 60]
 
-Every crf's PSNR is looked up on the curve of JPEG's sizes over its qualities (linear between two qualities, log size).
+The PSNR of every crf is looked up on JPEG's curve of size over quality (linear interpolation of the logarithmic size).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy as np
 import tyro
 from workload import KINDS, Image, Robot, load_images, print_table, psnr_db
 
-from waldo.datasets.video.h264 import Encoder, decode
+from waldo.datasets.video.decoder import decode
+from waldo.datasets.video.encoder import Encoder
+from waldo.datasets.video.h264 import to_sample
 
 QUALITIES = (30, 40, 50, 60, 70, 75, 80, 85, 90, 93, 95, 97, 99, 100)
 
@@ -27,31 +29,31 @@ class Config:
     """Compare H.264 as waldo writes it (libx264 ultrafast, short closed groups) with JPEG at equal PSNR."""
 
     kinds: tuple[str, ...] = ("render", "camera", "dim", "photo")
-    """Kinds of pictures: render (as drawn), camera (textured, sensor noise), dim (more noise), photo (panned)."""
+    """Kinds of images: render (as drawn), camera (textured, sensor noise), dim (more noise), photo (panned)."""
     crfs: tuple[int, ...] = (18, 21, 26)
-    """x264's constant rate factors."""
+    """Constant rate factors of x264."""
     gop: int = 5
-    """Frames a group of pictures."""
+    """Frames per group of pictures."""
     frames: int = 60
-    """Frames a camera."""
+    """Frames per camera."""
     width: int = 640
-    """Pixels across."""
+    """Image width [px]."""
     height: int = 480
-    """Pixels down."""
+    """Image height [px]."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a codec made of the frames."""
+    """Size, quality and CPU time of a codec."""
 
     nbytes: float
-    """Bytes a frame."""
+    """Bytes per frame."""
     psnr: float
-    """Quality, the mean error over all frames and channels [dB]."""
+    """PSNR over all frames and channels [dB]."""
     encode_ms: float
-    """CPU time of encoding, a frame [ms]."""
+    """CPU time of encoding per frame [ms]."""
     decode_ms: float
-    """CPU time of decoding, a frame, in order [ms]."""
+    """CPU time of sequential decoding per frame [ms]."""
 
 
 def h264(stack: Image, crf: int, gop: int) -> Cost:
@@ -61,13 +63,14 @@ def h264(stack: Image, crf: int, gop: int) -> Cost:
     started = time.process_time()
     packets = [packet for image in stack for packet in encoder.encode(np.ascontiguousarray(image))] + encoder.flush()
     encoded = time.process_time()
-    groups = [packets[at : at + gop] for at in range(0, len(packets), gop)]
-    shown = np.concatenate([decode(group, range(len(group)), (height, width)) for group in groups])
+    samples = [to_sample(packet.data) for packet in packets]
+    groups = [samples[at : at + gop] for at in range(0, len(samples), gop)]
+    shown = np.concatenate([decode(b"".join(group), range(len(group)), (height, width)) for group in groups])
     return _cost(stack, shown, sum(len(packet.data) for packet in packets), started, encoded)
 
 
 def jpeg(stack: Image, quality: int) -> Cost:
-    """Encode with OpenCV's libjpeg-turbo, 4:2:0 as cameras send it."""
+    """Encode with OpenCV's libjpeg-turbo, 4:2:0 like cameras."""
     started = time.process_time()
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     files = [cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1] for image in stack]
@@ -85,7 +88,7 @@ def _cost(stack: Image, shown: Image, nbytes: int, started: float, encoded: floa
 
 
 def at_psnr(costs: list[Cost], psnr: float) -> tuple[float, float] | None:
-    """Return JPEG's quality and bytes a frame at a PSNR, or None where no quality of QUALITIES reaches it."""
+    """Return JPEG's quality and bytes per frame at a PSNR; None if no quality in QUALITIES reaches it."""
     known = [cost.psnr for cost in costs]
     if not min(known) <= psnr <= max(known):
         return None
@@ -94,7 +97,7 @@ def at_psnr(costs: list[Cost], psnr: float) -> tuple[float, float] | None:
 
 
 def rows_of(kind: str, config: Config) -> list[list[str]]:
-    """Return the table's rows for one kind of pictures; the second camera, which moves, counts as the first does."""
+    """Return the table rows for one kind of images, one for each camera: the first stands still, the second moves."""
     robot = Robot(cameras=2, width=config.width, height=config.height)
     stacks = [load_images(robot, kind, camera, config.frames) for camera in range(robot.cameras)]
     curves = [[jpeg(stack, quality) for quality in QUALITIES] for stack in stacks]
@@ -116,14 +119,14 @@ def rows_of(kind: str, config: Config) -> list[list[str]]:
 
 
 def main() -> None:
-    """Sweep, and print the table."""
+    """Measure and print the table."""
     config = tyro.cli(Config, description=__doc__)
     for kind in config.kinds:
         if kind not in KINDS:
             raise SystemExit(f"unknown kind {kind!r} (known: {', '.join(KINDS)})")
-    columns = ["pictures", "camera", "crf", "PSNR dB", "kB", "JPEG quality", "JPEG kB", "size / JPEG", "CPU ms", "JPEG"]
+    columns = ["images", "camera", "crf", "PSNR dB", "kB", "JPEG quality", "JPEG kB", "size / JPEG", "CPU ms", "JPEG"]
     rows = [row for kind in config.kinds for row in rows_of(kind, config)]
-    notes = ["kB a frame; CPU ms a frame to encode / decode. '-': no JPEG quality up to 100 has that PSNR."]
+    notes = ["kB and CPU ms (encode / decode) per frame. '-': no JPEG quality up to 100 reaches that PSNR."]
     print_table(f"H.264 against JPEG at equal PSNR, {config.width}x{config.height}", columns, rows, notes)
 
 

@@ -1,10 +1,11 @@
-"""What `kill -9` costs: recording sessions are killed at random instants, recovered by a new process and compared.
+"""Data loss after `kill -9`: recording sessions are killed at random times, recovered in a new process and compared.
 
 uv run python benchmarks/kill.py --instants 200 --peer-instants 20
 
-Each session saves five episodes and then records a live one in real time. Afterwards the saved ones must be the same
-in every byte, and the live one may lack at most 0.5 s of each stream; every frame of it must decode, and every value
-must be what was handed over. LeRobot's recorder is killed at the same instants; what then opens is counted.
+Each session saves five episodes and then records a live one in real time. Afterwards the saved episodes must be
+identical in every byte, and the live one may lack at most 0.5 s of each stream; all of its frames must decode, and all
+of its values must equal the recorded ones. LeRobot's recorder is killed at the same times, and the episodes that it can
+still open are counted.
 """
 
 from __future__ import annotations
@@ -29,34 +30,34 @@ from waldo import console
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Kill recording sessions at random instants and say what is left."""
+    """Kill recording sessions at random times and report the losses."""
 
     instants: int = 200
     """Sessions of waldo's recorder."""
     peer_instants: int = 20
-    """Sessions of each peer."""
+    """Sessions per peer."""
     peers: tuple[str, ...] = ("lerobot", "lerobot-stream")
     """Peers: lerobot, lerobot-stream."""
     saved: int = 5
     """Episodes that each session saves before the live one."""
     copied: int = 4
-    """Of these, how many are recorded once and copied into each of waldo's sessions; LeRobot's saves all of its own."""
+    """How many of them are recorded once and copied into waldo's sessions; LeRobot's sessions record all of them."""
     saved_s: float = 0.5
-    """Length of each [s]; recorded as fast as the recorder takes it."""
+    """Duration of each [s]; recorded as fast as the recorder accepts data."""
     peer_saved_s: float = 0.2
-    """The same for the peers, whose encoders take longer."""
+    """The same for the peers, which encode more slowly [s]."""
     seed: int = 0
-    """Seed of the instants."""
+    """Seed of the times."""
     folder: Path | None = None
-    """Where to record; a temporary folder if absent. It is emptied again."""
+    """Folder for the recordings, deleted afterwards; a temporary folder by default."""
     keep: bool = False
-    """Leave the datasets of sessions that went wrong."""
+    """Keep the datasets of sessions with errors."""
     robot: Robot = field(default_factory=Robot)
-    """What is recorded."""
+    """The recorded robot."""
 
 
 def strike(context: Any, system: str, number: int, folder: Path, config: Config) -> tuple[str, Run, dict[str, str]]:
-    """Run and kill one session; return where it was killed, the session and its saved episodes' hashes before that."""
+    """Run and kill one session; return its phase, the session and the hashes of its saved episodes before."""
     rng = random.Random(f"{config.seed} {number}")
     where, live_s, phase, episode, delay_s = instant(rng, number, config.saved)
     copied = config.copied if system == "waldo" else 0
@@ -74,14 +75,14 @@ def strike(context: Any, system: str, number: int, folder: Path, config: Config)
         run.wait_for(phase, episode)
         wait_until(time.monotonic() + delay_s)
         if run.ended:
-            raise SystemExit(f"{system}: the recorder ended by itself with exit code {run.process.exitcode}")
+            raise SystemExit(f"{system}: the recorder exited early with code {run.process.exitcode}")
     finally:
         run.kill()
     return where, run, before
 
 
 def outcome(context: Any, struck: tuple[str, Run, dict[str, str]], config: Config) -> tuple[str, Verdict]:
-    """Recover a killed session in a new process and say what became of it."""
+    """Recover a killed session in a new process and judge the result."""
     where, run, before = struck
     verdict = judge(context, run.root, run.log.freeze(), run.session, before)
     if not (config.keep and (verdict.harmed or verdict.problems)):
@@ -90,7 +91,7 @@ def outcome(context: Any, struck: tuple[str, Run, dict[str, str]], config: Confi
 
 
 def row(system: str, verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:
-    """Return a system's row of the table."""
+    """Return the table row of a system."""
     losses = [verdict.worst_s for _, verdict in verdicts]
     saved = sum(verdict.saved for _, verdict in verdicts)
     harmed = sum(min(verdict.saved, len(verdict.harmed)) for _, verdict in verdicts)
@@ -101,17 +102,17 @@ def row(system: str, verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:
 
 
 def notes_of(results: dict[str, list[tuple[str, Verdict]]]) -> list[str]:
-    """Return what should be said below the table."""
+    """Return the notes below the table."""
     notes: list[str] = []
     for system, verdicts in results.items():
         for name, words in PLACES.items():
             losses = [v.worst_s for where, v in verdicts if where == name]
             if losses:
-                notes.append(f"{system}, killed {words}: {len(losses)} times, worst loss {max(losses):.2f} s.")
+                notes.append(f"{system}, killed {words}: {len(losses)} times, largest loss {max(losses):.2f} s.")
         texts = [f"{system} ({where}): {text}" for where, v in verdicts for text in (*v.problems, *v.harmed)]
         notes += texts[:20] if system == "waldo" else []
         longest = max(verdicts, key=lambda found: found[1].worst_s)[1]
-        notes.append(f"{system}, where most was lost: {longest.left}.")
+        notes.append(f"{system}, session with the largest loss: {longest.left}.")
     return notes
 
 
@@ -127,14 +128,14 @@ def main() -> None:
     context = processes(["lerobot.datasets.lerobot_dataset"] if config.peers and config.peer_instants else [])
     try:
         with console.progress() as progress, ThreadPoolExecutor(1) as judges:
-            bar = progress.add_task("killing", total=sum(systems.values()), note="making pictures")
+            bar = progress.add_task("killing", total=sum(systems.values()), note="generating images")
             Workload(config.robot, frames=Session(robot=config.robot).frames).images  # noqa: B018
             for system, count in systems.items():
                 pending: list[Future[tuple[str, Verdict]]] = []
                 results[system] = []
                 for number in range(count):
                     progress.update(bar, note=system)
-                    # One session is judged while the next records, which leaves a core idle.
+                    # Judge one session while the next one records, which leaves a core idle.
                     pending.append(
                         judges.submit(outcome, context, strike(context, system, number, folder, config), config)
                     )
@@ -143,7 +144,7 @@ def main() -> None:
                     progress.advance(bar)
                 results[system] += [future.result() for future in pending]
     except KeyboardInterrupt:
-        print("interrupted: these are the sessions so far", file=sys.stderr)
+        print("interrupted; results so far", file=sys.stderr)
     finally:
         if not config.keep:
             shutil.rmtree(folder)

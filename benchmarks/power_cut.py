@@ -1,11 +1,11 @@
-"""What a power cut costs: recording onto a disk that forgets, at a random instant, whatever was not forced onto it.
+"""Data loss after a power cut: recording to a disk that loses, at a random time, all data that was not flushed.
 
 sudo uv run python benchmarks/power_cut.py --instants 20
 
-The disk is an ext4 file system in a file, mounted through a loop device. The cut is EXT4_IOC_SHUTDOWN with
-EXT4_GOING_FLAGS_NOLOGFLUSH (linux/fs/ext4/ext4.h): at once nothing reaches the disk any more, the file system's own
-log neither. Then the recorder is killed, the disk mounted again, and the dataset recovered by a new process and judged
-as benchmarks/kill.py does. It needs root, to mount.
+The disk is an ext4 file system in a file, mounted through a loop device. The power cut is EXT4_IOC_SHUTDOWN with
+EXT4_GOING_FLAGS_NOLOGFLUSH (linux/fs/ext4/ext4.h): from then on nothing reaches the disk, not even the file system's
+journal. Then the recorder is killed, the disk mounted again, and the dataset recovered and judged in a new process
+as in benchmarks/kill.py. Mounting requires root.
 """
 
 from __future__ import annotations
@@ -39,33 +39,33 @@ NO_LOG_FLUSH = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Cut the power at random instants of recording sessions and say what is left."""
+    """Cut the power at random times of recording sessions and report the losses."""
 
     instants: int = 20
     """Sessions of waldo's recorder."""
     peer_instants: int = 0
-    """Sessions of each peer."""
+    """Sessions per peer."""
     peers: tuple[str, ...] = ("lerobot", "lerobot-stream")
     """Peers: lerobot, lerobot-stream."""
     saved: int = 5
     """Episodes that each session saves before the live one."""
     saved_s: float = 0.5
-    """Length of each [s]; recorded as fast as the recorder takes it."""
+    """Duration of each [s]; recorded as fast as the recorder accepts data."""
     disk_mb: int = 1024
     """Size of the disk [MB]."""
     seed: int = 0
-    """Seed of the instants."""
+    """Seed of the times."""
     folder: Path | None = None
-    """Where the disk's file lies; a temporary folder if absent. It is emptied again."""
+    """Folder for the disk image, deleted afterwards; a temporary folder by default."""
     robot: Robot = field(default_factory=Robot)
-    """What is recorded."""
+    """The recorded robot."""
 
 
 class Disk:
     """An ext4 file system in a file."""
 
     def __init__(self, folder: Path, megabytes: int) -> None:
-        """Make it."""
+        """Create the file system."""
         self.image, self.path = folder / "disk.img", folder / "disk"
         self.path.mkdir()
         with self.image.open("wb") as file:
@@ -74,7 +74,7 @@ class Disk:
 
     @contextmanager
     def mounted(self) -> Generator[Path]:
-        """Mount it for as long as the block runs; mounting replays the file system's log, as after a power cut."""
+        """Mount the file system for the duration of the block; mounting replays its journal, as after a power cut."""
         _run("mount", "-o", "loop", str(self.image), str(self.path))
         try:
             yield self.path
@@ -82,7 +82,7 @@ class Disk:
             _unmount(self.path)
 
     def cut(self) -> None:
-        """Take the power away: from here on nothing reaches the disk."""
+        """Cut the power: from here on nothing reaches the disk."""
         fd = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.ioctl(fd, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
@@ -97,7 +97,7 @@ def _run(*words: str) -> None:
 
 
 def _unmount(path: Path) -> None:
-    """Unmount, waiting for what a killed process still holds."""
+    """Unmount, waiting until a killed process has released its files."""
     for _ in range(50):
         if subprocess.run(["umount", str(path)], capture_output=True).returncode == 0:
             return
@@ -106,7 +106,7 @@ def _unmount(path: Path) -> None:
 
 
 def once(context: Any, system: str, number: int, folder: Path, config: Config) -> tuple[str, Verdict]:
-    """Run a session, cut the power, and say what became of it."""
+    """Run a session, cut the power and judge the result."""
     rng = random.Random(f"{config.seed} {number}")
     where, live_s, phase, episode, delay_s = instant(rng, number, config.saved)
     session = Session(system=system, saved=config.saved, saved_s=config.saved_s, live_s=live_s, robot=config.robot)
@@ -120,7 +120,7 @@ def once(context: Any, system: str, number: int, folder: Path, config: Config) -
             run.wait_for(phase, episode)
             time.sleep(delay_s)
             if run.ended:
-                raise SystemExit(f"{system}: the recorder ended by itself with exit code {run.process.exitcode}")
+                raise SystemExit(f"{system}: the recorder exited early with code {run.process.exitcode}")
             known = run.log.freeze()
             disk.cut()
         finally:
@@ -130,7 +130,7 @@ def once(context: Any, system: str, number: int, folder: Path, config: Config) -
 
 
 def row(system: str, verdicts: list[tuple[str, Verdict]]) -> list[str]:
-    """Return a system's row of the table."""
+    """Return the table row of a system."""
     losses = [verdict.worst_s for _, verdict in verdicts]
     saved = sum(verdict.saved for _, verdict in verdicts)
     harmed = sum(min(verdict.saved, len(verdict.harmed)) for _, verdict in verdicts)
@@ -151,15 +151,15 @@ def main() -> None:
     results: dict[str, list[tuple[str, Verdict]]] = {}
     try:
         with console.progress() as progress:
-            bar = progress.add_task("cutting", total=sum(systems.values()), note="making pictures")
+            bar = progress.add_task("cutting", total=sum(systems.values()), note="generating images")
             made = Workload(config.robot, frames=Session(robot=config.robot).frames).images
             for system, count in systems.items():
                 for number in range(count):
                     progress.update(bar, note=f"{system}, {len(made)} cameras")
-                    place = folder / f"{system}-{number}"
-                    place.mkdir()
-                    results.setdefault(system, []).append(once(context, system, number, place, config))
-                    shutil.rmtree(place)
+                    session_folder = folder / f"{system}-{number}"
+                    session_folder.mkdir()
+                    results.setdefault(system, []).append(once(context, system, number, session_folder, config))
+                    shutil.rmtree(session_folder)
                     progress.advance(bar)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

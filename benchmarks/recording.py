@@ -1,11 +1,12 @@
-"""What recording costs: the same rows and frames in real time through waldo's store and through its peers' recorders.
+"""Cost of recording: the same rows and frames, in real time, through waldo's store and through other recorders.
 
 uv run python benchmarks/recording.py --minutes 10 --systems waldo
 uv run python benchmarks/recording.py --minutes 0.5
 
-Pictures are made before, and each recorder runs in a process of its own, so that the CPU time is the recorder's; what
-the feeding itself costs is measured with a recorder that throws everything away, and taken off. A recorder that is
-late loses what a subscription of its depth would lose. Frames are read back, known by the number drawn into them.
+Images are generated beforehand, and each recorder runs in its own process, so the CPU time is that of the recorder. The
+cost of feeding it is measured with a recorder that discards everything, and subtracted. A recorder that is late loses
+the messages that a subscription with its queue depth would lose. Frames are read back and identified by the number
+drawn into them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from workload import KINDS, Image, Robot, Workload, free_folder, print_table, ps
 from waldo import console
 
 SAMPLES = 60
-"""Frames a camera whose quality is measured."""
+"""Frames per camera that are measured for quality."""
 
 JPEG_QUALITIES = range(30, 100, 5)
 
@@ -40,23 +41,23 @@ class Config:
     """Record in real time and compare CPU, bytes, quality and loss."""
 
     minutes: float = 0.5
-    """How long each recorder records."""
+    """Duration of each recording [min]."""
     systems: tuple[str, ...] = ("waldo", "lerobot", "lerobot-stream", "mcap:95", "mcap:75", "hdf5-jpeg:95", "hdf5-raw")
     """Recorders: waldo:CRF, lerobot, lerobot-stream, mcap:QUALITY, hdf5-jpeg:QUALITY, hdf5-raw. The first is 1.0."""
     kind: str = "camera"
-    """Kind of pictures: render, camera, dim or photo."""
+    """Kind of images: render, camera, dim or photo."""
     frames: int = 150
-    """Different pictures a camera, shown forth and back."""
+    """Distinct images per camera, shown forward and backward."""
     cores: int = 2
-    """Cores that a recorder may use."""
+    """Cores available to a recorder."""
     folder: Path | None = None
-    """Where to record; a temporary folder if absent. It is emptied again."""
+    """Folder for the recordings, deleted afterwards; a temporary folder by default."""
     robot: Robot = field(default_factory=Robot)
-    """What is recorded."""
+    """The recorded robot."""
 
 
 def record(system: str, root: Path, config: Config) -> dict[str, Any]:
-    """Feed one recorder in real time; return what it cost. Runs in a process of its own."""
+    """Feed one recorder in real time and return its costs. Runs in its own process."""
     work = Workload(config.robot, kind=config.kind, frames=config.frames)
     touched = max(int(images.max()) for images in work.images.values())  # maps every page before the clock starts
     sink = make(system, root, work)
@@ -93,16 +94,16 @@ def record(system: str, root: Path, config: Config) -> dict[str, Any]:
 
 
 def cpu_s() -> float:
-    """Return the CPU time of this process and the children it has waited for [s]."""
+    """Return the CPU time of this process and its finished children [s]."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def quality(system: str, root: Path, config: Config) -> tuple[float, float, int]:
-    """Return the frames' PSNR over the sampled and the least of them [dB], and how many are missing."""
+    """Return the mean and the lowest PSNR of the sampled frames [dB] and the number of missing frames."""
     work = Workload(config.robot, kind=config.kind, frames=config.frames)
-    wanted = round(config.minutes * 60 * config.robot.fps)
-    step = max(1, wanted // SAMPLES)
+    expected = round(config.minutes * 60 * config.robot.fps)
+    step = max(1, expected // SAMPLES)
     errors: list[float] = []
     missing = 0
     for camera in config.robot.camera_names:
@@ -111,12 +112,12 @@ def quality(system: str, root: Path, config: Config) -> tuple[float, float, int]
             if count % step == 0 and (number := read_number(image)) >= 0:
                 errors.append(10 ** (-psnr_db(image, work.images[camera][number]) / 10))
             count += 1
-        missing += wanted - count
+        missing += expected - count
     return float(-10 * np.log10(np.mean(errors))), float(-10 * np.log10(max(errors))), missing
 
 
 def jpeg_curve(images: dict[str, Image]) -> tuple[list[float], list[float]]:
-    """Return PSNR [dB] and bytes a frame of JPEG (4:2:0) over JPEG_QUALITIES, on some pictures of every camera."""
+    """Return the PSNR [dB] and bytes per frame of JPEG (4:2:0) at JPEG_QUALITIES, for some images of every camera."""
     sample = [image for stack in images.values() for image in stack[:: max(1, len(stack) // SAMPLES)]]
     levels: list[float] = []
     sizes: list[float] = []
@@ -131,7 +132,7 @@ def jpeg_curve(images: dict[str, Image]) -> tuple[list[float], list[float]]:
 
 
 def measure(system: str, folder: Path, config: Config) -> dict[str, Any]:
-    """Run one recorder in a process of its own and read back what it stored."""
+    """Run one recorder in its own process and read its recording back."""
     root = folder / system.replace(":", "-")
     words = [sys.executable, __file__, "--one", system, str(root), json.dumps(asdict(config), default=str)]
     done = subprocess.run(words, capture_output=True, text=True)
@@ -146,7 +147,7 @@ def measure(system: str, folder: Path, config: Config) -> dict[str, Any]:
 
 
 def one(words: list[str]) -> None:
-    """Record with one system and print the result as JSON: the child's side of `measure`."""
+    """Record with one system and print the result as JSON; the child process of `measure`."""
     system, root, text = words
     data: dict[str, Any] = json.loads(text)
     data |= {"robot": Robot(**data["robot"]), "folder": None, "systems": ()}
@@ -158,7 +159,7 @@ def one(words: list[str]) -> None:
 def table(
     results: dict[str, dict[str, Any]], idle_cpu_s: float, config: Config, jpeg: tuple[list[float], list[float]]
 ) -> list[list[str]]:
-    """Return the table's rows."""
+    """Return the table rows."""
     seconds = config.minutes * 60
     frames = round(seconds * config.robot.fps) * config.robot.cameras
     rows: list[list[str]] = []
@@ -181,7 +182,7 @@ def table(
 
 
 def _decibels(result: dict[str, Any]) -> str:
-    """Return the mean and the worst PSNR in words."""
+    """Return the mean and the lowest PSNR as text."""
     return "lossless" if result["worst_psnr"] > 100 else f"{result['psnr']:.1f} ({result['worst_psnr']:.1f})"
 
 
@@ -197,7 +198,7 @@ def main() -> None:
     results: dict[str, dict[str, Any]] = {}
     try:
         with console.progress() as progress:
-            bar = progress.add_task("recording", total=1 + len(config.systems), note="making pictures")
+            bar = progress.add_task("recording", total=1 + len(config.systems), note="generating images")
             made = Workload(config.robot, kind=config.kind, frames=config.frames).images
             for system in ("none", *config.systems):
                 progress.update(bar, note=system)
@@ -215,11 +216,11 @@ def main() -> None:
         f"motors@{robot.motor_hz} Hz, {config.minutes:g} min, {config.cores} cores"
     )
     notes = [
-        f"CPU: all of the recorder's processes, saving included, per recorded second; {idle / config.minutes / 60:.3f} "
-        "s/s for feeding are taken off. A frame is one that was stored. queue: most frames that waited; "
-        "held: the longest the caller was held by one row or frame; memory holds the pictures, which are shared.",
-        "/ JPEG: bytes over those of JPEG (4:2:0) at the same PSNR on these pictures.",
-        f"LeRobot stores {robot.fps} rows a second, joints only; the others all {robot.joint_hz} and the motors.",
+        f"CPU: all processes of the recorder, including saving, per recorded second, without the "
+        f"{idle / config.minutes / 60:.3f} s/s for feeding. ms/frame and kB/frame are per stored frame. queue: longest "
+        "queue of frames; held: longest call for one row or frame; memory includes the images, which are shared.",
+        "/ JPEG: bytes relative to JPEG (4:2:0) at the same PSNR for these images.",
+        f"LeRobot stores {robot.fps} rows per second, joints only; the others {robot.joint_hz} rows and the motors.",
     ]
     print_table(title, columns, table(results, idle, config, jpeg_curve(made)), notes)
 

@@ -1,9 +1,9 @@
-"""Open, list and filter datasets of up to 100,000 episodes, and append to them; LeRobot's metadata beside it.
+"""Open, list and filter datasets of up to 100,000 episodes and append to them, compared with LeRobot's metadata.
 
 Usage: uv run python benchmarks/scale.py [--episodes 1000 10000 100000]
 
-The episodes are synthetic: the attributes of a real one with other tasks, outcomes, times and temperatures; opening,
-listing and filtering read nothing else. The appended episode is a real one, recorded and sealed.
+The episodes are synthetic: the attributes of a real one with other tasks, outcomes, times and temperatures, since
+opening, listing and filtering read nothing else. The appended episodes are recorded and finalized.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.streams import Field, ScalarStream
 
 STREAM = ScalarStream(name="joints/state", rate_hz=200.0, fields=(Field("position", "rad", ("a", "b", "c")),))
-TASKS = [f"{verb} the {thing}" for verb in ("lift", "push", "stack", "hand over") for thing in ("cube", "can", "bowl")]
+TASKS = [f"{verb} the {noun}" for verb in ("lift", "push", "stack", "hand over") for noun in ("cube", "can", "bowl")]
 
 READ_WALDO = """
 import sys, time
@@ -54,7 +54,7 @@ print(listed - start, time.perf_counter() - listed, len(entries), len(found))
 
 
 def record(dataset: Dataset) -> None:
-    """Record one real episode of a second."""
+    """Record one episode of one second."""
     writer = dataset.begin([STREAM], {"task": "lift the cube"})
     for tick in range(200):
         at = 1_700_000_000_000_000_000 + tick * 5_000_000
@@ -63,7 +63,7 @@ def record(dataset: Dataset) -> None:
 
 
 def synthesize(root: Path, count: int) -> None:
-    """Make a dataset of this many episodes that hold nothing but attributes."""
+    """Create a dataset with this many episodes that contain only attributes."""
     dataset = Dataset.create(root, robot="so101")
     with dataset.lock():
         record(dataset)
@@ -75,14 +75,14 @@ def synthesize(root: Path, count: int) -> None:
         attributes["task"] = draw.choice(TASKS)
         attributes["outcome"] = draw.choice(("success", "success", "failure"))
         attributes["span_ns"] = [start, start + round(draw.uniform(5, 40) * 1e9)]
-        attributes["hottest_c"] = draw.uniform(30, 80)
+        attributes["max_winding_c"] = draw.uniform(30, 80)
         folder = root / f"episode_{index:06d}.zarr"
         folder.mkdir()
         (folder / "zarr.json").write_text(json.dumps(group))
 
 
 def lerobot(root: Path, count: int) -> None:
-    """Make the metadata of a LeRobot v3.0 dataset of this many episodes, with the columns that LeRobot writes."""
+    """Create the metadata of a LeRobot v3.0 dataset with this many episodes and the columns that LeRobot writes."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -116,28 +116,28 @@ def lerobot(root: Path, count: int) -> None:
         "meta/episodes/chunk_index": [0] * count,
         "meta/episodes/file_index": [0] * count,
     }
-    for feature, described in features.items():
+    for feature, description in features.items():
         for name in ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"):
-            columns[f"stats/{feature}/{name}"] = [[0.0] * int(np.prod(cast("list[int]", described["shape"])))] * count
+            columns[f"stats/{feature}/{name}"] = [[0.0] * int(np.prod(cast("list[int]", description["shape"])))] * count
     pq.write_table(pa.table(columns), root / "meta" / "episodes" / "chunk-000" / "file-000.parquet")
 
 
 def read(code: str, root: Path) -> list[float]:
-    """Run a reader five times in fresh processes; return the medians of what it prints."""
+    """Run a reader five times in new processes; return the medians of the numbers that it prints."""
     command = [sys.executable, "-c", code, str(root)]
     runs = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(5)]
     return [median(column) for column in zip(*(map(float, run.stdout.split()) for run in runs), strict=True)]
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Return how long a call takes [s]."""
+    """Return the duration of a call [s]."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def append_s(root: Path) -> float:
-    """Return what recording and sealing one more episode takes, the median of 15 in one session [s]."""
+    """Return the time to record and finalize one more episode, the median of 15 in one session [s]."""
     dataset = Dataset.open(root)
     with dataset.lock():
         record(dataset)
@@ -159,7 +159,7 @@ def main() -> None:
             derived = timed(lambda root=ours: Dataset.open(root).catalog)
             listed, filtered, total, _ = read(READ_WALDO, ours)
             if total != count:
-                raise SystemExit(f"{total} episodes are listed, expected {count}")
+                raise SystemExit(f"{total} episodes were listed, expected {count}")
             lerobot(theirs, count)
             opened, chosen, *_ = read(READ_LEROBOT, theirs)
             ratio = (opened + chosen) / (listed + filtered)

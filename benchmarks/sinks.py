@@ -1,6 +1,6 @@
-"""The recorders that the benchmarks feed with the same rows and frames: waldo's and its peers'.
+"""Recorders that the benchmarks feed with the same rows and frames: waldo's and others.
 
-A sink writes rows and frames as its users would have it do by default, and `stored` reads the frames back. Named as
+Each sink records with the default settings of its library, and `stored` reads the frames back. Names:
 `waldo`, `waldo:23` (crf), `lerobot`, `lerobot-stream`, `mcap:95` (JPEG quality), `hdf5-jpeg:95`, `hdf5-raw`, `none`.
 """
 
@@ -18,23 +18,24 @@ from workload import HEAT, QUANTITIES, Image, Workload
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.recording.writer import EpisodeWriter
+from waldo.datasets.schema import feature_key
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 TASK = "lift the red cube"
 
 QUEUE = 200
-"""Messages that a subscription keeps for a recorder that is late, as waldo's own does; the same for its peers."""
+"""Queue depth of waldo's subscriptions, also used for the other recorders [messages]."""
 
 
 class Sink(Protocol):
-    """What records episodes."""
+    """A recorder of episodes."""
 
     depth: int
-    """How many messages of a stream wait for it before the oldest is gone: a subscription's queue."""
+    """Queue depth of a subscription: messages beyond it replace the oldest."""
 
     def begin(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
         ...
 
     def row(self, stream: str, number: int, stamp_ns: int) -> None:
@@ -46,7 +47,7 @@ class Sink(Protocol):
         ...
 
     def waiting(self) -> int:
-        """Return how many frames wait to be encoded, of the camera that is furthest behind or of all."""
+        """Return the number of frames that are not encoded yet, of the slowest camera or of all."""
         ...
 
     def save(self) -> None:
@@ -59,7 +60,7 @@ class Sink(Protocol):
 
 
 def make(system: str, root: Path, work: Workload) -> Sink:
-    """Return the sink of a name such as `waldo:23`, which will write into the folder `root`."""
+    """Return the sink with a name such as `waldo:23`; it writes to the folder `root`."""
     name, _, number = system.partition(":")
     if name not in SINKS or not (number.isdigit() or not number):
         raise SystemExit(f"unknown recorder {system!r} (known: {', '.join(SINKS)}, with :crf or :quality)")
@@ -67,28 +68,27 @@ def make(system: str, root: Path, work: Workload) -> Sink:
 
 
 class Nothing:
-    """Throws everything away: what the feeding itself costs."""
+    """Discards everything, to measure the cost of feeding."""
 
     depth = QUEUE
 
     def __init__(self, root: Path, work: Workload, _: int | None) -> None:
-        """Take the workload."""
         self.work = work
-        self.seen = 0
+        self.total = 0
 
     def begin(self) -> None:
         """Do nothing."""
 
     def row(self, stream: str, number: int, stamp_ns: int) -> None:
         """Fetch the row."""
-        self.seen += len(self.work.row(stream, number))
+        self.total += len(self.work.row(stream, number))
 
     def frame(self, camera: str, number: int, stamp_ns: int) -> None:
         """Fetch the frame."""
-        self.seen += len(self.work.image(camera, number))
+        self.total += len(self.work.image(camera, number))
 
     def waiting(self) -> int:
-        """Nothing waits."""
+        """Return 0."""
         return 0
 
     def save(self) -> None:
@@ -104,7 +104,7 @@ class Waldo:
     depth = QUEUE
 
     def __init__(self, root: Path, work: Workload, crf: int | None) -> None:
-        """Create the dataset and take its lock."""
+        """Create the dataset and acquire its lock."""
         self.work = work
         self._streams = work.robot.streams(**({} if crf is None else {"crf": crf}))
         self._open = ExitStack()
@@ -114,13 +114,13 @@ class Waldo:
 
     @property
     def writer(self) -> EpisodeWriter:
-        """The episode that is being recorded."""
+        """The writer of the open episode."""
         if self._writer is None:
-            raise RuntimeError("no episode has begun")
+            raise RuntimeError("no episode is open")
         return self._writer
 
     def begin(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
         self._writer = self.dataset.begin(self._streams, {"task": TASK})
 
     def row(self, stream: str, number: int, stamp_ns: int) -> None:
@@ -129,16 +129,16 @@ class Waldo:
         self.writer.row(stream, header_ns=stamp_ns, receipt_ns=stamp_ns, sequence=number + 1, values=values)
 
     def frame(self, camera: str, number: int, stamp_ns: int) -> None:
-        """Record a frame; one that is refused is counted by the store itself."""
+        """Record a frame; the store counts those that it drops."""
         image = self.work.image(camera, number)
         self.writer.frame(camera, header_ns=stamp_ns, receipt_ns=stamp_ns, sequence=number + 1, image=image)
 
     def waiting(self) -> int:
-        """Return how many frames wait before the encoders."""
+        """Return the number of frames in the encoders' queues."""
         return self.writer.waiting
 
     def save(self) -> None:
-        """Seal the episode."""
+        """Save the episode."""
         self.writer.save("success")
 
     def finish(self) -> None:
@@ -147,15 +147,15 @@ class Waldo:
 
 
 class LeRobot:
-    """LeRobotDataset as `lerobot-record` uses it: one row a tick of the cameras, the latest values in it.
+    """LeRobotDataset as used by `lerobot-record`: one row per camera frame, with the latest values.
 
-    Its loop asks the robot anew each time, so a tick that it is too late for is gone: a queue of one.
+    Its loop reads the robot once per cycle, so a late cycle loses the frame: a queue depth of one.
     """
 
     depth = 1
 
     def __init__(self, root: Path, work: Workload, _: int | None, *, streaming: bool = False) -> None:
-        """Create the dataset with the recorder's own defaults."""
+        """Create the dataset with the defaults of lerobot-record."""
         from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
         robot = work.robot
@@ -165,39 +165,45 @@ class LeRobot:
             for key in ("observation.state", "action", "observation.velocity", "observation.effort")
         }
         features |= {
-            _key(camera): {"dtype": "video", "shape": size, "names": ["height", "width", "channels"]}
+            feature_key(camera): {"dtype": "video", "shape": size, "names": ["height", "width", "channels"]}
             for camera in robot.camera_names
         }
-        # lerobot-record: four threads a camera that write PNG, or an encoder a camera while recording.
-        how: dict[str, Any] = {"streaming_encoding": True} if streaming else {"image_writer_threads": 4 * robot.cameras}
-        self.dataset = LeRobotDataset.create("local/peer", robot.fps, features, root=root, robot_type="humanoid", **how)
+        # lerobot-record: four PNG writers per camera, or one streaming encoder per camera.
+        writers: dict[str, Any] = (
+            {"streaming_encoding": True} if streaming else {"image_writer_threads": 4 * robot.cameras}
+        )
+        self.dataset = LeRobotDataset.create(
+            "local/peer", robot.fps, features, root=root, robot_type="humanoid", **writers
+        )
         self.work = work
         self._latest = work.row("joints/state", 0)
         self._last = robot.camera_names[-1]
         self._streaming = streaming
 
     def begin(self) -> None:
-        """Do nothing: the first row begins it."""
+        """Do nothing: the first row starts the episode."""
 
     def row(self, stream: str, number: int, stamp_ns: int) -> None:
-        """Keep the values for the next tick; it has no place for motors nor for a second rate."""
+        """Keep the values for the next row; motors and other rates are not supported."""
         if stream == "joints/state":
             self._latest = self.work.row(stream, number)
 
     def frame(self, camera: str, number: int, stamp_ns: int) -> None:
-        """Add a row when the last camera's frame is there."""
+        """Add a row when the frame of the last camera arrives."""
         if camera != self._last:
             return
-        row: dict[str, Any] = {_key(name): self.work.image(name, number) for name in self.work.robot.camera_names}
+        row: dict[str, Any] = {
+            feature_key(name): self.work.image(name, number) for name in self.work.robot.camera_names
+        }
         row |= {"observation.state": self._latest["position"], "action": self._latest["position"], "task": TASK}
         row |= {f"observation.{name}": self._latest[name] for name in ("velocity", "effort")}
         self.dataset.add_frame(row)
 
     def waiting(self) -> int:
-        """Return the length of the PNG writers' queue, a camera's share."""
+        """Return the length of the PNG writers' queue per camera."""
         writer: Any = self.dataset.writer
-        pictures = getattr(writer, "image_writer", None)
-        return 0 if pictures is None else pictures.queue.qsize() // self.work.robot.cameras
+        images = getattr(writer, "image_writer", None)
+        return 0 if images is None else images.queue.qsize() // self.work.robot.cameras
 
     def save(self) -> None:
         """Save the episode."""
@@ -209,7 +215,7 @@ class LeRobot:
 
 
 class LeRobotStreaming(LeRobot):
-    """The same with its streaming encoder."""
+    """LeRobotDataset with its streaming encoder."""
 
     def __init__(self, root: Path, work: Workload, number: int | None) -> None:
         """Create the dataset."""
@@ -217,12 +223,12 @@ class LeRobotStreaming(LeRobot):
 
 
 class Mcap:
-    """An MCAP file an episode: sensor_msgs/CompressedImage (JPEG) and JointState, CDR, as rosbag2 writes them."""
+    """One MCAP file per episode: sensor_msgs/CompressedImage (JPEG) and JointState in CDR, like rosbag2."""
 
     depth = QUEUE
 
     def __init__(self, root: Path, work: Workload, quality: int | None) -> None:
-        """Take JPEG's quality, 95 where none is given."""
+        """Create the folder; the JPEG quality is 95 by default."""
         from rosbags.typesys import Stores, get_typestore
 
         self._types = get_typestore(Stores.ROS2_JAZZY)
@@ -231,7 +237,7 @@ class Mcap:
         root.mkdir()
 
     def begin(self) -> None:
-        """Open the next file with the library's defaults: chunks of 1 MiB, zstd."""
+        """Open the next file with the defaults of the library: chunks of 1 MiB, zstd."""
         from mcap.writer import Writer
 
         self._file = (self._root / f"episode_{self._count}.mcap").open("wb")
@@ -257,7 +263,7 @@ class Mcap:
         self._writer.add_message(self._channels[topic], stamp_ns, data, stamp_ns, number)
 
     def row(self, stream: str, number: int, stamp_ns: int) -> None:
-        """Record the joints as a JointState; the motors' quantities as one each."""
+        """Record the joints as one JointState, and each motor quantity as another one."""
         kind = "sensor_msgs/msg/JointState"
         state, values = self._types.types[kind], self.work.row(stream, number)
         names, header, none = list(self.work.robot.joint_names), self._header(stamp_ns), np.empty(0)
@@ -277,7 +283,7 @@ class Mcap:
         self._add(camera, kind, message, number, stamp_ns)
 
     def waiting(self) -> int:
-        """Nothing waits: it encodes in the callback."""
+        """Return 0: frames are encoded in the call."""
         return 0
 
     def save(self) -> None:
@@ -290,18 +296,18 @@ class Mcap:
 
 
 class Hdf5:
-    """An HDF5 file an episode: JPEG as variable-length bytes, or raw frames with gzip, a frame a chunk."""
+    """One HDF5 file per episode: JPEG as variable-length bytes, or raw frames with gzip and one chunk per frame."""
 
     depth = QUEUE
 
     def __init__(self, root: Path, work: Workload, quality: int | None, *, raw: bool = False) -> None:
-        """Take JPEG's quality, 95 where none is given, or `raw`."""
+        """Create the folder; the JPEG quality is 95 by default, unless frames are stored `raw`."""
         self.work, self._root, self._quality, self._raw = work, root, 95 if quality is None else quality, raw
         self._count = 0
         root.mkdir()
 
     def begin(self) -> None:
-        """Open the next file; every dataset grows by one with each row."""
+        """Open the next file, with datasets that grow by one element per row."""
         import h5py
 
         robot = self.work.robot
@@ -341,7 +347,7 @@ class Hdf5:
         self._append(f"{camera}/time", stamp_ns)
 
     def waiting(self) -> int:
-        """Nothing waits: it encodes in the callback."""
+        """Return 0: frames are encoded in the call."""
         return 0
 
     def save(self) -> None:
@@ -353,7 +359,7 @@ class Hdf5:
 
 
 class Hdf5Raw(Hdf5):
-    """The same with raw frames."""
+    """HDF5 with raw frames."""
 
     def __init__(self, root: Path, work: Workload, number: int | None) -> None:
         """Create the folder."""
@@ -373,13 +379,13 @@ SINKS: dict[str, Any] = {
 
 
 def encode_jpeg(image: Image, quality: int) -> Image:
-    """Return an RGB picture as JPEG, 4:2:0, with libjpeg-turbo."""
+    """Return an RGB image as JPEG (4:2:0), encoded by libjpeg-turbo."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return np.asarray(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], np.uint8)
 
 
 def decode_jpeg(data: Image) -> Image:
-    """Return a JPEG as an RGB picture."""
+    """Return a JPEG as an RGB image."""
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
@@ -391,7 +397,7 @@ def stored(system: str, root: Path, camera: str) -> Iterator[Image]:
         for first in range(0, episode.count(camera), 50):
             yield from episode.frames(camera, range(first, min(first + 50, episode.count(camera))))
     elif name.startswith("lerobot"):
-        yield from _video(next((root / "videos" / _key(camera)).rglob("*.mp4")))
+        yield from _video(next((root / "videos" / feature_key(camera)).rglob("*.mp4")))
     elif name == "mcap":
         from mcap.reader import make_reader
         from rosbags.typesys import Stores, get_typestore
@@ -417,8 +423,3 @@ def _video(path: Path) -> Iterator[Image]:
     with av.open(path) as container:
         for frame in container.decode(video=0):
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-
-
-def _key(camera: str) -> str:
-    """Return LeRobot's name of a camera's feature."""
-    return f"observation.images.{camera.split('/')[1]}"

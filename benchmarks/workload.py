@@ -1,7 +1,7 @@
-"""What the recording benchmarks share: a robot's streams, the frames its cameras see, and a clock that hands them out.
+"""Input of the recording benchmarks: the streams of a robot, the images of its cameras, and a schedule.
 
-Every row and frame is known from its number alone, so that a reader can tell what is missing and whether the rest is
-what was handed over. A frame carries its number as a bar of black and white cells, which survives any codec.
+Every row and frame is a function of its number, so a reader can detect missing and wrong ones. Frames contain their
+number as a bar of black and white cells, which every codec preserves.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from waldo.console import out
 from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream
+from waldo.files import atomic_file
 
 BITS = 12
-"""Bits of a frame's number, drawn as cells; one more cell is their parity."""
+"""Bits of a frame's number, drawn as cells; a further cell is the parity."""
 
 ROWS = 997
-"""Rows of numbers that are made ahead; prime, so that no rate divides it."""
+"""Number of distinct rows; prime, so no rate divides it."""
 
 QUANTITIES = ("position", "velocity", "effort")
 HEAT = ("winding", "housing", "current", "voltage", "torque", "duty", "time_to_limit")
@@ -42,18 +43,18 @@ type Values = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, kw_only=True)
 class Robot:
-    """What is recorded: by default three cameras and a humanoid's joints and motors."""
+    """The recorded robot: by default three cameras and the joints and motors of a humanoid."""
 
     cameras: int = 3
-    """How many cameras, 1 to 3."""
+    """Number of cameras, 1 to 3."""
     width: int = 640
-    """Pixels across."""
+    """Image width [px]."""
     height: int = 480
-    """Pixels down."""
+    """Image height [px]."""
     fps: int = 30
-    """Frames a second of each camera [Hz]."""
+    """Frame rate of each camera [Hz]."""
     joints: int = 29
-    """Joints, and motors."""
+    """Number of joints, each with one motor."""
     joint_hz: int = 200
     """Rate of `joints/state` [Hz]."""
     motor_hz: int = 10
@@ -61,7 +62,7 @@ class Robot:
 
     @property
     def camera_names(self) -> tuple[str, ...]:
-        """The cameras' streams; the first stands still, the others move with the arm."""
+        """Streams of the cameras; the first camera stands still, the others move."""
         return ("cameras/front", "cameras/wrist", "cameras/head")[: self.cameras]
 
     @property
@@ -71,11 +72,11 @@ class Robot:
 
     @property
     def rates(self) -> dict[str, int]:
-        """Every stream's rate [Hz]."""
+        """Stream -> rate [Hz]."""
         return {"joints/state": self.joint_hz, "motors": self.motor_hz} | dict.fromkeys(self.camera_names, self.fps)
 
     def streams(self, **video: Any) -> tuple[Stream, ...]:
-        """Return waldo's description of the streams; `video` goes to each camera's (crf, gop ...)."""
+        """Return the stream descriptions; `video` are further arguments of VideoStream (crf, gop ...)."""
         units = {"position": "rad", "velocity": "rad/s", "effort": "N·m", "winding": "°C", "housing": "°C"}
         units |= {"current": "A", "voltage": "V", "torque": "N·m", "duty": "1", "time_to_limit": "s"}
 
@@ -90,11 +91,11 @@ class Robot:
         )
 
     def stamp_ns(self, start_ns: int, stream: str, number: int) -> int:
-        """Return when a stream's row or frame `number` is due."""
+        """Return the stamp of row or frame `number` of a stream [ns]."""
         return start_ns + number * 1_000_000_000 // self.rates[stream]
 
     def schedule(self, seconds: float) -> Iterator[tuple[float, str, int]]:
-        """Yield every row and frame of a recording in the order of time: when it is due [s], stream, number."""
+        """Yield the time [s], stream and number of every row and frame of a recording, in order of time."""
 
         def one(stream: str, rate: int) -> Iterator[tuple[float, str, int]]:
             number = 0
@@ -109,13 +110,19 @@ class Workload:
     """The rows and frames of a robot."""
 
     def __init__(self, robot: Robot, *, kind: str = "camera", frames: int = 150) -> None:
-        """Take the robot, the kind of its pictures (see KINDS) and how many different ones each camera has."""
+        """Create the workload.
+
+        Args:
+            robot: The recorded robot.
+            kind: Kind of images; see KINDS.
+            frames: Distinct images per camera.
+        """
         self.robot = robot
         self.kind, self.count = kind, frames
 
     @cached_property
     def images(self) -> dict[str, Image]:
-        """Each camera's pictures, (count, H, W, 3), mapped from a file, so that processes share them."""
+        """Images of each camera, (count, H, W, 3), mapped from a file and shared between processes."""
         return {
             name: load_images(self.robot, self.kind, camera, self.count)
             for camera, name in enumerate(self.robot.camera_names)
@@ -132,11 +139,11 @@ class Workload:
         }
 
     def row(self, stream: str, number: int) -> Values:
-        """Return the values of a row: each field, (joints,) float32."""
+        """Return the values of a row: field -> float32 (joints,)."""
         return self._tables[stream][number % ROWS]
 
     def shown(self, number: int) -> int:
-        """Return which picture is frame `number`: forth and back through them, so that nothing jumps."""
+        """Return the image shown in frame `number`: forward and backward through the images, without jumps."""
         at = number % max(1, 2 * self.count - 2)
         return at if at < self.count else 2 * self.count - 2 - at
 
@@ -166,7 +173,7 @@ def stamp_number(image: Image, number: int) -> None:
 
 
 def read_number(image: Image) -> int:
-    """Return the number that `stamp_number` drew, or -1 where no such bar is readable."""
+    """Return the number that `stamp_number` drew; -1 if no bar is readable."""
     side = cell(image.shape[1])
     inside = image[2 : side - 2, : side * (BITS + 1)].mean(axis=(0, 2)).reshape(BITS + 1, side)[:, 2:-2].mean(axis=1)
     bits = (inside > 127).astype(int)
@@ -174,13 +181,13 @@ def read_number(image: Image) -> int:
 
 
 def psnr_db(a: Image, b: Image) -> float:
-    """Return the peak signal-to-noise ratio of two pictures or stacks of them over all channels [dB]."""
+    """Return the peak signal-to-noise ratio of two images or stacks of images over all channels [dB]."""
     error = np.mean(np.square(a.astype(np.float32) - b.astype(np.float32)))
     return float(10 * np.log10(255**2 / max(error, 1e-10)))
 
 
 def load_images(robot: Robot, kind: str, camera: int, count: int) -> Image:
-    """Return a camera's pictures of a kind, made once and kept as a file beside the system's temporary ones."""
+    """Return the images of a camera, generated once and cached in the system's folder for temporary files."""
     folder = Path(tempfile.gettempdir()) / "waldo-benchmarks"
     path = folder / f"{kind}-{robot.width}x{robot.height}-{camera}-{count}.npy"
     if not path.exists():
@@ -188,14 +195,13 @@ def load_images(robot: Robot, kind: str, camera: int, count: int) -> Image:
         stack = np.stack(list(KINDS[kind](robot, camera, count)))
         for number, image in enumerate(stack):
             stamp_number(image, number)
-        unfinished = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(unfinished, stack)
-        unfinished.rename(path)
+        with atomic_file(path, sync=False) as partial:
+            np.save(partial, stack)
     return np.load(path, mmap_mode="r")
 
 
 def rendered(robot: Robot, camera: int, count: int) -> Iterator[Image]:
-    """Yield what waldo's simulated cameras see of a moving arm: flat colours, no noise."""
+    """Yield images of a moving arm from waldo's simulated cameras: flat colors, no noise."""
     from waldo.sim.graphics import choose_backend
 
     choose_backend()
@@ -215,9 +221,9 @@ def rendered(robot: Robot, camera: int, count: int) -> Iterator[Image]:
 
 
 def camera_like(robot: Robot, camera: int, count: int, noise_sigma: float = 1.8) -> Iterator[Image]:
-    """Yield the rendered pictures with textured surfaces and a sensor's noise; all cameras but the first move.
+    """Yield the rendered images with textured surfaces and sensor noise; all cameras except the first one move.
 
-    `noise_sigma` is the brightness's standard deviation at mid-grey, of 255 steps.
+    `noise_sigma` is the standard deviation of the brightness at medium gray, on a scale of 0 to 255.
     """
     texture = _texture(robot.width * 2, robot.height * 2, seed=camera)
     noise = _Noise(robot.width, robot.height, sigma=noise_sigma, seed=camera)
@@ -226,19 +232,19 @@ def camera_like(robot: Robot, camera: int, count: int, noise_sigma: float = 1.8)
         left = int(robot.width * (0.5 + 0.35 * np.sin(0.9 * phase)))
         top = int(robot.height * (0.5 + 0.35 * np.sin(0.7 * phase)))
         around = texture[top : top + robot.height, left : left + robot.width]
-        # A lens and a colour filter array leave no edge as sharp as a drawn one.
-        seen = cv2.GaussianBlur(image.astype(np.float32) * around[..., None], (0, 0), 0.7)
-        yield noise.add(np.asarray(seen, np.float32))
+        # A lens and a color filter array blur the sharp edges of a rendered image.
+        blurred = cv2.GaussianBlur(image.astype(np.float32) * around[..., None], (0, 0), 0.7)
+        yield noise.add(np.asarray(blurred, np.float32))
 
 
 def photographed(robot: Robot, camera: int, count: int) -> Iterator[Image]:
-    """Yield a slow pan and zoom over a photograph, the portrait that comes with matplotlib, with a sensor's noise."""
+    """Yield a slow pan and zoom over a photograph, the portrait included in matplotlib, with sensor noise."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     found = cv2.imread(str(path))
     if found is None:
-        raise SystemExit(f"{path}: the photograph is not there; install matplotlib, or leave out the kind 'photo'")
+        raise SystemExit(f"{path}: the photograph does not exist; install matplotlib, or omit the kind 'photo'")
     photo = cv2.cvtColor(found, cv2.COLOR_BGR2RGB).astype(np.float32)
     noise = _Noise(robot.width, robot.height, sigma=1.8, seed=10 + camera)
     for number in range(count):
@@ -258,11 +264,11 @@ KINDS: dict[str, Callable[[Robot, int, int], Iterator[Image]]] = {
     "dim": partial(camera_like, noise_sigma=4.0),
     "photo": photographed,
 }
-"""Kinds of pictures: as drawn; as a camera sees the drawn scene; the same in poor light; a photograph, panned over."""
+"""Kinds of images: rendered; rendered with texture and sensor noise; the same in poor light; a panned photograph."""
 
 
 def _texture(width: int, height: int, seed: int) -> NDArray[np.float32]:
-    """Return a surface's brightness, (H, W) around 1: noise of every size, as wood, cloth and dust have."""
+    """Return the brightness of a surface, (H, W) around 1: noise at all scales, like wood, cloth and dust."""
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width), np.float32)
     for size in (4, 8, 16, 32, 64):
@@ -272,7 +278,7 @@ def _texture(width: int, height: int, seed: int) -> NDArray[np.float32]:
 
 
 class _Noise:
-    """A sensor's noise after its own processing: brighter is noisier, neighbours are alike, colour is coarser."""
+    """Noise of a sensor after processing: stronger in bright areas, correlated between neighbors, coarser in color."""
 
     def __init__(self, width: int, height: int, *, sigma: float, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -294,7 +300,7 @@ class _Noise:
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str] = ()
 ) -> None:
-    """Print a Markdown table under the command and the machine that it comes from."""
+    """Print a Markdown table with the command and the machine that produced it."""
     command = shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
     out().print(f"\n## {title}\n`{command}`\n{machine()}\n", markup=False)
     cells = [[*columns], *([str(value) for value in row] for row in rows)]
@@ -307,7 +313,7 @@ def print_table(
 
 
 def machine() -> str:
-    """Return what this runs on, in words."""
+    """Return a description of this machine."""
     model = platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -322,8 +328,8 @@ def machine() -> str:
 
 
 def free_folder(prefix: str, where: Path | None = None) -> Path:
-    """Return a new empty folder for a benchmark's data, refusing a place with less than 2 GB left."""
+    """Return a new folder for the data of a benchmark; exit if less than 2 GB are free."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=where))
     if shutil.disk_usage(folder).free < 2e9:
-        raise SystemExit(f"{folder}: less than 2 GB are free; name another place with --folder")
+        raise SystemExit(f"{folder}: less than 2 GB are free; select another folder with --folder")
     return folder

@@ -1,7 +1,7 @@
-"""What is known of every episode without opening one: a line each in `catalog.jsonl`.
+"""The catalog of a dataset: one line per episode in `catalog.jsonl`, for listing and filtering without opening them.
 
-The catalogue is derived: it can be deleted at any time and is completed from the episodes whenever one is missing in
-it. A line is appended when an episode is sealed, so the cost of an episode does not grow with the dataset.
+The catalog is derived. It can be deleted at any time, and entries that it lacks are read from the episodes. A line is
+appended when an episode is finalized, so the cost of an episode does not grow with the dataset.
 """
 
 from __future__ import annotations
@@ -16,53 +16,54 @@ import google_crc32c
 
 from waldo.datasets import jsonlines
 from waldo.datasets.edits import Edits
-from waldo.datasets.recording.finalize import FORMAT
-from waldo.datasets.store_path import Place
+from waldo.datasets.layout import episode_name
+from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1
+from waldo.datasets.store_path import StorePath
 from waldo.errors import FileError
 
 FILE = "catalog.jsonl"
-"""The name in a dataset's folder."""
+"""Name in the dataset's folder."""
 
 COUNTED = ("count", "lost", "lost_in_sequence", "lost_dropped", "lost_reported")
-"""What differs from episode to episode in the description of the same stream."""
+"""Keys of a stream's description that differ between episodes with the same streams."""
 
 
 class Entry(NamedTuple):
-    """One episode."""
+    """The catalog entry of one episode; its fields are stored in this order."""
 
     episode: int
-    """Its number in the dataset."""
+    """Index in the dataset."""
     task: str
     """The instruction."""
     outcome: str
-    """How the attempt went: success, failure or unknown."""
+    """Result of the attempt: success, failure or unknown."""
     reason: str
     """Why the recording ended."""
     start_ns: int
-    """The first publisher's stamp [ns since the epoch]."""
+    """First publisher's stamp [ns since the epoch]."""
     duration_s: float
-    """From the first stamp to the last [s]."""
+    """Time from the first stamp to the last [s]."""
     nbytes: int
-    """Bytes on the disk."""
+    """Size on disk [bytes]."""
     lost: int
-    """Messages that are missing, of all streams."""
-    hottest_c: float | None
-    """The hottest winding [°C]; None where nobody knows."""
+    """Lost messages of all streams."""
+    max_winding_c: float | None
+    """Maximum winding temperature of all motors [°C]; None if unknown."""
     signature: int
-    """crc32c of the streams' descriptions: episodes with the same have the same streams."""
+    """crc32c of the streams' descriptions; equal for episodes with the same streams."""
 
 
 class Catalog(Sequence[Entry]):
-    """The episodes of a dataset, by index, as they are after all edits."""
+    """The entries of a dataset in order of their indices, after all edits."""
 
     def __init__(self, entries: Sequence[Entry], unreadable: Mapping[int, str]) -> None:
-        """Take the entries in rising order, and why other episodes cannot be read."""
+        """Create a catalog from its entries in increasing order and the errors of the unreadable episodes."""
         self.entries = entries
         self.unreadable = unreadable
-        """Index -> what is wrong, for episodes without a readable description."""
+        """Index -> error, for episodes with unreadable metadata."""
 
     def __len__(self) -> int:
-        """Return how many they are."""
+        """Return the number of entries."""
         return len(self.entries)
 
     @overload
@@ -70,16 +71,16 @@ class Catalog(Sequence[Entry]):
     @overload
     def __getitem__(self, position: slice) -> Sequence[Entry]: ...
     def __getitem__(self, position: int | slice) -> Entry | Sequence[Entry]:
-        """Return the entry at a position, which is not its index where others were deleted."""
+        """Return the entry at a position, which differs from its index if episodes before it were deleted."""
         return self.entries[position]
 
     def __iter__(self) -> Iterator[Entry]:
-        """Go through the entries."""
+        """Iterate over the entries."""
         return iter(self.entries)
 
 
-def load(folder: Place, indices: Iterable[int], edits: Edits) -> Catalog:
-    """Return the entries of these episodes; those that the file lacks are read from the episodes and appended."""
+def load(folder: StorePath, indices: Iterable[int], edits: Edits) -> Catalog:
+    """Return the catalog of these episodes; entries that the file lacks are read from the episodes and appended."""
     known = {row[0]: Entry._make(row) for row in rows(folder / FILE)}
     entries: list[Entry] = []
     missing: list[Entry] = []
@@ -88,9 +89,9 @@ def load(folder: Place, indices: Iterable[int], edits: Edits) -> Catalog:
         entry = known.get(index)
         if entry is None:
             try:
-                entry = describe(folder / f"episode_{index:06d}.zarr", index)
+                entry = describe(folder / episode_name(index), index)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                unreadable[index] = f"its zarr.json cannot be read ({error})"
+                unreadable[index] = f"zarr.json cannot be read ({error})"
                 continue
             missing.append(entry)
         entries.append(entry)
@@ -99,14 +100,14 @@ def load(folder: Place, indices: Iterable[int], edits: Edits) -> Catalog:
     return Catalog(_edited(entries, edits), unreadable)
 
 
-def add(folder: Place, entries: Iterable[Entry]) -> None:
-    """Append entries; a folder that cannot be written to goes without."""
+def add(folder: StorePath, entries: Iterable[Entry]) -> None:
+    """Append entries; a read-only folder is left without them."""
     with suppress(OSError, FileError):
         jsonlines.append(folder / FILE, [list(entry) for entry in entries], sync=False)
 
 
-def describe(episode: Place, index: int) -> Entry:
-    """Return the entry of a sealed episode; reads its attributes and nothing else."""
+def describe(episode: StorePath, index: int) -> Entry:
+    """Return the entry of a finalized episode; only its attributes are read."""
     attributes = json.loads((episode / "zarr.json").read_bytes())["attributes"]
     if attributes["format"] != FORMAT:
         raise ValueError(f"is {attributes['format']!r}, expected {FORMAT!r}")
@@ -121,30 +122,30 @@ def describe(episode: Place, index: int) -> Entry:
         duration_s=(end - start) / 1e9,
         nbytes=attributes["nbytes"],
         lost=sum(stream["lost"] for stream in streams.values()),
-        hottest_c=attributes["hottest_c"],
+        max_winding_c=attributes[MAX_WINDING_0_1 if MAX_WINDING_0_1 in attributes else MAX_WINDING],
         signature=signature(streams),
     )
 
 
 def signature(streams: Mapping[str, Mapping[str, Any]]) -> int:
-    """Return a number that is the same for episodes whose streams are described the same."""
-    described = {n: {k: v for k, v in stream.items() if k not in COUNTED} for n, stream in streams.items()}
-    return int(google_crc32c.value(json.dumps(described, sort_keys=True).encode()))
+    """Return a checksum of stream descriptions; it is equal for episodes with the same streams."""
+    descriptions = {n: {k: v for k, v in stream.items() if k not in COUNTED} for n, stream in streams.items()}
+    return int(google_crc32c.value(json.dumps(descriptions, sort_keys=True).encode()))
 
 
-def rows(path: Place) -> Sequence[Sequence[Any]]:
-    """Return the rows of the file that are whole and of this version's width; the rest is derived anew."""
+def rows(path: StorePath) -> Sequence[Sequence[Any]]:
+    """Return the valid rows of the file that have this version's fields; other entries are derived again."""
     width = len(Entry._fields)
     return [row for row in jsonlines.read(path).values if isinstance(row, list) and len(row) == width]
 
 
 def _edited(entries: list[Entry], edits: Edits) -> list[Entry]:
-    """Return the entries with their new labels."""
-    if not edits.relabelled:
+    """Return the entries after relabeling."""
+    if not edits.relabeled:
         return entries
-    return [_relabelled(e, edits) if e.episode in edits.relabelled else e for e in entries]
+    return [_relabeled(e, edits) if e.episode in edits.relabeled else e for e in entries]
 
 
-def _relabelled(entry: Entry, edits: Edits) -> Entry:
-    edit = edits.relabelled[entry.episode]
+def _relabeled(entry: Entry, edits: Edits) -> Entry:
+    edit = edits.relabeled[entry.episode]
     return entry._replace(task=edit.task or entry.task, outcome=edit.outcome or entry.outcome)

@@ -1,38 +1,39 @@
-"""Do two recordings fit into one dataset? Robot, cameras, joints and rates, and what differs."""
+"""Compatibility of recordings in one dataset: the same robot, cameras, joints and rates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from waldo.datasets import schema
 from waldo.datasets.streams import ScalarStream, Stream
 from waldo.errors import WaldoError
 
-MAY_BE_ABSENT = ("joints/command", "joints/sent", "environment")
-"""Streams that an episode may lack beside others that have them."""
+OPTIONAL_STREAMS = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT)
+"""Streams that an episode may lack even if other episodes of the dataset have them."""
 
 
 class IncompatibleError(WaldoError):
-    """Recordings that do not fit together."""
+    """Recordings that cannot be in one dataset."""
 
-    def __init__(self, what: str, found: Sequence[str], do: str) -> None:
-        """Take what was tried, the differences one a line, and what to do."""
+    def __init__(self, problem: str, found: Sequence[str], do: str) -> None:
+        """Build the message from the problem, the differences (one per line) and what to do."""
         lines = "".join(f"\n  {line}" for line in found)
-        super().__init__(f"{what}:{lines}\n{do}")
+        super().__init__(f"{problem}:{lines}\n{do}")
 
 
-def differences(have: Iterable[Stream], new: Iterable[Stream]) -> list[str]:
-    """Return what `new` lacks, adds or has otherwise than `have`, one line each; none if they fit together."""
-    old = {stream.name: stream for stream in have}
+def differences(existing: Iterable[Stream], new: Iterable[Stream]) -> list[str]:
+    """Return the differences between two sets of streams, one per line; none if they are compatible."""
+    old = {stream.name: stream for stream in existing}
     now = {stream.name: stream for stream in new}
-    lines = [f"{name}: in the dataset, not here" for name in old if name not in now and name not in MAY_BE_ABSENT]
-    lines += [f"{name}: here, not in the dataset" for name in now if name not in old and name not in MAY_BE_ABSENT]
+    lines = [f"{name}: in the dataset, not here" for name in old if name not in now and name not in OPTIONAL_STREAMS]
+    lines += [f"{name}: here, not in the dataset" for name in now if name not in old and name not in OPTIONAL_STREAMS]
     for name in old.keys() & now.keys():
-        lines += _differing(name, _traits(old[name]), _traits(now[name]))
+        lines += _changes(name, _traits(old[name]), _traits(now[name]))
     return sorted(lines)
 
 
 def _traits(stream: Stream) -> Mapping[str, str]:
-    """Return what must be the same in all episodes, in words."""
+    """Return the properties that must be the same in all episodes, for messages."""
     if isinstance(stream, ScalarStream):
         fields = {f.name: ", ".join(f.labels) for f in stream.fields}
         return {"kind": "numbers", "rate": f"{stream.rate_hz:g} Hz", **fields}
@@ -45,6 +46,6 @@ def _traits(stream: Stream) -> Mapping[str, str]:
     }
 
 
-def _differing(name: str, have: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    keys = [key for key in {**have, **new} if have.get(key) != new.get(key)]
-    return [f"{name} {key}: {have.get(key, 'absent')} in the dataset, {new.get(key, 'absent')} here" for key in keys]
+def _changes(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return [f"{name} {key}: {old.get(key, 'absent')} in the dataset, {new.get(key, 'absent')} here" for key in keys]

@@ -1,7 +1,7 @@
-"""What was changed about sealed episodes without touching them: deleted, restored, relabelled, calibrated, linked.
+"""Changes to finalized episodes that leave the episodes untouched: deletion, labels, camera latency, provenance.
 
-`edits.jsonl` in a dataset's folder is the truth: a line for each change, appended and forced onto the disk. What holds
-now is what the lines add up to, in their order::
+They are stored in `edits.jsonl` in the dataset's folder: one line per change, appended and flushed to disk. The current
+state results from applying all lines in order::
 
     {"edit": "delete", "episodes": "3-5"}
     {"edit": "restore", "episodes": "4"}
@@ -9,6 +9,8 @@ now is what the lines add up to, in their order::
     {"edit": "latency", "cameras": {"cameras/front": 33000000}}
     {"edit": "link", "episodes": "0-99", "source": "/data/monday", "of": "0-99"}
     {"edit": "collect", "episodes": "3,5"}
+
+`link` records where episodes come from; `collect` marks episodes with pruned files.
 """
 
 from __future__ import annotations
@@ -21,90 +23,96 @@ from typing import Any
 
 from waldo.datasets import jsonlines
 from waldo.datasets.indices import format_indices, parse_indices
-from waldo.datasets.recording.journal import sync_folder
-from waldo.datasets.store_path import Place, current_size
+from waldo.datasets.store_path import StorePath, current_size
 from waldo.errors import FileError, WaldoError
+from waldo.files import sync_file
 
 FILE = "edits.jsonl"
-"""The name in a dataset's folder."""
+"""Name in the dataset's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEdits:
-    """What was changed about one episode."""
+    """The changes to one episode."""
 
     task: str | None = None
-    """The instruction instead of the recorded one; None: as recorded."""
+    """Instruction that replaces the recorded one; None: as recorded."""
     outcome: str | None = None
-    """The outcome instead of the recorded one; None: as recorded."""
+    """Outcome that replaces the recorded one; None: as recorded."""
     latency_ns: Mapping[str, int] = field(default_factory=dict)
-    """Camera -> how long after the light its frames were stamped [ns]."""
+    """Camera -> delay between exposure and stamp [ns]."""
 
 
 UNCHANGED = EpisodeEdits()
-"""What holds for an episode about which nothing was changed."""
+"""The edits of an episode without changes."""
 
 
 class Edits:
-    """What the edits of a dataset add up to."""
+    """The current state of a dataset's edits."""
 
-    def __init__(self, folder: Place) -> None:
-        """Read the edits of a dataset's folder."""
+    def __init__(self, folder: StorePath) -> None:
+        """Read the edits in a dataset's folder."""
         self.path = folder / FILE
         self.deleted: set[int] = set()
-        """Tombstones: episodes that are left out of everything."""
-        self.collected: set[int] = set()
-        """Deleted episodes whose files are gone for good."""
-        self.highest = -1
-        """Highest index that any edit names."""
+        """Indices of deleted episodes."""
+        self.pruned: set[int] = set()
+        """Indices of deleted episodes with permanently removed files."""
+        self.highest_index = -1
+        """Highest index in any edit; -1 if there is none."""
         self._labels: defaultdict[int, EpisodeEdits] = defaultdict(EpisodeEdits)
         self._latency: dict[str, int] = {}
         self.nbytes = -1
-        """Bytes of the file that are read: what identifies this state."""
+        """Size of the file when it was read [bytes]; it identifies the state."""
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what was appended since; a no-op where nothing was."""
+        """Read the file again if its size has changed."""
         nbytes = current_size(self.path)
         if nbytes == self.nbytes:
             return
         lines = jsonlines.read(self.path)
         if lines.damaged:
-            which = f"line {lines.damaged[0]} is damaged (its checksum is wrong), so what was deleted cannot be known"
-            raise FileError(self.path, which, "bring the file back from a copy; or move it away and repeat the edits")
-        self.deleted, self.collected, self.highest = set(), set(), -1
+            found = f"line {lines.damaged[0]} is damaged (wrong checksum), so the deleted episodes are unknown"
+            raise FileError(self.path, found, "restore the file from a copy, or move it away and repeat the edits")
+        self.deleted, self.pruned, self.highest_index = set(), set(), -1
         self._labels, self._latency = defaultdict(EpisodeEdits), {}
         for number, edit in enumerate(lines.values, 1):
             try:
                 self._apply(edit)
             except (KeyError, TypeError, AttributeError, WaldoError) as error:
-                found = f"line {number} cannot be understood ({error!r})"
-                raise FileError(self.path, found, "it may come from a newer waldo: update waldo") from error
+                found = f"line {number} is not a known edit ({error!r})"
+                raise FileError(self.path, found, "it may come from a newer version: update waldo") from error
         self.nbytes = nbytes
 
     def of(self, index: int) -> EpisodeEdits:
-        """Return what was changed about an episode."""
+        """Return the changes to an episode."""
         known = self._labels.get(index, UNCHANGED)
         return replace(known, latency_ns=self._latency | dict(known.latency_ns)) if self._latency else known
 
     @property
-    def relabelled(self) -> Mapping[int, EpisodeEdits]:
-        """Episode -> what was changed, for those with changes of their own."""
+    def relabeled(self) -> Mapping[int, EpisodeEdits]:
+        """Index -> changes, for episodes with changes of their own."""
         return self._labels
 
     @property
     def latency_ns(self) -> Mapping[str, int]:
-        """Camera -> latency [ns] that holds for all episodes that have none of their own."""
+        """Camera -> latency [ns], for episodes without a value of their own."""
         return self._latency
 
     def append(self, edit: str, episodes: Iterable[int] | None = None, **values: Any) -> None:
-        """Write down a change of some episodes (None: of all, those to come included) and let it hold."""
+        """Store and apply a change.
+
+        Args:
+            edit: Kind of change, such as "delete".
+            episodes: Indices of the episodes; None for all, including future ones.
+            **values: Further values of the change.
+        """
         self.refresh()
-        named = {} if episodes is None else {"episodes": format_indices(episodes)}
-        line = {"edit": edit, **named, **values}
+        indices = {} if episodes is None else {"episodes": format_indices(episodes)}
+        line = {"edit": edit, **indices, **values}
         before, after = jsonlines.append(self.path, [line], sync=True)
         if not before and isinstance(self.path, Path):
-            sync_folder(self.path.parent)
+            sync_file(self.path.parent)
         if before == self.nbytes:
             self._apply(line)
             self.nbytes = after
@@ -112,27 +120,27 @@ class Edits:
             self.refresh()
 
     def _apply(self, edit: Mapping[str, Any]) -> None:
-        """Let one line hold."""
-        kind, which = edit["edit"], parse_indices(edit["episodes"]) if "episodes" in edit else None
-        self.highest = max(self.highest, *which) if which else self.highest
-        match kind, which:
+        """Apply one line."""
+        kind, indices = edit["edit"], parse_indices(edit["episodes"]) if "episodes" in edit else None
+        self.highest_index = max(self.highest_index, *indices) if indices else self.highest_index
+        match kind, indices:
             case "delete", set():
-                self.deleted |= which
+                self.deleted |= indices
             case "restore", set():
-                self.deleted -= which - self.collected
+                self.deleted -= indices - self.pruned
             case "collect", set():
-                self.collected |= which
+                self.pruned |= indices
             case "relabel", set():
                 labels = {key: edit[key] for key in ("task", "outcome") if key in edit}
-                for index in which:
+                for index in indices:
                     self._labels[index] = replace(self._labels[index], **labels)
             case "latency", None:
                 self._latency |= edit["cameras"]
             case "latency", set():
-                for index in which:
+                for index in indices:
                     known = dict(self._labels[index].latency_ns)
                     self._labels[index] = replace(self._labels[index], latency_ns=known | edit["cameras"])
             case "link", set():
-                pass  # where episodes came from, for people
+                pass  # informational
             case _:
                 raise KeyError(kind)

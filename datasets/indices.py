@@ -1,4 +1,4 @@
-"""Sets of episodes as text: `0-9,12` are the first ten and the one with index 12."""
+"""Sets of episode indices as text: `0-9,12` stands for the first ten episodes and the one with index 12."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from collections.abc import Iterable
 from waldo.errors import InvalidValueError
 
 PART = re.compile(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*")
-"""One number, or the first and the last of a run."""
+"""A number, or the first and last number of a range."""
 
 
 def format_indices(indices: Iterable[int]) -> str:
-    """Return episodes as text, in rising order."""
-    runs: list[list[int]] = []
+    """Return indices as text, in increasing order."""
+    ranges: list[list[int]] = []
     for index in sorted(set(indices)):
-        if runs and index == runs[-1][1] + 1:
-            runs[-1][1] = index
+        if ranges and index == ranges[-1][1] + 1:
+            ranges[-1][1] = index
         else:
-            runs.append([index, index])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+            ranges.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 def parse_indices(text: str) -> set[int]:
-    """Return the episodes that a text names; what is no such text is refused."""
+    """Return the indices that a text stands for.
+
+    Raises:
+        InvalidValueError: If the text is not a list of numbers and ranges.
+    """
     found: set[int] = set()
     for part in text.split(",") if text.strip() else ():
         match = PART.fullmatch(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise InvalidValueError("episodes", text, "numbers and runs of them, such as 0-9,12")
+            raise InvalidValueError("episodes", text, "numbers and ranges, such as 0-9,12")
         found.update(range(first, last + 1))
     return found

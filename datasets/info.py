@@ -1,4 +1,4 @@
-"""What a dataset holds, as plain values: episodes, outcomes, tasks, streams, size, loss."""
+"""The summary of a dataset as plain values: episodes, outcomes, tasks, streams, size, lost messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from waldo.datasets.dataset import Dataset
 
 
 def dataset_info(dataset: Dataset) -> dict[str, Any]:
-    """Return what is to be said of a dataset; reads its catalogue, and one episode of each set of streams."""
+    """Return a summary of a dataset; reads its catalog and one episode of each set of streams."""
     catalog = dataset.catalog
-    heat = [entry.hottest_c for entry in catalog if entry.hottest_c is not None]
+    peaks = [entry.max_winding_c for entry in catalog if entry.max_winding_c is not None]
     return {
         "path": str(dataset.path),
         "robot": dataset.robot,
@@ -21,19 +21,19 @@ def dataset_info(dataset: Dataset) -> dict[str, Any]:
         "duration_s": sum(entry.duration_s for entry in catalog),
         "bytes": sum(entry.nbytes for entry in catalog),
         "lost": sum(entry.lost for entry in catalog),
-        "hottest_c": max(heat, default=None),
+        "max_winding_c": max(peaks, default=None),
         "outcomes": dict(Counter(entry.outcome for entry in catalog)),
         "reasons": dict(Counter(entry.reason for entry in catalog)),
         "tasks": dict(Counter(entry.task for entry in catalog).most_common()),
         "streams": _streams(dataset, catalog),
         "latency_ns": dict(dataset.latency_ns),
-        "cut": [path.name for path in dataset.cut],
+        "unfinished": [path.name for path in dataset.unfinished],
         "unreadable": dict(catalog.unreadable),
     }
 
 
 def _streams(dataset: Dataset, catalog: Catalog) -> dict[str, dict[str, Any]]:
-    """Return each stream's rates and what it is, and how many episodes have it."""
+    """Return each stream's rates, contents and number of episodes."""
     episodes = Counter(entry.signature for entry in catalog)
     example = {entry.signature: entry.episode for entry in catalog}
     streams: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,7 @@
-"""The same work for many episodes: here, on several processes, or on a Ray cluster that sees the same folders."""
+"""The same work for many episodes: in this process, in several processes, or on a Ray cluster.
+
+A Ray cluster must see the same folders under the same paths.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,23 @@ from typing import Any
 
 from waldo.errors import InvalidValueError
 
-AHEAD = 2
-"""Results that each worker may have ready before they are taken."""
+QUEUED_PER_WORKER = 2
+"""Items per worker that are submitted before their results are consumed; limits the results in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jobs:
-    """Where the work is done."""
+    """Where work is executed."""
 
     workers: int = 1
-    """Processes that work side by side; 0: as many as there are cores."""
+    """Number of processes; 0: one per core."""
     ray: str | None = None
-    """Address of a Ray cluster ("auto", "ray://host:10001", or "local" for one on this machine); None: no Ray."""
+    """Address of a Ray cluster (`auto`, `ray://host:10001`, or `local` for one on this machine); None: no Ray."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible numbers."""
+        """Check the number of workers."""
         if self.workers < 0:
-            raise InvalidValueError("workers", self.workers, "0 (one for each core) or more")
+            raise InvalidValueError("workers", self.workers, "0 (one per core) or more")
 
 
 def run[Item, Result](
@@ -36,50 +39,56 @@ def run[Item, Result](
 ) -> Iterator[tuple[Item, Result]]:
     """Yield every item with its result, in the order of the items; an exception in a worker is raised here.
 
-    `work` and what it returns must be picklable where there are several workers.
+    Args:
+        work: The function to call with each item. It and its results must be picklable if there are several workers.
+        items: The items.
+        jobs: Where to execute the work.
     """
     if jobs.ray is not None:
-        yield from _on_ray(work, items, jobs)
+        yield from _run_on_ray(work, items, jobs.ray)
         return
     workers = min(len(items), jobs.workers or len(os.sched_getaffinity(0)))
     if workers < 2:
         yield from ((item, work(item)) for item in items)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
+
+        def submit(item: Item) -> Future[Result]:
+            return pool.submit(work, item)
+
         try:
-            for item in items:
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) > AHEAD * workers:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
+            yield from _in_order(items, submit, lambda future: future.result(), QUEUED_PER_WORKER * workers)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _on_ray(work: Callable[[Any], Any], items: Sequence[Any], jobs: Jobs) -> Iterator[tuple[Any, Any]]:
-    """Spread the work over a Ray cluster, a few tasks ahead of what is taken."""
+def _in_order[Item, Handle, Result](
+    items: Sequence[Item], submit: Callable[[Item], Handle], result: Callable[[Handle], Result], queued: int
+) -> Iterator[tuple[Item, Result]]:
+    """Submit items, at most `queued` ahead of the result that is consumed, and yield the results in order."""
+    waiting: deque[tuple[Item, Handle]] = deque()
+    for item in items:
+        waiting.append((item, submit(item)))
+        if len(waiting) > queued:
+            done, handle = waiting.popleft()
+            yield done, result(handle)
+    while waiting:
+        done, handle = waiting.popleft()
+        yield done, result(handle)
+
+
+def _run_on_ray(work: Callable[[Any], Any], items: Sequence[Any], address: str) -> Iterator[tuple[Any, Any]]:
+    """Execute the work on a Ray cluster; one that this process is already connected to is used."""
     import ray
 
-    fresh = not ray.is_initialized()
-    if fresh:
-        address = None if jobs.ray == "local" else jobs.ray
-        ray.init(address=address, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    connected = ray.is_initialized()
+    if not connected:
+        options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
+        ray.init(address=None if address == "local" else address, **options)
     try:
         task = ray.remote(work if hasattr(work, "__name__") else lambda item: work(item))
-        ahead = max(4, AHEAD * int(ray.cluster_resources().get("CPU", 1)))
-        waiting: deque[tuple[Any, Any]] = deque()
-        for item in items:
-            waiting.append((item, task.remote(item)))
-            if len(waiting) > ahead:
-                done, reference = waiting.popleft()
-                yield done, ray.get(reference)
-        while waiting:
-            done, reference = waiting.popleft()
-            yield done, ray.get(reference)
+        queued = max(4, QUEUED_PER_WORKER * int(ray.cluster_resources().get("CPU", 1)))
+        yield from _in_order(items, task.remote, ray.get, queued)
     finally:
-        if fresh:
+        if not connected:
             ray.shutdown()

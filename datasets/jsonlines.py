@@ -1,10 +1,10 @@
-"""Files of JSON lines, each with its checksum, that are only ever appended to.
+"""Append-only files of JSON lines, each with a checksum.
 
 ::
 
     {"crc32c":"1c291ca3","value":{"edit":"delete","episodes":"3-5"}}
 
-A line that a crash cut off was never confirmed to anybody: it is ignored, and overwritten by the next append.
+A line that a crash cut off was never confirmed to the caller: it is ignored, and overwritten by the next append.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any, NamedTuple
 
 import google_crc32c
 
-from waldo.datasets.store_path import ObjectPath, Place
+from waldo.datasets.store_path import ObjectPath, StorePath
 
 HEAD, MIDDLE, TAIL = b'{"crc32c":"', b'","value":', b"}"
-"""What stands around checksum and value."""
+"""The parts of a line around the checksum and the value."""
 
 SUM = slice(len(HEAD), len(HEAD) + 8)
-"""Where the checksum stands in a line, as hexadecimal digits."""
+"""Position of the checksum in a line, as hexadecimal digits."""
 
 VALUE = slice(SUM.stop + len(MIDDLE), -len(TAIL))
-"""Where the value stands; the checksum is over these bytes."""
+"""Position of the value in a line; the checksum covers these bytes."""
 
 
 class Lines(NamedTuple):
-    """What a file holds."""
+    """The contents of a file."""
 
     values: Sequence[Any]
-    """The values of the lines that are whole."""
+    """The values of the valid lines."""
     damaged: Sequence[int]
-    """Numbers, from 1, of the lines whose checksum is wrong."""
+    """Line numbers, from 1, with a wrong checksum."""
 
 
-def read(path: Place) -> Lines:
-    """Read a file; one that is not there is empty."""
+def read(path: StorePath) -> Lines:
+    """Read a file; one that does not exist counts as empty."""
     try:
         return parse(path.read_bytes())
     except FileNotFoundError:
@@ -47,26 +47,34 @@ def read(path: Place) -> Lines:
 
 
 def parse(data: bytes) -> Lines:
-    """Return what a file's content says; what follows the last line's end is ignored."""
+    """Parse the content of a file; bytes after the last line end are ignored."""
     lines = data.split(b"\n")[:-1]
     crc = google_crc32c.value
-    whole = [b"%08x" % crc(line[VALUE]) == line[SUM] for line in lines]
-    # One call for all: this is what makes a hundred thousand lines quick.
-    values = json.loads(b"[" + b",".join(line[VALUE] for line, good in zip(lines, whole, strict=True) if good) + b"]")
-    return Lines(values, [number for number, good in enumerate(whole, 1) if not good])
+    valid = [b"%08x" % crc(line[VALUE]) == line[SUM] for line in lines]
+    # One call for all lines: 100,000 calls would take many times as long.
+    values = json.loads(b"[" + b",".join(line[VALUE] for line, good in zip(lines, valid, strict=True) if good) + b"]")
+    return Lines(values, [number for number, good in enumerate(valid, 1) if not good])
 
 
-def append(path: Place, values: Iterable[Any], *, sync: bool) -> tuple[int, int]:
-    """Append a line for each value; with `sync` they are on the disk when this returns.
+def append(path: StorePath, values: Iterable[Any], *, sync: bool) -> tuple[int, int]:
+    """Append one line per value; an object store replaces the whole file.
 
-    Returns the file's size before and after. In an object store the file is written anew, unless somebody else has
-    changed it meanwhile: then a ConflictError is raised and nothing is written.
+    Args:
+        path: The file.
+        values: Values that JSON can represent.
+        sync: Flush the lines to disk before returning.
+
+    Returns:
+        The size of the file before and after [bytes].
+
+    Raises:
+        ConflictError: If another process has changed the file in the object store; nothing is written.
     """
     data = lines_of(values)
     if isinstance(path, ObjectPath):
         tag = path.tag()
         before = path.read_bytes() if tag else b""
-        path.write_bytes(before + data, instead_of=tag)
+        path.write_bytes(before + data, replacing=tag)
         return len(before), len(before) + len(data)
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -85,7 +93,7 @@ def append(path: Place, values: Iterable[Any], *, sync: bool) -> tuple[int, int]
 
 
 def lines_of(values: Iterable[Any]) -> bytes:
-    """Return the bytes of lines that hold these values."""
+    """Return the bytes of the lines for these values."""
     return b"".join(map(_line, values))
 
 
@@ -95,7 +103,7 @@ def _line(value: Any) -> bytes:
 
 
 def _end_of_whole_lines(fd: int) -> int:
-    """Return where the last whole line ends, searched from the end."""
+    """Return the end of the last whole line, searched from the end of the file."""
     end = os.fstat(fd).st_size
     while end:
         start = max(0, end - 65536)

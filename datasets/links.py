@@ -1,7 +1,6 @@
-"""New datasets from episodes of others by hard links: sealed files never change, so two datasets can share them.
+"""New datasets of hard links to the episodes of others: finalized files never change, so datasets can share them.
 
-Nothing is copied where both lie on one file system; else the bytes are. What was edited in the source holds in the
-new dataset too.
+Files are copied only if the datasets are on different file systems. Edits of the source apply in the new dataset too.
 """
 
 from __future__ import annotations
@@ -18,75 +17,85 @@ from waldo.datasets.compatibility import IncompatibleError, differences
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import Edits
 from waldo.datasets.indices import format_indices
-from waldo.datasets.store_path import local
+from waldo.datasets.layout import episode_name
+from waldo.datasets.store_path import require_local
 from waldo.errors import FileError, InvalidValueError
+from waldo.files import atomic_folder, require_empty, sync_file
+
+NEW_FOLDER = "choose a new folder for the dataset"
 
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}
-"""Why a hard link is refused where a copy still works: another file system, one without links, too many links."""
+"""Errors of os.link after which a copy is made: another file system, no support for links, too many links."""
 
 
 class Part(NamedTuple):
-    """Some episodes of a dataset."""
+    """A selection of a dataset's episodes."""
 
     dataset: Dataset
     indices: Sequence[int]
 
 
 def link(out: Path, parts: Sequence[Part], advance: Callable[[int, int], None] = lambda done, total: None) -> Dataset:
-    """Make the dataset `out` of these episodes, in this order; refuses those that do not fit together.
+    """Create the dataset `out` from these episodes, in this order, completely or not at all.
 
-    It is built beside its place and renamed, so it is there whole or not at all. `advance` hears how many are done.
+    Args:
+        out: Folder of the new dataset; it must not exist, or be empty.
+        parts: The episodes of each source.
+        advance: Called with the number of finished episodes and their total number.
+
+    Raises:
+        IncompatibleError: If the episodes have different robots or streams.
     """
     total = sum(len(part.indices) for part in parts)
     if not total:
-        raise InvalidValueError("episodes", "none", "at least one", "say which with --episodes or another filter")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileError(out, "is not an empty folder", "choose a new folder for the dataset")
+        raise InvalidValueError("episodes", "none", "at least one", "select episodes with --episodes or another filter")
+    require_empty(out, NEW_FOLDER)
     check_compatible(parts)
-    building = out.with_name(out.name + ".building")
-    shutil.rmtree(building, ignore_errors=True)
-    dataset = Dataset.create(building, robot=parts[0].dataset.robot)
-    edits = Edits(building)
-    done = 0
-    for part in parts:
-        first = done
-        for index in part.indices:
-            link_tree(local(part.dataset.episode_path(index), "link"), building / f"episode_{done:06d}.zarr")
-            done += 1
-            advance(done, total)
-        source = str(part.dataset.path.absolute())
-        edits.append("link", range(first, done), source=source, of=format_indices(part.indices))
-        _carry_edits(part, edits, first)
-    os.sync()
-    if out.exists():
-        out.rmdir()
-    building.rename(out)
+    # One sync of the file system: flushing every linked file again would take a multiple of the time.
+    with atomic_folder(out, sync=lambda _: os.sync()) as partial:
+        Dataset.create(partial, robot=parts[0].dataset.robot)
+        _link_parts(partial, parts, lambda done: advance(done, total))
     dataset = Dataset.open(out)
     _ = dataset.catalog
     return dataset
 
 
+def _link_parts(folder: Path, parts: Sequence[Part], advance: Callable[[int], None]) -> None:
+    """Link the episodes of all parts into a new dataset and carry their edits over."""
+    edits = Edits(folder)
+    done = 0
+    for part in parts:
+        first = done
+        for index in part.indices:
+            link_tree(require_local(part.dataset.episode_path(index), "link"), folder / episode_name(done))
+            done += 1
+            advance(done)
+        source = str(part.dataset.path.absolute())
+        edits.append("link", range(first, done), source=source, of=format_indices(part.indices))
+        _carry_edits(part, edits, first)
+
+
 def check_compatible(parts: Sequence[Part]) -> None:
-    """Refuse parts of different robots, or whose episodes have different streams, and say what differs."""
+    """Raise IncompatibleError if the parts have different robots, or their episodes different streams."""
     first = parts[0].dataset
     reference = None
     for dataset, indices in parts:
         if dataset.robot != first.robot:
             found = [f"robot: {first.robot} in {first.path}, {dataset.robot} in {dataset.path}"]
-            raise IncompatibleError("these datasets do not fit together", found, "merge those of one robot")
+            raise IncompatibleError("the datasets are not compatible", found, "merge datasets of one robot")
         chosen = set(indices)
-        # One episode stands for all that have the same streams.
+        # One episode represents all that have the same streams.
         kinds = {entry.signature: entry.episode for entry in dataset.catalog if entry.episode in chosen}
         for index in kinds.values():
             streams = list(dataset.episodes.with_index(index).streams.values())
             reference = reference or streams
             if found := differences(reference, streams):
-                what = f"episode {index} of {dataset.path} does not fit to the first of {first.path}"
-                raise IncompatibleError(what, found, "leave it out with --episodes or another filter")
+                problem = f"episode {index} of {dataset.path} is not compatible with the first of {first.path}"
+                raise IncompatibleError(problem, found, "exclude it with --episodes or another filter")
 
 
 def link_tree(source: Path, destination: Path) -> None:
-    """Make a folder whose files are hard links to another's; where that cannot be they are copies."""
+    """Create a folder of hard links to the files of another; files that cannot be linked are copied."""
     destination.mkdir()
     with os.scandir(source) as entries:
         for entry in entries:
@@ -96,7 +105,7 @@ def link_tree(source: Path, destination: Path) -> None:
             elif entry.is_file(follow_symlinks=False):
                 _link_file(entry.path, target)
             else:
-                raise FileError(entry.path, "is neither a file nor a folder", "an episode holds nothing else")
+                raise FileError(entry.path, "is neither a file nor a folder", "remove it: an episode has only those")
 
 
 def _link_file(source: str, target: Path) -> None:
@@ -106,12 +115,11 @@ def _link_file(source: str, target: Path) -> None:
         if error.errno not in CANNOT_LINK:
             raise
         shutil.copy2(source, target)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(target)
 
 
 def _carry_edits(part: Part, edits: Edits, first: int) -> None:
-    """Let what was changed in the source hold for the links; equal changes become one line."""
+    """Apply the source's edits to the links; equal edits become one line."""
     known = part.dataset.edits
     by_label: dict[tuple[tuple[str, str], ...], list[int]] = {}
     by_latency: dict[tuple[tuple[str, int], ...], list[int]] = {}

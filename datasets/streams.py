@@ -1,4 +1,4 @@
-"""What an episode's streams are: rows of numbers, or a camera's colour or depth images. Frozen, checked, JSON-able."""
+"""Descriptions of an episode's streams: rows of numbers, or color or depth images of a camera."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import numpy as np
 from waldo.errors import InvalidValueError
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
-"""A stream's name: parts of a path inside the episode's group."""
+"""A stream's name: a path inside the episode's group."""
 
 CRF = 21
-"""Constant rate factor of h264 unless said otherwise: about the size and the quality of what LeRobot writes as AV1."""
+"""Default constant rate factor of h264: about the size and the quality of LeRobot's AV1."""
 
-LONGEST_PART = 200
-"""Characters of a folder's name; file systems take 255 bytes, and temporary names are longer."""
+MAX_COMPONENT_LENGTH = 200
+"""Characters per component of a name; file systems allow 255 bytes, and temporary names are longer."""
 
 RESERVED_FIELDS = ("time", "receipt_time", "publish_time", "sequence")
-"""Arrays that every stream has; no field may bear their names."""
+"""Arrays of every stream; fields cannot have these names."""
 
 type Codec = Literal["h264", "lossless", "jpeg"]
 
 CODECS: tuple[Codec, ...] = ("h264", "lossless", "jpeg")
-"""How colour frames are kept."""
+"""Encodings of color frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,16 @@ class Field:
     """One quantity of a scalar stream: an array of shape (rows, labels)."""
 
     name: str
-    """What it is, such as "position"."""
+    """Name of the quantity, such as "position"."""
     unit: str
     """SI unit or °C; "1" for a ratio."""
     labels: tuple[str, ...]
-    """What each column belongs to, such as the joints' names."""
+    """Name of each column, such as the joint names."""
     dtype: Literal["float32", "float64"] = "float32"
-    """How a value is stored. float32 resolves 2e-7 rad at 3 rad."""
+    """Stored type. float32 resolves 2e-7 rad at 3 rad."""
 
     def __post_init__(self) -> None:
-        """Refuse names that could not be an array's and fields without columns."""
+        """Raise InvalidValueError for a name that zarr cannot use, an unknown dtype, or invalid labels."""
         if not is_name(self.name) or "/" in self.name or self.name in RESERVED_FIELDS:
             raise InvalidValueError("Field.name", self.name, f"letters, digits and _ . - and none of {RESERVED_FIELDS}")
         if self.dtype not in ("float32", "float64"):
@@ -61,12 +61,12 @@ class ScalarStream:
     name: str
     """Path of the stream's group in the episode."""
     rate_hz: float
-    """Rate at which it is published [Hz]."""
+    """Nominal publishing rate [Hz]."""
     fields: tuple[Field, ...]
-    """The quantities of a row."""
+    """Quantities of a row."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible names, rates and fields."""
+        """Raise InvalidValueError for an invalid name, rate or set of fields."""
         _check(self.name, self.rate_hz)
         object.__setattr__(self, "fields", tuple(self.fields))
         names = [field.name for field in self.fields]
@@ -75,48 +75,48 @@ class ScalarStream:
 
     @property
     def kind(self) -> Literal["scalar"]:
-        """Which sort of stream it is."""
+        """Kind of stream."""
         return "scalar"
 
     @property
     def summary(self) -> str:
-        """What it holds, in a few words."""
+        """Contents in a few words."""
         return ", ".join(f"{field.name}[{len(field.labels)}]" for field in self.fields)
 
     @property
     def row_dtype(self) -> np.dtype[Any]:
-        """The layout of one row in the journal: the fields one after another, little endian, no padding."""
+        """Layout of one row in the journal: consecutive fields, little endian, without padding."""
         return np.dtype([(f.name, np.dtype(f.dtype).newbyteorder("<"), (len(f.labels),)) for f in self.fields])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the description as JSON-able values."""
+        """Return the description as values that JSON can represent."""
         fields = [{"name": f.name, "unit": f.unit, "labels": list(f.labels), "dtype": f.dtype} for f in self.fields]
         return {"kind": self.kind, "name": self.name, "rate_hz": self.rate_hz, "fields": fields}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoStream:
-    """The colour frames of one camera, uint8 (T, H, W, 3), in closed groups of pictures."""
+    """Color frames of one camera, uint8 (T, H, W, 3), in closed groups of pictures."""
 
     name: str
     """Path of the stream's group in the episode, such as `cameras/front`."""
     width: int
-    """Pixels across; even for h264."""
+    """Frame width [px]; even for h264."""
     height: int
-    """Pixels down; even for h264."""
+    """Frame height [px]; even for h264."""
     rate_hz: float
-    """Frames a second [Hz]."""
+    """Nominal frame rate [Hz]."""
     codec: Codec = "h264"
-    """h264 (4:2:0, small), lossless (H.264 of exact RGB) or jpeg (each frame alone, as the camera sent it)."""
+    """h264 (4:2:0, small), lossless (H.264 of RGB) or jpeg (single frames, as published by the camera)."""
     gop: int = 5
-    """Frames a group of pictures: the most that must be decoded to see one. A jpeg stream has groups of one."""
+    """Frames per group of pictures: the most that are decoded to read one. Always 1 for jpeg."""
     crf: int = CRF
-    """Constant rate factor of h264: lower is better and larger."""
+    """Constant rate factor of h264; lower values are better and larger."""
     encoder: str = "libx264"
-    """What encodes h264: libx264 or the name of a hardware encoder; "auto" is decided when an episode begins."""
+    """Encoder of h264: libx264 or a hardware encoder; "auto" is resolved when an episode starts."""
 
     def __post_init__(self) -> None:
-        """Refuse what the codec cannot hold."""
+        """Raise InvalidValueError for values that the codec does not support."""
         _check(self.name, self.rate_hz)
         if self.codec not in CODECS:
             raise InvalidValueError(f"codec of stream {self.name}", self.codec, f"one of {', '.join(CODECS)}")
@@ -134,41 +134,41 @@ class VideoStream:
 
     @property
     def kind(self) -> Literal["video"]:
-        """Which sort of stream it is."""
+        """Kind of stream."""
         return "video"
 
     @property
     def summary(self) -> str:
-        """What it holds, in a few words."""
+        """Contents in a few words."""
         return f"{self.width}x{self.height} {self.codec}"
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Shape of one frame."""
+        """Shape of one frame: (H, W, 3)."""
         return (self.height, self.width, 3)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the description as JSON-able values."""
+        """Return the description as values that JSON can represent."""
         return {"kind": self.kind, **{key: getattr(self, key) for key in self.__slots__}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthStream:
-    """The depth images of one camera, uint16 (T, H, W), kept without loss; 0 where nothing was measured."""
+    """Depth images of one camera, uint16 (T, H, W), stored without loss; 0 means no measurement."""
 
     name: str
     """Path of the stream's group in the episode, such as `depth/front`."""
     width: int
-    """Pixels across."""
+    """Image width [px]."""
     height: int
-    """Pixels down."""
+    """Image height [px]."""
     rate_hz: float
-    """Images a second [Hz]."""
+    """Nominal image rate [Hz]."""
     unit_m: float = 0.001
-    """Length of one step of a pixel's value [m]."""
+    """Depth of one unit of a pixel's value [m]."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible names, rates, sizes and units."""
+        """Raise InvalidValueError for an invalid name, rate, size or unit."""
         _check(self.name, self.rate_hz)
         _check_size(self)
         if not (math.isfinite(self.unit_m) and self.unit_m > 0):
@@ -176,37 +176,37 @@ class DepthStream:
 
     @property
     def kind(self) -> Literal["depth"]:
-        """Which sort of stream it is."""
+        """Kind of stream."""
         return "depth"
 
     @property
     def summary(self) -> str:
-        """What it holds, in a few words."""
+        """Contents in a few words."""
         return f"{self.width}x{self.height} depth"
 
     @property
     def gop(self) -> int:
-        """Images a chunk: each stands alone."""
+        """Images per chunk: always 1."""
         return 1
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
-        """Shape of one image."""
+        """Shape of one image: (H, W)."""
         return (self.height, self.width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the description as JSON-able values."""
+        """Return the description as values that JSON can represent."""
         return {"kind": self.kind, **{key: getattr(self, key) for key in self.__slots__}}
 
 
 type ImageStream = VideoStream | DepthStream
-"""A stream of pictures."""
+"""A stream of images."""
 
 type Stream = ScalarStream | ImageStream
 
 
 def stream_from_dict(data: Mapping[str, Any]) -> Stream:
-    """Return the stream that `to_dict` described; keys that are not a description's are left out."""
+    """Return the stream for the values of `to_dict`; other keys are ignored."""
     if data["kind"] == "video":
         return VideoStream(**{key: data[key] for key in VideoStream.__slots__})
     if data["kind"] == "depth":
@@ -216,10 +216,10 @@ def stream_from_dict(data: Mapping[str, Any]) -> Stream:
 
 
 def check_streams(streams: Sequence[Stream]) -> tuple[Stream, ...]:
-    """Return the streams of one episode, refusing names that cannot live in one group beside each other."""
+    """Return the streams of an episode; raise InvalidValueError for names that cannot coexist in one zarr group."""
     names = [stream.name for stream in streams]
     if not names:
-        raise InvalidValueError("streams", [], "one stream or more")
+        raise InvalidValueError("streams", [], "at least one stream")
     if len(names) > 255:
         raise InvalidValueError("the number of streams", len(names), "at most 255")
     for name in names:
@@ -227,31 +227,30 @@ def check_streams(streams: Sequence[Stream]) -> tuple[Stream, ...]:
             raise InvalidValueError("streams", name, "distinct names")
         inside = [other for other in names if other.startswith(name + "/")]
         if inside:
-            raise InvalidValueError("streams", name, f"a name that is not the folder of another stream ({inside[0]})")
+            raise InvalidValueError("stream name", name, f"a name that is not a folder of another stream ({inside[0]})")
     return tuple(streams)
 
 
 def is_name(name: str) -> bool:
-    """Whether a name can be a path of folders inside a zarr group on any file system."""
+    """Return whether a name is a valid path inside a zarr group on any file system."""
     parts = name.split("/")
-    if not NAME.fullmatch(name) or any(len(part) > LONGEST_PART for part in parts):
+    if not NAME.fullmatch(name) or any(len(part) > MAX_COMPONENT_LENGTH for part in parts):
         return False
-    # zarr keeps names that begin with two underscores for itself, as it does its files' own.
+    # zarr reserves names with two leading underscores and the names of its files.
     return not any(set(part) == {"."} or part.startswith("__") or part == "zarr.json" for part in parts)
 
 
 def _check(name: str, rate_hz: float) -> None:
-    """Refuse a name that is no path and a rate that no clock has."""
+    """Raise InvalidValueError for an invalid name or rate."""
     if not is_name(name):
-        raise InvalidValueError(
-            "stream name", name, f"parts of at most {LONGEST_PART} letters, digits and _ . - joined by /"
-        )
+        expected = f"components of at most {MAX_COMPONENT_LENGTH} letters, digits and _ . - separated by /"
+        raise InvalidValueError("stream name", name, expected)
     if not (math.isfinite(rate_hz) and rate_hz > 0):
         raise InvalidValueError(f"rate_hz of stream {name}", rate_hz, "a number above 0")
 
 
 def _check_size(stream: VideoStream | DepthStream) -> None:
-    """Refuse pictures too small for a codec's blocks."""
+    """Raise InvalidValueError for images smaller than a codec's blocks."""
     for name, value in (("width", stream.width), ("height", stream.height)):
         if value < 16:
             raise InvalidValueError(f"{name} of stream {stream.name}", value, "16 pixels or more")

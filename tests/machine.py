@@ -5,11 +5,13 @@ With `WALDO_SKIPS=none`, as in CI, the run fails if any test is skipped.
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from functools import cache
+from types import ModuleType
 
 import pytest
 
@@ -48,6 +50,16 @@ def gl() -> None:
     """Skip the test if MuJoCo cannot render here."""
     if not has_gl():
         pytest.skip(GL)
+
+
+@pytest.fixture
+def torchcodec() -> ModuleType:
+    """TorchCodec's decoders; skips the test if FFmpeg's shared libraries, which TorchCodec loads, are missing."""
+    try:
+        return importlib.import_module("torchcodec.decoders")
+    except RuntimeError:
+        # TorchCodec raises it, not an ImportError, if it finds no FFmpeg.
+        pytest.skip(FFMPEG)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -1,4 +1,4 @@
-"""A small robot, its streams and a recorder that writes them: what all tests of the episode store share."""
+"""A small robot, its streams and a recorder for them: fixtures of all tests of the episode store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WIDTH, HEIGHT = 64, 48
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What goes wrong while recording; the defaults are a recording without fault."""
+    """Faults of a recording; the defaults are a recording without any."""
 
     seconds: float = 1.0
     seed: int = 0
@@ -81,8 +81,8 @@ def streams() -> tuple[Stream, ...]:
     )
 
 
-def picture(number: int, seed: int = 0) -> np.ndarray:
-    """Return a picture whose brightness and moving bar tell its number."""
+def numbered_image(number: int, seed: int = 0) -> np.ndarray:
+    """Return an image with a brightness and a moving bar that depend on its number."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     out = np.stack([rows * 3, columns * 2, np.full_like(rows, 40 + 20 * seed)], axis=-1).astype(np.uint8)
     left = (5 * number) % (WIDTH - 12)
@@ -91,7 +91,7 @@ def picture(number: int, seed: int = 0) -> np.ndarray:
 
 
 def write(writer: EpisodeWriter, script: Script) -> None:
-    """Play a script into an episode."""
+    """Record an episode according to a script."""
     commands = 1
     for tick in range(round(script.seconds * 60)):
         stamp = START_NS + round(tick * 1e9 / 60)
@@ -100,14 +100,14 @@ def write(writer: EpisodeWriter, script: Script) -> None:
         if tick not in script.without_rows:
             effort = np.full(3, 0.5 if script.bad_value is None or tick != 7 else script.bad_value)
             writer.row("joints/state", values={"position": phase, "velocity": phase / 2, "effort": effort}, **kw)
-        asked = np.sin((tick + 1) / 30 + np.arange(3)) * 0.9 + script.command_offset
+        target = np.sin((tick + 1) / 30 + np.arange(3)) * 0.9 + script.command_offset
         if tick not in script.hands_off:
-            writer.row("joints/command", values={"position": asked}, **(kw | {"sequence": commands}))
+            writer.row("joints/command", values={"position": target}, **(kw | {"sequence": commands}))
             commands += 1
         elif tick == script.hands_off.start:
             writer.row("joints/command", values={"position": np.full(3, np.nan)}, **(kw | {"sequence": commands}))
             commands += 1
-        writer.row("joints/sent", values={"position": np.clip(asked, -1, 1)}, **kw)
+        writer.row("joints/sent", values={"position": np.clip(target, -1, 1)}, **kw)
         writer.row("environment", values={"value": [tick / 10, 1.0]}, **kw)
         if tick % 6 == 0:
             heat = {"winding": np.full(3, script.winding_c), "duty": np.full(3, np.nan), "time_to_limit": [np.inf] * 3}
@@ -120,12 +120,12 @@ def write(writer: EpisodeWriter, script: Script) -> None:
                 frozen = script.frozen.get(camera, range(0))
                 shown = frozen.start if number in frozen else number
                 seed = script.seed + (camera == "cameras/wrist")
-                writer.frame(camera, image=picture(shown, seed), **(kw | {"sequence": number + 1}))
+                writer.frame(camera, image=numbered_image(shown, seed), **(kw | {"sequence": number + 1}))
 
 
 @pytest.fixture
 def record(tmp_path: Path, streams: tuple[Stream, ...]) -> Callable[..., Dataset]:
-    """Return what records one episode for each script into a dataset, `tmp_path / "dataset"` unless named."""
+    """Return a function that records one episode per script into a dataset, by default `tmp_path / "dataset"`."""
 
     def run(*scripts: Script, path: Path | None = None) -> Dataset:
         folder = path or tmp_path / "dataset"
@@ -147,8 +147,8 @@ def script() -> type[Script]:
 
 
 @pytest.fixture
-def make_picture() -> Callable[..., np.ndarray]:
-    return picture
+def make_image() -> Callable[..., np.ndarray]:
+    return numbered_image
 
 
 @pytest.fixture
@@ -158,20 +158,20 @@ def play() -> Callable[[EpisodeWriter, Script], None]:
 
 @pytest.fixture
 def episode(record: Callable[..., Dataset]) -> Episode:
-    """Return one second of a recording without fault."""
+    """Return an episode of one second without faults."""
     return record(Script()).episodes[0]
 
 
 @pytest.fixture
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for the disk: for tests that write many small episodes and cut no power."""
+    """Disable flushing to disk, for tests that write many small episodes and simulate no power cut."""
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, lambda _: None)
 
 
 @pytest.fixture
 def locked(tmp_path: Path) -> Dataset:
-    """Return an empty dataset that is locked for the test."""
+    """Return an empty dataset with its lock held."""
     dataset = Dataset.create(tmp_path / "locked", robot="tiny")
     with ExitStack() as stack:
         stack.enter_context(dataset.lock())

@@ -41,7 +41,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "waldo-demo"
     interrupt_while_recording(folder)
     dataset = Dataset.open(folder / "dataset")
-    assert dataset.cut == []
+    assert dataset.unfinished == []
     assert all(episode.count("joints/state") == len(episode.time_ns("joints/state")) for episode in dataset.episodes)
     done = subprocess.run([*WALDO, "demo", "--quick", str(folder)], capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.machine import FFMPEG, refused_skips
 
 ROOT = Path(__file__).parent.parent
@@ -34,3 +36,13 @@ def test_a_skip_fails_a_run_that_allows_none(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no time" in done.stdout
+
+
+def test_torchcodec_without_ffmpeg_is_an_allowed_skip(monkeypatch, request):
+    def missing(name):
+        raise RuntimeError("Could not load libtorchcodec")
+
+    monkeypatch.setattr("tests.machine.importlib.import_module", missing)
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        request.getfixturevalue("torchcodec")
+    assert skipped.value.msg == FFMPEG

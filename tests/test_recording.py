@@ -99,7 +99,7 @@ def test_an_interrupted_recording_is_valid_and_goes_on(tmp_path: Path) -> None:
     with pytest.raises(StopError):
         recording(tmp_path, episodes=2).run(stop_after_one)
     dataset = Dataset.open(tmp_path / "dataset")
-    assert dataset.cut == []
+    assert dataset.unfinished == []
     assert dataset.episodes[0].reason == "operator"
     recording(tmp_path, episodes=2).run(lambda done: None)
     assert recording(tmp_path).recorded() == 2
@@ -131,10 +131,10 @@ def test_a_killed_recorder_is_noticed_and_its_episode_recovered(tmp_path: Path) 
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(ProcessError, match=r"^the recorder ended with code -9; it said "):
+    with pytest.raises(ProcessError, match=r"^the recorder exited with code -9; its last output is "):
         work.run(kill_in_the_second_episode)
     dataset = Dataset.open(work.dataset)
-    assert len(dataset.cut) == 1
+    assert len(dataset.unfinished) == 1
     assert dataset.episodes[0].outcome == "success"
     with dataset.lock():
         (recovered,) = dataset.recover()

@@ -66,7 +66,7 @@ def use_store(lerobot_train: Any, source: StoreSource) -> Callable[[Any], Any]:
         block = source.options.shuffle == "block" or (source.options.shuffle == "auto" and decoded)
         cache_bytes = source.options.memory_mb * 10**6 // readers if block else 0
         windows = source.windows(cache_bytes)
-        for index, reason in windows.left_out.items():
+        for index, reason in windows.skipped.items():
             LOG.warning("skipping episode %d: %s", index, reason)
         metadata = store_metadata(windows)
         names = cast("dict[str, Any]", vars(factory))

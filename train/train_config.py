@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
-from waldo.datasets.store_path import Place
+from waldo.datasets.store_path import StorePath
 from waldo.errors import FileError, InvalidValueError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 
@@ -22,7 +22,7 @@ NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "
 class TrainConfig:
     """Options of a training run of one LeRobot policy on one dataset."""
 
-    dataset: Place
+    dataset: StorePath
     """Path or address of a waldo dataset, or the folder of a LeRobot v3.0 dataset."""
     output: Path
     """Folder for checkpoints, log and loss."""
@@ -77,7 +77,7 @@ def find_device(name: str) -> str:
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
-def read_features(dataset: Place) -> dict[str, dict[str, Any]]:
+def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
     """Return the features of a LeRobot dataset by key.
 
     Raises:

@@ -1,15 +1,16 @@
 """Files and folders that are written completely or not at all.
 
-A new file or folder is written under a temporary name beside its target, synced to disk, renamed into place, and the
-parent folder is synced. After a crash the target is therefore either the old version or the complete new one; a
-leftover temporary entry ends in `.partial` and can be deleted.
+A new file or folder is written under a temporary name beside its target, flushed to disk, renamed into place, and the
+parent folder is flushed. After a crash the target is therefore either the old version or the complete new one; a
+leftover temporary entry ends in `.partial` and can be deleted (`remove_partials`).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,12 @@ from waldo.errors import FileError
 
 PARTIAL = ".partial"
 """Suffix of an entry that is being written."""
+
+PARTIAL_NAME = re.compile(rf"\..+\.\d+{re.escape(PARTIAL)}(\.[^.]+)?")
+"""Name of a temporary entry: `.<stem>.<process id>.partial`, with the extension of a file."""
+
+NOT_EMPTY = "choose another folder, or delete this one first"
+"""What to do about a folder that is not empty."""
 
 
 def sync_file(path: Path) -> None:
@@ -37,17 +44,21 @@ def sync_tree(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Generator[Path]:
+def atomic_file(path: Path, *, sync: bool = True) -> Generator[Path]:
     """Yield a temporary path to write to; on success the file replaces `path`, on an exception it is deleted.
 
-    The temporary path has the same extension as `path`, for libraries that choose a format by it.
+    Args:
+        path: The file to write. The temporary path has the same extension, for libraries that choose a format by it.
+        sync: Flush the file and its folder to disk. Pass False for a file inside a folder that is flushed as a whole.
     """
     partial = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
     try:
         yield partial
-        sync_file(partial)
+        if sync:
+            sync_file(partial)
         partial.replace(path)
-        sync_file(path.parent)
+        if sync:
+            sync_file(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -59,26 +70,36 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Generator[Path]:
+def atomic_folder(
+    path: Path,
+    *,
+    sync: Callable[[Path], object] = sync_tree,
+    do: str = "choose another folder, or delete this one first",
+) -> Generator[Path]:
     """Yield a temporary folder to fill; on success it becomes `path`, on an exception it is deleted.
+
+    Args:
+        path: The folder to create. It must not exist, or be empty.
+        sync: Flushes the temporary folder to disk before it is renamed.
+        do: What the error message suggests if `path` is not empty.
 
     Raises:
         FileError: If `path` exists and is not an empty folder.
     """
-    require_empty(path)
+    require_empty(path, do)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
-        sync_tree(partial)
+        sync(partial)
         partial.replace(path)
         sync_file(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_empty(path: Path, do: str = "choose another folder, or delete this one first") -> None:
+def require_empty(path: Path, do: str = NOT_EMPTY) -> None:
     """Raise unless `path` does not exist or is an empty folder.
 
     Raises:
@@ -88,3 +109,13 @@ def require_empty(path: Path, do: str = "choose another folder, or delete this o
         return
     if path.exists() or path.is_symlink():
         raise FileError(path, "already exists", do)
+
+
+def remove_partials(folder: Path) -> None:
+    """Delete the temporary entries that crashed processes left in a folder.
+
+    Call it only while no other process writes into the folder: entries of running processes are deleted too.
+    """
+    for path in folder.iterdir():
+        if PARTIAL_NAME.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

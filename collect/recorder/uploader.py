@@ -26,7 +26,7 @@ class Uploader:
         self._tell, self._retry_s = tell, retry_s
         self._wake, self._stop = threading.Event(), threading.Event()
         self._failing = ""
-        dataset.on_sealed = lambda _: self._wake.set()
+        dataset.on_finalized = lambda _: self._wake.set()
         self._wake.set()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
         self._thread.start()

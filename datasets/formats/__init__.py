@@ -1,1 +1,1 @@
-"""Import from and export to other dataset formats: one sub-package per format."""
+"""Import and export of other dataset formats; each format is a module or sub-package registered as an entry point."""

@@ -1,6 +1,6 @@
-"""Arrays with time as their first axis -> an episode: pictures, depth and numbers told apart by type and shape.
+"""Build an episode from arrays whose first axis is time, such as those of zarr and HDF5 datasets.
 
-What zarr and HDF5 datasets of robots have in common; their modules say what each array is called in the store.
+Each array is classified as color images, depth images or numbers by its type and shape.
 """
 
 from __future__ import annotations
@@ -12,76 +12,77 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.cameras_in import SMALLEST, Camera
+from waldo.datasets.formats.cameras_in import SMALLEST, SourceCamera
 from waldo.datasets.formats.images_in import to_depth, to_rgb
 from waldo.datasets.formats.names import stream_name
-from waldo.datasets.formats.rows_in import Column, Times, counted, flat, is_rounded, tables
-from waldo.datasets.formats.source import Draft, ImportConfig, SourceError, Tally
+from waldo.datasets.formats.rows_in import SourceColumn, Times, counted, flat, is_rounded, tables
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError
 from waldo.datasets.recording.encoding import Image
 from waldo.datasets.recording.writer import EpisodeWriter
+from waldo.datasets.schema import CAMERA_PREFIX, DEPTH_PREFIX
 from waldo.datasets.selection import Outcome
 
 AT_ONCE_BYTES = 32e6
-"""So much of an array of pictures is read at a time."""
+"""Number of bytes of an image array that are read at once."""
 
 WIDEST = 20_000
-"""Numbers a row up to which an array is kept."""
+"""Largest number of values per row of a numeric array that is imported."""
 
 
-type Kind = Literal["colour", "depth", "numbers"]
-"""What an array holds."""
+type Kind = Literal["color", "depth", "numbers"]
+"""Content of an array."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Array:
-    """An array of one episode, not read yet."""
+class SourceArray:
+    """One array of an episode, read on demand."""
 
     key: str
-    """Its name in the source."""
+    """Name in the source."""
     shape: tuple[int, ...]
-    """Rows, and the shape of one."""
+    """Number of rows, followed by the shape of one row."""
     dtype: np.dtype[Any]
-    """Type of its numbers."""
+    """Element type."""
     read: Callable[[int, int], NDArray[Any]]
-    """Returns some of its rows, (first, after the last)."""
+    """Function (start, stop) -> rows."""
     stream: str = ""
-    """Name of its stream; empty: made from the key."""
+    """Stream name; derived from the key if empty."""
     field: str = "value"
-    """Name of the field, where it is numbers."""
+    """Field name of a numeric array."""
     unit: str = ""
-    """Unit of numbers; empty where nobody says it."""
+    """Unit of a numeric array; empty if unknown."""
     labels: tuple[str, ...] = ()
-    """What each number of a row belongs to; (): counted."""
+    """Label of each value of a row; numbered if empty."""
     unit_m: float = 0.001
-    """Of depth: length of a step of a pixel's value [m]."""
+    """Length of one step of a depth value [m]."""
 
     @property
     def kind(self) -> Kind:
-        """What it is, judged by type and shape."""
+        """The content, judged by element type and shape."""
         shape, dtype = self.shape, self.dtype
-        picture = len(shape) in (3, 4) and min(self.size) >= SMALLEST
-        grey = len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)
-        if picture and grey and (dtype.str[1:] == "u2" or (dtype.kind == "f" and "depth" in self.key.lower())):
+        is_image = len(shape) in (3, 4) and min(self.size) >= SMALLEST
+        gray = len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)
+        if is_image and gray and (dtype.str[1:] == "u2" or (dtype.kind == "f" and "depth" in self.key.lower())):
             return "depth"
-        colour = len(shape) == 4 and (shape[3] in (3, 4) or shape[1] == 3)
-        if picture and ((colour and (dtype.str[1:] == "u1" or dtype.kind == "f")) or (grey and dtype.str[1:] == "u1")):
-            return "colour"
+        color = len(shape) == 4 and (shape[3] in (3, 4) or shape[1] == 3)
+        if is_image and ((color and (dtype.str[1:] == "u1" or dtype.kind == "f")) or (gray and dtype.str[1:] == "u1")):
+            return "color"
         return "numbers"
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width, where it is pictures [px]."""
+        """Height and width of an image array [px]; (0, 0) for other arrays."""
         if self.is_channel_first:
             return self.shape[2], self.shape[3]
         return (self.shape[1], self.shape[2]) if len(self.shape) > 2 else (0, 0)
 
     @property
     def is_channel_first(self) -> bool:
-        """Whether it is pictures (T, channels, H, W)."""
+        """Whether this is an image array of shape (T, channels, H, W)."""
         return len(self.shape) == 4 and self.shape[1] in (1, 3) and self.shape[3] not in (1, 3, 4)
 
     def rows(self) -> Iterator[NDArray[Any]]:
-        """Yield the rows one by one, read a few at a time."""
+        """Yield the rows one by one."""
         row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         step = max(1, int(AT_ONCE_BYTES / max(1, row_bytes)))
         for start in range(0, self.shape[0], step):
@@ -89,133 +90,145 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What else there is to an episode."""
+class EpisodeInfo:
+    """Properties of an episode beside its arrays."""
 
     name: str
-    """Its name in the source, for messages."""
+    """Name in the source, for messages."""
     rate_hz: float
-    """Rows a second [Hz]."""
+    """Row rate [Hz]."""
     header_ns: Times
-    """The rows' stamps [ns]."""
+    """Timestamp of each row, shape (rows,) [ns]."""
     attributes: Mapping[str, Any]
-    """Its attributes."""
+    """Attributes of the episode."""
     outcome: Outcome
-    """How the attempt went."""
+    """Outcome of the attempt."""
     notes: Sequence[str] = ()
-    """What is lost or was never there."""
+    """Information that the source lacks or the store cannot keep, one sentence each."""
 
 
-def draft_of(arrays: Sequence[Array], facts: Facts, config: ImportConfig) -> Draft:
-    """Return the episode of these arrays, which all have as many rows as there are stamps."""
-    rows = len(facts.header_ns)
+def make_draft(arrays: Sequence[SourceArray], info: EpisodeInfo, config: ImportConfig) -> EpisodeDraft:
+    """Return the episode that consists of the given arrays.
+
+    Args:
+        arrays: Arrays with one row per timestamp of `info`.
+        info: Properties of the episode.
+        config: Options of the import.
+
+    Raises:
+        SourceError: If the arrays are empty, differ in length, or contain nothing that can be imported.
+    """
+    rows = len(info.header_ns)
     if not rows:
-        raise SourceError(facts.name, "has no row")
+        raise SourceError(info.name, "the episode has no rows")
     for array in arrays:
         if array.shape[0] != rows:
-            raise SourceError(facts.name, f"{array.key} has {array.shape[0]} rows, the others {rows}")
-    notes = list(facts.notes)
-    cameras: list[Camera] = []
-    columns: list[Column] = []
+            raise SourceError(info.name, f"{array.key} has {array.shape[0]} rows, but the timestamps have {rows}")
+    notes = list(info.notes)
+    cameras: list[SourceCamera] = []
+    columns: list[SourceColumn] = []
     for array, kind, name in _named(arrays):
         if kind == "numbers":
             columns += _column(array, name, notes)
         else:
-            cameras.append(_camera(array, kind, name, facts, notes))
-    found = tables(columns, facts.header_ns, facts.rate_hz)
+            cameras.append(_camera(array, kind, name, info, notes))
+    found = tables(columns, info.header_ns, info.rate_hz)
     if not found and not cameras:
-        raise SourceError(facts.name, "holds nothing that can be kept")
+        raise SourceError(info.name, "the episode contains no image or numeric array that can be imported")
     for camera in cameras:
         notes += camera.notes(config)
 
-    def write(writer: EpisodeWriter, tally: Tally) -> None:
+    def write(writer: EpisodeWriter, stats: ImportStats) -> None:
         for table in found:
-            table.write(writer, tally)
+            table.write(writer, stats)
         for camera in cameras:
-            camera.write(writer, tally, config)
+            camera.write(writer, stats, config)
 
-    return Draft(
+    return EpisodeDraft(
         streams=(*(table.stream for table in found), *(camera.stream(config) for camera in cameras)),
-        attributes=facts.attributes,
-        outcome=facts.outcome,
+        attributes=info.attributes,
+        outcome=info.outcome,
         write=write,
         notes=tuple(notes),
     )
 
 
-def _named(arrays: Sequence[Array]) -> list[tuple[Array, Kind, str]]:
-    """Return arrays, what they are, and the names of their streams: those that are given, the others beside them."""
+def _named(arrays: Sequence[SourceArray]) -> list[tuple[SourceArray, Kind, str]]:
+    """Return each array with its content and its stream name; derived names do not collide with given ones."""
     taken = [array.stream for array in arrays if array.stream]
-    found: list[tuple[Array, Kind, str]] = []
+    found: list[tuple[SourceArray, Kind, str]] = []
     for array in arrays:
         name, kind = array.stream, _kind(array)
         if not name:
-            folder = {"colour": "cameras/", "depth": "depth/", "numbers": ""}[kind]
+            folder = {"color": CAMERA_PREFIX, "depth": DEPTH_PREFIX, "numbers": ""}[kind]
             name = stream_name(folder + array.key, taken)
             taken.append(name)
         found.append((array, kind, name))
     return found
 
 
-def _kind(array: Array) -> Kind:
-    """Return what an array is; floats in the shape of pictures whose first is none are numbers, such as points."""
-    if array.kind == "colour" and array.dtype.kind == "f":
+def _kind(array: SourceArray) -> Kind:
+    """Return the content of an array, reading the first row of a float array that is shaped like color images.
+
+    Values outside 0 to 255 make it numeric, for example a point cloud.
+    """
+    if array.kind == "color" and array.dtype.kind == "f":
         first = array.read(0, 1)
-        return "colour" if bool(((first >= 0) & (first <= 255)).all()) else "numbers"
+        return "color" if bool(((first >= 0) & (first <= 255)).all()) else "numbers"
     return array.kind
 
 
-def _column(array: Array, name: str, notes: list[str]) -> list[Column]:
-    """Return an array of numbers as a column; none where it holds none, or too many a row."""
+def _column(array: SourceArray, name: str, notes: list[str]) -> list[SourceColumn]:
+    """Return a numeric array as a column; nothing if its rows are empty or longer than `WIDEST`."""
     width = int(np.prod(array.shape[1:], dtype=np.int64))
     if not 0 < width <= WIDEST:
-        notes.append(f"{array.key}: rows of {width} numbers are not kept.")
+        notes.append(f"{array.key}: rows of {width} values are not imported.")
         return []
     values = array.read(0, array.shape[0])
     if len(array.shape) > 2:
-        notes.append(f"{array.key}: rows of shape {array.shape[1:]} are kept as lists.")
+        notes.append(f"{array.key}: rows of shape {array.shape[1:]} are flattened.")
     if is_rounded(values):
-        notes.append(f"{array.key}: numbers that float64 cannot hold are rounded to it.")
+        notes.append(f"{array.key}: values that float64 cannot represent are rounded.")
     known = array.labels if len(array.labels) == width else ()
     labels = known or counted(array.shape[1:], array.key.rpartition("/")[2])
-    return [Column(stream=name, field=array.field, values=flat(values), labels=labels, unit=array.unit)]
+    return [SourceColumn(stream=name, field=array.field, values=flat(values), labels=labels, unit=array.unit)]
 
 
-def _camera(array: Array, kind: Kind, name: str, facts: Facts, notes: list[str]) -> Camera:
-    """Return an array of pictures as a camera."""
+def _camera(array: SourceArray, kind: Kind, name: str, info: EpisodeInfo, notes: list[str]) -> SourceCamera:
+    """Return an image array as a camera."""
     height, width = array.size
     depth = kind == "depth"
     scale = 1.0
     if array.dtype.kind == "f" and depth:
-        notes.append(f"{name}: depth in metres is rounded to millimetres, and 0 where it is not known.")
+        notes.append(f"{name}: depth is rounded from meters to millimeters; unknown depth becomes 0.")
     elif array.dtype.kind == "f":
         scale, note = _scale(array, name)
         notes.append(note)
     elif array.shape[-1] == 4 and len(array.shape) == 4 and not array.is_channel_first:
-        notes.append(f"{name}: the transparency of its pictures is not kept.")
-    return Camera(
+        notes.append(f"{name}: the alpha channel is not imported.")
+    return SourceCamera(
         name=name,
         height=height,
         width=width,
-        rate_hz=facts.rate_hz,
-        header_ns=facts.header_ns,
-        holds="raw pixels",
+        rate_hz=info.rate_hz,
+        header_ns=info.header_ns,
+        encoding="raw pixels",
         kind="depth" if depth else "pixels",
         images=lambda: _images(array, scale, depth=depth),
         unit_m=array.unit_m,
     )
 
 
-def _scale(array: Array, name: str) -> tuple[float, str]:
-    """Return what pictures of floats are multiplied with, judged by the first, and the note of it."""
+def _scale(array: SourceArray, name: str) -> tuple[float, str]:
+    """Return the scale of float images, judged by the first image, and the note about it."""
     first = array.read(0, 1)
     if float(first.max()) <= 1.0:
-        return 255.0, f"{name}: pictures of floats from 0 to 1 are rounded to bytes."
-    return 1.0, f"{name}: pictures of floats are kept as bytes, which is exact where they are whole numbers."
+        return 255.0, f"{name}: float images from 0 to 1 are rounded to uint8."
+    return 1.0, f"{name}: float images are converted to uint8, which is exact for whole numbers."
 
 
-def _images(array: Array, scale: float, *, depth: bool) -> Iterator[Image]:
-    """Yield the pictures as the store takes them."""
+def _images(array: SourceArray, scale: float, *, depth: bool) -> Iterator[Image]:
+    """Yield the images in the form that the store takes."""
     for row in array.rows():
         pixels = np.moveaxis(row, 0, -1) if array.is_channel_first else row
         if depth:

@@ -1,7 +1,7 @@
-"""Pictures from a foreign dataset as a stream of the store: copied where the store can hold their bytes, else encoded.
+"""Images of another dataset as an image stream of the store.
 
-`auto` loses nothing, but for video in a codec that the store does not know: that is decoded and encoded as H.264, and
-the loss is measured on a few frames.
+Encoded bytes that the store can hold are copied; everything else is encoded. With `--codec auto` the only lossy case is
+video in a codec that the store does not support: it is encoded as H.264, and the loss is measured on a few frames.
 """
 
 from __future__ import annotations
@@ -16,61 +16,61 @@ from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.rows_in import Times
-from waldo.datasets.formats.source import ImportConfig, SourceError, Tally
+from waldo.datasets.formats.source import ImportConfig, ImportStats, SourceError
 from waldo.datasets.recording.encoding import SAMPLE_EVERY_S, Image
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
-from waldo.datasets.video import h264, images
+from waldo.datasets.video import decoder, h264, images
 from waldo.datasets.video.h264 import Packet
 
 SMALLEST = 16
-"""Pixels a side that a picture needs to be kept."""
+"""Smallest image side that the store keeps [px]."""
 
 MEASURED = 8
-"""Frames of an episode's camera on which the loss is measured."""
+"""Number of frames per camera and episode on which the loss is measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """H.264 that the store can hold as it is."""
+class PacketRun:
+    """H.264 packets that the store can hold unchanged."""
 
     codec: Literal["h264", "lossless"]
-    """Which of the store's kinds it is."""
+    """Codec of the store."""
     gop: int
-    """Pictures a group; every group begins with a picture that decodes on its own."""
+    """Number of frames per group of pictures; the first frame of each group is a key frame."""
     packets: Callable[[], Iterator[Packet]]
-    """Yields one a picture, in their order. Any may be a key; the first of each group must be."""
+    """Yields one packet per frame, in display order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
-    """The pictures of one camera in one episode of a source."""
+class SourceCamera:
+    """The images of one camera in one episode of a source."""
 
     name: str
-    """Name of the stream."""
+    """Stream name."""
     height: int
-    """Pixels down."""
+    """Image height [px]."""
     width: int
-    """Pixels across."""
+    """Image width [px]."""
     rate_hz: float
-    """Pictures a second [Hz]."""
+    """Nominal frame rate [Hz]."""
     header_ns: Times
-    """The publisher's stamps, one a picture [ns]."""
+    """Publisher timestamp of each frame [ns]."""
     receipt_ns: Times | None = None
-    """The recorder's stamps; None: as the publisher's."""
-    holds: str
-    """What the source holds, for people: "av1", "png", "raw pixels"."""
+    """Receipt timestamp of each frame [ns]; None if equal to `header_ns`."""
+    encoding: str
+    """Encoding in the source, for messages: "av1", "png", "raw pixels"."""
     kind: Literal["pixels", "jpeg", "video", "depth"]
-    """Exact colours, JPEGs, colours that a codec has changed already, or depth."""
+    """Exact colors, JPEG, colors decoded from a lossy video, or depth."""
     images: Callable[[], Iterator[Image]]
-    """Yields the pictures: uint8 (H, W, 3), a JPEG, or for depth uint16 (H, W)."""
-    run: Run | None = None
-    """The same as H.264, where the store can hold that."""
+    """Yields the images: uint8 (H, W, 3), JPEG bytes, or uint16 (H, W) for depth."""
+    run: PacketRun | None = None
+    """The same frames as H.264 packets, if the store can hold them."""
     unit_m: float = 0.001
-    """Of depth: length of a step of a pixel's value [m]."""
+    """Length of one step of a depth value [m]."""
 
     def stream(self, config: ImportConfig) -> ImageStream:
-        """Return the description of the stream that these pictures become."""
+        """Return the description of the image stream."""
         size: Any = {"name": self.name, "width": self.width, "height": self.height, "rate_hz": self.rate_hz}
         if self.kind == "depth":
             return DepthStream(**size, unit_m=self.unit_m)
@@ -84,50 +84,50 @@ class Camera:
 
     @property
     def is_odd(self) -> bool:
-        """Whether the size is none that H.264 with colours at half resolution can have."""
+        """Whether a side has an odd length, which H.264 with 4:2:0 chroma subsampling does not support."""
         return bool(self.width % 2 or self.height % 2)
 
     def copies(self, config: ImportConfig) -> bool:
-        """Whether H.264 is taken over as it is."""
+        """Whether the H.264 packets are copied."""
         return self.run is not None and config.codec in ("auto", self.run.codec)
 
     def notes(self, config: ImportConfig) -> list[str]:
-        """Say where the pictures become another kind than was asked for."""
+        """Return a note if the images are stored with another codec than requested."""
         asked = "h264" in (config.codec, "h264" if self.kind == "video" and config.codec == "auto" else "")
         if asked and self.is_odd and not self.copies(config) and self.kind != "depth":
             size = f"{self.width}x{self.height}"
-            return [f"{self.name}: {size} is an odd size, which h264 cannot have; it is kept without loss instead."]
+            return [f"{self.name}: h264 does not support the odd size {size}; the images are stored without loss."]
         return []
 
-    def write(self, writer: EpisodeWriter, tally: Tally, config: ImportConfig) -> None:
-        """Write every picture."""
+    def write(self, writer: EpisodeWriter, stats: ImportStats, config: ImportConfig) -> None:
+        """Write all frames."""
         if self.run is not None and self.copies(config):
-            self._copy(writer, tally, self.run)
+            self._copy(writer, stats, self.run)
         else:
-            self._encode(writer, tally)
+            self._encode(writer, stats)
 
-    def _copy(self, writer: EpisodeWriter, tally: Tally, run: Run) -> None:
-        """Write the packets; now and then one is decoded for the statistics, which also finds what is no picture."""
+    def _copy(self, writer: EpisodeWriter, stats: ImportStats, run: PacketRun) -> None:
+        """Copy the packets. Some are decoded for the image statistics, which also detects damaged packets."""
         every = max(1, round(SAMPLE_EVERY_S * self.rate_hz / run.gop)) * run.gop
         packets = run.packets()
         for number, stamps in enumerate(self._stamps()):
             packet = next(packets, None)
             if packet is None:
-                raise SourceError(self.name, f"holds {number} pictures, expected {len(self.header_ns)}")
-            # A key inside a group is harmless; the store marks the first of each.
+                raise SourceError(self.name, f"the video has {number} frames, expected {len(self.header_ns)}")
+            # A key frame inside a group is harmless; the store marks the first frame of each group.
             writer.packet(self.name, packet=Packet(packet.data, number % run.gop == 0), **stamps)
             if number % every == 0:
                 writer.sample(self.name, self._decoded(number, packet))
-        tally.copied += len(self.header_ns)
+        stats.copied += len(self.header_ns)
 
     def _decoded(self, number: int, packet: Packet) -> NDArray[np.uint8]:
         try:
-            return h264.decode([packet], [0], (self.height, self.width))[0]
+            return decoder.decode(h264.to_sample(packet.data), [0], (self.height, self.width))[0]
         except (ValueError, IndexError) as error:
-            raise SourceError(self.name, f"picture {number} cannot be decoded ({error})") from error
+            raise SourceError(self.name, f"frame {number} cannot be decoded ({error})") from error
 
-    def _encode(self, writer: EpisodeWriter, tally: Tally) -> None:
-        """Hand over the pictures to be encoded, and keep a few of those that lose something."""
+    def _encode(self, writer: EpisodeWriter, stats: ImportStats) -> None:
+        """Encode the images and keep a few originals of a lossy encoding for `losses_db`."""
         stream = writer.streams[self.name]
         codec = stream.codec if isinstance(stream, VideoStream) else "depth"
         measured = {round(at) for at in np.linspace(0, len(self.header_ns) - 1, MEASURED)}
@@ -135,14 +135,14 @@ class Camera:
         for number, stamps in enumerate(self._stamps()):
             image = next(frames, None)
             if image is None:
-                raise SourceError(self.name, f"holds {number} pictures, expected {len(self.header_ns)}")
+                raise SourceError(self.name, f"the source has {number} images, expected {len(self.header_ns)}")
             same = isinstance(image, bytes) and codec == "jpeg"
             if not same and codec in ("h264", "jpeg"):
-                tally.lossy[self.name] = self.holds
+                stats.lossy[self.name] = self.encoding
                 if number in measured:
-                    with suppress(images.PictureError):  # the encoder says that it is lost
-                        tally.originals.setdefault(self.name, {})[number] = self._rgb(image)
-            tally.copied, tally.encoded = tally.copied + same, tally.encoded + (not same)
+                    with suppress(images.ImageError):  # The encoder reports the lost frame.
+                        stats.originals.setdefault(self.name, {})[number] = self._rgb(image)
+            stats.copied, stats.encoded = stats.copied + same, stats.encoded + (not same)
             writer.frame(self.name, image=image, **stamps)
 
     def _rgb(self, image: Image) -> NDArray[np.uint8]:
@@ -156,19 +156,19 @@ class Camera:
             yield {"header_ns": header_ns, "receipt_ns": receipt_ns, "sequence": -1}
 
 
-def too_small(name: str, height: int, width: int) -> str:
-    """Return a note where pictures are too small to be kept; empty where they are not."""
+def size_note(name: str, height: int, width: int) -> str:
+    """Return a note if images are too small to be imported, otherwise an empty string."""
     if min(height, width) >= SMALLEST:
         return ""
-    return f"{name}: pictures of {width}x{height} are left out; the store's have {SMALLEST} pixels a side or more."
+    return f"{name}: {width}x{height} images are not imported; the smallest supported side is {SMALLEST} pixels."
 
 
-def losses_db(episode: Episode, tally: Tally) -> dict[str, float]:
-    """Return the signal-to-noise ratio of each camera that lost something, over the frames that were kept [dB]."""
+def losses_db(episode: Episode, stats: ImportStats) -> dict[str, float]:
+    """Return the peak signal-to-noise ratio of each lossily encoded camera, over the kept originals [dB]."""
     found: dict[str, float] = {}
-    for name in tally.lossy:
-        originals = tally.originals.get(name, {})
-        # Behind a picture that is lost, others have its number.
+    for name in stats.lossy:
+        originals = stats.originals.get(name, {})
+        # After a lost frame the numbers of source and store differ.
         if originals and not episode.lost(name):
             stored = episode.frames(name, originals)
             found[name] = psnr_db(np.stack(list(originals.values())), stored)
@@ -176,6 +176,6 @@ def losses_db(episode: Episode, tally: Tally) -> dict[str, float]:
 
 
 def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Return the peak signal-to-noise ratio of two sets of pictures [dB]; infinite where they are the same."""
+    """Return the peak signal-to-noise ratio between two sets of images [dB]; infinite if they are equal."""
     square = float(np.mean(np.square(a.astype(np.float64) - b)))
     return float("inf") if square == 0 else 10 * float(np.log10(255**2 / square))

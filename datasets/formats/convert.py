@@ -1,7 +1,7 @@
-"""Import: the episodes of any source into a dataset, on one process or many, and again from where it stopped.
+"""Import the episodes of a source into a dataset, in one process or several.
 
-Every imported episode names where it comes from (attribute `source`) and ends with the reason "imported". A second run
-leaves out what is there already; what an interrupted one left half done is removed and imported anew.
+Every imported episode names its origin in the attribute `source` and has the reason "imported". Running an import again
+skips the episodes that are already in the dataset; a partially imported episode is removed and imported again.
 """
 
 from __future__ import annotations
@@ -22,74 +22,74 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
 from waldo.datasets.formats.detect import open_source
 from waldo.datasets.formats.resume import IMPORTED, clear, missing
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, Source, Tally
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, Source
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Stream
-from waldo.errors import FileError, WaldoError
+from waldo.errors import FileError, NoMatchError, WaldoError
 
 RATE_TOLERANCE = 0.1
-"""Rates that were counted from stamps are the same up to this share."""
+"""Relative difference up to which rates estimated from timestamps are considered equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResult:
-    """What an import did."""
+    """The outcome of an import."""
 
     path: Path
-    """The dataset."""
+    """Path of the dataset."""
     source: str
-    """The source's name."""
-    format: Format
-    """What the source is."""
+    """Name of the source."""
+    format: str
+    """Format of the source."""
     episodes: int
-    """Episodes imported."""
+    """Number of imported episodes."""
     rows: int
-    """Rows imported, over all streams of numbers."""
+    """Number of imported rows over all numeric streams."""
     copied: int
-    """Pictures whose bytes were kept."""
+    """Number of frames whose encoded bytes were copied."""
     encoded: int
-    """Pictures that were encoded."""
-    there: int
-    """Episodes that were in the dataset already."""
-    left_out: Mapping[str, str]
-    """Episode's name in the source -> why it could not be imported."""
+    """Number of frames that were encoded."""
+    existing: int
+    """Number of requested episodes that were already in the dataset."""
+    skipped: Mapping[str, str]
+    """Name of an episode in the source -> why it could not be imported."""
     notes: Sequence[str]
-    """What is lost or was never there, a sentence each."""
+    """Information that the source lacks or the store cannot keep, one sentence each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a worker must know."""
+class ImportPlan:
+    """Everything that a worker process needs."""
 
     source: Path
-    """Where the source lies."""
-    format: Format
-    """What it is."""
+    """Path of the source."""
+    format: str
+    """Format of the source."""
     config: ImportConfig
-    """How it becomes episodes."""
+    """Options of the import."""
     dataset: Path
-    """The dataset's folder."""
+    """Folder of the dataset."""
     robot: str
-    """The robot's name."""
+    """Name of the robot."""
     reference: tuple[Stream, ...]
-    """The streams that all episodes have."""
+    """Streams that all episodes have."""
     run: int
-    """Tells this import from others, as a worker may live longer than one."""
+    """Unique number of this import; a worker process may serve several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """What became of one episode."""
+class ImportedEpisode:
+    """The outcome of importing one episode."""
 
     why: str = ""
-    """Why it could not be imported; empty if it was."""
+    """Why the episode could not be imported; empty on success."""
     rows: int = 0
     copied: int = 0
     encoded: int = 0
     notes: tuple[str, ...] = ()
     losses_db: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """Camera and how the source holds it -> signal-to-noise ratio of what was encoded with a loss [dB]."""
+    """(Camera, encoding in the source) -> peak signal-to-noise ratio of its lossy encoding [dB]."""
 
 
 def import_dataset(
@@ -97,16 +97,27 @@ def import_dataset(
     target: Path,
     config: ImportConfig,
     *,
-    format: Format | None = None,
+    format: str | None = None,
     robot: str = "",
     episodes: Iterable[int] | None = None,
     jobs: Jobs | None = None,
-    advance: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportResult:
-    """Import a source into the dataset `target`, which is made if it is not there.
+    """Import a source into a dataset, which is created if it does not exist.
 
-    `format` None finds out what the source is; `episodes` are places in the source, None means all; `advance` hears
-    how many episodes are done and how many there are.
+    Args:
+        source: File or folder of the source.
+        target: Folder of the dataset.
+        config: Options of the import.
+        format: str of the source; None detects it.
+        robot: Name of the robot; by default the one that the source names.
+        episodes: Positions in the source; None imports all episodes.
+        jobs: Where episodes are imported.
+        progress: Called with the number of imported episodes and the number of requested ones.
+
+    Raises:
+        FileError: If the source cannot be read or has none of the requested episodes.
+        IncompatibleError: If the streams of the source differ from those of the dataset.
     """
     opened = open_source(source, config, format)
     name = robot or opened.robot or "unknown"
@@ -116,36 +127,40 @@ def import_dataset(
         clear(dataset)
         todo = missing(dataset, opened, chosen)
         plan, notes = _plan(dataset, opened, source, todo, config, name)
-        done = _run(plan, dataset, todo, jobs or Jobs(), advance)
+        done = _run(plan, dataset, todo, jobs or Jobs(), progress)
     return ImportResult(
         path=target,
         source=opened.name,
         format=opened.format,
-        episodes=sum(not one.why for one in done.values()),
-        rows=sum(one.rows for one in done.values()),
-        copied=sum(one.copied for one in done.values()),
-        encoded=sum(one.encoded for one in done.values()),
-        there=len(chosen) - len(todo),
-        left_out={key: one.why for key, one in done.items() if one.why},
+        episodes=sum(not entry.why for entry in done.values()),
+        rows=sum(entry.rows for entry in done.values()),
+        copied=sum(entry.copied for entry in done.values()),
+        encoded=sum(entry.encoded for entry in done.values()),
+        existing=len(chosen) - len(todo),
+        skipped={key: entry.why for key, entry in done.items() if entry.why},
         notes=[*notes, *_notes(opened, list(done.values()))],
     )
 
 
 def _chosen(source: Source, episodes: Iterable[int] | None) -> list[str]:
-    """Return the keys of the episodes that were asked for."""
+    """Return the keys of the requested episodes."""
     if not source.keys:
-        raise FileError(source.name, "has no episode", "check that the folder is complete")
+        raise FileError(source.name, "the source has no episodes", "check that the folder is complete")
     wanted = range(len(source.keys)) if episodes is None else sorted(set(episodes))
     chosen = [source.keys[place] for place in wanted if place < len(source.keys)]
     if not chosen:
-        raise FileError(source.name, f"has {len(source.keys)} episodes and none of those asked for", "see --episodes")
+        raise NoMatchError("episode", len(source.keys), f"choose --episodes from 0 to {len(source.keys) - 1}")
     return chosen
 
 
 def _plan(
     dataset: Dataset, source: Source, path: Path, todo: Sequence[str], config: ImportConfig, robot: str
-) -> tuple[Plan, list[str]]:
-    """Return what workers must know; the streams of the first readable episode must fit to those of the dataset."""
+) -> tuple[ImportPlan, list[str]]:
+    """Return the plan for the worker processes, and notes.
+
+    Raises:
+        IncompatibleError: If the streams of the first readable episode differ from those of the dataset.
+    """
     reference: tuple[Stream, ...] = ()
     for key in todo:
         try:
@@ -158,7 +173,7 @@ def _plan(
         dataset.check_resume(robot, reference)
         break
     folder = Path(str(dataset.path))
-    plan = Plan(
+    plan = ImportPlan(
         source=path,
         format=source.format,
         config=config,
@@ -167,82 +182,91 @@ def _plan(
         reference=reference,
         run=time.time_ns(),
     )
-    notes = [] if source.robot or robot != "unknown" else ["The source names no robot; name it with --robot."]
+    notes = [] if source.robot or robot != "unknown" else ["The source does not name a robot; pass --robot."]
     return plan, notes
 
 
 def _run(
-    plan: Plan, dataset: Dataset, todo: Sequence[str], jobs: Jobs, advance: Callable[[int, int], None]
-) -> dict[str, Imported]:
-    """Import the episodes that are missing and return what became of each."""
+    plan: ImportPlan, dataset: Dataset, todo: Sequence[str], jobs: Jobs, progress: Callable[[int, int], None]
+) -> dict[str, ImportedEpisode]:
+    """Import the missing episodes and return the outcome of each."""
     items = list(zip(todo, dataset.reserve(len(todo)), strict=True))
-    done: dict[str, Imported] = {}
-    advance(0, len(items))
-    for (key, _), one in run(partial(import_episode, plan), items, jobs):
-        done[key] = one
-        advance(len(done), len(items))
+    done: dict[str, ImportedEpisode] = {}
+    progress(0, len(items))
+    for (key, _), entry in run(partial(import_episode, plan), items, jobs):
+        done[key] = entry
+        progress(len(done), len(items))
     return done
 
 
 @lru_cache(maxsize=1)
-def _opened(path: Path, format: Format, config: ImportConfig, run: int) -> Source:
-    """Return the source of an import, which this process keeps open."""
+def _opened(path: Path, format: str, config: ImportConfig, run: int) -> Source:
+    """Return the source of an import, which stays open in this process."""
     return open_source(path, config, format)
 
 
-def import_episode(plan: Plan, item: tuple[str, int]) -> Imported:
-    """Import one episode, in whichever process: its key in the source, and its index in the dataset."""
+def import_episode(plan: ImportPlan, item: tuple[str, int]) -> ImportedEpisode:
+    """Import one episode in any process.
+
+    Args:
+        plan: The plan of the import.
+        item: Key of the episode in the source and index in the dataset.
+    """
     key, index = item
     journal, destination = (plan.dataset / f"episode_{index:06d}{end}" for end in (".journal", ".zarr"))
     try:
         source = _opened(plan.source, plan.format, plan.config, plan.run)
         draft = source.read(key)
         streams = _fitted(draft, plan.reference)
-        told = {"format": plan.format, "name": source.name, "episode": key, "digest": source.digest(key)}
-        writer = EpisodeWriter(journal, destination, streams, _attributes(draft, plan, told), back_pressure="wait")
-        tally = Tally()
+        origin = {"format": plan.format, "name": source.name, "episode": key, "digest": source.digest(key)}
+        writer = EpisodeWriter(journal, destination, streams, _attributes(draft, plan, origin), back_pressure="wait")
+        stats = ImportStats()
         try:
-            draft.write(writer, tally)
+            draft.write(writer, stats)
             writer.save(draft.outcome, IMPORTED)
         except BaseException:
             _discard(writer, journal)
             raise
     except WaldoError as error:
         if isinstance(error, FileError) and Path(str(error.path)).is_relative_to(plan.dataset):
-            raise  # the dataset's own disk: no other episode would fare better
-        return Imported(why=str(error))
+            raise  # The dataset's disk failed, so every other episode would fail too.
+        return ImportedEpisode(why=str(error))
     except ValueError as error:
-        return Imported(why=f"it cannot be understood ({error})")
-    return _result(draft, tally, Episode(destination))
+        return ImportedEpisode(why=f"{key}: the episode cannot be parsed ({error})")
+    return _result(draft, stats, Episode(destination))
 
 
 def _discard(writer: EpisodeWriter, journal: Path) -> None:
-    """Take away what was written of an episode that failed."""
+    """Delete what was written of a failed episode."""
     try:
         writer.discard()
     except WaldoError:
         journal.unlink(missing_ok=True)
 
 
-def _attributes(draft: Draft, plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an episode's attributes: what the store and the import write themselves wins."""
-    told_of = {key: value for key, value in draft.attributes.items() if key not in RESERVED}
-    # NaN and infinities are no JSON, though some sources have them in theirs.
-    own: dict[str, Any] = json.loads(json.dumps(told_of, default=str), parse_constant=lambda _: None)
-    return own | {"robot": plan.robot, "software": {"waldo": __version__}, "source": dict(told)}
+def _attributes(draft: EpisodeDraft, plan: ImportPlan, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an episode; those written by the store and the import take precedence."""
+    foreign = {key: value for key, value in draft.attributes.items() if key not in RESERVED}
+    # JSON has no NaN or infinity, but some sources contain them.
+    own: dict[str, Any] = json.loads(json.dumps(foreign, default=str), parse_constant=lambda _: None)
+    return own | {"robot": plan.robot, "software": {"waldo": __version__}, "source": dict(origin)}
 
 
-def _fitted(draft: Draft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
-    """Return an episode's streams; those that the other episodes do not have are refused."""
+def _fitted(draft: EpisodeDraft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
+    """Return the streams of an episode.
+
+    Raises:
+        WaldoError: If they differ from the streams of the other episodes.
+    """
     streams = _with_rates(draft, reference)
     lines = differences(reference, streams) if reference else []
     if lines:
-        raise WaldoError(f"its streams are not those of the other episodes ({'; '.join(lines)})")
+        raise WaldoError(f"streams differ from those of the other episodes ({'; '.join(lines)})")
     return streams
 
 
-def _with_rates(draft: Draft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
-    """Return an episode's streams; rates that were counted from stamps are those of the other episodes."""
+def _with_rates(draft: EpisodeDraft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
+    """Return the streams of an episode; a rate estimated from timestamps takes the rate of the other episodes."""
     known = {stream.name: stream for stream in reference}
     return tuple(_at_rate(stream, known) if draft.estimated_rates else stream for stream in draft.streams)
 
@@ -254,33 +278,33 @@ def _at_rate(stream: Stream, known: Mapping[str, Stream]) -> Stream:
     return replace(stream, rate_hz=other.rate_hz)
 
 
-def _result(draft: Draft, tally: Tally, episode: Episode) -> Imported:
-    """Say what became of an episode that is sealed, and measure what its pictures lost."""
-    found = losses_db(episode, tally)
+def _result(draft: EpisodeDraft, stats: ImportStats, episode: Episode) -> ImportedEpisode:
+    """Return the outcome of a finalized episode and measure the loss of its images."""
+    found = losses_db(episode, stats)
     lost = [
-        f"{name}: pictures that could not be decoded are lost; waldo check counts them."
+        f"{name}: images that could not be decoded are missing; see: waldo check."
         for name in episode.streams
         if episode.lost(name)
     ]
-    return Imported(
-        rows=tally.rows,
-        copied=tally.copied,
-        encoded=tally.encoded,
+    return ImportedEpisode(
+        rows=stats.rows,
+        copied=stats.copied,
+        encoded=stats.encoded,
         notes=(*draft.notes, *lost),
-        losses_db={(name, tally.lossy[name]): found[name] for name in found},
+        losses_db={(name, stats.lossy[name]): found[name] for name in found},
     )
 
 
-def _notes(source: Source, done: Sequence[Imported]) -> list[str]:
-    """Return what is to be said of all episodes together."""
+def _notes(source: Source, done: Sequence[ImportedEpisode]) -> list[str]:
+    """Return the notes of all episodes together."""
     notes = list(source.notes)
-    whole = [one for one in done if not one.why]
-    for text, count in Counter(note for one in whole for note in dict.fromkeys(one.notes)).items():
+    whole = [entry for entry in done if not entry.why]
+    for text, count in Counter(note for entry in whole for note in dict.fromkeys(entry.notes)).items():
         notes.append(text if count == len(whole) else f"{text} ({count} of {len(whole)} episodes)")
-    for camera, holds in dict.fromkeys(key for one in whole for key in one.losses_db):
-        values = [one.losses_db[camera, holds] for one in whole if (camera, holds) in one.losses_db]
+    for camera, encoding in dict.fromkeys(key for entry in whole for key in entry.losses_db):
+        values = [entry.losses_db[camera, encoding] for entry in whole if (camera, encoding) in entry.losses_db]
         notes.append(
-            f"{camera}: encoded anew from {holds}; measured on a few frames of each episode, "
-            f"{sum(values) / len(values):.1f} dB PSNR on average, {min(values):.1f} dB at worst."
+            f"{camera}: converted from {encoding}; PSNR over a few frames per episode: "
+            f"{sum(values) / len(values):.1f} dB on average, {min(values):.1f} dB at worst."
         )
     return notes

@@ -1,4 +1,4 @@
-"""Single encoded pictures of foreign datasets: PNG, JPEG, TIFF."""
+"""Decode single encoded images of other datasets: PNG, JPEG, TIFF."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from waldo.datasets.recording.encoding import Image
 from waldo.datasets.video import images
 
 JPEG_START = b"\xff\xd8\xff"
-"""How a JPEG begins."""
+"""First bytes of a JPEG."""
 
-MILLIMETRES = 1000.0
-"""Depth in metres is kept in these."""
+MILLIMETERS = 1000.0
+"""Millimeters per meter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What a picture is."""
+class ImageInfo:
+    """Size and content of an encoded image."""
 
     height: int
-    """Pixels down."""
+    """Image height [px]."""
     width: int
-    """Pixels across."""
+    """Image width [px]."""
     kind: Literal["pixels", "jpeg", "depth"]
-    """Exact colours, a JPEG, or depth."""
-    holds: str
-    """The same for people."""
+    """Exact colors, a JPEG, or depth."""
+    encoding: str
+    """Encoding, for messages."""
 
 
-def look(data: bytes) -> Look:
-    """Return what an encoded picture is."""
+def inspect_image(data: bytes) -> ImageInfo:
+    """Return the size and content of an encoded image."""
     if data.startswith(JPEG_START):
         height, width = _jpeg_size(data)
-        return Look(height=height, width=width, kind="jpeg", holds="jpeg")
+        return ImageInfo(height=height, width=width, kind="jpeg", encoding="jpeg")
     pixels = _decoded(data)
     depth = pixels.ndim == 2 and pixels.dtype != np.uint8
-    return Look(
-        height=pixels.shape[0], width=pixels.shape[1], kind="depth" if depth else "pixels", holds="single pictures"
+    return ImageInfo(
+        height=pixels.shape[0], width=pixels.shape[1], kind="depth" if depth else "pixels", encoding="single images"
     )
 
 
 def as_image(data: bytes, kind: Literal["pixels", "jpeg", "depth"]) -> Image:
-    """Return an encoded picture as the store takes it: uint8 (H, W, 3), uint16 (H, W), or a JPEG's bytes."""
+    """Return an encoded image in the form that the store takes: uint8 (H, W, 3), uint16 (H, W), or JPEG bytes."""
     if kind == "jpeg" and data.startswith(JPEG_START):
         return data
     pixels = _decoded(data)
@@ -55,9 +55,9 @@ def as_image(data: bytes, kind: Literal["pixels", "jpeg", "depth"]) -> Image:
 
 
 def to_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) as (H, W, 3): grey three times, without transparency."""
+    """Return uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) as RGB of shape (H, W, 3), without the alpha channel."""
     if pixels.dtype != np.uint8:
-        raise SourceError("a picture", f"its colours are {pixels.dtype}, expected uint8")
+        raise SourceError("image", f"its colors are {pixels.dtype}, expected uint8")
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = pixels[..., :3]
     if pixels.ndim == 2 or pixels.shape[2] == 1:
@@ -66,22 +66,22 @@ def to_rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def to_depth(pixels: NDArray[Any]) -> NDArray[np.uint16]:
-    """Return depth as the store keeps it: uint16 as it is, metres as millimetres, 0 for what is not known."""
+    """Return depth in the form of the store: uint16 unchanged, meters as millimeters, 0 where unknown."""
     plain = pixels.reshape(pixels.shape[:2])
     if plain.dtype.kind == "u":
         return np.ascontiguousarray(plain, np.uint16)
     with np.errstate(invalid="ignore", over="ignore"):
-        metres = plain.astype(np.float64)
-        millimetres = np.where(np.isfinite(metres), np.rint(metres * MILLIMETRES), 0.0)
-    known = (millimetres > 0) & (millimetres <= np.iinfo(np.uint16).max)
-    return np.where(known, millimetres, 0).astype(np.uint16)
+        meters = plain.astype(np.float64)
+        millimeters = np.where(np.isfinite(meters), np.rint(meters * MILLIMETERS), 0.0)
+    known = (millimeters > 0) & (millimeters <= np.iinfo(np.uint16).max)
+    return np.where(known, millimeters, 0).astype(np.uint16)
 
 
 def _decoded(data: bytes) -> NDArray[Any]:
-    """Return the pixels of a picture in OpenCV's order (BGR)."""
+    """Return the decoded pixels in OpenCV's channel order (BGR)."""
     found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if found is None:
-        raise SourceError("a picture", f"{len(data)} bytes cannot be decoded: no PNG, JPEG or TIFF, or damaged")
+        raise SourceError("image", f"{len(data)} bytes cannot be decoded as PNG, JPEG or TIFF")
     if found.ndim == 3 and found.shape[2] == 4:
         found = found[..., :3]
     return np.asarray(found)
@@ -91,4 +91,4 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     try:
         return images.jpeg_size(data)
     except ValueError as error:
-        raise SourceError("a picture", str(error)) from error
+        raise SourceError("image", str(error)) from error

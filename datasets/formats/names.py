@@ -1,7 +1,8 @@
-"""Foreign names as names of the store: any text becomes a path that stays inside an episode, and no two the same one.
+"""Map names of other datasets to names of the store.
 
-A name that the store can bear is kept. Any other keeps what is readable of it, behind which stands a digest of the
-whole name, so that the mapping is the same everywhere and forever.
+Any text becomes a path that stays inside its episode, and different names stay different. A name that is valid in the
+store is kept; any other becomes its readable characters followed by a digest of the whole name, so the mapping is the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -15,25 +16,27 @@ from waldo.datasets.streams import NAME, RESERVED_FIELDS
 from waldo.errors import FileError
 
 LONGEST = 100
-"""Letters of a part of a path that is kept as it is; file systems hold 255 bytes."""
+"""Longest path component that is kept [characters]; file systems allow 255 bytes."""
 
 READABLE = 40
-"""Letters that are kept of a name that must be changed."""
+"""Number of characters kept of a name that is changed."""
 
 CHANGED = re.compile(r".*-[0-9a-f]{16}")
-"""What changed names look like; a foreign name that looks so is changed too, so that the two never meet."""
+"""Pattern of changed names; a foreign name that matches is changed too, so that the two cannot collide."""
 
 TAKEN_BY_ZARR = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-"""Names of zarr's own files and folders."""
+"""Names that zarr reserves."""
 
 TAKEN_BY_CAMERAS = ("frames", "repeated", "histogram", "chunk_crc32c")
-"""Arrays beside the stamps of a camera's stream."""
+"""Names that a camera stream reserves beside its timestamps."""
 
 
 def stream_name(foreign: str, taken: Collection[str] = ()) -> str:
-    """Return the name of the stream that holds what is called `foreign` elsewhere, beside streams that are `taken`.
+    """Return the stream name for a foreign name.
 
-    Slashes part it into folders. Without `taken`, other names always become other streams.
+    Args:
+        foreign: Name in the source; slashes separate folders.
+        taken: Stream names of the same episode. Without them, different foreign names become different stream names.
     """
     plain = foreign.strip("/")
     parts = plain.split("/")
@@ -43,13 +46,13 @@ def stream_name(foreign: str, taken: Collection[str] = ()) -> str:
 
 
 def field_name(foreign: str) -> str:
-    """Return the name of the field that holds what is called `foreign` elsewhere."""
+    """Return the field name for a foreign name."""
     sound = _is_sound(foreign) and foreign not in (*RESERVED_FIELDS, *TAKEN_BY_CAMERAS)
     return foreign if sound else _changed(foreign)
 
 
 def key_names(names: Iterable[str], letters: str = r"A-Za-z0-9_") -> dict[str, str]:
-    """Return stream -> a key of these letters only, for targets with stricter names than the store; all distinct."""
+    """Return stream -> distinct key of allowed characters, for formats with stricter naming rules than the store."""
     keys: dict[str, str] = {}
     for name in names:
         key = re.sub(f"[^{letters}]", "_", name)
@@ -60,7 +63,7 @@ def key_names(names: Iterable[str], letters: str = r"A-Za-z0-9_") -> dict[str, s
 
 
 def distinct(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return labels that are all distinct: one that came before gets its place behind it."""
+    """Return distinct labels; the position is appended to a repeated label."""
     found: list[str] = []
     for place, label in enumerate(labels):
         while label in found:
@@ -69,19 +72,25 @@ def distinct(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def inside(root: Path, relative: str) -> Path:
-    """Return the place of a file that a dataset names; one outside the dataset's folder is refused.
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a sort key that puts demo_2 before demo_10."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
 
-    Links are followed: a hub's cache is made of them.
+
+def inside(root: Path, relative: str) -> Path:
+    """Return the path of a file that a dataset names relative to its root. Links are followed, as hub caches use them.
+
+    Raises:
+        FileError: If the name leads outside the root.
     """
     path = PurePosixPath(relative)
     if path.is_absolute() or ".." in path.parts or "\0" in relative or "\\" in relative:
-        raise FileError(root, f"names the file {relative!r}, which lies outside of it", "do not trust this dataset")
+        raise FileError(root, f"names the file {relative!r}, which is outside the folder", "do not trust this dataset")
     return root / path
 
 
 def _is_sound(part: str) -> bool:
-    """Whether a part of a name can be a folder of an episode as it is."""
+    """Return whether a path component can be used unchanged."""
     return (
         NAME.fullmatch(part) is not None
         and "/" not in part
@@ -94,7 +103,7 @@ def _is_sound(part: str) -> bool:
 
 
 def _collides(name: str, other: str) -> bool:
-    """Whether two streams cannot be in one episode: the same, or one the folder of the other."""
+    """Return whether two streams cannot be in one episode: equal names, or one is a folder of the other."""
     return name == other or name.startswith(other + "/") or other.startswith(name + "/")
 
 

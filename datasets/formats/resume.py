@@ -1,4 +1,4 @@
-"""What an import finds in a dataset: episodes that are there already, and what an interrupted import left half done."""
+"""Find the episodes that a dataset already contains, and remove what an interrupted import left."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from waldo.datasets.recording.journal import JournalReader
 from waldo.errors import WaldoError
 
 IMPORTED = "imported"
-"""Why the recording of an imported episode ended; any other reason marks one that is not whole."""
+"""Reason of a completely imported episode."""
 
 
 def clear(dataset: Dataset) -> None:
-    """Remove what an interrupted import left, and close what a crash cut off while recording."""
-    for journal in dataset.cut:
+    """Remove the journal of an interrupted import and recover interrupted recordings."""
+    for journal in dataset.unfinished:
         if _is_half_imported(journal):
             journal.unlink()
     dataset.recover()
@@ -31,13 +31,15 @@ def _is_half_imported(journal: Path) -> bool:
 
 
 def digest_in(attributes: Mapping[str, Any]) -> str:
-    """Return the identity of what an episode was imported from; empty for one that was recorded."""
-    told = attributes.get("source")
-    return str(told["digest"]) if isinstance(told, dict) and {"format", "episode", "digest"} <= told.keys() else ""
+    """Return the digest of the episode that another one was imported from; empty for a recording."""
+    origin = attributes.get("source")
+    return (
+        str(origin["digest"]) if isinstance(origin, dict) and {"format", "episode", "digest"} <= origin.keys() else ""
+    )
 
 
 def missing(dataset: Dataset, source: Source, keys: Sequence[str]) -> list[str]:
-    """Return the keys of those episodes that are not in the dataset; recovered halves of them are deleted there."""
+    """Return the keys of the episodes that are not in the dataset; recovered partial imports of them are deleted."""
     deleted = [Episode(dataset.episode_path(entry.episode)) for entry in dataset.deleted]
     whole: set[str] = set()
     halves: dict[str, int] = {}
@@ -57,7 +59,7 @@ def missing(dataset: Dataset, source: Source, keys: Sequence[str]) -> list[str]:
 
 
 def _digest(source: Source, key: str) -> str:
-    """Return an episode's identity; one that cannot be read has none, and importing it will say why."""
+    """Return the digest of an episode; empty if it cannot be read, which its import will report."""
     try:
         return source.digest(key)
     except (WaldoError, ValueError):

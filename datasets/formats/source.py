@@ -1,4 +1,4 @@
-"""The seam of an import: a source says which episodes it has, and writes each of them into an episode of the store."""
+"""The import seam: a source lists the episodes of another dataset and writes each one into the store."""
 
 from __future__ import annotations
 
@@ -16,118 +16,119 @@ from waldo.datasets.selection import Outcome
 from waldo.datasets.streams import CRF, Stream
 from waldo.errors import InvalidValueError, WaldoError
 
-type Format = Literal["lerobot", "replay-buffer", "robomimic", "aloha", "rosbag2"]
-"""What a source is."""
-
 type Keeping = Literal["auto", "h264", "lossless", "jpeg"]
-"""How pictures are kept; auto keeps them exactly, but for video that the store cannot hold, which becomes H.264."""
+"""Codec of imported images; auto keeps them exactly, except video in an unsupported codec, which becomes H.264."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportConfig:
-    """How a source becomes episodes."""
+    """Options of an import."""
 
     codec: Keeping = "auto"
-    """How pictures are kept."""
+    """Codec of imported images."""
     crf: int = CRF
-    """Quality of what must be encoded as H.264, 0 to 51: lower is better and larger."""
+    """Quality of images that are encoded as H.264, 0 to 51; lower is better and larger."""
     fps: float | None = None
-    """Rows a second of a source that does not say [Hz]; None: what its format's tools use."""
+    """Row rate of a source that does not state it [Hz]; None uses the default of its format."""
     outcome: Outcome = "unknown"
-    """How attempts went of which the source does not say it."""
+    """Outcome of attempts for which the source does not state it."""
     topics: tuple[str, ...] = ()
-    """Of bags: stream=topic, such as `cameras/front=/camera/color/image_raw`."""
+    """For bags: STREAM=TOPIC pairs, such as `cameras/front=/camera/color/image_raw`."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible numbers."""
+        """Raise InvalidValueError if a value is out of range."""
         if not 0 <= self.crf <= 51:
             raise InvalidValueError("crf", self.crf, "0 to 51")
         if self.fps is not None and not 0 < self.fps < 1e6:
-            raise InvalidValueError("fps", self.fps, "a rate above 0")
+            raise InvalidValueError("fps", self.fps, "a rate above 0 Hz")
 
 
 class SourceError(WaldoError):
     """An episode of a source that cannot be read."""
 
     def __init__(self, episode: str, why: str) -> None:
-        """Take the episode's name in its source and what is in the way."""
+        """Build the message from the episode's name in its source and the reason."""
         self.why = why
         super().__init__(f"{episode}: {why}")
 
 
 @dataclass(slots=True)
-class Tally:
-    """What was written of one episode."""
+class ImportStats:
+    """The contents that were written of one episode."""
 
     rows: int = 0
-    """Rows, over all streams of numbers."""
+    """Number of rows over all numeric streams."""
     copied: int = 0
-    """Pictures whose bytes were kept."""
+    """Number of frames whose encoded bytes were copied."""
     encoded: int = 0
-    """Pictures that were encoded: without loss, or as `lossy` says."""
+    """Number of frames that were encoded, with or without loss."""
     lossy: dict[str, str] = field(default_factory=dict)
-    """Stream of pictures that were encoded with a loss -> how the source holds them, such as "av1"."""
+    """Lossily encoded image stream -> encoding in the source, such as "av1"."""
     originals: dict[str, dict[int, NDArray[np.uint8]]] = field(default_factory=dict)
-    """A few of those pictures as the source has them, by number, to measure the loss."""
+    """Lossily encoded image stream -> frame number -> original image, for a few frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """One episode of a source: what it holds, and what writes it."""
+class EpisodeDraft:
+    """One episode of a source: its description and the function that writes it."""
 
     streams: tuple[Stream, ...]
-    """The streams of the episode."""
+    """Streams of the episode."""
     attributes: Mapping[str, Any]
-    """Its attributes: task and whatever the source says of it."""
+    """Attributes: the task and other metadata of the source."""
     outcome: Outcome
-    """How the attempt went."""
-    write: Callable[[EpisodeWriter, Tally], None]
-    """Writes all rows and pictures."""
+    """Outcome of the attempt."""
+    write: Callable[[EpisodeWriter, ImportStats], None]
+    """Writes all rows and frames."""
     notes: tuple[str, ...] = ()
-    """What is lost or was never there, a sentence each; the same words in all episodes that it holds for."""
+    """Information that the source lacks or the store cannot keep, one sentence each; equal notes are counted."""
     estimated_rates: bool = False
-    """Whether the streams' rates were counted from stamps and may differ a little between episodes."""
+    """Whether the rates of the streams were estimated from timestamps and may vary slightly between episodes."""
 
 
 class Source(Protocol):
-    """A dataset of another format, open for reading. Opening it reads no more than what describes it."""
+    """A dataset of another format, opened for reading. Opening it reads its metadata only."""
 
     @property
-    def format(self) -> Format:
-        """What it is."""
+    def format(self) -> str:
+        """Name of the format."""
         ...
 
     @property
     def name(self) -> str:
-        """Its name for people and in the episodes' attributes, such as its folder's."""
+        """Name for messages and for the attribute `source` of its episodes, such as the folder's name."""
         ...
 
     @property
     def robot(self) -> str:
-        """The robot's name; empty where it does not say."""
+        """Name of the robot; empty if the source does not state it."""
         ...
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the store cannot keep of it, or what it never had, a sentence each."""
+        """Information that all episodes lack or that the store cannot keep, one sentence each."""
         ...
 
     @property
     def keys(self) -> Sequence[str]:
-        """Names of its episodes, in their order."""
+        """Keys of the episodes in their order."""
         ...
 
     def digest(self, key: str) -> str:
-        """Return what tells an episode from all others, whatever the folder it lies in."""
+        """Return a digest of an episode that does not depend on the path of the source."""
         ...
 
-    def read(self, key: str) -> Draft:
-        """Return an episode; one that cannot be read is a WaldoError."""
+    def read(self, key: str) -> EpisodeDraft:
+        """Return an episode.
+
+        Raises:
+            WaldoError: If it cannot be read. It is skipped, and the import continues.
+        """
         ...
 
 
 def digest_of(*parts: object) -> str:
-    """Return the identity of an episode from what it holds: bytes, arrays, and values that JSON can hold."""
+    """Return a digest of bytes, arrays and values that JSON can represent."""
     found = hashlib.sha256()
     for part in parts:
         data = part.tobytes() if isinstance(part, np.ndarray) else part

@@ -1,6 +1,6 @@
-"""An episode's pictures in a video file of another dataset: as H.264 that can be copied, or decoded.
+"""Read the frames of one episode from a video file: copy H.264 packets, or decode any codec.
 
-A file may hold many episodes one after another; one of them is a number of frames from an instant on.
+A file may contain several episodes one after another; an episode is a number of frames from a start time on.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.cameras_in import Run
+from waldo.datasets.formats.cameras_in import PacketRun
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.video import h264
 from waldo.datasets.video.h264 import NAL_IDR, NAL_PPS, NAL_SPS, START_CODE, Packet
 from waldo.errors import FileError
 
 LONGEST_GOP = 60
-"""Pictures a group up to which H.264 is copied: a picture at its end costs so many to be decoded."""
+"""Longest group of pictures that is copied [frames]; reading its last frame decodes the whole group."""
 
 BT601 = (2, 5, 6)
-"""FFmpeg's numbers of colour spaces that are BT.601, or not stated and taken for it as everywhere in the store."""
+"""FFmpeg's color space numbers that mean BT.601, or unspecified, which the store treats as BT.601."""
 
 FULL_RANGE = 2
-"""FFmpeg's number of colours that use all values from 0 to 255."""
+"""FFmpeg's number of the full color range, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoFile:
-    """One episode's part of a video file."""
+    """The part of a video file that belongs to one episode."""
 
     path: Path
-    """The file."""
+    """Path of the file."""
     start_s: float
-    """Where the episode begins in it [s]."""
+    """Time in the file at which the episode starts [s]."""
     count: int
-    """Pictures of the episode."""
+    """Number of frames of the episode."""
     fps: float
-    """Pictures a second [Hz]."""
+    """Frame rate [Hz]."""
 
-    def look(self) -> tuple[str, int, int]:
-        """Return codec, height and width [px]."""
+    def probe(self) -> tuple[str, int, int]:
+        """Return the codec's name, the height and the width [px]."""
         with self._open() as (_, stream):
             context = stream.codec_context
             return str(stream.codec.canonical_name), int(context.height), int(context.width)
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
-        """Decode the pictures, uint8 (H, W, 3)."""
+        """Decode the frames, each uint8 of shape (H, W, 3)."""
         expected = 0
         with self._open() as (container, stream):
             self._seek(container, stream)
@@ -68,8 +68,8 @@ class VideoFile:
         if expected != self.count:
             raise self._missing(expected)
 
-    def run(self) -> Run | None:
-        """Return the pictures as H.264 that the store can hold; None where it is another codec or has other groups."""
+    def packet_run(self) -> PacketRun | None:
+        """Return the frames as H.264 packets that the store can hold; None for other codecs and irregular groups."""
         with self._open() as (_, stream):
             kind = kind_of(str(stream.codec.canonical_name), stream.codec_context)
         if kind is None:
@@ -77,20 +77,20 @@ class VideoFile:
         keys: list[bool] = []
         for number, packet in self._demuxed():
             if number != len(keys):
-                # Pictures in another order than they are shown in: B-frames.
+                # The display order differs from the coding order: B-frames.
                 return None
             keys.append(packet.key)
         if len(keys) != self.count:
             raise self._missing(len(keys))
-        return make_run(kind, keys, self.packets)
+        return packet_run(kind, keys, self.packets)
 
     def packets(self) -> Iterator[Packet]:
-        """Yield the packets of the pictures."""
+        """Yield one packet per frame."""
         for _, packet in self._demuxed():
             yield packet
 
     def _demuxed(self) -> Iterator[tuple[int, Packet]]:
-        """Yield the packets of H.264, each with the number of its picture."""
+        """Yield H.264 packets with the numbers of their frames."""
         with self._open() as (container, stream):
             sets, length = parameter_sets(stream.codec_context.extradata or b"")
             self._seek(container, stream)
@@ -102,7 +102,7 @@ class VideoFile:
                     yield number, to_annex_b(bytes(packet), length, sets)
 
     def _number(self, at_s: float | None) -> int:
-        """Return which picture of the episode is shown at an instant of the file."""
+        """Return the number of the frame that is shown at a time in the file [s]; -1 if the time is unknown."""
         return -1 if at_s is None else round((at_s - self.start_s) * self.fps)
 
     def _seek(self, container: Any, stream: Any) -> None:
@@ -111,7 +111,11 @@ class VideoFile:
             container.seek(int(begin_s / stream.time_base), stream=stream)
 
     def _missing(self, number: int) -> FileError:
-        return FileError(self.path, f"lacks picture {number} of {self.count} from {self.start_s:.3f} s on")
+        return FileError(
+            self.path,
+            f"frame {number} of {self.count} from {self.start_s:.3f} s on is missing",
+            "fetch the file again",
+        )
 
     @contextmanager
     def _open(self) -> Generator[tuple[Any, Any]]:
@@ -119,51 +123,61 @@ class VideoFile:
             with av.open(str(self.path)) as container:
                 stream: Any = next(iter(container.streams.video), None)
                 if stream is None or stream.codec_context is None:
-                    raise FileError(self.path, "has no video that can be decoded", "fetch the file again")
+                    raise FileError(
+                        self.path, "the file has no video stream that can be decoded", "fetch the file again"
+                    )
                 yield container, stream
         except FileNotFoundError as error:
-            raise FileError(self.path, "is missing", "fetch the whole dataset") from error
+            raise FileError(self.path, "the file does not exist", "fetch the whole dataset") from error
         except (av.FFmpegError, ValueError) as error:
-            raise FileError(self.path, f"cannot be decoded ({error})", "fetch the file again") from error
+            raise FileError(self.path, f"the video cannot be decoded ({error})", "fetch the file again") from error
 
 
-def kind_of(codec: str, pictures: Any) -> Literal["h264", "lossless"] | None:
-    """Return which of the store's kinds of H.264 a video is; None where it is none of them.
+def kind_of(codec: str, frames: Any) -> Literal["h264", "lossless"] | None:
+    """Return the store's codec for a video, or None if the store cannot hold its packets.
 
-    `pictures` is a picture or a stream of FFmpeg: what has a format, a size and colours.
+    Args:
+        codec: FFmpeg's name of the codec.
+        frames: A frame or codec context of FFmpeg, with pixel format, size and color space.
     """
-    if codec != "h264" or pictures.format is None:
+    if codec != "h264" or frames.format is None:
         return None
-    if pictures.format.name == "gbrp":
+    if frames.format.name == "gbrp":
         return "lossless"
-    plain = pictures.format.name == "yuv420p" and _is_stores(pictures)
-    return "h264" if plain and pictures.width % 2 == pictures.height % 2 == 0 else None
+    plain = frames.format.name == "yuv420p" and _is_stores(frames)
+    return "h264" if plain and frames.width % 2 == frames.height % 2 == 0 else None
 
 
-def _is_stores(pictures: Any) -> bool:
-    """Whether colours are coded as everywhere in the store: BT.601 in video range."""
-    return pictures.color_range != FULL_RANGE and pictures.colorspace in BT601
+def _is_stores(frames: Any) -> bool:
+    """Return whether colors are encoded as in the store: BT.601 in limited range."""
+    return frames.color_range != FULL_RANGE and frames.colorspace in BT601
 
 
-def make_run(
+def packet_run(
     kind: Literal["h264", "lossless"],
     keys: Sequence[bool],
     packets: Callable[[], Iterator[Packet]],
-    told_gop: int = 0,
-) -> Run | None:
-    """Return packets as a run of groups of one length; None where no length up to LONGEST_GOP fits.
+    known_gop: int = 0,
+) -> PacketRun | None:
+    """Return packets in groups of equal length; None if no length up to `LONGEST_GOP` fits.
 
-    `keys` says which of them decode on their own. A length that is told goes before the shortest that fits.
+    Args:
+        kind: Codec of the store.
+        keys: Whether each frame is a key frame.
+        packets: Yields the packets.
+        known_gop: Group length stated by the source, preferred over the shortest that fits; 0 if unknown.
     """
     lengths = range(1, min(LONGEST_GOP, len(keys)) + 1)
-    gop = next((n for n in (*([told_gop] if told_gop > 0 else ()), *lengths) if all(keys[::n])), 0)
-    return Run(codec=kind, gop=gop, packets=packets) if gop else None
+    gop = next((n for n in (*([known_gop] if known_gop > 0 else ()), *lengths) if all(keys[::n])), 0)
+    return PacketRun(codec=kind, gop=gop, packets=packets) if gop else None
 
 
 def parameter_sets(extradata: bytes) -> tuple[bytes, int]:
-    """Return SPS and PPS (Annex B) and the bytes of a unit's length, of an avcC box (ISO/IEC 14496-15, 5.3.3.1).
+    """Return SPS and PPS in Annex B form and the size of a NAL unit's length field [bytes].
 
-    Length 0: the stream is Annex B already and brings its own.
+    Args:
+        extradata: An avcC box (ISO/IEC 14496-15, 5.3.3.1). For anything else the stream is taken for Annex B with
+            parameter sets of its own, and the size is 0.
     """
     if len(extradata) < 7 or extradata[0] != 1:
         return b"", 0
@@ -180,7 +194,7 @@ def parameter_sets(extradata: bytes) -> tuple[bytes, int]:
 
 
 def to_annex_b(sample: bytes, length: int, sets: bytes) -> Packet:
-    """Return a picture as the store keeps it, parameter sets before each that decodes on its own."""
+    """Return a frame in the form of the store: Annex B, with parameter sets before each key frame."""
     units = list(h264.nal_units(sample)) if not length else list(_units(sample, length))
     kinds = {unit[0] & 31 for unit in units if unit}
     key = NAL_IDR in kinds
@@ -196,13 +210,13 @@ def _units(sample: bytes, length: int) -> Iterator[bytes]:
         size = int.from_bytes(sample[at : at + length], "big")
         unit = sample[at + length : at + length + size]
         if not unit or len(unit) != size:
-            raise ValueError(f"a NAL unit of {size} bytes in a sample of {len(sample)}")
+            raise ValueError(f"a NAL unit has {size} bytes, but the sample has only {len(sample)}")
         yield unit
         at += length + size
 
 
 def rgb_of(frame: Any) -> NDArray[np.uint8]:
-    """Return a decoded picture's colours, uint8 (H, W, 3); what states no colour space is BT.601, as in the store."""
+    """Return a decoded frame as RGB, uint8 of shape (H, W, 3); an unspecified color space is taken for BT.601."""
     import cv2
 
     if frame.format.name == "yuv420p" and _is_stores(frame) and frame.width % 2 == frame.height % 2 == 0:
@@ -210,16 +224,16 @@ def rgb_of(frame: Any) -> NDArray[np.uint8]:
     return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def look_at(codec: str, packet: Packet) -> tuple[Literal["h264", "lossless"] | None, int, int]:
-    """Return which of the store's kinds of H.264 packets are (None: none), and their height and width [px]."""
+def probe_packets(codec: str, packet: Packet) -> tuple[Literal["h264", "lossless"] | None, int, int]:
+    """Return the store's codec for H.264 packets (None if unsupported), and the height and width of the frames [px]."""
     frame = next(_decoded(_decoder(codec), [packet]), None)
     if frame is None:
-        raise SourceError("video", "its first picture cannot be decoded")
+        raise SourceError("video", "the first frame cannot be decoded")
     return kind_of(codec, frame), int(frame.height), int(frame.width)
 
 
 def decode_all(codec: str, packets: Iterable[Packet]) -> Iterator[NDArray[np.uint8]]:
-    """Decode packets that lie in no container, uint8 (H, W, 3) each."""
+    """Decode packets without a container into uint8 images of shape (H, W, 3)."""
     for frame in _decoded(_decoder(codec), packets):
         yield rgb_of(frame)
 
@@ -227,7 +241,7 @@ def decode_all(codec: str, packets: Iterable[Packet]) -> Iterator[NDArray[np.uin
 def _decoder(codec: str) -> Any:
     names = {"h264": "h264", "h265": "hevc", "vp9": "vp9", "av1": "libdav1d"}
     if codec not in names:
-        raise SourceError("video", f"is {codec!r}, expected one of {', '.join(names)}")
+        raise SourceError("video", f"codec {codec!r} is not supported (supported: {', '.join(names)})")
     context: Any = av.CodecContext.create(names[codec], "r")
     return context
 
@@ -238,4 +252,4 @@ def _decoded(context: Any, packets: Iterable[Packet]) -> Iterator[Any]:
             yield from context.decode(av.Packet(packet.data))
         yield from context.decode(None)
     except av.FFmpegError as error:
-        raise SourceError("video", f"the decoder refuses it ({error})") from error
+        raise SourceError("video", f"the decoder failed ({error})") from error

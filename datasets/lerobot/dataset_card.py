@@ -1,84 +1,113 @@
-"""The card of a dataset for a hub: what was recorded on which robot, how much of it is lost, and how hot it became."""
+"""The README.md of an exported dataset, which a hub shows as its dataset card."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from waldo import __version__
 from waldo.datasets.catalog import Entry
-from waldo.datasets.dataset import Dataset
+from waldo.datasets.episode import Episode
 from waldo.datasets.streams import ScalarStream
+from waldo.templates import load_template
 
-OWN_LICENCE = "other"
-"""What a hub calls a licence that is not on its list."""
+TEMPLATE = Path(__file__).with_name("dataset_card.md.jinja")
 
-
-def card(dataset: Dataset, entries: Sequence[Entry], told: Mapping[str, Any]) -> str:
-    """Return the text of README.md; `told` is what the exporter says: name, licence, fps, rows, notes."""
-    head = {
-        "license": told["licence"] or OWN_LICENCE,
-        "task_categories": ["robotics"],
-        "tags": ["LeRobot", "waldo", *([dataset.robot] if dataset.robot else [])],
-        "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
-    }
-    # JSON is YAML, and escapes whatever a name may hold.
-    yaml = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items())
-    minutes = sum(entry.duration_s for entry in entries) / 60
-    sections = [
-        f"---\n{yaml}\n---",
-        f"# {_plain(told['name'])}",
-        f"{len(entries)} episodes ({minutes:.1f} min) of the robot {_plain(dataset.robot)} as a LeRobot dataset v3.0: "
-        f"{told['rows']} rows at {told['fps']} Hz. Exported by waldo {__version__}.",
-        "## Tasks\n\n" + _table(("task", "episodes"), Counter(entry.task for entry in entries).most_common()),
-        "## Outcomes\n\n" + _table(("outcome", "episodes"), Counter(entry.outcome for entry in entries).most_common()),
-        "## Recorded streams\n\n" + _streams(dataset, entries),
-        "## Loss\n\n" + _loss(entries),
-        "## Heat\n\n" + _heat(entries),
-    ]
-    if told["notes"]:
-        sections.append("## What this format does not hold\n\n" + "\n".join(f"* {note}" for note in told["notes"]))
-    return "\n\n".join(sections) + "\n"
+OTHER_LICENSE = "other"
+"""The Hugging Face Hub's identifier for a license that is not on its list."""
 
 
-def _streams(dataset: Dataset, entries: Sequence[Entry]) -> str:
-    """Say what was recorded at which rate, before anything was brought to the rows' rate."""
-    episode = dataset.episodes.with_index(entries[0].episode)
-    rows: list[tuple[object, ...]] = []
-    for name, stream in episode.streams.items():
-        kind = "numbers" if isinstance(stream, ScalarStream) else stream.kind
-        latency = episode.edits.latency_ns.get(name)
-        note = "" if latency is None else f"{latency / 1e6:.1f} ms latency taken off"
-        rows.append((name, kind, f"{stream.rate_hz:g}", stream.summary, note))
-    return _table(("stream", "kind", "Hz", "holds", ""), rows)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSummary:
+    """A recorded stream, before resampling."""
+
+    name: str
+    kind: str
+    """"numbers", "video" or "depth"."""
+    rate_hz: float
+    contents: str
+    """Fields, or size and codec."""
+    latency_ms: float | None
+    """Calibrated latency that is subtracted from the stamps [ms]; None if not calibrated."""
 
 
-def _loss(entries: Sequence[Entry]) -> str:
-    lost, touched = sum(entry.lost for entry in entries), sum(entry.lost > 0 for entry in entries)
-    if not lost:
-        return "No message was lost in any stream."
-    return f"{lost} messages were lost, in {touched} of {len(entries)} episodes."
-
-
-def _heat(entries: Sequence[Entry]) -> str:
-    known = [entry for entry in entries if entry.hottest_c is not None]
-    if not known:
-        return "Motor temperatures were not recorded."
-    hottest = max(known, key=lambda entry: entry.hottest_c or 0)
-    mean = sum(entry.hottest_c or 0 for entry in known) / len(known)
-    return (
-        f"The hottest motor winding reached {hottest.hottest_c:.1f} °C (episode {hottest.episode} of the recording); "
-        f"{mean:.1f} °C on average over the episodes' hottest. Temperatures of every row are in `telemetry.winding`."
+def stream_summaries(episode: Episode) -> tuple[StreamSummary, ...]:
+    """Return a summary of each stream of an episode."""
+    latency_ns = episode.edits.latency_ns
+    return tuple(
+        StreamSummary(
+            name=name,
+            kind="numbers" if isinstance(stream, ScalarStream) else stream.kind,
+            rate_hz=stream.rate_hz,
+            contents=stream.summary,
+            latency_ms=latency_ns[name] / 1e6 if name in latency_ns else None,
+        )
+        for name, stream in episode.streams.items()
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_plain(str(cell)) for cell in line) + " |" for line in lines)
+def dataset_card(
+    *,
+    name: str,
+    robot: str,
+    license: str,
+    fps: int,
+    rows: int,
+    entries: Sequence[Entry],
+    streams: Sequence[StreamSummary],
+    notes: Sequence[str],
+) -> str:
+    """Return the text of README.md.
+
+    Args:
+        name: Name of the exported dataset.
+        robot: Name of the robot.
+        license: License of the data, such as "apache-2.0"; may be empty.
+        fps: Rows per second.
+        rows: Number of rows.
+        entries: Catalog entries of the exported episodes.
+        streams: The recorded streams.
+        notes: Information that the format cannot store, one sentence each.
+    """
+    front_matter = {
+        "license": license or OTHER_LICENSE,
+        "task_categories": ["robotics"],
+        "tags": ["LeRobot", "waldo", *([robot] if robot else [])],
+        "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
+    }
+    return load_template(TEMPLATE, {"cell": _cell}).render(
+        # JSON is valid YAML and escapes any character that a name may contain.
+        front_matter={key: json.dumps(value, ensure_ascii=False) for key, value in front_matter.items()},
+        name=name,
+        robot=robot,
+        fps=fps,
+        rows=rows,
+        version=__version__,
+        entries=entries,
+        minutes=sum(entry.duration_s for entry in entries) / 60,
+        tasks=Counter(entry.task for entry in entries).most_common(),
+        outcomes=Counter(entry.outcome for entry in entries).most_common(),
+        streams=streams,
+        lost=sum(entry.lost for entry in entries),
+        lossy=sum(entry.lost > 0 for entry in entries),
+        winding=_winding(entries),
+        notes=notes,
+    )
 
 
-def _plain(text: str) -> str:
-    """Return text that stays on its line and in its cell, whatever an instruction holds."""
+def _winding(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Return the maximum winding temperature, its episode and the mean of the maxima; None if none is known."""
+    known = [(entry.max_winding_c, entry.episode) for entry in entries if entry.max_winding_c is not None]
+    if not known:
+        return None
+    max_c, episode = max(known)
+    return {"max_c": max_c, "episode": episode, "mean_c": sum(value for value, _ in known) / len(known)}
+
+
+def _cell(text: str) -> str:
+    """Return text that stays in one table cell, whatever characters it contains."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

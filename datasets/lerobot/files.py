@@ -1,7 +1,7 @@
-"""The files of a LeRobot dataset, v2 and v3, for reading: without LeRobot, PyTorch or pandas.
+"""Read the files of a LeRobot dataset, v2 or v3, without LeRobot, PyTorch or pandas.
 
-v3 keeps many episodes in a file and says in `meta/episodes` where each begins; v2 has a file for each episode and
-camera, and its tables as JSON lines.
+v3 stores many episodes in one file and their positions in `meta/episodes`; v2 has one file per episode and camera, and
+its tables as JSON lines.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from waldo.datasets.formats.video_in import VideoFile
 from waldo.errors import FileError
 
 COMPUTE: Any = _pc
-"""Functions that pyarrow makes when it is imported."""
+"""Functions that pyarrow creates at import time, so that type checkers do not find them."""
 
 BATCH = 64
-"""Rows of pictures that are read at a time."""
+"""Rows of images that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What the tables say of one episode."""
+class EpisodeEntry:
+    """One episode in the tables of a dataset."""
 
     index: int
-    """Its number."""
+    """Index of the episode."""
     length: int
-    """Rows."""
+    """Number of rows."""
     tasks: tuple[str, ...]
     """The instructions."""
-    places: Mapping[str, Any]
-    """v3: where its rows and pictures are."""
+    columns: Mapping[str, Any]
+    """The columns of its table row; v3: the positions of its rows and videos."""
 
 
 class LeRobotFiles:
-    """A LeRobot dataset's folder."""
+    """The folder of a LeRobot dataset."""
 
     def __init__(self, root: Path) -> None:
-        """Read what describes the dataset."""
+        """Read `meta/info.json`."""
         self.root = root
         info = _json(root / "meta" / "info.json")
         try:
@@ -60,33 +60,35 @@ class LeRobotFiles:
             self._data_path, self._video_path = str(info["data_path"]), str(info.get("video_path") or "")
             self._chunk = max(1, int(info.get("chunks_size", 1000)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise FileError(root / "meta" / "info.json", f"cannot be understood ({error!r})") from error
+            raise FileError(root / "meta" / "info.json", f"is invalid ({error!r})") from error
         if self.version[:3] not in ("v2.", "v3."):
-            raise FileError(root, f"is LeRobot {self.version}, expected v2.x or v3.x", "convert it with lerobot")
+            raise FileError(
+                root, f"is a LeRobot dataset {self.version}, expected v2.x or v3.x", "convert it with LeRobot"
+            )
         if not 0 < self.fps < 1e6:
-            raise FileError(root / "meta" / "info.json", f"states {self.fps} frames a second")
+            raise FileError(root / "meta" / "info.json", f"has an fps of {self.fps}")
 
     @property
     def is_v2(self) -> bool:
-        """Whether every episode has files of its own."""
+        """Whether every episode has its own files."""
         return self.version.startswith("v2.")
 
     @cached_property
-    def episodes(self) -> Sequence[Entry]:
-        """The episodes in their order."""
+    def episodes(self) -> Sequence[EpisodeEntry]:
+        """The episodes in the order of their indices."""
         rows = _lines(self.root / "meta" / "episodes.jsonl") if self.is_v2 else self._episode_rows()
         try:
             found = [
-                Entry(
+                EpisodeEntry(
                     index=int(row["episode_index"]),
                     length=int(row["length"]),
                     tasks=tuple(map(str, row.get("tasks") or ())),
-                    places=row,
+                    columns=row,
                 )
                 for row in rows
             ]
         except (KeyError, TypeError, ValueError) as error:
-            raise FileError(self.root / "meta", f"its table of episodes cannot be understood ({error!r})") from error
+            raise FileError(self.root / "meta", f"the table of episodes is invalid ({error!r})") from error
         return sorted(found, key=lambda entry: entry.index)
 
     def _episode_rows(self) -> list[dict[str, Any]]:
@@ -99,27 +101,27 @@ class LeRobotFiles:
 
     @cached_property
     def tasks(self) -> Mapping[int, str]:
-        """The instructions by number."""
+        """Task index -> instruction."""
         if self.is_v2:
             rows = _lines(self.root / "meta" / "tasks.jsonl")
         else:
             with parquet(self.root / "meta" / "tasks.parquet") as file:
                 rows = file.read().to_pylist()
         try:
-            # pandas keeps the instruction as its index, under whichever name.
+            # pandas stores the instruction as its index, whose name depends on the writer.
             named = [(row["task_index"], row.get("task", row.get("__index_level_0__"))) for row in rows]
             return {int(number): str(text) for number, text in named}
         except (KeyError, TypeError, ValueError) as error:
-            raise FileError(self.root / "meta", f"its table of tasks cannot be understood ({error!r})") from error
+            raise FileError(self.root / "meta", f"the table of tasks is invalid ({error!r})") from error
 
-    def rows(self, entry: Entry, columns: Sequence[str]) -> pa.Table:
-        """Return columns of an episode's rows, in their order."""
+    def rows(self, entry: EpisodeEntry, columns: Sequence[str]) -> pa.Table:
+        """Return columns of an episode's rows."""
         tables = [pa.Table.from_batches([batch]) for batch in self.batches(entry, columns, 1 << 16)]
         if not tables:
             return pa.table({name: [] for name in columns})
         return pa.concat_tables(tables).combine_chunks()
 
-    def batches(self, entry: Entry, columns: Sequence[str], size: int = BATCH) -> Iterator[pa.RecordBatch]:
+    def batches(self, entry: EpisodeEntry, columns: Sequence[str], size: int = BATCH) -> Iterator[pa.RecordBatch]:
         """Yield columns of an episode's rows a few rows at a time."""
         path = self.data_path(entry)
         with parquet(path) as file:
@@ -133,65 +135,68 @@ class LeRobotFiles:
                 if mine.num_rows:
                     yield mine.select(list(columns))
 
-    def data_path(self, entry: Entry) -> Path:
-        """Return the file of an episode's rows."""
-        places = {"chunk_index": "data/chunk_index", "file_index": "data/file_index"}
-        return self._path(self._data_path, entry, places, {})
+    def data_path(self, entry: EpisodeEntry) -> Path:
+        """Return the path of the file with an episode's rows."""
+        columns = {"chunk_index": "data/chunk_index", "file_index": "data/file_index"}
+        return self._path(self._data_path, entry, columns, {})
 
-    def video(self, entry: Entry, key: str) -> VideoFile:
-        """Return an episode's part of a camera's video."""
+    def video(self, entry: EpisodeEntry, key: str) -> VideoFile:
+        """Return an episode's section of a camera's video."""
         if not self._video_path:
-            raise FileError(self.root / "meta" / "info.json", f"names no path of videos, expected one for {key}")
+            raise FileError(self.root / "meta" / "info.json", f"has no video_path, expected one for {key}")
         at = f"videos/{key}"
-        places = {"chunk_index": f"{at}/chunk_index", "file_index": f"{at}/file_index"}
-        path = self._path(self._video_path, entry, places, {"video_key": key})
+        columns = {"chunk_index": f"{at}/chunk_index", "file_index": f"{at}/file_index"}
+        path = self._path(self._video_path, entry, columns, {"video_key": key})
         start = 0.0 if self.is_v2 else _number(self.root, entry, f"{at}/from_timestamp")
         if not path.is_file():
-            raise FileError(path, "is missing", "fetch the whole dataset")
+            raise FileError(path, "the file does not exist", "fetch the whole dataset")
         return VideoFile(path=path, start_s=start, count=entry.length, fps=self.fps)
 
-    def _path(self, template: str, entry: Entry, places: Mapping[str, str], more: Mapping[str, str]) -> Path:
-        """Return a file that a template of info.json names; one outside of the folder is refused."""
+    def _path(self, template: str, entry: EpisodeEntry, columns: Mapping[str, str], more: Mapping[str, str]) -> Path:
+        """Return the path from a template of info.json; one outside the dataset's folder raises FileError."""
         values: dict[str, Any] = {"episode_index": entry.index, "episode_chunk": entry.index // self._chunk, **more}
         if not self.is_v2:
-            values |= {name: int(_number(self.root, entry, column)) for name, column in places.items()}
+            values |= {name: int(_number(self.root, entry, column)) for name, column in columns.items()}
         try:
             relative = template.format(**values)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise FileError(self.root / "meta" / "info.json", f"names files as {template!r} ({error!r})") from error
+            raise FileError(
+                self.root / "meta" / "info.json", f"has an invalid path template {template!r} ({error!r})"
+            ) from error
         return inside(self.root, relative)
 
 
 @contextmanager
 def parquet(path: Path) -> Generator[pq.ParquetFile]:
-    """Open a parquet file for the block; what pyarrow cannot read is a FileError."""
+    """Open a Parquet file; errors of pyarrow are raised as FileError."""
     try:
         with pq.ParquetFile(path) as file:
             yield file
     except FileNotFoundError as error:
-        raise FileError(path, "is missing", "fetch the whole dataset") from error
+        raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
     except (OSError, pa.ArrowException) as error:
         raise FileError(path, f"cannot be read ({str(error).splitlines()[0]})", "fetch the file again") from error
 
 
 def _groups(file: pq.ParquetFile, episode: int) -> list[int]:
-    """Return the row groups that may hold rows of an episode."""
-    names = [file.metadata.schema.column(place).path for place in range(file.metadata.num_columns)]
+    """Return the row groups that may contain rows of an episode."""
+    names = [file.metadata.schema.column(number).path for number in range(file.metadata.num_columns)]
     if "episode_index" not in names:
-        raise FileError("a file of rows", "lacks the column 'episode_index'", "fetch the file again")
-    place = names.index("episode_index")
+        raise FileError("data file", "lacks the column 'episode_index'", "fetch the file again")
+    column = names.index("episode_index")
     found: list[int] = []
     for group in range(file.num_row_groups):
-        known = file.metadata.row_group(group).column(place).statistics
+        known = file.metadata.row_group(group).column(column).statistics
         if known is None or not known.has_min_max or known.min <= episode <= known.max:
             found.append(group)
     return found
 
 
 def to_numbers(column: pa.ChunkedArray[Any] | pa.Array[Any], name: str) -> NDArray[Any]:
-    """Return a column of numbers or (nested) lists of them as an array (rows, ...); rows of other lengths are refused.
+    """Return a column of numbers or nested lists of numbers as an array, (rows, ...); null becomes NaN.
 
-    What is null is NaN.
+    Raises:
+        FileError: If the rows differ in length.
     """
     array: Any = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
@@ -205,8 +210,8 @@ def to_numbers(column: pa.ChunkedArray[Any] | pa.Array[Any], name: str) -> NDArr
         lengths = COMPUTE.list_value_length(array)
         found = set(lengths.to_pylist())
         if len(found) > 1 or None in found:
-            told = " and ".join(sorted(map(str, found)))
-            raise FileError(name, f"has rows of {told} numbers, expected the same in every row")
+            sizes = " and ".join(sorted(map(str, found)))
+            raise FileError(name, f"has rows of {sizes} numbers, expected the same number in every row")
         shape.append(int(found.pop()) if found else 0)
         array = array.flatten()
     if array.null_count:
@@ -218,11 +223,11 @@ def _is_fixed(kind: pa.DataType) -> bool:
     return pa.types.is_fixed_size_list(kind)
 
 
-def _number(root: Path, entry: Entry, column: str) -> float:
+def _number(root: Path, entry: EpisodeEntry, column: str) -> float:
     try:
-        return float(entry.places[column])
+        return float(entry.columns[column])
     except (KeyError, TypeError, ValueError) as error:
-        found = f"says nothing of {column} of episode {entry.index} ({error!r})"
+        found = f"has no valid {column} for episode {entry.index} ({error!r})"
         raise FileError(root / "meta" / "episodes", found, "fetch the whole dataset") from error
 
 
@@ -230,22 +235,22 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise FileError(path, "is missing", "fetch the whole dataset") from error
+        raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
     except (OSError, ValueError) as error:
         raise FileError(path, f"cannot be read ({error})") from error
     if not isinstance(values, dict):
-        raise FileError(path, f"holds a {type(values).__name__}, expected an object")
+        raise FileError(path, f"contains a {type(values).__name__}, expected an object")
     return values
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a file of JSON lines."""
+    """Return the objects of a JSON-lines file."""
     try:
         rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     except FileNotFoundError as error:
-        raise FileError(path, "is missing", "fetch the whole dataset") from error
+        raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
     except (OSError, ValueError) as error:
         raise FileError(path, f"cannot be read ({error})", "fetch the file again") from error
     if not all(isinstance(row, dict) for row in rows):
-        raise FileError(path, "holds lines that are no objects")
+        raise FileError(path, "contains lines that are not objects")
     return rows

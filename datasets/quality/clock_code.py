@@ -1,9 +1,9 @@
-"""A clock that cameras read: milliseconds as black and white cells between four ArUco markers.
+"""A machine-readable clock: time as black and white cells between four ArUco markers.
 
-The board is 20 x 10 units. A marker (ArUco dictionary 4x4_50, ids 0 to 3) of 3 x 3 units stands in each corner; the
-4 x 4 cells of 2 x 2 units between them are the bits of a counter of 10 ms, the first bit at the upper left. The counter
-is in Gray's code: from one value to the next a single cell changes, so a picture that was exposed while it changed
-reads as one of the two. Sixteen bits last 655 s, far longer than any latency: which round it is, the stamp tells.
+The board is 20 x 10 units. There is a marker (ArUco dictionary 4x4_50, ids 0 to 3) of 3 x 3 units in each corner. The
+4 x 4 cells of 2 x 2 units between them are the bits of a counter of 10 ms, the most significant bit at the upper left.
+The counter is Gray-coded: only one cell changes per tick, so an image that is exposed during a change reads as one of
+the two values. Sixteen bits wrap around after 655 s; the stamp of the image resolves the ambiguity.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 TICK_NS = 10_000_000
-"""What the counter counts [ns]."""
+"""Tick of the counter [ns]."""
 
 BITS = 16
-"""Cells."""
+"""Number of cells."""
 
-ROUND_NS = TICK_NS << BITS
-"""After this the counter begins again [ns]."""
+WRAP_NS = TICK_NS << BITS
+"""Time after which the counter wraps around [ns]."""
 
 WIDTH, HEIGHT = 20, 10
-"""The board [units]."""
+"""Size of the board [units]."""
 
 MARKERS = ((1, 1), (16, 1), (1, 6), (16, 6))
-"""Upper left corner of each marker, by id [units]."""
+"""Upper left corner (x, y) of each marker, by id [units]."""
 
 MARKER = 3
-"""Side of a marker [units]."""
+"""Side length of a marker [units]."""
 
 CELL_X, CELL_Y, CELL, COLUMNS = 6, 1, 2, 4
-"""Upper left corner of the first cell, side of a cell [units], cells a row."""
+"""Upper left corner (x, y) of the first cell, side length of a cell [units], cells per row."""
 
 PIXELS = 12
-"""Pixels a unit of the straightened picture."""
+"""Pixels per unit in the rectified image."""
 
-DOUBT = (0.35, 0.65)
-"""A cell between these shares of black and white was changing, or is none."""
+AMBIGUOUS = (0.35, 0.65)
+"""Range of darkness (0 white, 1 black) in which a cell is ambiguous: it changed during the exposure."""
 
-MOST_DOUBTFUL = 2
-"""Most cells that may be in doubt: more are not a clock that was caught while it changed."""
+MAX_AMBIGUOUS = 2
+"""Largest number of ambiguous cells; with more, the reading is rejected."""
 
 
 def gray(value: int) -> int:
-    """Return a number in Gray's code."""
+    """Return the Gray code of a number."""
     return value ^ (value >> 1)
 
 
 def ungray(code: int) -> int:
-    """Return the number that a Gray code stands for."""
+    """Return the number with a Gray code."""
     shift = 1
     while shift < BITS:
         code ^= code >> shift
@@ -61,50 +61,52 @@ def ungray(code: int) -> int:
 
 
 def cells(epoch_ns: int) -> list[bool]:
-    """Return which cells are black at an instant [ns since the epoch], the most significant first."""
+    """Return which cells are black at a time [ns since the epoch], the most significant bit first."""
     code = gray(round(epoch_ns / TICK_NS) % (1 << BITS))
-    return [bool(code >> place & 1) for place in reversed(range(BITS))]
+    return [bool(code >> bit & 1) for bit in reversed(range(BITS))]
 
 
 def marker(number: int) -> NDArray[np.uint8]:
-    """Return a marker's 6 x 6 modules, 0 black and 255 white."""
+    """Return the 6 x 6 modules of a marker, 0 black and 255 white."""
     return np.asarray(cv2.aruco.generateImageMarker(_dictionary(), number, 6), np.uint8)
 
 
 def draw(epoch_ns: int, scale: int = 20) -> NDArray[np.uint8]:
-    """Return the board at an instant [ns since the epoch], uint8 (10 * scale, 20 * scale), as the page shows it."""
+    """Return the board at a time [ns since the epoch], uint8 (10 * scale, 20 * scale), as on the clock page."""
     out = np.full((HEIGHT * scale, WIDTH * scale), 255, np.uint8)
     for number, (x, y) in enumerate(MARKERS):
         side = (MARKER * scale, MARKER * scale)
         tile = cv2.resize(marker(number), side, interpolation=cv2.INTER_NEAREST)
         out[y * scale : (y + MARKER) * scale, x * scale : (x + MARKER) * scale] = tile
-    for place, black in enumerate(cells(epoch_ns)):
-        x, y = CELL_X + CELL * (place % COLUMNS), CELL_Y + CELL * (place // COLUMNS)
+    for index, black in enumerate(cells(epoch_ns)):
+        x, y = CELL_X + CELL * (index % COLUMNS), CELL_Y + CELL * (index // COLUMNS)
         if black:
             out[y * scale : (y + CELL) * scale, x * scale : (x + CELL) * scale] = 0
     return out
 
 
 def read(rgb: NDArray[np.uint8], near_ns: int) -> int | None:
-    """Return the instant that the clock in a picture, uint8 (H, W, 3), shows [ns since the epoch]; None if unreadable.
+    """Return the time that the clock in an image shows [ns since the epoch]; None if it is not readable.
 
-    `near_ns` is the picture's stamp: the instant nearest to it is meant.
+    Args:
+        rgb: The image, uint8 (H, W, 3).
+        near_ns: Stamp of the image [ns since the epoch]; of the times with the same counter, the nearest is returned.
     """
-    grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-    board = _straighten(grey)
+    gray_image = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    board = _rectify(gray_image)
     if board is None:
         return None
-    shares = _shares(board)
-    if shares is None or int(((shares > DOUBT[0]) & (shares < DOUBT[1])).sum()) > MOST_DOUBTFUL:
+    darkness = _darkness(board)
+    if darkness is None or int(((darkness > AMBIGUOUS[0]) & (darkness < AMBIGUOUS[1])).sum()) > MAX_AMBIGUOUS:
         return None
-    code = sum(int(share > 0.5) << place for share, place in zip(shares, reversed(range(BITS)), strict=True))
+    code = sum(int(dark > 0.5) << bit for dark, bit in zip(darkness, reversed(range(BITS)), strict=True))
     shown = ungray(code) * TICK_NS
-    return shown + round((near_ns - shown) / ROUND_NS) * ROUND_NS
+    return shown + round((near_ns - shown) / WRAP_NS) * WRAP_NS
 
 
-def _straighten(grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Return the board seen from the front, or None where the four markers are not found."""
-    corners, ids, _ = _detector().detectMarkers(grey)
+def _rectify(gray_image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return the board as seen from the front; None if a marker is not found."""
+    corners, ids, _ = _detector().detectMarkers(gray_image)
     if ids is None:
         return None
     found = {int(number): corner.reshape(4, 2) for number, corner in zip(ids.ravel(), corners, strict=True)}
@@ -113,14 +115,14 @@ def _straighten(grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * MARKER
     truth = np.concatenate([(np.array(at) + square) * PIXELS for at in MARKERS]).astype(np.float32)
     seen = np.concatenate([found[number] for number in range(len(MARKERS))]).astype(np.float32)
-    board_from_picture: Any = cv2.findHomography(seen, truth)[0]
-    if board_from_picture is None:
+    board_from_image: Any = cv2.findHomography(seen, truth)[0]
+    if board_from_image is None:
         return None
-    return np.asarray(cv2.warpPerspective(grey, board_from_picture, (WIDTH * PIXELS, HEIGHT * PIXELS)), np.uint8)
+    return np.asarray(cv2.warpPerspective(gray_image, board_from_image, (WIDTH * PIXELS, HEIGHT * PIXELS)), np.uint8)
 
 
-def _shares(board: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-    """Return how black each cell is, 0 to 1, (16,); None where black and white are hardly apart."""
+def _darkness(board: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+    """Return the darkness of each cell, (16,), 0 white to 1 black; None if the contrast is too low."""
     black = np.median([_mean(board, x + 0.1, y + 0.1, MARKER - 0.2, 0.3) for x, y in MARKERS])
     white = np.median([_mean(board, x, y - 0.7, MARKER, 0.4) for x, y in MARKERS])
     if white - black < 25:
@@ -133,7 +135,7 @@ def _shares(board: NDArray[np.uint8]) -> NDArray[np.float64] | None:
 
 
 def _mean(board: NDArray[np.uint8], x: float, y: float, width: float, height: float) -> float:
-    """Return the mean of a part of the board [units]."""
+    """Return the mean gray value of a rectangle of the board [units]."""
     left, top = round(x * PIXELS), round(y * PIXELS)
     return float(board[top : top + round(height * PIXELS), left : left + round(width * PIXELS)].mean())
 

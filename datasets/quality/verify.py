@@ -1,4 +1,4 @@
-"""Are an episode's bytes still those that were written? Names the file and the chunk that are not."""
+"""Verify the checksums of an episode; damage is reported with its file and chunk."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from waldo.errors import WaldoError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """A place in an episode that does not hold what was written."""
+    """A part of an episode that differs from what was written."""
 
     stream: str
-    """The stream it belongs to; empty for the episode's own metadata."""
-    place: str
-    """The file inside the episode, and the chunk."""
+    """The stream; empty for the metadata of the episode."""
+    path: str
+    """Path in the episode, with the number of the chunk if the file has several."""
     found: str
-    """What is wrong there."""
+    """Description of the damage."""
 
 
 def verify(episode: Episode) -> list[Damage]:
-    """Read everything once and compare the checksums."""
+    """Read the whole episode and return all damage."""
     if metadata_checksum(episode.path) != episode.attributes.get("metadata_crc32c"):
-        # Metadata that cannot be trusted says nothing of where the rest is.
-        return [Damage(stream="", place="zarr.json", found="the checksum of the metadata is wrong")]
+        # Damaged metadata does not locate the remaining files reliably.
+        return [Damage(stream="", path="zarr.json", found="wrong checksum of the metadata")]
     damage: list[Damage] = []
     for name in episode.streams:
         damage += _scalars(episode, name)
@@ -41,7 +41,7 @@ def verify(episode: Episode) -> list[Damage]:
 
 
 def _scalars(episode: Episode, stream: str) -> Iterator[Damage]:
-    """Read every array of a stream but the frames: one chunk each, whose codecs verify its checksum."""
+    """Read every array of a stream except the frames: one chunk each, with a checksum that the codec verifies."""
     group = episode.group[stream]
     if not isinstance(group, zarr.Group):
         return
@@ -50,35 +50,35 @@ def _scalars(episode: Episode, stream: str) -> Iterator[Damage]:
             continue
         file = f"{stream}/{name}/c/" + "/".join("0" * array.ndim)
         if not (episode.path / file).is_file():
-            yield Damage(stream=stream, place=file, found="the chunk is missing")
+            yield Damage(stream=stream, path=file, found="missing chunk")
             continue
         try:
             array[...]
         except (OSError, ValueError, RuntimeError) as error:
-            yield Damage(stream=stream, place=file, found=f"the chunk is damaged ({error})")
+            yield Damage(stream=stream, path=file, found=f"damaged chunk ({error})")
 
 
 def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
-    """Compare the checksums of a camera's shard: its index, each chunk, and the MP4 around them."""
+    """Verify the checksums of a camera's shard: the index, each chunk, and the MP4 container."""
     file = str(episode.video_path(camera)).removeprefix(f"{episode.path}/")
     try:
         shard = episode.shard(camera)
         sums = np.asarray(episode.group[f"{camera}/chunk_crc32c"][...])  # type: ignore[index]
     except (OSError, ValueError, RuntimeError, WaldoError) as error:
-        yield Damage(stream=camera, place=file, found=str(error))
+        yield Damage(stream=camera, path=file, found=str(error))
         return
     for chunk, crc in enumerate(sums.tolist()):
         if _chunk_checksum(shard, chunk) != crc:
             first = chunk * shard.gop
             last = min(first + shard.gop, shard.frames) - 1
-            found = f"the checksum of chunk {chunk} is wrong (frames {first} to {last})"
-            yield Damage(stream=camera, place=f"{file} chunk {chunk}", found=found)
+            found = f"wrong checksum (frames {first} to {last})"
+            yield Damage(stream=camera, path=f"{file} chunk {chunk}", found=found)
     if shard.container_checksum() != episode.group[f"{camera}/frames"].attrs.get("container_crc32c"):
-        yield Damage(stream=camera, place=file, found="the checksum of what stands around the chunks is wrong")
+        yield Damage(stream=camera, path=file, found="wrong checksum of the MP4 container")
 
 
 def _chunk_checksum(shard: ShardReader, chunk: int) -> int | None:
-    """Return the checksum of a chunk; None where the file is too short for it."""
+    """Return the checksum of a chunk; None if the file is truncated before it."""
     try:
         return int(google_crc32c.value(shard.chunk(chunk)))
     except WaldoError:

@@ -1,4 +1,4 @@
-"""Streams of different rates at the same instants: what each one said at a row's time, and how far away that was."""
+"""Align streams of different rates to common instants."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from waldo.errors import InvalidValueError
 
 type Policy = Literal["hold", "nearest", "next", "linear"]
-"""Which samples stand for an instant.
+"""Which sample of a stream represents an instant.
 
-* hold: the last one at or before it, which is what a policy on the robot would know
-* nearest: the closest on either side
-* next: the first one at or after it, such as the command that answers an observation; at the end of a stream the last
-* linear: between the one before and the one after
+* hold: the last one at or before the instant, which is what a policy on the robot has received
+* nearest: the closest one on either side
+* next: the first one at or after the instant, such as the command that answers an observation; after the end of the
+  stream, the last one
+* linear: interpolated between the one before and the one after
 """
 
 POLICIES = ("hold", "nearest", "next", "linear")
@@ -26,32 +27,39 @@ Times = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """A stream at given instants. All arrays have one entry per instant (rows)."""
+    """The samples of a stream that represent instants. All arrays have the shape (rows,)."""
 
     index: NDArray[np.int64]
-    """The sample that stands for each instant; -1 where there is none."""
+    """Index of the sample of each instant; -1 without a valid sample."""
     weight: NDArray[np.float64]
-    """Share of the sample after `index`, 0..1; only "linear" makes it other than 0."""
+    """Weight of the sample after `index`, 0..1; 0 except for "linear"."""
     staleness_ns: Times
-    """Instant minus the sample's stamp: above 0 the sample is older, below 0 newer. Of the farther one for "linear"."""
+    """Instant minus stamp of the sample: positive for an older sample. For "linear", that of the farther sample."""
     valid: NDArray[np.bool_]
-    """Whether there is a sample within the largest age."""
+    """Whether there is a sample within `max_staleness_s`."""
 
     def apply(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return values (samples, ...) at the instants (rows, ...); NaN where not valid, so the values are floats."""
+        """Return values of shape (samples, ...) at the instants, (rows, ...) as floats; NaN where not valid."""
         if not len(values):
             return np.full((len(self.index), *values.shape[1:]), np.nan)
         before = np.maximum(self.index, 0)
         after = np.minimum(before + 1, len(values) - 1)
         weight = self.weight.reshape(-1, *([1] * (values.ndim - 1)))
-        # Not a + w (b - a): where w is 0 the value must come out bit for bit, whatever comes after.
+        # Not a + w (b - a): with w = 0 the result must be exactly a, even if b is NaN.
         out = np.where(weight == 0, values[before], (1 - weight) * values[before] + weight * values[after])
         out[~self.valid] = np.nan
         return out
 
 
-def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_age_s: float) -> Alignment:
-    """Return which samples, stamped `stamps_ns` (samples,) in any order, stand for `instants_ns` (rows,)."""
+def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_staleness_s: float) -> Alignment:
+    """Return the samples of a stream that represent instants.
+
+    Args:
+        instants_ns: Shape (rows,) [ns].
+        stamps_ns: Stamps of the samples in any order, shape (samples,) [ns].
+        policy: Which sample represents an instant.
+        max_staleness_s: Largest distance in time between an instant and its sample [s].
+    """
     if policy not in POLICIES:
         raise InvalidValueError("policy", policy, f"one of {', '.join(POLICIES)}")
     rows = len(instants_ns)
@@ -82,25 +90,29 @@ def align(instants_ns: Times, stamps_ns: Times, policy: Policy, *, max_age_s: fl
     if policy == "linear":
         ahead = stamps[after] - instants_ns
         staleness = np.where(exists & (ahead > staleness), -ahead, staleness)
-        # Stamps out of order cannot be interpolated through sample numbers: take the sample itself there.
-        neighbours = order[np.minimum(chosen + 1, last)] == order[chosen] + 1
-        weight = np.where(neighbours, weight, 0.0)
-    valid = exists & (np.abs(staleness) <= round(max_age_s * 1e9))
+        # `apply` interpolates between consecutive indices; samples out of order are not interpolated.
+        consecutive = order[np.minimum(chosen + 1, last)] == order[chosen] + 1
+        weight = np.where(consecutive, weight, 0.0)
+    valid = exists & (np.abs(staleness) <= round(max_staleness_s * 1e9))
     return Alignment(index=np.where(valid, order[chosen], -1), weight=weight, staleness_ns=staleness, valid=valid)
 
 
 def regular_grid(start_ns: int, stop_ns: int, rate_hz: float) -> Times:
-    """Return instants from `start_ns` to `stop_ns` inclusive at an exact rate; rounding does not add up."""
+    """Return instants from `start_ns` to `stop_ns` inclusive at an exact rate, (rows,) [ns], without drift."""
     count = int(np.floor((stop_ns - start_ns) * rate_hz / 1e9 + 1e-6)) + 1
     return start_ns + np.round(np.arange(max(count, 0)) * 1e9 / rate_hz).astype(np.int64)
 
 
 def frame_grid(stamps_ns: Times, rate_hz: float) -> Times:
-    """Return one instant a frame of a camera that runs at `rate_hz`, and one for each frame that is missing.
+    """Return one instant per frame of a camera and one for each missing frame, (rows,) [ns].
 
-    The instants are the frames' own stamps, so a camera that runs at 29.97 Hz keeps one row a frame. Where an interval
-    is longer, as many instants as frames are missing stand in between. Jitter is told from a missing frame by a slow
-    loop that tracks the camera's phase.
+    The instants are the stamps of the frames, so a camera that runs at 29.97 Hz still has one row per frame. In longer
+    intervals, one instant is inserted for each missing frame. A slow loop tracks the phase of the camera to distinguish
+    jitter from a missing frame.
+
+    Args:
+        stamps_ns: Stamps of the frames, shape (frames,) [ns].
+        rate_hz: Nominal rate of the camera.
     """
     if len(stamps_ns) < 2:
         return stamps_ns.copy()

@@ -1,4 +1,4 @@
-"""Decoded frames of a dataset at the size that training wants: built once, read with one system call a frame.
+"""A folder of decoded frames at the size that training needs: built once, read with one system call per frame.
 
 ::
 
@@ -6,67 +6,56 @@
     episode_000000/
       cameras/front.npy         uint8 (T, 3, H, W): every frame of the camera, a plain NumPy file
       cameras/front.crc32c.npy  u4 (T,): checksum of each frame
-      episode.json              what it was made from; written last: an episode is there whole or not at all
+      episode.json              what the frames were decoded from; written last: an episode is complete or absent
 
-The archive stays what counts: a cache can be thrown away, knows what it was made from, and is compared with it.
+A cache can be deleted at any time. It identifies the recording that it was built from and can be compared with it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import google_crc32c
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.reading.frame_reader import Wanted, cores
-from waldo.datasets.recording.journal import sync_folder
-from waldo.datasets.video import gop_decoder
-from waldo.errors import FileError, InvalidValueError
+from waldo.errors import FileError, InvalidValueError, count
+from waldo.files import require_empty, write_atomic
 
 FORMAT = "waldo-frame-cache"
-"""The mark in cache.json."""
+"""The format in cache.json."""
 
 SCHEMA_VERSION = 1
-"""Version of the layout; a reader refuses a newer one."""
-
-OPEN_FILES = 256
-"""Files of frames that a process holds open."""
+"""Version of the layout; newer versions are rejected."""
 
 HEADER = 128
-"""Bytes before the first frame of a NumPy file of this shape (NumPy's format 1.0 pads to 64 bytes)."""
+"""Bytes before the first frame of a NumPy file of this shape (NumPy's format 1.0 pads the header to 64 bytes)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheConfig:
-    """What is in a cache."""
+    """Size and cameras of the frames in a cache."""
 
     height: int | None = None
-    """Pixels down; None: as recorded, or what keeps the shape of the picture where only the width is given."""
+    """Height [px]; None: as recorded, or the one that keeps the aspect ratio for a given width."""
     width: int | None = None
-    """Pixels across; None likewise."""
+    """Width [px]; None: as recorded, or the one that keeps the aspect ratio for a given height."""
     cameras: tuple[str, ...] = ()
-    """Video streams; none: all of an episode."""
+    """Camera streams; empty for all."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible sizes."""
+        """Validate the sizes."""
         for name, value in (("height", self.height), ("width", self.width)):
             if value is not None and not 1 <= value <= 8192:
                 raise InvalidValueError(f"{name} of a cache", value, "1 to 8192 pixels")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of a frame that was recorded with these [px]."""
+        """Return height and width in the cache of a frame with the recorded height and width [px]."""
         if self.height is None and self.width is None:
             return height, width
         return (
@@ -75,122 +64,121 @@ class CacheConfig:
         )
 
     def chosen(self, episode: Episode) -> list[str]:
-        """Return the cameras of an episode that are kept."""
+        """Return the cameras of an episode that are in the cache."""
         return [name for name in episode.cameras if not self.cameras or name in self.cameras]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheResult:
-    """What a build did."""
-
-    built: int
-    """Episodes whose frames were decoded."""
-    kept: int
-    """Episodes that were there already."""
-    removed: int
-    """Episodes that are not in the dataset any more."""
-    nbytes: int
-    """Bytes of the frames of all episodes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheFault:
-    """Something in a cache that is not what the archive holds."""
-
-    index: int
-    """The episode's index."""
-    camera: str
-    """The camera; empty where it is the whole episode."""
-    found: str
-    """What is wrong."""
-
-
 class FrameCache:
-    """A folder of decoded frames."""
+    """A frame cache: its config, and where the frames of each episode are."""
 
     def __init__(self, path: Path, config: CacheConfig) -> None:
-        """Take the folder and what is in it; use `open` or `create`."""
+        """Use `open` or `create` instead."""
         self.path, self.config = path, config
 
     @classmethod
     def open(cls, path: str | Path) -> FrameCache:
-        """Open a cache that exists."""
+        """Open an existing cache.
+
+        Raises:
+            FileError: If the folder is not a frame cache, or one of a newer version.
+        """
         folder = Path(path)
         try:
             found = json.loads((folder / "cache.json").read_text())
             known = found["format"] == FORMAT and found["schema_version"] <= SCHEMA_VERSION
             config = CacheConfig(height=found["height"], width=found["width"], cameras=tuple(found["cameras"]))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileError(folder, "is no cache (it has no cache.json)", "build it with waldo cache") from error
+            raise FileError(folder, "is not a frame cache (no cache.json)", "build it with waldo cache") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise FileError(folder / "cache.json", f"cannot be understood ({error!r})", "build it anew") from error
+            raise FileError(folder / "cache.json", f"is invalid ({error!r})", "build the cache again") from error
         if not known:
-            raise FileError(
-                folder, f"is of version {found['schema_version']}, expected {SCHEMA_VERSION}", "update waldo"
-            )
+            found = f"is {found['format']!r} version {found['schema_version']}, expected {SCHEMA_VERSION} or older"
+            raise FileError(folder, found, "update waldo")
         return cls(folder, config)
 
     @classmethod
     def create(cls, path: str | Path, config: CacheConfig) -> FrameCache:
-        """Make a cache in an empty folder, or go on with one of the same contents."""
+        """Create a cache in an empty folder, or open an existing one with the same config.
+
+        Raises:
+            FileError: If the folder is not empty, or contains a cache with another config.
+        """
         folder = Path(path)
         if (folder / "cache.json").exists():
             cache = cls.open(folder)
             if cache.config != config:
-                raise FileError(folder, f"holds {cache.config}, asked was {config}", "choose another folder")
+                found = f"was built with {cache.config}, but {config} was requested"
+                raise FileError(folder, found, "choose another folder")
             return cache
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FileError(folder, "is not an empty folder", "choose another folder")
+        require_empty(folder)
         folder.mkdir(parents=True, exist_ok=True)
         described = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "height": config.height}
-        described |= {"width": config.width, "cameras": list(config.cameras)}
-        _write_json(folder / "cache.json", described)
+        write_json(folder / "cache.json", described | {"width": config.width, "cameras": list(config.cameras)})
         return cls(folder, config)
 
     def folder(self, index: int) -> Path:
-        """Return where the frames of the episode with this index are."""
+        """Return the folder of an episode's frames."""
         return self.path / f"episode_{index:06d}"
 
     def file(self, index: int, camera: str) -> Path:
         """Return the file of a camera's frames."""
         return self.folder(index) / f"{camera}.npy"
 
+    def checksums(self, index: int, camera: str) -> Path:
+        """Return the file of the checksums of a camera's frames."""
+        return self.folder(index) / f"{camera}.crc32c.npy"
+
     @property
     def indices(self) -> list[int]:
-        """The indices of the episodes that are in the cache whole."""
+        """The indices of the complete episodes in the cache."""
         found = (path.parent.name.removeprefix("episode_") for path in self.path.glob("episode_*/episode.json"))
         return sorted(int(number) for number in found if number.isdigit())
 
     def source(self, index: int) -> Mapping[str, Any] | None:
-        """Return what an episode's frames were made from; None where they are not there."""
+        """Return what an episode's frames were decoded from; None if the episode is not in the cache."""
         with suppress(OSError, ValueError):
             return cast("dict[str, Any]", json.loads((self.folder(index) / "episode.json").read_text()))
         return None
 
     def shape(self, camera: str, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of the kept frames of a camera that was recorded with these [px]."""
+        """Return height and width of a camera's frames in the cache.
+
+        Args:
+            camera: Camera stream.
+            height: Recorded height [px].
+            width: Recorded width [px].
+
+        Raises:
+            FileError: If the cache does not contain the camera.
+        """
         if self.config.cameras and camera not in self.config.cameras:
-            raise FileError(self.path, f"has no {camera}, only {', '.join(self.config.cameras)}", "build it with it")
+            found = f"does not contain {camera} (cameras: {', '.join(self.config.cameras)})"
+            raise FileError(self.path, found, "build a cache with this camera")
         return self.config.size(height, width)
 
-    def need(self, episodes: Iterable[Episode]) -> None:
-        """Refuse a cache that lacks one of these episodes, or has it as it was before it changed."""
-        missing, stale = [], []
+    def require(self, episodes: Iterable[Episode]) -> None:
+        """Raise unless the cache contains all episodes in their current version.
+
+        Raises:
+            FileError: If an episode is missing or was built from another version of it.
+        """
+        missing: list[int] = []
+        stale: list[int] = []
         for episode in episodes:
             found = self.source(episode.index)
             if found is None:
                 missing.append(episode.index)
             elif found != source_of(episode, self.config):
                 stale.append(episode.index)
-        for indices, what in ((missing, "lacks"), (stale, "was made from other contents of")):
+        for indices, verb in ((missing, "lacks"), (stale, "is out of date for")):
             if indices:
                 some = ", ".join(map(str, indices[:5])) + (" ..." if len(indices) > 5 else "")
-                found = f"{what} {len(indices)} episodes of the dataset ({some})"
-                raise FileError(self.path, found, "run waldo cache again: it builds what is missing")
+                found = f"{verb} {count(len(indices), 'episode')} of the dataset ({some})"
+                raise FileError(self.path, found, "run waldo cache again to update it")
 
 
 def source_of(episode: Episode, config: CacheConfig) -> dict[str, Any]:
-    """Return what identifies the frames that a cache of an episode holds: checksums, counts and sizes."""
+    """Return what identifies the frames of an episode in a cache: checksums, numbers of frames and sizes."""
     cameras: dict[str, Any] = {}
     for name in config.chosen(episode):
         stream = episode.camera(name)
@@ -203,226 +191,6 @@ def source_of(episode: Episode, config: CacheConfig) -> dict[str, Any]:
     return {"metadata_crc32c": episode.attributes.get("metadata_crc32c"), "cameras": cameras}
 
 
-def build(
-    cache: FrameCache,
-    episodes: Sequence[Callable[[], Episode]],
-    *,
-    threads: int | None = None,
-    advance: Callable[[int, int], None] = lambda done, total: None,
-) -> CacheResult:
-    """Bring the episodes that are missing or have changed into the cache, and take out what is no longer there.
-
-    A build that was broken off goes on where it stopped. `advance` hears how many episodes are done.
-    """
-    opened = [opener() for opener in episodes]
-    wanted = {episode.index: source_of(episode, cache.config) for episode in opened}
-    todo = [episode for episode in opened if cache.source(episode.index) != wanted[episode.index]]
-    stale = [index for index in cache.indices if index not in wanted]
-    for index in stale:
-        _forget(cache, index)
-    _need_space(cache, sum(_nbytes(wanted[episode.index]) for episode in todo))
-    done = len(opened) - len(todo)
-    advance(done, len(opened))
-    pool = ThreadPoolExecutor(threads or cores(), thread_name_prefix="waldo-cache")
-    stop = threading.Event()
-    try:
-        running = [pool.submit(_build_episode, cache, episode, wanted[episode.index], stop) for episode in todo]
-        for future in as_completed(running):
-            future.result()
-            done += 1
-            advance(done, len(opened))
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-    nbytes = sum(map(_nbytes, wanted.values()))
-    return CacheResult(built=len(todo), kept=len(opened) - len(todo), removed=len(stale), nbytes=nbytes)
-
-
-def check(
-    cache: FrameCache, episodes: Sequence[Callable[[], Episode]], advance: Callable[[int, int], None]
-) -> Iterator[CacheFault]:
-    """Compare the cache with the archive: what is there, every checksum, and every frame, decoded anew."""
-    known: set[int] = set()
-    for done, opener in enumerate(episodes):
-        episode = opener()
-        known.add(episode.index)
-        found = cache.source(episode.index)
-        if found is None:
-            yield CacheFault(index=episode.index, camera="", found="is not in the cache")
-        elif found != source_of(episode, cache.config):
-            yield CacheFault(index=episode.index, camera="", found="was made from other contents of the episode")
-        else:
-            for camera in found["cameras"]:
-                yield from _check_camera(cache, episode, camera)
-        advance(done + 1, len(episodes))
-    for index in cache.indices:
-        if index not in known:
-            yield CacheFault(index=index, camera="", found="is in the cache and not in the dataset")
-
-
-def _check_camera(cache: FrameCache, episode: Episode, camera: str) -> Iterator[CacheFault]:
-    """Compare a camera's frames with their checksums and with the archive's frames."""
-    try:
-        kept = np.load(cache.file(episode.index, camera), mmap_mode="r")
-        sums = np.load(_sums_file(cache, episode.index, camera))
-    except (OSError, ValueError) as error:
-        yield CacheFault(index=episode.index, camera=camera, found=f"cannot be read ({error})")
-        return
-    shape = (episode.count(camera), 3, *cache.config.size(episode.camera(camera).height, episode.camera(camera).width))
-    if kept.shape != shape or sums.shape != shape[:1]:
-        yield CacheFault(index=episode.index, camera=camera, found=f"holds {kept.shape}, expected {shape}")
-        return
-    damaged = [n for n in range(len(kept)) if google_crc32c.value(kept[n].tobytes()) != sums[n]]
-    other = [n for n, frame in enumerate(_frames(episode, camera, shape)) if not np.array_equal(frame, kept[n])]
-    for numbers, what in (
-        (damaged, "the checksum is wrong"),
-        (sorted({*other} - {*damaged}), "differs from the archive"),
-    ):
-        if numbers:
-            found = f"{what} in {len(numbers)} frames, the first is {numbers[0]}"
-            yield CacheFault(index=episode.index, camera=camera, found=found)
-
-
-def _build_episode(cache: FrameCache, episode: Episode, source: Mapping[str, Any], stop: threading.Event) -> None:
-    """Write one episode's frames; its episode.json comes last."""
-    _forget(cache, episode.index)
-    folder = cache.folder(episode.index)
-    for camera, found in source["cameras"].items():
-        file = cache.file(episode.index, camera)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shape = (found["frames"], 3, *found["size"])
-        sums = np.empty(shape[0], "<u4")
-        with file.open("wb") as out:
-            _write_header(out, shape)
-            for number, frame in enumerate(_frames(episode, camera, shape)):
-                if stop.is_set():
-                    return
-                sums[number] = google_crc32c.value(frame.tobytes())
-                out.write(frame.data)
-            _sync(out)
-        with _sums_file(cache, episode.index, camera).open("wb") as out:
-            np.save(out, sums)
-            _sync(out)
-    _write_json(folder / "episode.json", source)
-    sync_folder(cache.path)
-
-
-def _frames(episode: Episode, camera: str, shape: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    """Yield a camera's frames as planes, uint8 (3, H, W), in one buffer that is used again and again."""
-    if not shape[0]:
-        return
-    shard = episode.shard(camera)
-    out = np.empty(tuple(shape[1:]), np.uint8)
-    for group in range(-(-shape[0] // shard.gop)):
-        try:
-            found = gop_decoder.pictures(shard.chunk(group), shard.gop)
-        except ValueError as error:
-            what = f"chunk {group} cannot be decoded ({error})"
-            raise FileError(f"{episode.path}/{camera}", what, "run waldo check") from error
-        for picture in found[: shape[0] - group * shard.gop]:
-            gop_decoder.write_planes(gop_decoder.to_rgb(picture), out)
-            yield out
-
-
-class CacheReader:
-    """Reads frames of a cache by an episode's place in a list; the counterpart of FrameReader."""
-
-    def __init__(self, cache: FrameCache, indices: Sequence[int]) -> None:
-        """Take the cache and the indices of the episodes."""
-        self._cache, self._indices = cache, list(indices)
-        self._local: _Files | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to this process."""
-        return {**self.__dict__, "_local": None}
-
-    def read(self, wanted: Iterable[Wanted]) -> None:
-        """Fill every `out`, each as large as the cache's frames."""
-        files = self._here()
-        for frame in wanted:
-            path = self._cache.file(self._indices[frame.episode], frame.camera)
-            files.read(path, frame.frame, frame.out)
-
-    def prefetch(self, frames: Iterable[tuple[int, str, int]]) -> None:
-        """Do nothing: the kernel reads ahead."""
-
-    def close(self) -> None:
-        """Close the files of this process; the next read opens them anew."""
-        local, self._local = self._local, None
-        if local is not None:
-            local.close()
-
-    def _here(self) -> _Files:
-        if self._local is None or self._local.process != os.getpid():
-            self._local = _Files()
-        return self._local
-
-
-class _Files:
-    """The files that a process has open, least recently used closed first."""
-
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self._lock = threading.Lock()
-        self._open: OrderedDict[Path, BinaryIO] = OrderedDict()
-
-    def read(self, path: Path, frame: int, out: NDArray[np.uint8]) -> None:
-        """Read one frame straight to where it goes."""
-        with self._lock:
-            if path not in self._open:
-                self._open[path] = path.open("rb", buffering=0)
-                if len(self._open) > OPEN_FILES:
-                    self._open.popitem(last=False)[1].close()
-            self._open.move_to_end(path)
-            got = os.preadv(self._open[path].fileno(), [out], HEADER + frame * out.nbytes)
-        if got != out.nbytes:
-            raise FileError(path, f"is cut at frame {frame}", "run waldo cache --check")
-
-    def close(self) -> None:
-        while self._open:
-            self._open.popitem()[1].close()
-
-    def __del__(self) -> None:
-        self.close()
-
-
-def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> None:
-    """Write a NumPy file's header, padded to HEADER bytes."""
-    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    if out.tell() != HEADER:
-        raise FileError(out.name, f"a header of {out.tell()} bytes", "a defect of waldo, please report it")
-
-
-def _sums_file(cache: FrameCache, index: int, camera: str) -> Path:
-    return cache.folder(index) / f"{camera}.crc32c.npy"
-
-
-def _nbytes(source: Mapping[str, Any]) -> int:
-    return sum(3 * int(np.prod(found["size"])) * found["frames"] for found in source["cameras"].values())
-
-
-def _forget(cache: FrameCache, index: int) -> None:
-    """Take an episode out; its episode.json goes first, so that nobody takes the rest for whole."""
-    (cache.folder(index) / "episode.json").unlink(missing_ok=True)
-    shutil.rmtree(cache.folder(index), ignore_errors=True)
-
-
-def _need_space(cache: FrameCache, nbytes: int) -> None:
-    free = shutil.disk_usage(cache.path).free
-    if nbytes > free:
-        found = f"has {free / 1e9:.1f} GB free, the frames take {nbytes / 1e9:.1f} GB"
-        raise FileError(cache.path, found, "free some space, or choose a smaller --height and --width")
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(json.dumps(values, indent=1).encode() + b"\n")
-        _sync(file)
-    temporary.rename(path)
-    sync_folder(path.parent)
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    write_atomic(path, json.dumps(values, indent=1) + "\n")

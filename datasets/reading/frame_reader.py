@@ -1,6 +1,6 @@
-"""Frames of many episodes for training: each group of pictures decoded once a call, on a few threads, into place.
+"""Read frames of many episodes for training: each group of pictures is decoded once per call, on several threads.
 
-A reader belongs to no process: it opens what it needs where it is used, after a fork and behind a pickle as well.
+A reader can be used after a fork and after unpickling: every process opens the files that it needs.
 """
 
 from __future__ import annotations
@@ -19,99 +19,101 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.store_path import Place
-from waldo.datasets.video import gop_decoder
-from waldo.errors import FileError
+from waldo.datasets.store_path import StorePath
+from waldo.datasets.video import decoder, images
+from waldo.errors import FileError, count
 
 OPEN_CAMERAS = 4096
-"""Cameras of episodes whose shard index a process keeps: 16 bytes a group of pictures each."""
+"""Number of cameras for which a process keeps the shard index, 16 bytes per group of pictures."""
 
-
-ASKED_AT_ONCE = 16
-"""Groups of pictures that are asked of an object store at a time."""
+CONCURRENT_REQUESTS = 16
+"""Number of groups of pictures that are requested from an object store concurrently."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One frame that is asked for, and where it goes."""
+class FrameRequest:
+    """One frame and the array to write it to."""
 
     episode: int
-    """Place of the episode in the reader's list."""
+    """Position of the episode in the reader's list."""
     camera: str
-    """Name of the video stream."""
+    """Camera stream."""
     frame: int
-    """Number of the frame in its stream."""
+    """Index of the frame in its stream."""
     out: NDArray[np.uint8]
-    """Planes to write to, uint8 (3, h, w); another size than the recorded one is averaged over areas."""
+    """Planes to write to, uint8 (3, h, w); a size other than the recorded one is resampled by area averaging."""
 
 
 type Group = tuple[int, str, int]
-"""Place of the episode, camera, number of the group of pictures."""
+"""Position of the episode, camera, number of the group of pictures."""
 
 
 class FrameReader:
-    """Reads frames of a list of episodes by place, camera and number."""
+    """Read frames of a list of episodes by position, camera and index."""
 
-    def __init__(self, episodes: Sequence[Place], *, threads: int | None = None, cache_bytes: int = 0) -> None:
-        """Take the episodes' folders.
+    def __init__(self, episodes: Sequence[StorePath], *, threads: int | None = None, cache_bytes: int = 0) -> None:
+        """Create a reader; files are opened on first use.
 
-        `threads` decode at a time: None takes the cores that this process may use, shared out among a DataLoader's
-        workers. `cache_bytes` bounds the decoded pictures that are kept for neighbours: half of what RGB would take,
-        and in each process anew.
+        Args:
+            episodes: Folders of the episodes.
+            threads: Number of decoding threads; None for the available cores divided by the number of DataLoader
+                workers.
+            cache_bytes: Memory for decoded groups of pictures, per process [bytes]. They are kept as YUV 4:2:0, half
+                the size of RGB.
         """
         self._episodes = list(episodes)
         self._threads, self._cache_bytes = threads, cache_bytes
         self._local: _Local | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what belongs to this process."""
+        """Exclude threads and files, which belong to this process."""
         return {**self.__dict__, "_local": None}
 
-    def read(self, wanted: Iterable[Wanted]) -> None:
-        """Fill every `out`; returns when all are there."""
+    def read(self, requests: Iterable[FrameRequest]) -> None:
+        """Fill `out` of every request."""
         local = self._here()
-        jobs = [(group, frames) for group, frames in _by_group(wanted, local.gop).items()]
+        jobs = [(group, found) for group, found in _by_group(requests, local.gop).items()]
         if local.threads == 1 or len(jobs) == 1:
-            for group, frames in jobs:
-                local.fill(group, frames)
+            for group, found in jobs:
+                local.fill(group, found)
             return
         for _ in local.pool.map(lambda job: local.fill(*job), jobs):
             pass
 
     def prefetch(self, frames: Iterable[tuple[int, str, int]]) -> None:
-        """Begin to decode frames, (place of the episode, camera, number), into the cache; does not wait for them."""
+        """Start decoding frames, (position of the episode, camera, index), into the cache without waiting for them."""
         local = self._here()
         if local.cache.limit:
             for group in {(e, camera, frame // local.gop(e, camera)): None for e, camera, frame in frames}:
-                local.begin(group)
+                local.start(group)
 
     def close(self) -> None:
-        """End this process's threads and forget what is decoded; the next read begins anew."""
+        """Stop the threads of this process and drop decoded frames; the next read starts them again."""
         local, self._local = self._local, None
         if local is not None and local.process == os.getpid():
             local.close()
 
     def _here(self) -> _Local:
-        """Return what belongs to this process; a fork's child begins with nothing of its parent's."""
+        """Return the state of this process; a forked child does not use that of its parent."""
         local = self._local
         if local is None or local.process != os.getpid():
-            threads = self._threads or self._at_a_time()
-            local = self._local = _Local(self._episodes, threads, _Pictures(self._cache_bytes))
+            threads = self._threads or self._default_threads()
+            local = self._local = _Local(self._episodes, threads, _DecodedGroups(self._cache_bytes))
         return local
 
-    def _at_a_time(self) -> int:
-        """Return how many groups to read at a time; an object store answers late, so more are asked for there."""
-        return cores() if all(isinstance(path, Path) for path in self._episodes) else max(cores(), ASKED_AT_ONCE)
+    def _default_threads(self) -> int:
+        """Return the number of threads; an object store has a high latency, so more requests run concurrently."""
+        return cores() if all(isinstance(path, Path) for path in self._episodes) else max(cores(), CONCURRENT_REQUESTS)
 
 
 def cores() -> int:
-    """Return how many threads may decode: this process's cores, shared out among a DataLoader's workers."""
+    """Return the number of cores of this process divided by the number of DataLoader workers, at least 1."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, available // _workers())
 
 
 def _workers() -> int:
-    """Return how many DataLoader workers share the machine; 1 outside of one."""
+    """Return the number of DataLoader workers; 1 outside of a worker."""
     import sys
 
     module = sys.modules.get("torch.utils.data")
@@ -119,16 +121,16 @@ def _workers() -> int:
     return 1 if info is None else int(info.num_workers)
 
 
-def _by_group(wanted: Iterable[Wanted], gop_of: Any) -> Mapping[Group, list[Wanted]]:
-    groups: dict[Group, list[Wanted]] = {}
-    for frame in wanted:
-        group = frame.episode, frame.camera, frame.frame // gop_of(frame.episode, frame.camera)
-        groups.setdefault(group, []).append(frame)
+def _by_group(requests: Iterable[FrameRequest], gop_of: Any) -> Mapping[Group, list[FrameRequest]]:
+    groups: dict[Group, list[FrameRequest]] = {}
+    for request in requests:
+        group = request.episode, request.camera, request.frame // gop_of(request.episode, request.camera)
+        groups.setdefault(group, []).append(request)
     return groups
 
 
-class _Pictures:
-    """Decoded pictures of groups, whole groups, least recently used out first."""
+class _DecodedGroups:
+    """A least-recently-used cache of decoded groups of pictures."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -156,16 +158,16 @@ class _Pictures:
 
 
 def _size(found: Sequence[Any]) -> int:
-    return len(found) * gop_decoder.nbytes(found[0]) if found else 0
+    return len(found) * decoder.nbytes(found[0]) if found else 0
 
 
 @dataclass
 class _Local:
-    """What one process has open."""
+    """Threads and files of one process."""
 
-    episodes: Sequence[Place]
+    episodes: Sequence[StorePath]
     threads: int
-    cache: _Pictures
+    cache: _DecodedGroups
     process: int = field(default_factory=os.getpid)
     lock: threading.Lock = field(default_factory=threading.Lock)
     shards: OrderedDict[tuple[int, str], Any] = field(default_factory=OrderedDict)
@@ -174,9 +176,9 @@ class _Local:
     ahead: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
-        # Each thread works on a picture of its own; OpenCV's own threads would only get in their way.
+        # Each thread works on its own image; OpenCV's threads would only compete with them.
         cv2.setNumThreads(1)
-        # Threads are started by the first job. What is wanted now does not queue behind what is wanted later.
+        # Separate pools, so that reads do not queue behind prefetches.
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="waldo-decode")
         self.ahead = ThreadPoolExecutor(self.threads, thread_name_prefix="waldo-prefetch")
 
@@ -201,48 +203,49 @@ class _Local:
     def gop(self, episode: int, camera: str) -> int:
         return int(self.shard(episode, camera).gop)
 
-    def pictures(self, group: Group, count: int) -> list[Any]:
-        """Return a group's first `count` pictures or more; fewer where it has fewer."""
+    def images(self, group: Group, count: int) -> list[Any]:
+        """Return at least the first `count` images of a group; fewer if the group has fewer."""
         if (found := self.cache.get(group)) is not None:
             return found
         with self.lock:
-            begun = self.running.get(group)
-        # One that is still in the queue is taken from it.
-        if begun is not None and not begun.cancel():
-            return begun.result()
+            running = self.running.get(group)
+        # A prefetch that has not started is canceled and decoded here.
+        if running is not None and not running.cancel():
+            return running.result()
         return self.decode(group, count)
 
     def decode(self, group: Group, count: int) -> list[Any]:
-        """Decode the first `count` pictures of a group and keep them."""
+        """Decode the first `count` images of a group into the cache."""
         episode, camera, number = group
         try:
-            found = gop_decoder.pictures(self.shard(episode, camera).chunk(number), count)
+            found = decoder.decode_frames(self.shard(episode, camera).chunk(number), count)
         except ValueError as error:
             raise self.damaged(group, f"cannot be decoded ({error})") from error
         self.cache.put(group, found)
         return found
 
     def damaged(self, group: Group, found: str) -> FileError:
-        """Return the error that names a group of pictures."""
+        """Return an error that names a group of pictures."""
         return FileError(f"{self.episodes[group[0]]}/{group[1]}", f"chunk {group[2]} {found}", "run waldo check")
 
-    def fill(self, group: Group, frames: Sequence[Wanted]) -> None:
-        """Write the frames of one group to where they go."""
+    def fill(self, group: Group, requests: Sequence[FrameRequest]) -> None:
+        """Fill the requests for the frames of one group."""
         gop = self.gop(group[0], group[1])
         first = group[2] * gop
-        # Where it is kept for its neighbours, the whole group is decoded: the first picture costs as much as the rest.
-        found = self.pictures(group, gop if self.cache.limit else 1 + max(frame.frame for frame in frames) - first)
+        # With a cache the whole group is decoded: the key frame costs as much as the remaining frames.
+        last = max(request.frame for request in requests)
+        found = self.images(group, gop if self.cache.limit else 1 + last - first)
         rgb: dict[int, NDArray[np.uint8]] = {}
-        for frame in frames:
-            inside = frame.frame - first
+        for request in requests:
+            inside = request.frame - first
             if inside >= len(found):
-                raise self.damaged(group, f"holds {len(found)} pictures, expected {inside + 1} or more")
+                raise self.damaged(group, f"contains {count(len(found), 'frame')}, expected {inside + 1} or more")
             if inside not in rgb:
-                rgb[inside] = gop_decoder.to_rgb(found[inside])
-            gop_decoder.write_planes(rgb[inside], frame.out)
+                rgb[inside] = decoder.to_rgb(found[inside])
+            images.write_planes(rgb[inside], request.out)
 
-    def begin(self, group: Group) -> None:
-        """Decode a whole group in the background, unless that is done or being done."""
+    def start(self, group: Group) -> None:
+        """Decode a whole group in the background, unless it is decoded or being decoded."""
         if self.cache.get(group) is not None:
             return
         gop = self.gop(group[0], group[1])

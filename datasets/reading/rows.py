@@ -1,52 +1,27 @@
-"""An episode as a table of rows at a constant rate, the shape that training formats want. Knows no format itself."""
+"""Resample an episode to a table of rows at a constant rate, as training formats store it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets import schema
 from waldo.datasets.episode import Episode
 from waldo.datasets.reading.align import Alignment, Policy, Times, align, frame_grid, regular_grid
+from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError, camera_streams
+from waldo.datasets.schema import ACTION_STREAMS, APPLIED, COMMAND, ENVIRONMENT, MOTORS, STATE
 from waldo.datasets.streams import ScalarStream, VideoStream
-from waldo.errors import WaldoError
+from waldo.errors import UnknownNameError
 
-NO_TELEMETRY = ("time_to_limit",)
-"""Fields that are not exported: infinite most of the time, which no statistics survive."""
+DISENGAGED_PERIODS = 2.5
+"""Gap between commands, in periods of the stream, from which the operator is considered disengaged."""
 
-SENT = "telemetry.sent_action"
-"""Key of what was sent to the motors, where the action is what was asked."""
-
-HANDS_OFF_PERIODS = 2.5
-"""No command for so many of its periods: the operator's hand is off."""
-
-
-class UnfitEpisodeError(WaldoError):
-    """An episode that cannot become rows."""
-
-    def __init__(self, index: int, why: str) -> None:
-        """Take the episode's index and what is in the way."""
-        self.why = why
-        super().__init__(f"episode {index}: {why}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowConfig:
-    """How an episode becomes rows."""
-
-    fps: int = 30
-    """Rows a second."""
-    cameras: tuple[str, ...] = ()
-    """Video streams to take."""
-    action: Literal["command", "sent"] = "command"
-    """Which stream of commands is the action."""
-    environment: bool = True
-    """Whether the simulation's ground truth is taken, where it was recorded."""
-    max_age_s: float = 0.25
-    """Farthest that a sample may lie from its row [s]."""
+SLOW_PERIODS = 2.5
+"""Largest age of telemetry in periods of its stream, where that is more than `max_staleness_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +29,7 @@ class Column:
     """One column of rows."""
 
     names: tuple[str, ...]
-    """What each number of a row is."""
+    """Label of each number in a row."""
     values: NDArray[np.float32]
     """Shape (rows, names)."""
 
@@ -64,132 +39,184 @@ class Rows:
     """An episode at a constant rate."""
 
     instants_ns: Times
-    """When each row is."""
+    """Time of each row, shape (rows,) [ns since the epoch]."""
     columns: Mapping[str, Column]
-    """LeRobot's key -> column."""
+    """LeRobot key -> column."""
     frames: Mapping[str, NDArray[np.int64]]
-    """Camera -> the frame that stands in each row."""
+    """Camera stream -> index of the frame of each row, shape (rows,)."""
+    frame_sizes: Mapping[str, tuple[int, int]]
+    """Camera stream -> height and width [px]."""
     frame_error_s: Mapping[str, float]
-    """Camera -> the farthest that a frame lies from its row [s]."""
+    """Camera stream -> largest distance in time between a frame and its row [s]."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.instants_ns)
+
+    @property
+    def layout(self) -> Mapping[str, object]:
+        """The names of each column and the size of each camera; equal in all episodes of one table."""
+        return {key: column.names for key, column in self.columns.items()} | dict(self.frame_sizes)
+
+
+def require_layout(index: int, layout: Mapping[str, object], reference: Mapping[str, object]) -> None:
+    """Raise unless an episode has the same columns and cameras as the first one of a table.
+
+    Raises:
+        UnfitEpisodeError: If `layout` differs from `reference`; the message lists the differing columns.
+    """
+    keys = sorted(key for key in layout.keys() | reference.keys() if layout.get(key) != reference.get(key))
+    if keys:
+        raise UnfitEpisodeError(index, f"columns differ from those of the first episode: {', '.join(keys)}")
+
+
+def make_rows(episode: Episode, config: RowConfig) -> Rows:
+    """Return the episode resampled to rows.
+
+    Rows at either end that lack a required sample are dropped.
+
+    Raises:
+        UnfitEpisodeError: If a required stream is absent or has a gap longer than `max_staleness_s`.
+    """
+    cameras = _cameras(episode, config)
+    sources = _sources(episode, config)
+    instants = _instants(episode, config, sources, cameras)
+    aligned = {source.stream: _align(episode, source, instants, config) for source in sources}
+    for name in cameras:
+        aligned[name] = align(instants, episode.capture_ns(name), "nearest", max_staleness_s=config.max_staleness_s)
+    values = _values(episode, sources, aligned)
+    if config.action == "command" and APPLIED in aligned:
+        _fill_disengaged(episode, aligned, values)
+    required = [source.stream for source in sources if source.required] + list(cameras)
+    keep = _usable(episode, instants, {name: aligned[name] for name in required}, config)
+    columns = {key: _column(episode.field(*origin).labels, values[key][keep]) for key, origin in _origins(sources)}
+    names = sorted(aligned)
+    staleness = np.stack([_staleness_s(aligned[name])[keep] for name in names], axis=1)
+    return Rows(
+        instants_ns=instants[keep],
+        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, staleness)},
+        frames={name: aligned[name].index[keep] for name in cameras},
+        frame_sizes={name: (episode.camera(name).height, episode.camera(name).width) for name in cameras},
+        frame_error_s={name: float(np.abs(aligned[name].staleness_ns[keep]).max()) / 1e9 for name in cameras},
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Which stream fills which column, and how."""
+    """A stream of numbers and the columns that it fills."""
 
-    key: str
     stream: str
-    field: str
     policy: Policy
     required: bool
+    """Whether every row must have a sample of it."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """LeRobot key -> field."""
+    telemetry: tuple[str, ...] = ()
+    """Fields that become columns `telemetry.<field>`."""
 
 
-def make_rows(episode: Episode, config: RowConfig) -> Rows:
-    """Return the episode's rows. Rows at either end that lack a source are left away; one inside makes it unfit."""
-    sources = _sources(episode, config)
-    instants = _instants(episode, config, sources)
-    aligned = {source.key: _align(episode, source, instants, config) for source in sources}
-    frames = {
-        name: align(instants, episode.capture_ns(name), "nearest", max_age_s=config.max_age_s)
-        for name in config.cameras
-    }
-    values = {s.key: aligned[s.key].apply(episode.values(s.stream, s.field)) for s in sources}
-    if config.action == "command" and SENT in aligned:
-        _fill_hands_off(episode, aligned, values)
-    needed = {source.stream: aligned[source.key] for source in sources if source.required} | frames
-    keep = _usable(episode, instants, needed)
-    columns = {
-        source.key: Column(
-            names=episode.field(source.stream, source.field).labels,
-            values=values[source.key][keep].astype(np.float32),
-        )
-        for source in sources
-    }
-    # The first source of a stream is the one that matters most.
-    everything = {source.stream: aligned[source.key] for source in reversed(sources)} | frames
-    everything = {name: everything[name] for name in sorted(everything)}
-    columns["telemetry.staleness"] = Column(
-        names=tuple(everything),
-        values=np.stack([_staleness_s(a)[keep] for a in everything.values()], axis=1).astype(np.float32),
-    )
-    return Rows(
-        instants_ns=instants[keep],
-        columns=columns,
-        frames={name: a.index[keep] for name, a in frames.items()},
-        frame_error_s={name: float(np.abs(a.staleness_ns[keep]).max()) / 1e9 for name, a in frames.items()},
-    )
+def _cameras(episode: Episode, config: RowConfig) -> tuple[str, ...]:
+    """Return the camera streams of the rows; an episode without one of them is unfit."""
+    try:
+        return camera_streams(episode, config.cameras)
+    except UnknownNameError as error:
+        raise UnfitEpisodeError(episode.index, f"{schema.camera_stream(error.name)} is absent or empty") from error
 
 
 def _sources(episode: Episode, config: RowConfig) -> Sequence[_Source]:
-    """Return what fills the columns, refusing an episode that lacks state or action."""
-    action = f"joints/{config.action}"
-    for name in ("joints/state", action, *config.cameras):
-        if name not in episode.streams or not episode.count(name):
-            raise UnfitEpisodeError(episode.index, f"it has no {name}")
-    sources = [
-        _Source("observation.state", "joints/state", "position", "hold", True),
+    """Return the sources of the columns, in the order of the columns."""
+    action = ACTION_STREAMS[config.action]
+    other, other_key = (APPLIED, schema.TELEMETRY_APPLIED) if action == COMMAND else (COMMAND, schema.TELEMETRY_COMMAND)
+    found = [
+        _Source(STATE, "hold", True, {schema.OBSERVATION_STATE: "position"}, _telemetry(episode, STATE, {"position"})),
         # The command that answers an observation is the first one after it.
-        _Source("action", action, "position", "next", True),
+        _Source(action, "next", True, {schema.ACTION: "position"}),
     ]
-    if config.environment and "environment" in episode.streams:
-        sources.append(_Source("observation.environment_state", "environment", "value", "hold", True))
-    other = "sent" if config.action == "command" else "command"
-    if f"joints/{other}" in episode.streams:
-        key = SENT if other == "sent" else "telemetry.command"
-        sources.append(_Source(key, f"joints/{other}", "position", "next", False))
-    for name, skip in (("joints/state", ("position",)), ("motors", NO_TELEMETRY)):
-        stream = episode.streams.get(name)
-        if isinstance(stream, ScalarStream):
-            fields = [field.name for field in stream.fields if field.name not in skip]
-            sources += [_Source(f"telemetry.{field}", name, field, "hold", False) for field in fields]
-    return sources
+    if config.environment and ENVIRONMENT in episode.streams:
+        found.append(_Source(ENVIRONMENT, "hold", True, {schema.OBSERVATION_ENVIRONMENT: "value"}))
+    if other in episode.streams:
+        found.append(_Source(other, "next", False, {other_key: "position"}))
+    if MOTORS in episode.streams:
+        found.append(_Source(MOTORS, "hold", False, telemetry=_telemetry(episode, MOTORS, schema.not_exported())))
+    return found
 
 
-def _instants(episode: Episode, config: RowConfig, sources: Sequence[_Source]) -> Times:
-    """Return when the rows are: on the first camera's frames if it runs at the rows' rate, else on a regular grid."""
-    first = episode.streams[config.cameras[0]] if config.cameras else None
+def _telemetry(episode: Episode, name: str, without: frozenset[str] | set[str]) -> tuple[str, ...]:
+    """Return the fields of a stream that become columns of telemetry."""
+    stream = episode.streams.get(name)
+    fields = stream.fields if isinstance(stream, ScalarStream) else ()
+    return tuple(field.name for field in fields if field.name not in without)
+
+
+def _origins(sources: Sequence[_Source]) -> Sequence[tuple[str, tuple[str, str]]]:
+    """Return (key, (stream, field)) of each column in the order of the columns: telemetry comes last."""
+    named = [(key, (source.stream, name)) for source in sources for key, name in source.columns.items()]
+    return named + [(schema.TELEMETRY + name, (source.stream, name)) for source in sources for name in source.telemetry]
+
+
+def _instants(episode: Episode, config: RowConfig, sources: Sequence[_Source], cameras: Sequence[str]) -> Times:
+    """Return the times of the rows: the frames of the first camera if it has the rows' rate, else a regular grid."""
+    required = [source.stream for source in sources if source.required] + list(cameras)
+    for name in required:
+        if name not in episode.streams or not episode.count(name):
+            raise UnfitEpisodeError(episode.index, f"{name} is absent or empty")
+    first = episode.streams[cameras[0]] if cameras else None
     if isinstance(first, VideoStream) and first.rate_hz == config.fps:
         return frame_grid(episode.capture_ns(first.name), config.fps)
-    names = {source.stream for source in sources if source.required} | set(config.cameras)
-    stamps = [episode.capture_ns(name) for name in names]
+    stamps = [episode.capture_ns(name) for name in required]
     return regular_grid(max(int(s.min()) for s in stamps), min(int(s.max()) for s in stamps), config.fps)
 
 
 def _align(episode: Episode, source: _Source, instants: Times, config: RowConfig) -> Alignment:
-    """Align a source; a slow stream may be as old as two and a half of its periods."""
-    slow = 2.5 / episode.streams[source.stream].rate_hz
-    age = config.max_age_s if source.required else max(config.max_age_s, slow)
-    return align(instants, episode.time_ns(source.stream), source.policy, max_age_s=age)
+    """Align a stream of numbers to the rows."""
+    slow = 0 if source.required else SLOW_PERIODS / episode.streams[source.stream].rate_hz
+    limit = max(config.max_staleness_s, slow)
+    return align(instants, episode.time_ns(source.stream), source.policy, max_staleness_s=limit)
 
 
-def _fill_hands_off(episode: Episode, aligned: dict[str, Alignment], values: dict[str, NDArray[np.float64]]) -> None:
-    """Where the operator's hand was off, the action is what was sent: the robot held, and nothing else was asked."""
-    command, sent = aligned["action"], aligned[SENT]
-    far = np.abs(command.staleness_ns) > HANDS_OFF_PERIODS * 1e9 / episode.streams["joints/command"].rate_hz
-    off = sent.valid & (~command.valid | far | np.isnan(values["action"]).any(axis=1))
-    values["action"][off] = values[SENT][off]
-    aligned["action"] = replace(
+def _values(
+    episode: Episode, sources: Sequence[_Source], aligned: Mapping[str, Alignment]
+) -> dict[str, NDArray[np.float64]]:
+    """Return LeRobot key -> values at the rows, (rows, names)."""
+    return {key: aligned[stream].apply(episode.values(stream, name)) for key, (stream, name) in _origins(sources)}
+
+
+def _fill_disengaged(
+    episode: Episode, aligned: dict[str, Alignment], values: Mapping[str, NDArray[np.float64]]
+) -> None:
+    """Use the applied command as the action while the operator is disengaged: the robot holds its position then."""
+    command, applied = aligned[COMMAND], aligned[APPLIED]
+    action = values[schema.ACTION]
+    far = np.abs(command.staleness_ns) > DISENGAGED_PERIODS * 1e9 / episode.streams[COMMAND].rate_hz
+    fill = applied.valid & (~command.valid | far | np.isnan(action).any(axis=1))
+    action[fill] = values[schema.TELEMETRY_APPLIED][fill]
+    aligned[COMMAND] = replace(
         command,
-        index=np.where(off, sent.index, command.index),
-        staleness_ns=np.where(off, sent.staleness_ns, command.staleness_ns),
-        valid=command.valid | off,
+        index=np.where(fill, applied.index, command.index),
+        staleness_ns=np.where(fill, applied.staleness_ns, command.staleness_ns),
+        valid=command.valid | fill,
     )
 
 
-def _usable(episode: Episode, instants: Times, needed: Mapping[str, Alignment]) -> slice:
-    """Return the rows from the first to the last that have every source; a row without one in between is refused."""
-    valid = np.logical_and.reduce([a.valid for a in needed.values()])
+def _usable(episode: Episode, instants: Times, required: Mapping[str, Alignment], config: RowConfig) -> slice:
+    """Return the rows from the first to the last one with a sample of every required stream."""
+    valid = np.logical_and.reduce([one.valid for one in required.values()])
     if not valid.any():
-        raise UnfitEpisodeError(episode.index, f"there is no instant at which {', '.join(needed)} are all there")
+        raise UnfitEpisodeError(episode.index, f"no row has samples of all of {', '.join(required)}")
     first, last = int(valid.argmax()), len(valid) - 1 - int(valid[::-1].argmax())
     if not valid[first : last + 1].all():
         row = first + int((~valid[first : last + 1]).argmax())
-        missing = next(name for name, a in needed.items() if not a.valid[row])
+        name = next(name for name, one in required.items() if not one.valid[row])
         at = (int(instants[row]) - int(instants[0])) / 1e9
-        raise UnfitEpisodeError(episode.index, f"{missing} has a gap at {at:.2f} s that is longer than is allowed")
+        limit = f"the limit is {config.max_staleness_s:g} s"
+        raise UnfitEpisodeError(episode.index, f"{name} has too long a gap at {at:.2f} s ({limit})")
     return slice(first, last + 1)
 
 
+def _column(names: Sequence[str], values: NDArray[Any]) -> Column:
+    return Column(names=tuple(names), values=values.astype(np.float32))
+
+
 def _staleness_s(alignment: Alignment) -> NDArray[np.float64]:
-    """Return how much older than its row each sample is [s]; NaN where there is none."""
+    """Return how much older than its row each sample is, (rows,) [s]; NaN without a sample."""
     return np.where(alignment.index >= 0, alignment.staleness_ns / 1e9, np.nan)

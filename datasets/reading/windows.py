@@ -1,7 +1,7 @@
-"""A dataset as one long list of rows, with windows around each, as training wants it. No export and no torch.
+"""A dataset as one list of rows with a window around each, for training without an export. Does not need torch.
 
-The rows are those that an export to LeRobot would hold, with the same keys, and a window is one of LeRobot's: offsets
-in seconds that are multiples of 1 / fps, clamped to the episode, with `<key>_is_pad` where they were.
+Rows and keys are those of an export to LeRobot. A window consists of offsets in seconds that are multiples of 1 / fps,
+clamped to the episode; `<key>_is_pad` marks the clamped ones, as in LeRobot.
 """
 
 from __future__ import annotations
@@ -19,57 +19,68 @@ from numpy.typing import NDArray
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.lerobot.export import feature_key
-from waldo.datasets.reading.frame_cache import CacheReader, FrameCache
-from waldo.datasets.reading.frame_reader import FrameReader, Wanted
-from waldo.datasets.reading.rows import RowConfig, Rows, UnfitEpisodeError, make_rows
-from waldo.datasets.store_path import Place
+from waldo.datasets.reading.cache_reader import CacheReader
+from waldo.datasets.reading.frame_cache import FrameCache
+from waldo.datasets.reading.frame_reader import FrameReader, FrameRequest
+from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
+from waldo.datasets.reading.rows import Rows, make_rows, require_layout
+from waldo.datasets.schema import feature_key
+from waldo.datasets.store_path import StorePath
 from waldo.datasets.streams import VideoStream
-from waldo.errors import FileError, InvalidValueError, UnknownNameError
+from waldo.errors import FileError, InvalidValueError, UnknownNameError, count
 
 TOLERANCE_S = 1e-4
-"""How far an offset may lie from a row, LeRobot's own default [s]."""
+"""Largest distance of an offset from a row, as in LeRobot [s]."""
 
 READING_THREADS = 4
-"""Episodes whose numbers are read at a time while a dataset is opened."""
+"""Number of episodes that are read concurrently while a dataset is opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowConfig:
-    """What a window holds."""
+    """Contents of a window."""
 
     rows: RowConfig
-    """How an episode becomes rows, as for an export."""
+    """How episodes are resampled, as for an export."""
     deltas: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Key -> offsets from the row [s], such as {"observation.images.front": [-1 / 30, 0]}; none: the row alone."""
+    """Key -> offsets from the row [s], such as {"action": [0, 1 / 30]}; other keys: the row itself."""
     size: tuple[int, int] | None = None
-    """Height and width of the pictures [px]; None: as recorded, or as they are in the cache."""
+    """Height and width of the images [px]; None: as recorded, or as in the frame cache."""
     frame_cache: Path | None = None
-    """Folder of a training cache (see frame_cache.py) to read pictures from instead of decoding them."""
+    """Folder of a frame cache to read images from instead of decoding them."""
     threads: int | None = None
-    """Threads that decode; None: the cores there are, shared out among a DataLoader's workers."""
+    """Number of decoding threads; None: the available cores divided by the number of DataLoader workers."""
     cache_bytes: int = 0
-    """Decoded pictures to keep for neighbours, in each process [bytes]."""
+    """Memory for decoded groups of pictures, in each process [bytes]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Where an episode stands in the list of rows."""
+    """The rows of one episode in the list of rows."""
 
     index: int
-    """The episode's index in the store."""
-    path: Place
-    """Where it lies."""
+    """Index of the episode in the dataset."""
+    path: StorePath
+    """Path of the episode."""
     task: str
-    """Its instruction; "unknown" where none was given."""
+    """The instruction; "unknown" if the episode has none."""
     first: int
-    """Its first row."""
+    """The first row."""
     stop: int
-    """The row after its last."""
+    """The row after the last one."""
 
 
 class Windows:
-    """Rows of a dataset by number, 0 to `len(windows) - 1`, each with its window."""
+    """The rows of a dataset by number, 0 to `len(windows) - 1`, each with its window.
+
+    Attributes:
+        names: Key -> label of each number in a row.
+        cameras: Key -> camera stream.
+        shapes: Key of a camera -> height and width of its images [px].
+        spans: The rows of each episode.
+        tasks: The distinct instructions; `task_index` refers to them.
+        skipped: Episode index -> why the episode cannot be resampled.
+    """
 
     def __init__(
         self,
@@ -79,28 +90,39 @@ class Windows:
         indices: Sequence[int] | None = None,
         advance: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Read the numbers of the episodes with these indices (None: all); pictures are read when they are asked for.
+        """Read the numeric columns; images are read on access.
 
-        Episodes that cannot become rows are in `left_out`, as an export would leave them out.
+        Args:
+            dataset: The dataset.
+            config: Contents of the windows.
+            indices: Indices of the episodes; None for all.
+            advance: Called with the number of opened episodes and the total.
+
+        Raises:
+            FileError: If no episode can be resampled.
         """
-        self.path, self.config, self.robot = dataset.path, config, dataset.robot
         chosen = _chosen(dataset, indices)
-        self.left_out: dict[int, str] = {}
-        tables = _tables(chosen, config.rows, self.left_out, advance)
+        if chosen:
+            config = replace(config, rows=config.rows.resolve(chosen[0]()))
+        self.path, self.config, self.robot = dataset.path, config, dataset.robot
+        self.skipped: dict[int, str] = {}
+        tables = _tables(chosen, config.rows, self.skipped, advance)
         if not tables:
-            why = "; ".join(f"episode {index}: {text}" for index, text in self.left_out.items()) or "it is empty"
-            raise FileError(dataset.path, f"has no episode to train on ({why})", "run waldo check")
+            why = (
+                "; ".join(f"episode {index}: {text}" for index, text in self.skipped.items()) or "the dataset is empty"
+            )
+            raise FileError(dataset.path, f"no episode can be used for training ({why})", "run waldo check")
         first_episode, first_rows = tables[0]
         self.names: Mapping[str, tuple[str, ...]] = {key: c.names for key, c in first_rows.columns.items()}
-        self.cameras: Mapping[str, str] = {feature_key(name): name for name in config.rows.cameras}
-        self.streams = {name: first_episode.camera(name) for name in config.rows.cameras}
+        self.cameras: Mapping[str, str] = {feature_key(name): name for name in tables[0][1].frames}
+        self.streams = {name: first_episode.camera(name) for name in first_rows.frames}
         cache = None if config.frame_cache is None else FrameCache.open(config.frame_cache)
         self.shapes: Mapping[str, tuple[int, int]] = {
             key: _shape(self.path, config, cache, self.streams[name]) for key, name in self.cameras.items()
         }
-        ends = np.cumsum([len(rows.instants_ns) for _, rows in tables]).tolist()
+        ends = np.cumsum([len(rows) for _, rows in tables]).tolist()
         self.spans: tuple[Span, ...] = tuple(
-            Span(index=e.index, path=e.path, task=e.task or "unknown", first=end - len(rows.instants_ns), stop=end)
+            Span(index=e.index, path=e.path, task=e.task or "unknown", first=end - len(rows), stop=end)
             for (e, rows), end in zip(tables, ends, strict=True)
         )
         self.tasks: tuple[str, ...] = tuple(dict.fromkeys(span.task for span in self.spans))
@@ -113,20 +135,20 @@ class Windows:
             paths = [span.path for span in self.spans]
             self._reader = FrameReader(paths, threads=config.threads, cache_bytes=config.cache_bytes)
         else:
-            cache.need(episode for episode, _ in tables)
+            cache.require(episode for episode, _ in tables)
             self._reader = CacheReader(cache, [span.index for span in self.spans])
 
     def __len__(self) -> int:
-        """Return how many rows there are, over all episodes."""
+        """Return the number of rows over all episodes."""
         return self.spans[-1].stop
 
     @property
     def fps(self) -> int:
-        """Rows a second."""
+        """Rows per second."""
         return self.config.rows.fps
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """Return a row and its window: as `batch`, without the first axis, and the task's words under "task"."""
+        """Return a row and its window: as `batch`, without the first axis; "task" is the instruction."""
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         values = self.batch([row % len(self)])
@@ -135,36 +157,40 @@ class Windows:
     def batch(
         self, rows: Sequence[int] | NDArray[np.int64], images: Mapping[str, NDArray[np.uint8]] | None = None
     ) -> dict[str, Any]:
-        """Return windows of rows: key -> array whose first axis is the row, and "task" -> list of str.
+        """Return the windows of rows as key -> array, and "task" -> list of instructions.
 
-        Columns are (rows, names) or, with offsets, (rows, offsets, names); pictures are uint8 (rows, 3, H, W), or
-        (rows, offsets, 3, H, W) where there is more than one offset. `images` are arrays to put the pictures in.
+        Columns have the shape (rows, names) or, with offsets, (rows, offsets, names). Images are uint8 of shape
+        (rows, 3, H, W), or (rows, offsets, 3, H, W) with more than one offset.
+
+        Args:
+            rows: Numbers of the rows.
+            images: Arrays to write the images to, as `empty_images` returns them.
         """
         at = np.asarray(rows, np.int64)
-        pictures = images if images is not None else self.empty_images(len(at))
+        found = images if images is not None else self.empty_images(len(at))
         first, last = self._ends(at)
         wanted = {key: at[:, None] + offsets for key, offsets in self.offsets.items()}
-        out: dict[str, Any] = dict(pictures)
+        out: dict[str, Any] = dict(found)
         for key, column in self.columns.items():
             rows_of = np.clip(wanted[key], first[:, None], last[:, None]) if key in wanted else at
             out[key] = column[rows_of]
         for key, moved in wanted.items():
             out[f"{key}_is_pad"] = (moved < first[:, None]) | (moved > last[:, None])
         out["task"] = [self.tasks[number] for number in out["task_index"].tolist()]
-        self._reader.read(self._wanted(at, pictures))
+        self._reader.read(self._requests(at, found))
         return out
 
     def empty_images(self, count: int) -> dict[str, NDArray[np.uint8]]:
-        """Return arrays for the pictures of `count` rows, not filled."""
+        """Return uninitialized arrays for the images of `count` rows."""
         return {key: np.empty(self.image_shape(key, count), np.uint8) for key in self.cameras}
 
     def image_shape(self, key: str, count: int) -> tuple[int, ...]:
-        """Return the shape of a camera's pictures in a batch of `count` rows."""
+        """Return the shape of a camera's images in a batch of `count` rows."""
         offsets = len(self.offsets.get(key, (0,)))
         return (count, *((offsets,) if offsets > 1 else ()), 3, *self.shapes[key])
 
     def with_deltas(self, deltas: Mapping[str, Sequence[float]]) -> Windows:
-        """Return windows of other offsets over the same rows; nothing is read anew."""
+        """Return windows with other offsets over the same rows, without reading them again."""
         other = copy.copy(self)
         other.config = replace(self.config, deltas=deltas)
         other.offsets = _offsets(other.config, {*self.columns, *self.cameras})
@@ -172,7 +198,7 @@ class Windows:
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
-        """Which group of pictures of the first camera each row shows, (rows,); a row its own where there is none."""
+        """Group of pictures of each row in the first camera, (rows,); without cameras, the number of the row."""
         if not self.cameras:
             return np.arange(len(self))
         key, name = next(iter(self.cameras.items()))
@@ -180,20 +206,20 @@ class Windows:
 
     @property
     def group_nbytes(self) -> int:
-        """How much memory the decoded groups of pictures of all cameras take at one place in time [bytes]."""
+        """Memory of one decoded group of pictures of every camera [bytes]."""
         return sum(s.gop * s.width * s.height * 3 // 2 for s in self.streams.values())
 
     def prefetch(self, rows: Sequence[int] | NDArray[np.int64]) -> None:
-        """Begin to decode what a later `batch` of these rows needs; needs `cache_bytes` to hold it."""
-        places = self._frames_of(np.asarray(rows, np.int64))
-        self._reader.prefetch((e, self.cameras[key], f) for key, e, f in places)
+        """Start decoding the frames that a later `batch` of these rows needs; requires `cache_bytes`."""
+        frames = self._frames_of(np.asarray(rows, np.int64))
+        self._reader.prefetch((episode, self.cameras[key], frame) for key, episode, frame in frames)
 
     def close(self) -> None:
-        """End the threads of this process; reading again begins anew."""
+        """Stop the threads of this process; the next read starts them again."""
         self._reader.close()
 
     def episode_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the place in `spans` of each row's episode."""
+        """Return the position in `spans` of each row's episode."""
         return np.searchsorted(self._stops, rows, "right")
 
     @property
@@ -203,21 +229,21 @@ class Windows:
     def _ends(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the first and the last row of each row's episode."""
         stops = self._stops
-        place = np.searchsorted(stops, rows, "right")
-        return np.concatenate([[0], stops])[place], stops[place] - 1
+        span = np.searchsorted(stops, rows, "right")
+        return np.concatenate([[0], stops])[span], stops[span] - 1
 
-    def _wanted(self, rows: NDArray[np.int64], images: Mapping[str, NDArray[np.uint8]]) -> list[Wanted]:
-        """Return every frame of a batch and where it goes."""
+    def _requests(self, rows: NDArray[np.int64], images: Mapping[str, NDArray[np.uint8]]) -> list[FrameRequest]:
+        """Return a request for every frame of a batch."""
         flat = {key: array.reshape(-1, *array.shape[-3:]) for key, array in images.items()}
-        places = dict.fromkeys(images, 0)
-        found: list[Wanted] = []
+        filled = dict.fromkeys(images, 0)
+        found: list[FrameRequest] = []
         for key, episode, frame in self._frames_of(rows):
-            found.append(Wanted(episode, self.cameras[key], frame, flat[key][places[key]]))
-            places[key] += 1
+            found.append(FrameRequest(episode, self.cameras[key], frame, flat[key][filled[key]]))
+            filled[key] += 1
         return found
 
     def _frames_of(self, rows: NDArray[np.int64]) -> list[tuple[str, int, int]]:
-        """Return key, episode and frame of everything that the windows of rows show, row by row, offset by offset."""
+        """Return key, episode and frame of every image in the windows of rows, ordered by row, then by offset."""
         first, last = self._ends(rows)
         episodes = self.episode_of(rows)
         found: list[tuple[str, int, int]] = []
@@ -225,30 +251,34 @@ class Windows:
             offsets = self.offsets.get(key, np.zeros(1, np.int64))
             moved = np.clip(rows[:, None] + offsets, first[:, None], last[:, None])
             shown = self.frames[key][moved]
-            whose = np.repeat(episodes, len(offsets))
-            found += [(key, e, f) for e, f in zip(whose.tolist(), shown.ravel().tolist(), strict=True)]
+            owners = np.repeat(episodes, len(offsets))
+            found += [(key, e, f) for e, f in zip(owners.tolist(), shown.ravel().tolist(), strict=True)]
         return found
 
 
-def _shape(path: Place, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
-    """Return height and width of a camera's pictures in a window [px]."""
+def _shape(path: StorePath, config: WindowConfig, cache: FrameCache | None, stream: VideoStream) -> tuple[int, int]:
+    """Return height and width of a camera's images in a window [px]."""
     if cache is None:
         return config.size or (stream.height, stream.width)
     kept = cache.shape(stream.name, stream.height, stream.width)
     if config.size not in (None, kept):
-        found = f"holds pictures of {kept[1]}x{kept[0]}, asked were {config.size[1]}x{config.size[0]}"  # type: ignore[index]
-        raise FileError(cache.path, found, f"build one of that size, or leave the size away ({path})")
+        found = f"contains {kept[1]}x{kept[0]} images, but {config.size[1]}x{config.size[0]} was requested"  # type: ignore[index]
+        raise FileError(cache.path, found, f"build a cache of that size, or use the size of this one ({path})")
     return kept
 
 
 def row_offsets(seconds: Sequence[float], fps: int, key: str) -> NDArray[np.int64]:
-    """Return offsets in rows; one that does not lie on a row is refused, as LeRobot does."""
+    """Return offsets in rows, (offsets,).
+
+    Raises:
+        InvalidValueError: If an offset is not a multiple of 1 / fps, as in LeRobot.
+    """
     scaled = np.asarray(seconds, np.float64) * fps
     rounded = np.round(scaled)
     off = np.abs(scaled - rounded) / fps > TOLERANCE_S
     if not len(scaled) or off.any():
         found = list(seconds) if not len(scaled) else float(np.asarray(seconds)[off][0])
-        raise InvalidValueError(f"an offset of {key}", found, f"multiples of 1/{fps} s")
+        raise InvalidValueError(f"offset of {key}", found, f"multiples of 1/{fps} s")
     return rounded.astype(np.int64)
 
 
@@ -260,23 +290,23 @@ def _offsets(config: WindowConfig, known: set[str]) -> dict[str, NDArray[np.int6
 
 
 def _chosen(dataset: Dataset, indices: Sequence[int] | None) -> list[Callable[[], Episode]]:
-    """Return what opens each chosen episode."""
+    """Return a function that opens each chosen episode."""
     episodes, known = dataset.episodes, list(dataset.indices)
     wanted = known if indices is None else list(indices)
-    places = {index: place for place, index in enumerate(known)}
+    positions = {index: position for position, index in enumerate(known)}
     for index in wanted:
-        if index not in places:
-            raise InvalidValueError("episode index", index, f"one of the dataset's {len(known)} episodes")
-    return [lambda place=places[index]: episodes[place] for index in wanted]
+        if index not in positions:
+            raise InvalidValueError("episode index", index, f"one of the dataset's {count(len(known), 'episode')}")
+    return [lambda position=positions[index]: episodes[position] for index in wanted]
 
 
 def _tables(
     openers: Sequence[Callable[[], Episode]],
     config: RowConfig,
-    left_out: dict[int, str],
+    skipped: dict[int, str],
     advance: Callable[[int, int], None],
 ) -> list[tuple[Episode, Rows]]:
-    """Return the rows of every episode that fits."""
+    """Return the rows of every episode that can be resampled; the reasons for the others go to `skipped`."""
 
     def read(opener: Callable[[], Episode]) -> tuple[Episode, Rows | str]:
         episode = opener()
@@ -290,27 +320,18 @@ def _tables(
         for done, (episode, rows) in enumerate(pool.map(read, openers)):
             advance(done + 1, len(openers))
             if isinstance(rows, str):
-                left_out[episode.index] = rows
-            elif found and (differing := _differing(found[0], (episode, rows))):
-                why = f"its columns differ from those of the first episode: {', '.join(differing)}"
-                left_out[episode.index] = why
-            else:
+                skipped[episode.index] = rows
+                continue
+            try:
+                require_layout(episode.index, rows.layout, (found[0][1] if found else rows).layout)
                 found.append((episode, rows))
+            except UnfitEpisodeError as error:
+                skipped[episode.index] = error.why
     return found
 
 
-def _differing(a: tuple[Episode, Rows], b: tuple[Episode, Rows]) -> list[str]:
-    """Return the columns and cameras in which two episodes cannot stand in one list."""
-    kinds = [
-        {key: column.names for key, column in rows.columns.items()}
-        | {name: (e.camera(name).height, e.camera(name).width) for name in rows.frames}
-        for e, rows in (a, b)
-    ]
-    return sorted(key for key in kinds[0].keys() | kinds[1].keys() if kinds[0].get(key) != kinds[1].get(key))
-
-
 def _columns(tables: Sequence[Rows], spans: Sequence[Span], tasks: Sequence[str], fps: int) -> dict[str, NDArray[Any]]:
-    """Return all columns over all episodes, LeRobot's own included; one number a row is (rows,)."""
+    """Return the columns over all episodes, including LeRobot's index columns; a single number per row is (rows,)."""
     out: dict[str, NDArray[Any]] = {}
     for key, column in tables[0].columns.items():
         values = np.concatenate([rows.columns[key].values for rows in tables])

@@ -1,7 +1,8 @@
-"""One camera while it is recorded: a short queue, and the thread that encodes it into the journal.
+"""Encoding of one camera during a recording: a short queue, and a thread that encodes frames into the journal.
 
-Encoding never holds a subscription back. When the encoder falls behind, its thread puts the next whole group of
-pictures into the journal cheaply packed, and sealing encodes them; only when even that is too slow a frame is dropped.
+Encoding never delays a subscription. When the encoder falls behind, the next whole group of pictures is spilled: it is
+written to the journal as JPEGs or packed, and encoded when the episode is finalized. A frame is dropped only if even
+that is too slow.
 """
 
 from __future__ import annotations
@@ -20,41 +21,41 @@ from waldo.datasets.recording.journal import Flag, Journal, Kind
 from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
 from waldo.datasets.video import histograms, images
-from waldo.datasets.video.encoders import LOSSLESS
-from waldo.datasets.video.h264 import Encoder, Packet
+from waldo.datasets.video.encoder import LOSSLESS, Encoder
+from waldo.datasets.video.h264 import Packet
 from waldo.datasets.video.mp4shard import rate_fraction
 
 LOG = logging.getLogger("waldo.datasets")
 
 QUEUE_S = 0.35
-"""So much of a camera may wait for its encoder [s]. With the journal's sync, less than the 0.5 s that may be lost."""
+"""Capacity of a camera's queue [s]. Together with the journal's flush interval it is below the 0.5 s crash loss."""
 
 SPILL_S = 0.15
-"""When so much waits as a group of pictures begins, the group is packed cheaply [s]."""
+"""Queue length at the start of a group of pictures from which the group is spilled [s]."""
 
 SAMPLE_EVERY_S = 0.5
-"""Statistics of pictures that need no decoding here are taken from one in so long [s]."""
+"""Interval of the frames that are sampled for statistics in streams that need no encoding [s]."""
 
 type BackPressure = Literal["spill", "wait"]
-"""When an encoder falls behind: spill in real time; in simulated time the caller waits, and every run is the same."""
+"""When an encoder falls behind: spill (in real time), or let the caller wait (in simulated time, reproducible)."""
 
 type Image = NDArray[np.uint8] | NDArray[np.uint16] | bytes
-"""A frame as it is handed over: pixels, or a JPEG."""
+"""A frame to record: pixels, or a JPEG."""
 
 type Note = Callable[..., None]
-"""EpisodeWriter.event: kind, text, at_ns, detail."""
+"""Records an event: kind, text, at_ns, details."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame on its way to the encoder."""
+    """A frame in the queue of its encoder."""
 
     image: Image
     stamps: Stamps
 
 
 def encoder_of(stream: VideoStream) -> Encoder:
-    """Return a new encoder with a stream's settings."""
+    """Return a new encoder with the settings of a stream."""
     return Encoder(
         width=stream.width,
         height=stream.height,
@@ -66,36 +67,44 @@ def encoder_of(stream: VideoStream) -> Encoder:
 
 
 def unspill(stream: VideoStream, payload: bytes) -> NDArray[np.uint8]:
-    """Return the frame of a spilled record."""
+    """Return the frame of a SPILLED record."""
     if payload.startswith(b"\xff\xd8\xff"):
         return images.decode_jpeg(payload, stream.frame_shape)
     return images.unpack(payload, stream.frame_shape)
 
 
 class CameraEncoder:
-    """One camera's queue and thread."""
+    """Queue and encoder thread of one camera."""
 
     def __init__(
         self, stream: ImageStream, journal: Journal, index: int, note: Note, back_pressure: BackPressure
     ) -> None:
-        """Take the stream, the journal and the stream's number in it, who is told what happens, and what to do then."""
+        """Start the thread.
+
+        Args:
+            stream: The camera's stream.
+            journal: The episode's journal.
+            index: Number of the stream in the journal.
+            note: Records an event.
+            back_pressure: What happens when the encoder falls behind.
+        """
         self._stream, self._journal, self._index, self._note = stream, journal, index, note
         self._wait = back_pressure == "wait"
         self._queue: queue.Queue[Frame | None] = queue.Queue(max(2, int(QUEUE_S * stream.rate_hz)))
         self._spill_at = max(1, int(SPILL_S * stream.rate_hz))
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
-        self._before: Image | None = None
+        self._previous: Image | None = None
         self._thread = threading.Thread(target=self._run, name=f"encode {stream.name}", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """How many frames wait."""
+        """Number of frames in the queue."""
         return self._queue.qsize()
 
     def put(self, frame: Frame) -> bool:
-        """Queue a frame; False if there is no room for it. Raises what stopped the encoder."""
+        """Queue a frame and return True, or return False if the queue is full; raise the error of a failed encoder."""
         if self._error is not None:
             raise self._error
         if self._wait:
@@ -108,66 +117,66 @@ class CameraEncoder:
         return True
 
     def finish(self) -> BaseException | None:
-        """Wait until the queue is empty and the thread has ended; return what stopped it early."""
+        """Wait until all frames are in the journal and the thread has stopped; return the error of a failed encoder."""
         self._queue.put(None)
         self._thread.join()
         return self._error
 
     def abandon(self) -> None:
-        """End the thread without encoding what waits."""
+        """Stop the thread and discard the frames in the queue."""
         self._abandoned.set()
         self.finish()
 
     def _run(self) -> None:
-        """Encode frames until None comes. After a failure the queue is still emptied, so that nobody waits for ever."""
+        """Encode frames until None arrives. After a failure the queue is still emptied, so `finish` does not block."""
         try:
             if isinstance(self._stream, VideoStream) and self._stream.codec != "jpeg":
                 self._encode_groups(self._stream)
             else:
-                self._encode_alone(self._stream)
+                self._encode_frames(self._stream)
         except BaseException as error:
-            LOG.error("%s: the encoder has stopped: %s", self._stream.name, error)
+            LOG.error("%s: the encoder failed: %s", self._stream.name, error)
             self._error = error
             while self._queue.get() is not None:
                 pass
 
     def _next(self) -> Frame | None:
-        """Return the next frame; None when there is none any more. A picture that cannot be decoded is a loss."""
+        """Return the next frame; None after the last one."""
         while (frame := self._queue.get()) is not None:
             if not self._abandoned.is_set():
                 return frame
         return None
 
-    # one frame a chunk: JPEG and depth
+    # JPEG and depth: one frame per chunk
 
-    def _encode_alone(self, stream: ImageStream) -> None:
+    def _encode_frames(self, stream: ImageStream) -> None:
         every = max(1, round(SAMPLE_EVERY_S * stream.rate_hz))
-        taken = 0
+        count = 0
         while (frame := self._next()) is not None:
             repeated = self._is_repeated(frame.image)
             try:
-                payload, rgb = self._alone(stream, frame.image, sample=taken % every == 0)
-            except images.PictureError as error:
+                payload, rgb = self._encode_frame(stream, frame.image, sample=count % every == 0)
+            except images.ImageError as error:
                 self._drop(frame, str(error))
                 continue
             flags = Flag.KEY | Flag.REPEATED * repeated
             self._journal.append(Kind.FRAME, stream=self._index, flags=flags, payload=payload, **frame.stamps)
             if rgb is not None:
                 self._sample(rgb, frame)
-            taken += 1
+            count += 1
 
     @staticmethod
-    def _alone(stream: ImageStream, image: Image, *, sample: bool) -> tuple[bytes, NDArray[np.uint8] | None]:
-        """Return a frame's chunk, and its pixels where its statistics are wanted."""
+    def _encode_frame(stream: ImageStream, image: Image, *, sample: bool) -> tuple[bytes, NDArray[np.uint8] | None]:
+        """Return a frame's chunk, and its pixels if the frame is sampled."""
         if isinstance(stream, DepthStream):
             return images.encode_depth(np.asarray(image, np.uint16)), None
         if isinstance(image, bytes):
-            images.need_size(image, stream.frame_shape)
+            images.check_jpeg_size(image, stream.frame_shape)
             return image, images.decode_jpeg(image, stream.frame_shape) if sample else None
         rgb = np.asarray(image, np.uint8)
         return images.encode_jpeg(rgb), rgb if sample else None
 
-    # groups of pictures: H.264
+    # H.264: groups of pictures
 
     def _encode_groups(self, stream: VideoStream) -> None:
         encoder = encoder_of(stream)
@@ -175,10 +184,10 @@ class CameraEncoder:
         count, spilling = 0, False
         while (frame := self._next()) is not None:
             if count % stream.gop == 0:
-                # Not while the encoder still holds pictures: the journal keeps the order of arrival.
+                # Not while frames are inside the encoder: the journal preserves the order of arrival.
                 behind = not self._wait and not waiting and self._queue.qsize() >= self._spill_at
                 if behind and not spilling:
-                    self._tell_spilling(frame)
+                    self._note_spilling(frame)
                 spilling = behind
             repeated = self._is_repeated(frame.image)
             try:
@@ -188,7 +197,7 @@ class CameraEncoder:
                     rgb = self._pixels(stream, frame.image)
                     waiting.append((frame, rgb, repeated))
                     self._write(encoder.encode(rgb), waiting)
-            except images.PictureError as error:
+            except images.ImageError as error:
                 self._drop(frame, str(error))
                 continue
             count += 1
@@ -196,10 +205,10 @@ class CameraEncoder:
             self._write(encoder.flush(), waiting)
 
     def _spill(self, stream: VideoStream, frame: Frame, repeated: bool, *, key: bool) -> None:
-        """Put a frame into the journal for sealing to encode: a JPEG as it came or is made, or packed without loss."""
+        """Write a frame to the journal that is encoded on finalizing: as a JPEG, or packed for a lossless stream."""
         image = frame.image
         if isinstance(image, bytes):
-            images.need_size(image, stream.frame_shape)
+            images.check_jpeg_size(image, stream.frame_shape)
             payload = image
         elif stream.codec == "lossless":
             payload = images.pack(np.asarray(image, np.uint8))
@@ -211,7 +220,7 @@ class CameraEncoder:
             self._sample(self._pixels(stream, image), frame)
 
     def _write(self, packets: list[Packet], waiting: list[tuple[Frame, NDArray[np.uint8], bool]]) -> None:
-        """Write packets with the stamps of the frames that they are of, and a histogram beside each key frame."""
+        """Write packets with the stamps of their frames, and a histogram for each key frame."""
         for packet in packets:
             frame, rgb, repeated = waiting.pop(0)
             flags = Flag.KEY * packet.key | Flag.REPEATED * repeated
@@ -219,34 +228,35 @@ class CameraEncoder:
             if packet.key:
                 self._sample(rgb, frame)
 
-    # what both need
+    # Both
 
     @staticmethod
     def _pixels(stream: VideoStream, image: Image) -> NDArray[np.uint8]:
         return images.decode_jpeg(image, stream.frame_shape) if isinstance(image, bytes) else np.asarray(image, "u1")
 
     def _is_repeated(self, image: Image) -> bool:
-        """Say whether a frame is the one before again, in every pixel."""
-        before, self._before = self._before, image
-        if before is None or isinstance(before, bytes) != isinstance(image, bytes):
+        """Return whether a frame equals the previous one in every pixel."""
+        previous, self._previous = self._previous, image
+        if previous is None or isinstance(previous, bytes) != isinstance(image, bytes):
             return False
         if isinstance(image, bytes):
-            return before == image
-        # Cameras are noisy: a few rows tell almost every pair apart, at a fraction of the cost.
+            return previous == image
+        # Cameras are noisy: comparing a few rows first distinguishes almost all frames at a fraction of the cost.
         few = np.s_[:: max(1, len(image) // 8)]
-        return np.array_equal(before[few], image[few]) and np.array_equal(before, image)  # type: ignore[index]
+        return np.array_equal(previous[few], image[few]) and np.array_equal(previous, image)  # type: ignore[index]
 
     def _sample(self, rgb: NDArray[np.uint8], frame: Frame) -> None:
         counts = histograms.histogram(rgb).tobytes()
         self._journal.append(Kind.HISTOGRAM, stream=self._index, payload=counts, **frame.stamps)
 
-    def _drop(self, frame: Frame, why: str) -> None:
-        """Note a frame that came and cannot be kept."""
-        LOG.error("%s: frame %d is lost: %s", self._stream.name, frame.stamps["sequence"], why)
+    def _drop(self, frame: Frame, reason: str) -> None:
+        """Record the loss of a frame that cannot be stored."""
+        LOG.error("%s: dropped frame %d: %s", self._stream.name, frame.stamps["sequence"], reason)
         self._journal.append(Kind.DROPPED, stream=self._index, **frame.stamps)
-        self._note("dropped", f"{self._stream.name}: {why}", at_ns=frame.stamps["receipt_ns"], stream=self._stream.name)
+        text = f"{self._stream.name}: {reason}"
+        self._note("dropped", text, at_ns=frame.stamps["receipt_ns"], stream=self._stream.name)
 
-    def _tell_spilling(self, frame: Frame) -> None:
-        text = f"{self._stream.name}: the encoder is behind: frames are kept as they are and encoded when saving"
+    def _note_spilling(self, frame: Frame) -> None:
+        text = f"{self._stream.name}: encoder falling behind: buffering frames, they will be encoded on save"
         LOG.warning("%s", text)
         self._note("quality_lowered", text, at_ns=frame.stamps["receipt_ns"], stream=self._stream.name)

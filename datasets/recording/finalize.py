@@ -1,14 +1,12 @@
-"""Journal -> zarr group, atomically. Saving an episode and recovering one after a crash are this same code.
+"""Conversion of a journal into an episode's zarr group; used both for saving and for recovering after a crash.
 
-The group is built beside its final place, forced onto the disk and renamed; only then is the journal removed. Whatever
-instant the machine dies at, either the journal or the finished episode is there.
+The group is built under a temporary name, flushed to disk and renamed, and its parent is flushed; only then is the
+journal removed. At any instant, either the complete journal or the finished episode is on disk.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,53 +17,61 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
+from waldo.datasets import schema
 from waldo.datasets.recording import loss
 from waldo.datasets.recording.encoding import encoder_of, unspill
-from waldo.datasets.recording.journal import Flag, JournalReader, Kind, Record, sync_folder
-from waldo.datasets.store_path import Place
+from waldo.datasets.recording.journal import Flag, JournalReader, Kind, Record
+from waldo.datasets.store_path import StorePath
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, VideoStream, stream_from_dict
 from waldo.datasets.video import mp4shard
+from waldo.datasets.video.chunks import pixel_dtype
 from waldo.datasets.video.codec import JpegCodec, VideoCodec
 from waldo.datasets.video.h264 import Packet
-from waldo.datasets.video.images import DEPTH_LEVEL, dtype_of
+from waldo.datasets.video.images import DEPTH_LEVEL
 from waldo.datasets.video.shard import ShardReader, write_shard
 from waldo.errors import FileError
+from waldo.files import atomic_folder, sync_file
 
 FORMAT = "waldo-episode"
-"""The mark of an episode's group."""
+"""Format name in an episode's attributes."""
 
 SCHEMA_VERSION = 1
-"""Version of the layout; a reader refuses a newer one."""
+"""Version of the layout; newer ones are refused."""
+
+MAX_WINDING = "max_winding_c"
+"""Attribute: maximum winding temperature of all motors [°C]; null if unknown."""
+
+MAX_WINDING_0_1 = "hottest_c"
+"""Name of that attribute in episodes of waldo 0.1."""
+
+WINDING_ARRAY = f"{schema.MOTORS}/winding"
 
 TIME_ATTRIBUTES = {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-"""How xarray knows an int64 for a time."""
+"""Attributes by which xarray recognizes an int64 array of times."""
 
 INTERRUPTED = {"outcome": "unknown", "reason": "interrupted"}
-"""How an episode ended whose journal does not say."""
+"""Outcome and reason of an episode with a journal that was cut off."""
 
 
-def seal(journal: Path, destination: Path) -> Mapping[str, Any]:
-    """Turn a journal into the episode `destination` and remove it; return the episode's attributes.
+def finalize(journal: Path, destination: Path) -> Mapping[str, Any]:
+    """Convert a journal into the episode `destination`, remove the journal and return the episode's attributes.
 
-    A journal without a readable beginning holds no episode and is refused.
+    Raises:
+        FileError: If the journal's first record is unreadable.
     """
-    building = destination.with_name(destination.name + ".tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    with JournalReader(journal) as reader:
+    with JournalReader(journal) as reader, atomic_folder(destination) as folder:
         if reader.scan.opening is None:
-            raise FileError(journal, "its beginning is not readable", "nothing can be recovered from it")
-        attributes = _build(reader, building)
-    seal_metadata(building)
-    sync_tree(building)
-    building.rename(destination)
-    sync_folder(destination.parent)
+            raise FileError(journal, "its first record is unreadable", "it cannot be recovered")
+        attributes = _build(reader, folder)
+        write_metadata_checksum(folder)
+    # The episode is on disk: atomic_folder has flushed its files, renamed it and flushed the parent folder.
     journal.unlink()
-    sync_folder(destination.parent)
+    sync_file(destination.parent)
     return attributes
 
 
 def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
-    """Write all streams and the attributes into a new group."""
+    """Write all streams and the attributes into an empty folder."""
     scan = reader.scan
     opening = scan.opening or {}
     streams = [stream_from_dict(data) for data in opening["streams"]]
@@ -85,7 +91,7 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
         "streams": summaries,
         "events": list(scan.events),
         "span_ns": _span_ns(scan.records),
-        "hottest_c": _hottest_c(root),
+        MAX_WINDING: _max_winding_c(root),
         "nbytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.parent != folder),
     }
     if scan.closing is None:
@@ -95,23 +101,23 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
 
 
 def _span_ns(records: Sequence[Sequence[Record]]) -> tuple[int, int]:
-    """Return the first and the last publisher's stamp of what is kept."""
-    kept = (Kind.FRAME, Kind.SPILLED, Kind.ROW)
-    stamps = [record.header_ns for stream in records for record in stream if record.kind in kept]
+    """Return the first and the last publisher's stamp of the stored rows and frames [ns]."""
+    stored = (Kind.FRAME, Kind.SPILLED, Kind.ROW)
+    stamps = [record.header_ns for stream in records for record in stream if record.kind in stored]
     return (min(stamps), max(stamps)) if stamps else (0, 0)
 
 
-def _hottest_c(root: zarr.Group) -> float | None:
-    """Return the hottest winding of an episode [°C]; None where there is none that is known."""
-    if "motors/winding" not in root:
+def _max_winding_c(root: zarr.Group) -> float | None:
+    """Return the maximum winding temperature of an episode [°C]; None if none is known."""
+    if WINDING_ARRAY not in root:
         return None
-    windings = np.asarray(root["motors/winding"][...], np.float64)  # type: ignore[index]
+    windings = np.asarray(root[WINDING_ARRAY][...], np.float64)  # type: ignore[index]
     known = windings[np.isfinite(windings)]
     return float(known.max()) if known.size else None
 
 
 def _losses(reader: JournalReader, records: Sequence[Record]) -> dict[str, int]:
-    """Count what a stream lost: gaps in its sequence, frames that could not be stored, and what was reported."""
+    """Count the losses of a stream: gaps in its sequence, frames that could not be stored, and reported losses."""
     arrived = [r.sequence for r in records if r.kind in (Kind.FRAME, Kind.SPILLED, Kind.ROW, Kind.DROPPED)]
     missing = int(loss.gaps(np.array(sorted_by_arrival(arrived), np.int64)).sum())
     dropped = sum(r.kind == Kind.DROPPED for r in records)
@@ -121,21 +127,21 @@ def _losses(reader: JournalReader, records: Sequence[Record]) -> dict[str, int]:
 
 
 def sorted_by_arrival(sequence: list[int]) -> list[int]:
-    """Return sequence numbers as they arrived: a dropped frame is noted before the queued frames ahead of it.
+    """Return sequence numbers in order of arrival: a dropped frame is recorded before queued frames that precede it.
 
-    Within one count the numbers rise, so each run between two restarts is put into order; a restart is a fall below
-    everything that came before it.
+    The numbers of one count increase, so each count is sorted. A new count starts with a number below all numbers of
+    the count before, as after a restart of the publisher.
     """
-    runs: list[list[int]] = [[]]
+    counts: list[list[int]] = [[]]
     for number in sequence:
-        if runs[-1] and number < runs[-1][0]:
-            runs.append([])
-        runs[-1].append(number)
-    return [number for run in runs for number in sorted(run)]
+        if counts[-1] and number < counts[-1][0]:
+            counts.append([])
+        counts[-1].append(number)
+    return [number for numbers in counts for number in sorted(numbers)]
 
 
 def _write_scalars(reader: JournalReader, group: zarr.Group, stream: ScalarStream, records: Sequence[Record]) -> int:
-    """Write a scalar stream's rows, a chunk an array."""
+    """Write the rows of a scalar stream, one chunk per array; return their number."""
     rows = [record for record in records if record.kind == Kind.ROW]
     table = np.frombuffer(b"".join(map(reader.payload, rows)), stream.row_dtype)
     _write_stamps(group, rows)
@@ -148,7 +154,7 @@ def _write_scalars(reader: JournalReader, group: zarr.Group, stream: ScalarStrea
 
 
 def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream, records: Sequence[Record]) -> int:
-    """Write a camera's frames as one shard, and what is known of each frame."""
+    """Write the frames of a camera as one shard, and the arrays with one value per frame; return their number."""
     frames = _whole_groups([r for r in records if r.kind in (Kind.FRAME, Kind.SPILLED)], stream.gop)
     _write_stamps(group, frames)
     repeated = np.array([bool(r.flags & Flag.REPEATED) for r in frames], dtype=bool)
@@ -178,7 +184,7 @@ def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream,
 
 
 def _frames_array(group: zarr.Group, stream: ImageStream, frames: int, chunks: int) -> zarr.Array[Any]:
-    """Create the array of a stream's frames, whose one shard is written apart from zarr."""
+    """Create the array of a stream's frames; its single shard is written without zarr."""
     codecs: dict[str, Any]
     if isinstance(stream, DepthStream):
         blosc = BloscCodec(typesize=2, cname="zstd", clevel=DEPTH_LEVEL, shuffle="bitshuffle")
@@ -191,19 +197,19 @@ def _frames_array(group: zarr.Group, stream: ImageStream, frames: int, chunks: i
         shape=(frames, *stream.frame_shape),
         chunks=(stream.gop, *stream.frame_shape),
         shards=(max(1, chunks) * stream.gop, *stream.frame_shape),
-        dtype=dtype_of(stream),
+        dtype=pixel_dtype(stream),
         dimension_names=("time", "y", "x", "rgb")[: 1 + len(stream.frame_shape)],
         **codecs,
     )
 
 
 def shard_of(stream: ImageStream) -> str:
-    """Return where the one shard of a camera's frames lies in their array."""
+    """Return the path of a camera's single shard inside the array of its frames."""
     return "/".join(["c", *"0" * (1 + len(stream.frame_shape))])
 
 
 def _packets(reader: JournalReader, stream: VideoStream, frames: Sequence[Record]) -> Iterator[Packet]:
-    """Yield a camera's packets, copied, but for the groups that the encoder had no time for: those are encoded here."""
+    """Yield a camera's packets; spilled groups of pictures are encoded here."""
     for start in range(0, len(frames), stream.gop):
         group = frames[start : start + stream.gop]
         if group[0].kind == Kind.FRAME:
@@ -216,29 +222,29 @@ def _packets(reader: JournalReader, stream: VideoStream, frames: Sequence[Record
 
 
 def _whole_groups(frames: list[Record], gop: int) -> list[Record]:
-    """Return the frames up to the first that does not stand where its group of pictures needs it."""
+    """Return the frames up to the first one that does not fit into the groups of pictures."""
     for index, record in enumerate(frames):
-        begins = index % gop == 0
-        if bool(record.flags & Flag.KEY) != begins or (not begins and record.kind != frames[index - 1].kind):
+        is_first = index % gop == 0
+        if bool(record.flags & Flag.KEY) != is_first or (not is_first and record.kind != frames[index - 1].kind):
             return frames[:index]
     return frames
 
 
 def _write_stamps(group: zarr.Group, records: Sequence[Record]) -> None:
-    """Write the clocks' stamps and the sequence numbers."""
+    """Write the stamps of all clocks and the sequence numbers."""
     fields = [(r.header_ns, r.receipt_ns, r.publish_ns, r.sequence) for r in records]
     stamps = np.array(fields, np.int64).reshape(-1, 4)
     write_array(group, "time", stamps[:, 0], ("time",), TIME_ATTRIBUTES)
     write_array(group, "receipt_time", stamps[:, 1], ("time",), TIME_ATTRIBUTES)
     published = TIME_ATTRIBUTES | {"comment": "when the middleware sent it; -1: unknown"}
     write_array(group, "publish_time", stamps[:, 2], ("time",), published)
-    write_array(group, "sequence", stamps[:, 3], ("time",), {"comment": "publisher's count; -1: it has none"})
+    write_array(group, "sequence", stamps[:, 3], ("time",), {"comment": "publisher's sequence number; -1: unknown"})
 
 
 def write_array(
     group: zarr.Group, name: str, data: NDArray[Any], dimensions: Sequence[str], attributes: Mapping[str, Any]
 ) -> None:
-    """Write an array as one chunk: zstd, then a checksum that plain zarr verifies on every read."""
+    """Write an array as one chunk, with zstd and a checksum that zarr verifies on every read."""
     group.create_array(
         name,
         data=np.ascontiguousarray(data),
@@ -246,19 +252,19 @@ def write_array(
         compressors=(ZstdCodec(level=3), Crc32cCodec()),
         dimension_names=tuple(dimensions),
         attributes=dict(attributes),
-        # A chunk of zeros is written too, so that a missing file is known for damage.
+        # Chunks of zeros are written as well, so that a missing file always means damage.
         config={"write_empty_chunks": True},
     )
 
 
-def seal_metadata(folder: Path) -> None:
-    """Put the checksum of all metadata below the root into the root's attributes."""
+def write_metadata_checksum(folder: Path) -> None:
+    """Write the checksum of an episode's metadata to its attributes."""
     root = zarr.open_group(folder, mode="r+", use_consolidated=False)
     root.attrs["metadata_crc32c"] = metadata_checksum(folder)
 
 
-def metadata_checksum(folder: Place) -> int:
-    """Return the crc32c over the root's attributes and every `zarr.json` below it."""
+def metadata_checksum(folder: StorePath) -> int:
+    """Return the crc32c of an episode's attributes and of every `zarr.json` below its root."""
     attributes = json.loads((folder / "zarr.json").read_text())["attributes"]
     attributes.pop("metadata_crc32c", None)
     crc = google_crc32c.value(json.dumps(attributes, sort_keys=True).encode())
@@ -267,15 +273,3 @@ def metadata_checksum(folder: Place) -> int:
         if name != "zarr.json":
             crc = google_crc32c.extend(crc, name.encode() + (folder / name).read_bytes())
     return int(crc)
-
-
-def sync_tree(folder: Path) -> None:
-    """Force a folder and everything in it onto the disk."""
-    for parent, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            fd = os.open(os.path.join(parent, name), os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        sync_folder(Path(parent))

@@ -1,4 +1,4 @@
-"""Sealing saved episodes one after another in the background, while the next one is being recorded."""
+"""Finalizing saved episodes one after another in the background, while the next one is being recorded."""
 
 from __future__ import annotations
 
@@ -10,42 +10,52 @@ from pathlib import Path
 from waldo.errors import WaldoError
 
 
-class Sealer:
-    """A thread that seals journals in turn. What fails keeps its journal, and is said when somebody next asks."""
+class NotFinalizedError(WaldoError):
+    """A saved episode could not be finalized; its journal is complete and `waldo recover` finalizes it."""
 
-    def __init__(self, seal: Callable[[Path, Path], object]) -> None:
-        """Take what seals one journal into its destination."""
-        self._seal = seal
+    def __init__(self, error: BaseException) -> None:
+        """Build the message from the error that occurred."""
+        super().__init__(f"a saved episode could not be finalized: {error}; free disk space, then run waldo recover")
+
+
+class Finalizer:
+    """A thread that finalizes journals in order. A failed one keeps its journal; the error is raised later."""
+
+    def __init__(self, finalize: Callable[[Path, Path], object]) -> None:
+        """Create the finalizer; `finalize` converts one journal into its destination."""
+        self._finalize = finalize
         self._queue: queue.Queue[tuple[Path, Path]] = queue.Queue()
         self._errors: list[BaseException] = []
         self._thread: threading.Thread | None = None
 
     def add(self, journal: Path, destination: Path) -> None:
-        """Seal a journal when those before it are done."""
+        """Finalize a journal after those that were added before."""
         if self._thread is None:
-            # A daemon: a process that must end does not wait, and the journal is recovered at the next start.
-            self._thread = threading.Thread(target=self._run, name="seal", daemon=True)
+            # A daemon: a process that must exit does not wait, and the journal is recovered at the next start.
+            self._thread = threading.Thread(target=self._run, name="finalize", daemon=True)
             self._thread.start()
         self._queue.put((journal, destination))
 
     def wait(self) -> None:
-        """Wait until everything is sealed; raise what failed."""
+        """Wait until all journals are finalized.
+
+        Raises:
+            NotFinalizedError: If one could not be finalized.
+        """
         self._queue.join()
         self.raise_failure()
 
     def raise_failure(self) -> None:
-        """Raise what failed since the last time; the episode's journal is whole and `waldo recover` seals it."""
+        """Raise NotFinalizedError if a journal could not be finalized since the last call."""
         if self._errors:
             error, self._errors = self._errors[0], []
-            raise WaldoError(
-                f"a saved episode is not sealed yet: {error}; free the disk, then waldo recover"
-            ) from error
+            raise NotFinalizedError(error) from error
 
     def _run(self) -> None:
         while True:
             journal, destination = self._queue.get()
             try:
-                self._seal(journal, destination)
+                self._finalize(journal, destination)
             except (OSError, WaldoError, ValueError) as error:
                 self._errors.append(error)
             finally:

@@ -1,12 +1,12 @@
-"""The append-only file that an episode is recorded into: one record after another, each with its own checksum.
+"""The append-only file that an episode is recorded into: consecutive records, each with a checksum.
 
-Record, little endian, 48 bytes and the payload::
+Layout of a record, little endian, 48 bytes and the payload::
 
     "WJ01" | u8 kind | u8 stream | u16 flags | u32 nbytes | i64 header_ns | i64 receipt_ns | i64 publish_ns
     | i64 sequence | u32 crc32c(the 44 bytes before, then the payload) | payload
 
-The first record is OPEN and holds the streams and attributes as JSON; CLOSE holds how the episode ended. A journal is
-read from its start only, and a record that is cut or damaged ends it: everything before it counts, nothing after it.
+The first record is OPEN, with the streams and attributes as JSON; the last one is CLOSE, with the outcome. A journal is
+read from its start, and the first record that is cut off or damaged ends it: everything before is valid, nothing after.
 """
 
 from __future__ import annotations
@@ -25,45 +25,46 @@ from typing import Any, NamedTuple
 import google_crc32c
 
 from waldo.errors import FileError
+from waldo.files import sync_file
 
 MAGIC = b"WJ01"
 HEADER = struct.Struct("<4sBBHIqqqqI")
-"""A record's head: magic, kind, stream, flags, nbytes, header_ns, receipt_ns, publish_ns, sequence, crc32c."""
+"""Header of a record: magic, kind, stream, flags, nbytes, header_ns, receipt_ns, publish_ns, sequence, crc32c."""
 
 SYNC_S = 0.1
-"""Pause between two times that records are forced onto the disk [s]: what a power cut takes, beside the sync itself."""
+"""Time between two flushes to disk [s]; a power cut loses the records since the last one."""
 
 
 class Kind(IntEnum):
-    """What a record holds."""
+    """Kind of record and contents of its payload."""
 
     OPEN = 0
     """JSON: streams, attributes."""
     FRAME = 1
-    """One picture in its stream's own encoding: H.264 (Annex B), a JPEG, or a depth chunk."""
+    """One frame in its stream's encoding: H.264 (Annex B), a JPEG, or a depth chunk."""
     ROW = 2
     """One row of a scalar stream."""
     HISTOGRAM = 3
-    """u16 (3, 256): how often each value occurs in each channel of a sampled picture."""
+    """u16 (3, 256): how often each value occurs in each channel of a sampled frame."""
     DROPPED = 4
     """A frame that arrived and could not be stored; no payload."""
     LOST = 5
-    """u64: messages known to be lost beside gaps in the sequence."""
+    """u64: lost messages in addition to gaps in the sequence."""
     SPILLED = 6
-    """A picture that the encoder had no time for, cheaply packed: sealing encodes it."""
+    """A frame that the encoder had no time for, as a JPEG or packed; it is encoded when the episode is finalized."""
     EVENT = 7
-    """JSON: something that happened: at_ns, kind, text."""
+    """JSON: at_ns, kind, text."""
     CLOSE = 9
     """JSON: outcome, reason."""
 
 
 class Flag(IntFlag):
-    """What is special about a frame."""
+    """Properties of a frame."""
 
     KEY = 1
-    """A picture that decodes on its own."""
+    """The frame can be decoded without any other."""
     REPEATED = 2
-    """Every pixel is that of the frame before it."""
+    """Every pixel equals that of the frame before."""
 
 
 class Record(NamedTuple):
@@ -83,7 +84,13 @@ class Journal:
     """An episode's journal, open for appending. Any thread may append."""
 
     def __init__(self, path: Path, opening: Mapping[str, Any], sync_s: float = SYNC_S) -> None:
-        """Create the file (it must not exist), write OPEN and force both it and its folder's entry onto the disk."""
+        """Create the file, which must not exist, and write and flush OPEN.
+
+        Args:
+            path: The journal's path.
+            opening: Streams and attributes of the episode.
+            sync_s: Time between two flushes to disk [s].
+        """
         self.path = path
         payload = json.dumps(opening, allow_nan=False).encode()
         self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
@@ -94,13 +101,13 @@ class Journal:
         self._stop = threading.Event()
         self.append(Kind.OPEN, payload=payload)
         os.fsync(self._fd)
-        sync_folder(path.parent)
+        sync_file(path.parent)
         self._syncer = threading.Thread(target=self._sync_every, args=(sync_s,), name="journal-sync", daemon=True)
         self._syncer.start()
 
     @property
     def nbytes(self) -> int:
-        """How many bytes of whole records it holds."""
+        """Size of the complete records [bytes]."""
         return self._size
 
     def append(
@@ -115,13 +122,17 @@ class Journal:
         sequence: int = 0,
         payload: bytes | memoryview = b"",
     ) -> None:
-        """Append one record; a disk that refuses it leaves the journal ending at the record before."""
+        """Append one record.
+
+        Raises:
+            FileError: If it cannot be written; the journal then ends with the record before.
+        """
         stamps = (header_ns, receipt_ns, publish_ns, sequence)
         head = HEADER.pack(MAGIC, kind, stream, flags, len(payload), *stamps, 0)[:-4]
         head += struct.pack("<I", checksum(head, payload))
         with self._lock:
             if self._fd < 0:
-                self._failure = "it is closed"
+                self._failure = "the journal is closed"
             if self._failure:
                 raise self._error()
             try:
@@ -136,7 +147,7 @@ class Journal:
             self._dirty = True
 
     def close(self) -> None:
-        """Force everything onto the disk and close the file."""
+        """Flush everything to disk and close the file."""
         if self._fd < 0:
             return
         self._stop.set()
@@ -156,44 +167,44 @@ class Journal:
             try:
                 os.fdatasync(self._fd)
             except OSError as error:
-                # The kernel has dropped the pages: what was written since the last sync may be gone.
+                # The kernel has dropped the dirty pages: records since the last flush may be lost.
                 self._failure = error.strerror or "fdatasync failed"
 
     def _error(self) -> FileError:
-        what = f"cannot be written ({self._failure}); its first {self._size} bytes are kept"
-        return FileError(self.path, what, "mend the disk, then run waldo recover")
+        found = f"cannot be written ({self._failure}); its first {self._size} bytes are intact"
+        return FileError(self.path, found, "fix the disk, then run waldo recover")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What a journal holds up to its first cut or damaged record."""
+    """Contents of a journal up to its first cut-off or damaged record."""
 
     opening: Mapping[str, Any] | None
-    """OPEN's streams and attributes; None where even that is unreadable."""
+    """Streams and attributes; None if the first record is unreadable."""
     closing: Mapping[str, Any] | None
-    """CLOSE's outcome and reason; None where the recording was cut off."""
+    """Outcome and reason; None if the recording was cut off."""
     records: tuple[tuple[Record, ...], ...]
-    """Each stream's records in the order of arrival."""
+    """Records of each stream in order of arrival."""
     events: tuple[Mapping[str, Any], ...]
-    """What happened, in the order in which it was noted."""
+    """Events in order of arrival."""
     valid_bytes: int
-    """Where the first unreadable byte is."""
+    """Size of the readable part [bytes]."""
     total_bytes: int
-    """The file's size."""
+    """Size of the file [bytes]."""
     continues: bool
-    """True if valid records follow the damage: then it is damage in the middle and no cut."""
+    """True if valid records follow the unreadable one: the file is damaged in the middle, not cut off."""
 
     @property
     def lost_bytes(self) -> int:
-        """How many bytes at the end are not readable."""
+        """Size of the unreadable part [bytes]."""
         return self.total_bytes - self.valid_bytes
 
 
 class JournalReader:
-    """A journal open for reading, as a context manager: `scan` and the payloads."""
+    """Reads a journal: `scan` and the payloads of its records. Use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Map the file into memory."""
+        """Map the file into memory and scan it."""
         self.path = path
         self._file = path.open("rb")
         size = os.fstat(self._file.fileno()).st_size
@@ -202,7 +213,7 @@ class JournalReader:
         self.scan = self._scan()
 
     def __enter__(self) -> JournalReader:
-        """Return itself."""
+        """Return the reader."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,15 +228,15 @@ class JournalReader:
         return bytes(self._view[record.offset : record.offset + record.nbytes])
 
     def _scan(self) -> Scan:
-        """Read records up to the first that is cut or damaged."""
+        """Read the records up to the first one that is cut off or damaged."""
         view = self._view
         opening: dict[str, Any] | None = None
         closing: dict[str, Any] | None = None
         records: list[list[Record]] = []
         events: list[dict[str, Any]] = []
         at = 0
-        while (found := _read(view, at)) is not None:
-            stream, record = found
+        while (valid := _read(view, at)) is not None:
+            stream, record = valid
             body = view[record.offset : record.offset + record.nbytes]
             if opening is None:
                 if record.kind != Kind.OPEN:
@@ -252,7 +263,7 @@ class JournalReader:
         )
 
     def _continues(self, at: int) -> bool:
-        """Return whether a valid record begins anywhere after `at`."""
+        """Return whether a valid record starts anywhere after `at`."""
         while self._map is not None and (at := self._map.find(MAGIC, at + 1)) >= 0:
             if _read(self._view, at) is not None:
                 return True
@@ -260,21 +271,15 @@ class JournalReader:
 
 
 def checksum(head: bytes | memoryview, payload: bytes | memoryview) -> int:
-    """Return the crc32c of a record's head (without the checksum itself) and payload."""
+    """Return the crc32c of a record's header (without the checksum) and payload."""
     return int(google_crc32c.extend(google_crc32c.value(bytes(head)), bytes(payload)))
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries onto the disk."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+sync_folder = sync_file
 
 
 def _read(view: memoryview, at: int) -> tuple[int, Record] | None:
-    """Return the stream and record at `at`, or None where there is no whole and sound one."""
+    """Return the stream and the record at `at`, or None if there is no valid one."""
     body = at + HEADER.size
     if body > len(view):
         return None

@@ -1,4 +1,4 @@
-"""How many messages of a stream are missing, from the publisher's sequence numbers."""
+"""Lost messages of a stream, counted from gaps in the publisher's sequence numbers."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNKNOWN = -1
-"""The sequence number of a message whose publisher does not count."""
+"""Sequence number of a message from a publisher that does not count."""
 
 
 def gaps(sequence: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many messages are missing before each message, shape (T,).
+    """Return the number of missing messages before each message, shape (T,).
 
-    Numbers count up by one. One that goes back begins a new count (the publisher was started again); before the first
-    message, and beside messages without a number, nothing is known to be missing.
+    A number that goes back starts a new count, as after a restart of the publisher. No loss is counted before the first
+    message or next to messages without a number.
     """
     missing = np.zeros(len(sequence), np.int64)
     if len(sequence) > 1:
@@ -24,15 +24,15 @@ def gaps(sequence: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class LossCounter:
-    """The same, message by message, while recording."""
+    """Counts the same losses message by message, while recording."""
 
     def __init__(self) -> None:
-        """Start before the first message."""
         self.lost = 0
+        """Lost messages so far."""
         self._last = UNKNOWN
 
     def add(self, sequence: int) -> int:
-        """Count a message and return how many were missing before it."""
+        """Count a message and return the number of missing messages before it."""
         missing = max(0, sequence - self._last - 1) if sequence >= 0 and self._last >= 0 else 0
         self._last = sequence
         self.lost += missing

@@ -1,4 +1,4 @@
-"""When a message was made, sent and received, and which one of its publisher's it is."""
+"""Timestamps and sequence number of a message."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import NotRequired, TypedDict
 
 
 class Stamps(TypedDict):
-    """Times [ns since 1970-01-01 UTC] and number of one message."""
+    """Timestamps [ns since 1970-01-01 UTC] and sequence number of one message."""
 
     header_ns: int
-    """The publisher's stamp."""
+    """Stamp in the message's header, set by the publisher."""
     receipt_ns: int
-    """The recorder's stamp."""
+    """When the recorder received it."""
     publish_ns: NotRequired[int]
     """When the middleware sent it; -1: unknown."""
     sequence: int
-    """The publisher's count, -1 if it has none."""
+    """The publisher's sequence number; -1 if it does not count."""

@@ -1,4 +1,4 @@
-"""One episode while it is recorded: rows and frames in, a sealed episode out."""
+"""The recording of one episode: rows and frames are written to a journal, which is finalized into an episode."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from waldo.datasets.layout import episode_index
 from waldo.datasets.recording.encoding import BackPressure, CameraEncoder, Frame, Image
-from waldo.datasets.recording.finalize import seal
-from waldo.datasets.recording.journal import Flag, Journal, Kind, sync_folder
+from waldo.datasets.recording.finalize import finalize
+from waldo.datasets.recording.journal import Flag, Journal, Kind
 from waldo.datasets.recording.loss import LossCounter
 from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, Stream, VideoStream, check_streams
-from waldo.datasets.video import encoders, histograms
+from waldo.datasets.video import histograms
 from waldo.datasets.video.h264 import Packet
-from waldo.errors import InvalidValueError, UnknownNameError, WaldoError
+from waldo.datasets.video.hardware import choose_encoder
+from waldo.errors import InvalidValueError, UnknownNameError, WaldoError, count
+from waldo.files import sync_file
 
 LOG = logging.getLogger("waldo.datasets")
 
 OUTCOMES = ("success", "failure", "unknown")
-"""How an attempt went; why the recording ended is the reason, apart from it."""
+"""Results of an attempt; the reason why the recording ended is stored separately."""
 
 
 class EpisodeClosedError(WaldoError):
-    """Something was written to an episode that is saved or discarded."""
+    """A write to an episode that is saved or discarded."""
 
-    def __init__(self, path: Path, ended: str) -> None:
-        """Take the episode's journal and how it ended."""
-        super().__init__(f"{path}: the episode is {ended}, nothing can be written; begin another with Dataset.begin")
+    def __init__(self, path: Path, state: str) -> None:
+        """Build the message from the episode's journal and its state."""
+        super().__init__(f"{path}: the episode is {state} and cannot be written; start another one with Dataset.begin")
 
 
 class EpisodeWriter:
-    """An episode being recorded. Make one with `Dataset.begin`; end it with `save` or `discard`."""
+    """Records one episode. Created by `Dataset.begin`; finished by `save` or `discard`."""
 
     def __init__(
         self,
@@ -48,13 +51,19 @@ class EpisodeWriter:
         attributes: Mapping[str, Any],
         *,
         back_pressure: BackPressure = "spill",
-        seal: Callable[[Path, Path], object] = seal,
-        seal_later: Callable[[Path, Path], None] | None = None,
+        finalize: Callable[[Path, Path], object] = finalize,
+        finalize_later: Callable[[Path, Path], None] | None = None,
     ) -> None:
-        """Take the journal's path, the episode's final place, its streams and attributes; creates the journal.
+        """Create the journal.
 
-        `back_pressure` says what happens when an encoder falls behind. `seal` turns the journal into the episode;
-        `seal_later` does the same for one that is saved without waiting for it.
+        Args:
+            journal: Path of the journal.
+            destination: Path of the finished episode.
+            streams: The streams to record.
+            attributes: Values that JSON can represent.
+            back_pressure: What happens when an encoder falls behind.
+            finalize: Converts the journal into the episode.
+            finalize_later: Does the same in the background, for `save` without waiting.
         """
         checked = check_streams([_with_encoder(stream) for stream in streams])
         opening = {"streams": [stream.to_dict() for stream in checked], "attributes": dict(attributes)}
@@ -63,13 +72,13 @@ class EpisodeWriter:
         self._index = {stream.name: index for index, stream in enumerate(checked)}
         self._losses = {name: LossCounter() for name in self.streams}
         self._counts = dict.fromkeys(self.streams, 0)
-        self._ended: str | None = None
-        self._seal, self._seal_later = seal, seal_later
+        self._state: str | None = None
+        self._finalize, self._finalize_later = finalize, finalize_later
         self._dropping: set[str] = set()
         try:
             self._journal = Journal(journal, opening)
         except (TypeError, ValueError) as error:
-            raise InvalidValueError("attributes", attributes, f"values that JSON can hold ({error})") from error
+            raise InvalidValueError("attributes", attributes, f"values that JSON can represent ({error})") from error
         self._cameras = {
             stream.name: CameraEncoder(stream, self._journal, self._index[stream.name], self._note, back_pressure)
             for stream in checked
@@ -86,10 +95,15 @@ class EpisodeWriter:
         values: Mapping[str, ArrayLike],
         publish_ns: int = -1,
     ) -> None:
-        """Write one row of a scalar stream: every field's values, each (labels,), in the units of its description.
+        """Write one row of a scalar stream.
 
-        `header_ns` is the publisher's stamp, `receipt_ns` ours, `publish_ns` when the middleware sent it (-1: unknown),
-        `sequence` the publisher's count (-1: it has none).
+        Args:
+            stream: The stream's name.
+            header_ns: The publisher's stamp [ns since the epoch].
+            receipt_ns: When the message was received [ns since the epoch].
+            sequence: The publisher's sequence number; -1 if it does not count.
+            values: Field -> values in the unit of the field, shape (labels,).
+            publish_ns: When the middleware sent the message [ns since the epoch]; -1 if unknown.
         """
         description = self._scalar(stream)
         self._journal.append(
@@ -107,19 +121,26 @@ class EpisodeWriter:
     def frame(
         self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, image: Image, publish_ns: int = -1
     ) -> bool:
-        """Hand over one frame to be encoded; return whether it was taken. Never waits for the encoder in real time.
+        """Queue one frame for encoding and return whether it was accepted; with "spill" this never blocks.
 
-        `image` is uint8 (H, W, 3); for a depth stream uint16 (H, W); or a JPEG, which is kept as it is in a jpeg stream
-        and decoded by the encoder's thread for any other. A frame for which there is no room is lost: that is logged
-        as an error and stands in the episode's record.
+        A frame that does not fit into the queue is lost: the loss is logged as an error and recorded in the episode.
+
+        Args:
+            stream: The stream's name.
+            header_ns: The publisher's stamp [ns since the epoch].
+            receipt_ns: When the message was received [ns since the epoch].
+            sequence: The publisher's sequence number; -1 if it does not count.
+            image: uint8 (H, W, 3), uint16 (H, W) for a depth stream, or a JPEG, which a jpeg stream stores unchanged
+                and the encoder's thread decodes for other streams.
+            publish_ns: When the middleware sent the message [ns since the epoch]; -1 if unknown.
         """
         description = self._image_stream(stream)
         _check_image(description, image)
         stamps = Stamps(header_ns=header_ns, receipt_ns=receipt_ns, publish_ns=publish_ns, sequence=sequence)
         self._losses[stream].add(sequence)
-        # The caller may fill its buffer anew before the encoder has come to it.
-        kept = image if isinstance(image, bytes) else image.copy()
-        if self._cameras[stream].put(Frame(kept, stamps)):
+        # The caller may overwrite its buffer before the frame is encoded.
+        owned = image if isinstance(image, bytes) else image.copy()
+        if self._cameras[stream].put(Frame(owned, stamps)):
             self._counts[stream] += 1
             self._dropping.discard(stream)
             return True
@@ -127,7 +148,7 @@ class EpisodeWriter:
         self._losses[stream].lost += 1
         if stream not in self._dropping:
             self._dropping.add(stream)
-            text = f"{stream}: frames are lost from {sequence} on: this machine cannot keep up"
+            text = f"{stream}: dropping frames from sequence {sequence}: the encoder cannot keep up"
             LOG.error("%s", text)
             self._note("dropped", text, at_ns=receipt_ns, stream=stream)
         return False
@@ -135,13 +156,13 @@ class EpisodeWriter:
     def packet(
         self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, packet: Packet, publish_ns: int = -1
     ) -> None:
-        """Write a picture that is encoded already, for importers: H.264 with a key frame every `gop`, or a JPEG.
+        """Write a frame that is already encoded, for importers: H.264 with a key frame every `gop` frames, or a JPEG.
 
-        Do not mix it with `frame` in one stream. It counts for no image statistics; see `sample`.
+        Do not mix it with `frame` in one stream. The frame is not sampled for statistics; see `sample`.
         """
         description = self._image_stream(stream)
         if isinstance(description, DepthStream):
-            raise InvalidValueError(f"a packet of {stream}", "encoded", "a frame: depth images are packed here")
+            raise InvalidValueError(f"a packet of {stream}", "encoded", "a frame: depth streams accept no packets")
         key = self._counts[stream] % description.gop == 0
         if packet.key != key and description.codec != "jpeg":
             found = "a key frame" if packet.key else "no key frame"
@@ -160,18 +181,25 @@ class EpisodeWriter:
         self._losses[stream].add(sequence)
 
     def sample(self, stream: str, rgb: NDArray[np.uint8]) -> None:
-        """Count the pixels of a frame, uint8 (H, W, 3), whose packet was written, for the stream's statistics."""
+        """Add a frame that was written with `packet`, uint8 (H, W, 3), to the stream's statistics."""
         self._image_stream(stream)
         self._journal.append(Kind.HISTOGRAM, stream=self._index[stream], payload=histograms.histogram(rgb).tobytes())
 
     def event(self, kind: str, text: str, *, at_ns: int, **detail: Any) -> None:
-        """Note something that happened at an instant [ns]; it stands in the episode's `events`."""
-        self._open()
+        """Record an event of the episode.
+
+        Args:
+            kind: Kind of event, such as "dropped".
+            text: Message for the operator.
+            at_ns: When it happened [ns since the epoch].
+            **detail: Further values that JSON can represent.
+        """
+        self._check_open()
         self._note(kind, text, at_ns=at_ns, **detail)
 
     def report_lost(self, stream: str, count: int) -> None:
-        """Record that `count` messages were lost beside those that gaps in the sequence show."""
-        self._open()
+        """Record that `count` messages were lost in addition to gaps in the sequence."""
+        self._check_open()
         if stream not in self.streams:
             raise UnknownNameError("stream", stream, self.streams)
         if count < 0:
@@ -179,76 +207,80 @@ class EpisodeWriter:
         if count:
             self._journal.append(Kind.LOST, stream=self._index[stream], payload=count.to_bytes(8, "little"))
             self._losses[stream].lost += count
-            LOG.error("%s: %d messages are lost", stream, count)
+            LOG.error("%s: lost %s", stream, _messages(count))
 
     @property
     def index(self) -> int:
-        """The episode's index, from its name `episode_NNNNNN.zarr`."""
-        return int(self.destination.stem.removeprefix("episode_"))
+        """The episode's index."""
+        return episode_index(self.destination)
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Rows and frames taken so far, of each stream."""
+        """Stream -> accepted rows or frames."""
         return dict(self._counts)
 
     @property
     def nbytes(self) -> int:
-        """How many bytes are written so far."""
+        """Size of the journal [bytes]."""
         return self._journal.nbytes
 
     def lost(self, stream: str) -> int:
-        """Return how many messages of a stream are lost so far."""
+        """Return the number of lost messages of a stream."""
         return self._losses[stream].lost
 
     @property
     def waiting(self) -> int:
-        """How many frames of all cameras wait for their encoders."""
+        """Number of frames in the queues of all encoders."""
         return sum(camera.waiting for camera in self._cameras.values())
 
     def save(self, outcome: str, reason: str = "operator", *, wait: bool = True) -> Path:
-        """End the episode, seal it and return its path. `reason` says why the recording ended.
+        """Finish the episode and return its path.
 
-        Without `wait` the journal is complete and safe when this returns, and it is sealed in the background.
+        Args:
+            outcome: Result of the attempt: success, failure or unknown.
+            reason: Why the recording ended.
+            wait: Finalize the episode before returning. Otherwise the journal is complete and on disk when this
+                returns, and the episode is finalized in the background.
         """
-        self._open()
+        self._check_open()
         if outcome not in OUTCOMES:
             raise UnknownNameError("outcome", outcome, OUTCOMES)
         if not reason:
-            raise InvalidValueError("reason", reason, "why the recording ended")
-        self._ended = "being saved"  # callbacks in other threads must not write behind CLOSE
+            raise InvalidValueError("reason", reason, "the reason why the recording ended")
+        self._state = "being saved"  # callbacks in other threads must not write after CLOSE
         self._finish_cameras()
         closing = {"outcome": outcome, "reason": reason}
         self._journal.append(Kind.CLOSE, payload=json.dumps(closing).encode())
         self._journal.close()
-        self._ended = "saved"
+        self._state = "saved"
         for stream in self.streams:
             if self.lost(stream):
-                LOG.error("%s: %s lost %d messages", self.destination.name, stream, self.lost(stream))
-        if wait or self._seal_later is None:
-            self._seal(self._journal.path, self.destination)
+                LOG.error("%s: %s lost %s", self.destination.name, stream, _messages(self.lost(stream)))
+        if wait or self._finalize_later is None:
+            self._finalize(self._journal.path, self.destination)
         else:
-            self._seal_later(self._journal.path, self.destination)
+            self._finalize_later(self._journal.path, self.destination)
         return self.destination
 
     def discard(self) -> None:
-        """End the episode and throw it away."""
-        self._open()
-        self._ended = "discarded"
+        """Discard the episode and delete its journal."""
+        self._check_open()
+        self._state = "discarded"
         for camera in self._cameras.values():
             camera.abandon()
         self._journal.close()
         self._journal.path.unlink()
-        sync_folder(self._journal.path.parent)
+        sync_file(self._journal.path.parent)
 
     def __enter__(self) -> EpisodeWriter:
-        """Return itself."""
+        """Return the writer."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Save what is still open as interrupted: leaving the block without `save` or `discard` is no decision."""
-        if self._ended is None:
+        """Save an episode that was neither saved nor discarded as interrupted."""
+        if self._state is None:
             self.save("unknown", "interrupted")
 
     def _finish_cameras(self) -> None:
@@ -256,29 +288,29 @@ class EpisodeWriter:
         errors = [error for camera in self._cameras.values() if (error := camera.finish()) is not None]
         if errors:
             self._journal.close()
-            self._ended = "broken off"
+            self._state = "aborted"
             raise errors[0]
 
-    def _open(self) -> None:
-        if self._ended is not None:
-            raise EpisodeClosedError(self._journal.path, self._ended)
+    def _check_open(self) -> None:
+        if self._state is not None:
+            raise EpisodeClosedError(self._journal.path, self._state)
 
     def _note(self, kind: str, text: str, *, at_ns: int, **detail: Any) -> None:
-        """Write an event; encoders' threads still may while the episode is being saved."""
+        """Write an event; the encoders' threads do so even while the episode is being saved."""
         event = {"at_ns": at_ns, "kind": kind, "text": text, **detail}
         self._journal.append(Kind.EVENT, header_ns=at_ns, payload=json.dumps(event).encode())
 
     def _scalar(self, name: str) -> ScalarStream:
-        """Return a stream of rows, refusing a name that is none's."""
-        self._open()
+        """Return a scalar stream; raise UnknownNameError for another name."""
+        self._check_open()
         stream = self.streams.get(name)
         if not isinstance(stream, ScalarStream):
             raise UnknownNameError("scalar stream", name, [n for n in self.streams if n not in self._cameras])
         return stream
 
     def _image_stream(self, name: str) -> ImageStream:
-        """Return a stream of pictures, refusing a name that is none's."""
-        self._open()
+        """Return an image stream; raise UnknownNameError for another name."""
+        self._check_open()
         stream = self.streams.get(name)
         if stream is None or isinstance(stream, ScalarStream):
             raise UnknownNameError("camera", name, self._cameras)
@@ -286,14 +318,18 @@ class EpisodeWriter:
 
 
 def _with_encoder(stream: Stream) -> Stream:
-    """Return a stream whose encoder is decided: the episode says what made its pictures."""
+    """Return a stream with "auto" replaced by an encoder, which is stored in the episode."""
     if not isinstance(stream, VideoStream) or stream.codec != "h264":
         return stream
-    return replace(stream, encoder=encoders.choose(stream.encoder))
+    return replace(stream, encoder=choose_encoder(stream.encoder))
+
+
+def _messages(number: int) -> str:
+    return count(number, "message")
 
 
 def _check_image(stream: ImageStream, image: Image) -> None:
-    """Refuse pixels of another type or shape; a JPEG is looked at where it is decoded."""
+    """Raise InvalidValueError for pixels of another dtype or shape; JPEGs are checked when they are decoded."""
     if isinstance(image, bytes):
         if isinstance(stream, DepthStream):
             raise InvalidValueError(f"a frame of {stream.name}", "a JPEG", f"uint16 {stream.frame_shape}")
@@ -306,7 +342,7 @@ def _check_image(stream: ImageStream, image: Image) -> None:
 
 
 def _row_bytes(stream: ScalarStream, values: Mapping[str, ArrayLike]) -> bytes:
-    """Return a row as the journal holds it, refusing missing, unknown and misshapen fields."""
+    """Return a row as stored in the journal; raise an error for missing, unknown or misshapen fields."""
     known = {field.name for field in stream.fields}
     for name in values:
         if name not in known:

@@ -1,8 +1,8 @@
-"""The zarr codecs of arrays of frames, uint8 (T, H, W, 3): `waldo.video` and `waldo.jpeg`.
+"""zarr codecs for arrays of frames, uint8 (T, H, W, 3): `waldo.video` and `waldo.jpeg`.
 
-A chunk of `waldo.video` is one closed group of pictures: H.264 samples as an MP4 holds them (each NAL unit behind its
-length), so that a shard of such chunks can be an MP4 at the same time (mp4shard.py). A chunk of `waldo.jpeg` is a JPEG.
-zarr finds these classes through their entry points.
+A chunk of `waldo.video` is one closed group of pictures, stored as MP4 samples (each NAL unit after its length). A
+shard of such chunks can therefore be an MP4 file as well (mp4shard.py). A chunk of `waldo.jpeg` is one JPEG. zarr finds
+the codecs through their entry points.
 """
 
 from __future__ import annotations
@@ -18,63 +18,63 @@ from zarr.core.common import parse_named_configuration
 from zarr.registry import register_codec
 
 from waldo.datasets.streams import CRF
-from waldo.datasets.video import h264, images
-from waldo.datasets.video.encoders import LOSSLESS, SOFTWARE
+from waldo.datasets.video import decoder, h264, images
+from waldo.datasets.video.encoder import LOSSLESS, SOFTWARE, encode_frames
 
 NAME = "waldo.video"
-"""The video codec's name in an array's metadata."""
+"""Name of the video codec in array metadata."""
 
 JPEG_NAME = "waldo.jpeg"
-"""The JPEG codec's name in an array's metadata."""
+"""Name of the JPEG codec in array metadata."""
 
 
 @dataclass(frozen=True)
 class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
-    """Frames <-> H.264; reading single frames decodes no more of a group than it must."""
+    """Frames <-> H.264. Reading single frames decodes a group of pictures only up to the last one requested."""
 
     is_fixed_size = False
     codec: str = "h264"
-    """h264, or lossless: H.264 of exact RGB."""
+    """`h264` (4:2:0), or `lossless` (H.264 of RGB)."""
     crf: int = CRF
-    """x264's constant rate factor; lossless has none."""
+    """x264 constant rate factor; unused by `lossless`."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> VideoCodec:
-        """Return the codec that an array's metadata names."""
+        """Return the codec described by array metadata."""
         _, configuration = parse_named_configuration(data, NAME, require_configuration=False)
         known = configuration or {}
         return cls(codec=str(known.get("codec", "h264")), crf=cast("int", known.get("crf", CRF)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the codec as it stands in an array's metadata."""
+        """Return the codec as array metadata."""
         return {"name": NAME, "configuration": {"codec": self.codec, "crf": self.crf}}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Refuse arrays that are not frames."""
-        _need_frames(NAME, shape, dtype)
+        """Raise ValueError unless the array contains frames."""
+        _check_frames(NAME, shape, dtype)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
-        """Refuse: the size depends on the pictures."""
+        """Raise NotImplementedError, since the size depends on the image content."""
         raise NotImplementedError
 
     def _encode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
         frames = chunk_data.as_numpy_array()
         encoder = LOSSLESS if self.codec == "lossless" else SOFTWARE
-        packets = h264.encode_frames(frames, gop=len(frames), crf=self.crf, encoder=encoder)
+        packets = encode_frames(frames, gop=len(frames), crf=self.crf, encoder=encoder)
         return chunk_spec.prototype.buffer.from_bytes(b"".join(h264.to_sample(p.data) for p in packets))
 
     def _decode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
-        packets = h264.split_samples(memoryview(chunk_data.as_numpy_array()))
-        frames = h264.decode(packets, range(chunk_spec.shape[0]), chunk_spec.shape[1:3])
+        chunk = memoryview(chunk_data.as_numpy_array())
+        frames = decoder.decode(chunk, range(chunk_spec.shape[0]), chunk_spec.shape[1:3])
         return chunk_spec.prototype.nd_buffer.from_numpy_array(frames)
 
     def _decode_selection(self, chunk_data: Any, selection: Any, chunk_spec: Any) -> Any:
-        """Decode the frames that a selection needs, then apply the selection to them."""
+        """Decode the frames of a selection, then apply the selection to them."""
         first, *rest = selection if isinstance(selection, tuple) else (selection,)
-        wanted = np.unique(np.arange(chunk_spec.shape[0])[first])
-        packets = h264.split_samples(memoryview(chunk_data.as_numpy_array()))
-        some = h264.decode(packets, wanted.tolist(), chunk_spec.shape[1:3])
-        out = some[(_shifted(first, wanted, chunk_spec.shape[0]), *rest)]
+        indices = np.unique(np.arange(chunk_spec.shape[0])[first])
+        chunk = memoryview(chunk_data.as_numpy_array())
+        frames = decoder.decode(chunk, indices.tolist(), chunk_spec.shape[1:3])
+        out = frames[(_shifted(first, indices, chunk_spec.shape[0]), *rest)]
         return chunk_spec.prototype.nd_buffer.from_numpy_array(out)
 
     def _decode_partial_sync(self, byte_getter: Any, selection: Any, chunk_spec: Any) -> Any:
@@ -94,26 +94,26 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
 
 @dataclass(frozen=True)
 class JpegCodec(ArrayBytesCodec):
-    """One frame <-> one JPEG, as the camera sent it."""
+    """One frame <-> one JPEG, as published by the camera."""
 
     is_fixed_size = False
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> JpegCodec:
-        """Return the codec that an array's metadata names."""
+        """Return the codec described by array metadata."""
         parse_named_configuration(data, JPEG_NAME, require_configuration=False)
         return cls()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the codec as it stands in an array's metadata."""
+        """Return the codec as array metadata."""
         return {"name": JPEG_NAME, "configuration": {}}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
-        """Refuse arrays that are not frames."""
-        _need_frames(JPEG_NAME, shape, dtype)
+        """Raise ValueError unless the array contains frames."""
+        _check_frames(JPEG_NAME, shape, dtype)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
-        """Refuse: the size depends on the pictures."""
+        """Raise NotImplementedError, since the size depends on the image content."""
         raise NotImplementedError
 
     def _encode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
@@ -131,18 +131,18 @@ class JpegCodec(ArrayBytesCodec):
         return await asyncio.to_thread(self._decode_sync, chunk_data, chunk_spec)
 
 
-def _need_frames(name: str, shape: tuple[int, ...], dtype: Any) -> None:
-    """Refuse arrays that are not frames."""
+def _check_frames(name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    """Raise ValueError unless the array contains frames."""
     if dtype.to_native_dtype() != np.dtype("u1") or len(shape) != 4 or shape[-1] != 3:
-        raise ValueError(f"{name} holds uint8 arrays of shape (T, H, W, 3), not {dtype} {shape}")
+        raise ValueError(f"{name} encodes uint8 arrays of shape (T, H, W, 3), not {dtype} {shape}")
 
 
-def _shifted(first: Any, wanted: NDArray[np.int64], length: int) -> Any:
-    """Return the selection along time in terms of the decoded frames `wanted` instead of all `length`."""
+def _shifted(first: Any, decoded: NDArray[np.int64], length: int) -> Any:
+    """Return a selection along time that refers to the decoded frames instead of all `length` frames."""
     if isinstance(first, slice):
-        return np.searchsorted(wanted, np.arange(length)[first])
+        return np.searchsorted(decoded, np.arange(length)[first])
     index = np.asarray(first)
-    return np.searchsorted(wanted, np.flatnonzero(index) if index.dtype == np.bool_ else index)
+    return np.searchsorted(decoded, np.flatnonzero(index) if index.dtype == np.bool_ else index)
 
 
 register_codec(NAME, VideoCodec)

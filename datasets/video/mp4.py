@@ -1,7 +1,7 @@
-"""The boxes of an MP4 with one video track: enough to join tracks by copying bytes, without a demuxer or a muxer.
+"""Boxes of an MP4 with one video track: enough to join tracks by copying bytes, without a demuxer or a muxer.
 
-ISO/IEC 14496-12 (ISO base media file format) for the boxes, -15 for H.264 in them. What is read are files that waldo
-wrote: one track, no B-frames, samples one after another.
+See ISO/IEC 14496-12 (ISO base media file format) for the boxes and ISO/IEC 14496-15 for H.264 in them. Only files
+written by waldo are read: one track, no B-frames, consecutive samples.
 """
 
 from __future__ import annotations
@@ -17,58 +17,59 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.store_path import Place, file_size, open_file, read_range
+from waldo.datasets.store_path import StorePath, file_size, open_file, read_range
 from waldo.errors import FileError
+from waldo.files import atomic_file
 
 TICKS_PER_FRAME = 512
-"""Time units of the track in one frame; what FFmpeg's tools use for constant rates."""
+"""Time units of the track per frame, as in the constant-rate files of FFmpeg."""
 
-AT_ONCE_BYTES = 8 * 2**20
-"""How much is fetched from an object store at a time."""
+READ_BYTES = 8 * 2**20
+"""Bytes per request to an object store."""
 
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
-"""Boxes that hold boxes, as far as they are looked into."""
+"""Boxes that contain the boxes read here."""
 
 UNITY = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-"""The matrix that leaves a picture as it is."""
+"""The identity transformation of a track's image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A video track: where its samples are and what decodes them."""
+    """The sample table of a video track."""
 
     entry: bytes
-    """Content of the `stsd` box: codec, size and parameter sets."""
+    """Content of the `stsd` box: codec, image size and parameter sets."""
     sizes: NDArray[np.uint32]
-    """Bytes of each sample, (samples,)."""
+    """Size of each sample, shape (samples,) [bytes]."""
     keys: NDArray[np.bool_]
-    """Which samples decode on their own, (samples,)."""
+    """True for samples that can be decoded without any other, shape (samples,)."""
     start: int
-    """Where the first sample is in the file; the others follow one after another."""
+    """Offset of the first sample in the file [bytes]; the others follow without gaps."""
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """Where each sample begins in the file, and where the last one ends, (samples + 1,)."""
+        """Offset of each sample in the file and the end of the last one, shape (samples + 1,) [bytes]."""
         return self.start + np.concatenate([[0], np.cumsum(self.sizes, dtype=np.int64)])
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of a file."""
+    """A range of bytes in a file."""
 
-    path: Place
+    path: StorePath
     offset: int
     nbytes: int
 
 
-def read_track(path: Place) -> Track:
-    """Return the video track of an MP4 that waldo wrote."""
+def read_track(path: StorePath) -> Track:
+    """Return the video track of an MP4 file that waldo wrote."""
     try:
         with open_file(path) as file:
             boxes = dict(_boxes(file, 0, file_size(path)))
-        alike, count = struct.unpack_from(">II", boxes[b"stsz"], 4)
-        sizes = np.full(count, alike, np.uint32)
-        if not alike:
+        constant_size, count = struct.unpack_from(">II", boxes[b"stsz"], 4)
+        sizes = np.full(count, constant_size, np.uint32)
+        if not constant_size:
             sizes[:] = np.frombuffer(boxes[b"stsz"], ">u4", count, 12)
         keys = np.ones(count, bool)
         if b"stss" in boxes:
@@ -78,49 +79,54 @@ def read_track(path: Place) -> Track:
         (start,) = offsets or struct.unpack_from(">I", boxes[b"stco"], 8)
         return Track(boxes[b"stsd"], sizes, keys, start)
     except (struct.error, KeyError, IndexError, ValueError) as error:
-        raise FileError(path, f"is no MP4 that can be read ({error!r})", "run waldo check") from error
+        raise FileError(path, f"is not an MP4 file that waldo can read ({error!r})", "run waldo check") from error
 
 
 def write(path: Path, track: Track, rate: Fraction, pieces: Sequence[Piece]) -> None:
-    """Write an MP4 of constant rate [Hz] from samples that lie in other files; the index comes first in the file.
+    """Write an MP4 of constant frame rate from samples in other files; the index precedes the samples.
 
-    `pieces` are the samples' bytes in their order; where `track` says that they begin does not matter. The file is
-    there whole or not at all.
+    The file is renamed into place when it is complete. It is not flushed: the caller flushes the folder that it writes.
+
+    Args:
+        path: The file to write.
+        track: Sizes, key frames and codec of the samples; its `start` is ignored.
+        rate: Frame rate [Hz].
+        pieces: Where the samples' bytes are, in order.
     """
     entry, sizes, keys = track.entry, track.sizes, track.keys
     nbytes = int(sizes.sum(dtype=np.int64))
     if nbytes != sum(piece.nbytes for piece in pieces):
-        raise FileError(path, "its samples are not as long as their bytes", "a defect of waldo, please report it")
+        raise FileError(
+            path, "the sizes of its samples do not add up to its bytes", "this is a bug in waldo, please report it"
+        )
     head = _box(b"ftyp", b"isom\0\0\2\0isomiso2avc1mp41")
     size = len(head) + len(_movie(entry, sizes, keys, rate, 0)) + 16
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as file:
+    with atomic_file(path, sync=False) as partial, partial.open("wb") as file:
         file.write(head)
         file.write(_movie(entry, sizes, keys, rate, size))
         file.write(struct.pack(">I4sQ", 1, b"mdat", 16 + nbytes))
         file.flush()
         for piece in pieces:
             _copy(piece, file.fileno())
-    unfinished.rename(path)
 
 
 def _copy(piece: Piece, target: int) -> None:
-    """Append bytes of a file to another, within the kernel where that can be."""
+    """Append a range of a file to another file, inside the kernel for local files."""
     offset, left = piece.offset, piece.nbytes
     if isinstance(piece.path, Path):
         with piece.path.open("rb") as source:
             while left and (done := os.sendfile(target, source.fileno(), offset, left)):
                 offset, left = offset + done, left - done
     else:
-        while left and (data := read_range(piece.path, offset, min(left, AT_ONCE_BYTES))):
+        while left and (data := read_range(piece.path, offset, min(left, READ_BYTES))):
             os.write(target, data)
             offset, left = offset + len(data), left - len(data)
     if left:
-        raise FileError(piece.path, f"ends {left} bytes before its last sample", "run waldo check")
+        raise FileError(piece.path, f"ends {left} bytes before the end of its last sample", "run waldo check")
 
 
 def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and content of the boxes of the index."""
+    """Yield the name and content of each box of the index."""
     at = start
     while at + 8 <= end:
         file.seek(at)
@@ -136,7 +142,7 @@ def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]
             yield from _boxes(file, at + header, at + size)
         elif start or name != b"mdat":
             file.seek(at + header)
-            # What is outside the index (the pictures, zarr's index) is not wanted.
+            # The content of top-level boxes (encoded frames, zarr's index) is not needed.
             yield name, file.read(size - header) if start else b""
         at += size
 
@@ -147,12 +153,12 @@ def _box(name: bytes, *parts: bytes) -> bytes:
 
 
 def _full(name: bytes, *parts: bytes, version: int = 0, flags: int = 0) -> bytes:
-    """Return a box with version and flags."""
+    """Return a full box, that is one with version and flags."""
     return _box(name, struct.pack(">I", version << 24 | flags), *parts)
 
 
 def _movie(entry: bytes, sizes: NDArray[np.uint32], keys: NDArray[np.bool_], rate: Fraction, start: int) -> bytes:
-    """Return the index of a file whose samples begin at `start`."""
+    """Return the `moov` box of a file whose samples start at byte `start`."""
     count = len(sizes)
     scale = rate.numerator * TICKS_PER_FRAME
     step = rate.denominator * TICKS_PER_FRAME

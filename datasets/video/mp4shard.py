@@ -1,8 +1,8 @@
-"""A file that is at once a plain MP4 (one H.264 track) and a zarr v3 `sharding_indexed` shard.
+"""Files that are both a plain MP4 with one H.264 track and a zarr v3 `sharding_indexed` shard.
 
-The samples of one group of pictures lie one after another in `mdat` and are one inner chunk. The shard's index (offset
-and size of every chunk as u64, then crc32c, at the end of the file) is the content of a last `free` box, which every
-MP4 reader skips. zarr's specification of sharding allows other bytes beside chunks and index.
+The samples of each group of pictures are consecutive in `mdat` and form one inner chunk. The shard's index (offset and
+size of every chunk as u64, then a crc32c, at the end of the file) is the content of a last `free` box, which MP4
+readers skip. zarr's sharding specification allows bytes that belong to neither chunks nor index.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from waldo.datasets.video.shard import EMPTY, index_bytes
 
 
 def rate_fraction(rate_hz: float) -> Fraction:
-    """Return a frame rate as the fraction that an MP4's time base needs."""
+    """Return a frame rate as a fraction, for the time base of an MP4."""
     return Fraction(rate_hz).limit_denominator(1001)
 
 
 class Mp4Writer:
-    """An MP4 of constant rate, written packet by packet; the first one must be a key frame."""
+    """Writes an MP4 of constant frame rate packet by packet; the first packet must be a key frame."""
 
     def __init__(self, path: Path, first: Packet, rate: Fraction) -> None:
-        """Create the file with the parameter sets of the first packet, which is not written yet."""
+        """Create the file with the parameter sets of the first packet; the packet itself is not written."""
         self.count = 0
         options = {"movflags": "faststart", "fflags": "+bitexact"}
         self._file: Any = av.open(str(path), "w", "mp4", options)
         with av.open(io.BytesIO(first.data), format="h264") as source:
             self._track: Any = self._file.add_stream_from_template(source.streams.video[0], opaque=True)
-        # The track's own time base is not what it was set to once the header is written (FFmpeg doubles slow ones), so
-        # packets carry theirs and are converted.
+        # FFmpeg changes the track's time base when it writes the header (it doubles slow ones), so packets state their
+        # own and are converted.
         self._time_base = Fraction(rate.denominator, rate.numerator * TICKS_PER_FRAME)
         self._track.time_base = self._time_base
 
@@ -54,12 +54,12 @@ class Mp4Writer:
         self.count += 1
 
     def close(self) -> None:
-        """Finish the file."""
+        """Write the index and close the file."""
         self._file.close()
 
 
 def write_mp4(path: Path, packets: Iterable[Packet], rate: Fraction) -> int:
-    """Write packets (the first one a key frame) as an MP4 of constant rate; return how many they were."""
+    """Write packets, the first of them a key frame, as an MP4 of constant frame rate [Hz]; return their number."""
     stream = iter(packets)
     first = next(stream)
     with closing(Mp4Writer(path, first, rate)) as file:
@@ -69,11 +69,11 @@ def write_mp4(path: Path, packets: Iterable[Packet], rate: Fraction) -> int:
 
 
 def append_index(path: Path, gop: int, chunks: int) -> None:
-    """Append zarr's shard index, inside a `free` box, to an MP4 of groups of `gop` frames."""
+    """Append zarr's shard index, inside a `free` box, to an MP4 with groups of `gop` frames."""
     starts = read_track(path).starts
-    begins, ends = starts[:-1:gop], np.append(starts[gop:-1:gop], starts[-1])
+    offsets, ends = starts[:-1:gop], np.append(starts[gop:-1:gop], starts[-1])
     index = np.full((chunks, 2), EMPTY, "<u8")
-    index[: len(begins)] = np.stack([begins, ends - begins], axis=1)
+    index[: len(offsets)] = np.stack([offsets, ends - offsets], axis=1)
     body = index_bytes(index)
     with path.open("ab") as file:
         file.write(struct.pack(">I4s", 8 + len(body), b"free") + body)

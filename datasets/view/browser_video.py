@@ -1,4 +1,4 @@
-"""A camera's pictures as an MP4 that browsers play: the store's own bytes where they do, else encoded anew."""
+"""A camera's frames as an MP4 for browsers: the recorded bytes if browsers can play them, otherwise encoded again."""
 
 from __future__ import annotations
 
@@ -13,39 +13,46 @@ from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.streams import DepthStream, ImageStream
-from waldo.datasets.video.h264 import Encoder, Packet
+from waldo.datasets.video.encoder import Encoder
+from waldo.datasets.video.h264 import Packet
 from waldo.datasets.video.mp4shard import rate_fraction, write_mp4
 
 CRF = 23
-"""Quality of what is encoded only to be looked at."""
+"""Quality of frames that are encoded for viewing (H.264 constant rate factor)."""
 
 GOP = 10
-"""Frames a group of what is encoded only to be looked at: short, since a page seeks."""
+"""Length of a group of pictures that is encoded for viewing; short, for fast seeking."""
 
-AT_ONCE = 30
-"""Frames that are decoded at a time."""
+FRAMES_AT_ONCE = 30
+"""Number of frames that are decoded at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserVideo:
-    """An MP4 of constant rate; picture k of the stream is shown from k/fps on."""
+    """An MP4 with a constant rate: frame k is displayed from k / fps."""
 
     data: bytes
-    """The file."""
+    """Contents of the file."""
     fps: float
-    """Pictures a second that the file claims [Hz]."""
+    """Frame rate of the file [Hz]."""
     width: int
-    """Pixels across."""
+    """Width [px]."""
     height: int
-    """Pixels down."""
+    """Height [px]."""
     note: str
-    """What was done to the pictures; empty where these are the store's bytes."""
+    """Differences from the recording; empty for the recorded bytes."""
 
 
 def browser_video(episode: Episode, camera: str, max_height: int = 0) -> BrowserVideo:
-    """Return a camera's pictures for a browser, at most `max_height` pixels high (0: as they are).
+    """Return a camera's frames for a browser.
 
-    Raises FileError for a shard that cannot be read.
+    Args:
+        episode: The episode.
+        camera: Camera or depth stream.
+        max_height: Largest height [px]; 0 for the recorded size.
+
+    Raises:
+        FileError: If the frames cannot be read.
     """
     stream = episode.image_stream(camera)
     rate = rate_fraction(stream.rate_hz)
@@ -53,40 +60,40 @@ def browser_video(episode: Episode, camera: str, max_height: int = 0) -> Browser
     if scale == 1.0 and not isinstance(stream, DepthStream) and stream.codec == "h264":
         data = episode.video_path(camera).read_bytes()
         return BrowserVideo(data=data, fps=float(rate), width=stream.width, height=stream.height, note="")
-    # 4:2:0 needs even sides.
+    # YUV 4:2:0 requires even sizes.
     width, height = (max(2, round(side * scale / 2) * 2) for side in (stream.width, stream.height))
     coder = Encoder(width=width, height=height, gop=GOP, crf=CRF, rate=rate)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "video.mp4")
-        write_mp4(path, _packets(coder, _pictures(episode, stream, width, height)), rate)
+        write_mp4(path, _packets(coder, _images(episode, stream, width, height)), rate)
         data = path.read_bytes()
     return BrowserVideo(data=data, fps=float(rate), width=width, height=height, note=_note(stream, scale, height))
 
 
-def colour_depth(depth: NDArray[np.uint16], nearest: float, farthest: float) -> NDArray[np.uint8]:
-    """Return a depth image, uint16 (H, W), in colours, uint8 (H, W, 3): near is warm, unmeasured is black."""
+def color_depth(depth: NDArray[np.uint16], nearest: float, farthest: float) -> NDArray[np.uint8]:
+    """Return a depth image, uint16 (H, W), as RGB, uint8 (H, W, 3): near is warm, unmeasured is black."""
     span = max(farthest - nearest, 1.0)
-    grey = np.clip(255 - (depth - nearest) * 255 / span, 0, 255).astype(np.uint8)
-    bgr = cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)
+    gray = np.clip(255 - (depth - nearest) * 255 / span, 0, 255).astype(np.uint8)
+    bgr = cv2.applyColorMap(gray, cv2.COLORMAP_TURBO)
     bgr[depth == 0] = 0
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def depth_range(episode: Episode, camera: str) -> tuple[float, float]:
-    """Return between which values the colours of a depth stream are spread: 1 % and 99 % of a few images."""
-    count = episode.count(camera)
-    some = episode.frames(camera, np.unique(np.linspace(0, count - 1, min(count, 8)).astype(int)))
-    known = some[some > 0]
+    """Return the depth values that the color scale spans: the 1 % and 99 % quantiles of a few images."""
+    frames = episode.count(camera)
+    sample = episode.frames(camera, np.unique(np.linspace(0, frames - 1, min(frames, 8)).astype(int)))
+    known = sample[sample > 0]
     return (float(np.quantile(known, 0.01)), float(np.quantile(known, 0.99))) if known.size else (0.0, 1.0)
 
 
-def _pictures(episode: Episode, stream: ImageStream, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield a stream's pictures in colours and in this size."""
+def _images(episode: Episode, stream: ImageStream, width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield a stream's frames as RGB of this size."""
     shard, count = episode.shard(stream.name), episode.count(stream.name)
     span = depth_range(episode, stream.name) if isinstance(stream, DepthStream) else (0.0, 0.0)
-    for first in range(0, count, AT_ONCE):
-        for image in shard.read(range(first, min(first + AT_ONCE, count))):
-            rgb = colour_depth(image, *span) if isinstance(stream, DepthStream) else image
+    for first in range(0, count, FRAMES_AT_ONCE):
+        for image in shard.read(range(first, min(first + FRAMES_AT_ONCE, count))):
+            rgb = color_depth(image, *span) if isinstance(stream, DepthStream) else image
             if rgb.shape[:2] != (height, width):
                 rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
             yield np.ascontiguousarray(rgb)
@@ -99,7 +106,7 @@ def _packets(coder: Encoder, frames: Iterator[NDArray[np.uint8]]) -> Iterator[Pa
 
 
 def _note(stream: ImageStream, scale: float, height: int) -> str:
-    """Say what was done to the pictures."""
-    kept = "depth in colours, near is warm" if isinstance(stream, DepthStream) else f"kept as {stream.codec}"
-    smaller = f", scaled to {height} pixels of {stream.height}" if scale < 1.0 else ""
-    return f"{kept}, shown as H.264{smaller}"
+    """Return the differences from the recording."""
+    kind = "depth in color, near is warm" if isinstance(stream, DepthStream) else f"recorded as {stream.codec}"
+    scaled = f", scaled from {stream.height} to {height} pixels high" if scale < 1.0 else ""
+    return f"{kind}, shown as H.264{scaled}"

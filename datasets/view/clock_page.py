@@ -1,17 +1,17 @@
-"""The page that shows clock_code.py's clock, as a file or served to a browser on this machine."""
+"""The page with the machine-readable clock of clock_code.py, as a file or served to a browser on this machine."""
 
 from __future__ import annotations
 
-import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from waldo.datasets.quality import clock_code
-from waldo.datasets.view.page import asset, source_hash
+from waldo.datasets.view.assets import FOLDER, asset, content_policy
 from waldo.errors import InvalidValueError
+from waldo.templates import load_template
 
 
 def clock_page() -> str:
-    """Return the page: self-contained, shows this machine's clock when it is opened on this machine."""
+    """Return the self-contained page, which shows the clock of the machine that it is opened on."""
     layout = {
         "width": clock_code.WIDTH,
         "height": clock_code.HEIGHT,
@@ -27,20 +27,16 @@ def clock_page() -> str:
         "cell": clock_code.CELL,
         "columns": clock_code.COLUMNS,
     }
-    script = asset("clock.js").replace("{{LAYOUT}}", json.dumps(layout))
-    style = asset("clock.css")
-    words = {"SCRIPT_HASH": source_hash(script), "STYLE_HASH": source_hash(style), "STYLE": style, "SCRIPT": script}
-    text = asset("clock.html")
-    for word, value in words.items():
-        text = text.replace(f"{{{{{word}}}}}", value)
-    return text
+    script, style = asset("clock.js"), asset("clock.css")
+    template = load_template(FOLDER / "clock.html")
+    return template.render(policy=content_policy(script, style), style=style, script=script, layout=layout)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers every request with the page."""
+    """Respond to every request with the page."""
 
     def do_GET(self) -> None:
-        """Send the page; there is nothing else."""
+        """Send the page."""
         body = clock_page().encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -50,11 +46,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Suppress the request log."""
 
 
 def clock_server(port: int) -> ThreadingHTTPServer:
-    """Return a server of the page on this machine only; port 0 takes any free one."""
+    """Return a server of the page on 127.0.0.1.
+
+    Args:
+        port: Port; 0 for any free one.
+
+    Raises:
+        InvalidValueError: If the port is not available.
+    """
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     except (OSError, OverflowError) as error:

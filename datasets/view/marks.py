@@ -1,4 +1,4 @@
-"""What somebody who looks at an episode must not miss: losses, gaps, frozen pictures, hot windings, events."""
+"""Marks on the timeline of an episode: losses, gaps, frozen cameras, overheated windings and events."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.quality.check import AT_WILL
+from waldo.datasets.quality.check import INTERMITTENT, WINDING
+from waldo.datasets.schema import MOTORS
 from waldo.datasets.streams import ScalarStream
-from waldo.errors import UnknownNameError
+from waldo.errors import UnknownNameError, count
 from waldo.robots.description import load_robot
 
 type Kind = Literal["lost", "gap", "frozen", "heat", "event"]
-"""What sort of thing is marked."""
+"""Kind of a mark."""
 
 GAP_PERIODS = 2.5
-"""From how many periods between two messages on it is a gap, as in `waldo check`."""
+"""Interval between two messages that counts as a gap, in periods, as in `waldo check`."""
 
 FROZEN_S = 0.2
-"""Shortest time of equal pictures that is marked [s]."""
+"""Shortest time with an unchanged image that is marked [s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Something at an instant or over a span of time."""
+    """A mark at one time or over a span of time."""
 
     kind: Kind
-    """What sort of thing it is."""
+    """Kind of the mark."""
     stream: str
-    """The stream concerned; empty for the whole episode."""
+    """The stream; empty for the whole episode."""
     start_ns: int
-    """Where it begins, on the publisher's clock; for a camera with a calibrated latency, on the light's [ns]."""
+    """Start, as header stamp; for a camera with a calibrated latency, as exposure time [ns]."""
     stop_ns: int
-    """Where it ends [ns]."""
+    """End [ns]."""
     text: str
-    """What happened, for people."""
+    """Description for people."""
 
 
 def find_marks(episode: Episode) -> list[Mark]:
-    """Return everything that is to be marked, in the order of time."""
+    """Return the marks of an episode in the order of time."""
     found: list[Mark] = []
     for name in episode.streams:
         found += _missing(episode, name)
@@ -57,7 +58,7 @@ def find_marks(episode: Episode) -> list[Mark]:
 
 
 def winding_limits_c(episode: Episode) -> Mapping[str, float]:
-    """Return joint -> the limit of its winding [°C], of the joints whose motor states one."""
+    """Return joint -> limit of its winding temperature [°C], for motors with a known limit."""
     try:
         joints = load_robot(episode.robot).joints
     except (UnknownNameError, ModuleNotFoundError):
@@ -66,55 +67,55 @@ def winding_limits_c(episode: Episode) -> Mapping[str, float]:
 
 
 def _missing(episode: Episode, name: str) -> Iterator[Mark]:
-    """Yield where messages of a stream are missing: those that its numbers show, and long silences."""
+    """Yield lost messages of a stream, from sequence numbers, and gaps."""
     stamps, gaps = episode.capture_ns(name), episode.gaps(name)
     if not len(stamps):
         return
-    word = "rows" if isinstance(episode.streams[name], ScalarStream) else "frames"
+    noun = "row" if isinstance(episode.streams[name], ScalarStream) else "frame"
     steps = np.diff(stamps, prepend=stamps[0])
     silent = steps > GAP_PERIODS * 1e9 / episode.streams[name].rate_hz
-    if name in AT_WILL:
+    if name in INTERMITTENT:
         silent[:] = False
     for at in np.flatnonzero((gaps > 0) | silent).tolist():
         lost, span = int(gaps[at]), (int(stamps[max(at - 1, 0)]), int(stamps[at]))
-        lasts = f"{steps[at] / 1e6:.0f} ms without one"
-        text = f"{lost} {word if lost > 1 else word[:-1]} lost, {lasts}" if lost else f"gap: {lasts}, none is missing"
+        gap = f"gap of {steps[at] / 1e6:.0f} ms"
+        text = f"{count(lost, noun)} lost, {gap}" if lost else f"{gap}, nothing lost"
         yield Mark(kind="lost" if lost else "gap", stream=name, start_ns=min(span), stop_ns=max(span), text=text)
     unseen = episode.lost(name) - int(gaps.sum())
     if unseen > 0:
         first, last = int(stamps.min()), int(stamps.max())
-        text = f"{unseen} {word} lost at instants that nobody knows"
+        text = f"{count(unseen, noun)} lost at unknown times"
         yield Mark(kind="lost", stream=name, start_ns=first, stop_ns=last, text=text)
 
 
 def _frozen(episode: Episode, camera: str) -> Iterator[Mark]:
-    """Yield where a camera shows the same picture again and again."""
+    """Yield spans in which the image of a camera does not change."""
     stamps = episode.capture_ns(camera)
     for first, last in runs(episode.repeated(camera)):
         start, stop = int(stamps[max(first - 1, 0)]), int(stamps[last])
         if stop - start >= FROZEN_S * 1e9:
-            text = f"the same picture for {(stop - start) / 1e9:.2f} s"
+            text = f"the image does not change for {(stop - start) / 1e9:.2f} s"
             yield Mark(kind="frozen", stream=camera, start_ns=start, stop_ns=stop, text=text)
 
 
 def _heat(episode: Episode) -> Iterator[Mark]:
-    """Yield where a winding was at its limit or above."""
-    motors = episode.streams.get("motors")
-    if not isinstance(motors, ScalarStream) or "winding" not in [field.name for field in motors.fields]:
+    """Yield spans in which a winding is at its limit or above."""
+    motors = episode.streams.get(MOTORS)
+    if not isinstance(motors, ScalarStream) or WINDING not in [field.name for field in motors.fields]:
         return
-    limits, stamps = winding_limits_c(episode), episode.time_ns("motors")
-    winding = episode.values("motors", "winding")
-    for column, label in enumerate(episode.field("motors", "winding").labels):
+    limits, stamps = winding_limits_c(episode), episode.time_ns(MOTORS)
+    winding = episode.values(MOTORS, WINDING)
+    for column, label in enumerate(episode.field(MOTORS, WINDING).labels):
         if label not in limits:
             continue
         for first, last in runs(winding[:, column] >= limits[label]):
             peak = float(winding[first : last + 1, column].max())
-            text = f"winding of {label} at {peak:.1f} °C, its limit is {limits[label]:.1f} °C"
+            text = f"winding of {label} at {peak:.1f} °C (limit {limits[label]:.1f} °C)"
             span = (int(stamps[first]), int(stamps[last]))
-            yield Mark(kind="heat", stream="motors", start_ns=span[0], stop_ns=span[1], text=text)
+            yield Mark(kind="heat", stream=MOTORS, start_ns=span[0], stop_ns=span[1], text=text)
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Return first and last index of every run of True."""
+    """Return the first and last index of every run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]

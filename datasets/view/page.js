@@ -2,8 +2,8 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const content = JSON.parse($("content").textContent);
-  const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4], KINDS = { lost: "lost", gap: "gap", frozen: "frozen picture", heat: "at its limit", event: "event" };
-  const state = { at: 0, playing: false, speed: 1, from: 0, to: content.duration_s, before: 0, asked: false, told: 0 };
+  const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4], KINDS = { lost: "lost", gap: "gap", frozen: "image does not change", heat: "at the limit", event: "event" };
+  const state = { at: 0, playing: false, speed: 1, from: 0, to: content.duration_s, before: 0, asked: false, updated: 0 };
 
   // ---- small helpers
   function make(tag, { text, ...rest } = {}, parent) {
@@ -23,7 +23,7 @@
     return out;
   }
 
-  // The bytes that the page carries under a name, as a Blob; the text is dropped afterwards.
+  // Return the decoded lines of a data element and remove the element.
   function take(name) {
     const element = $(name), parts = element.textContent.trim().split("\n").filter(Boolean).map(decode);
     element.remove();
@@ -37,7 +37,7 @@
     return out.buffer;
   }
 
-  // Index of the last entry of a rising array that is not above `value`; -1 before the first.
+  // Return the index of the last entry of a non-decreasing array that is at most `value`; -1 before the first.
   function lastUpTo(times, value) {
     let low = 0, high = times.length;
     while (low < high) {
@@ -55,7 +55,7 @@
     return size !== 0 && (size >= 1e5 || size < 1e-3) ? value.toExponential(2) : value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3);
   }
 
-  // ---- what is said of the whole episode
+  // ---- facts about the whole episode
   function header() {
     $("number").textContent = "episode " + content.index;
     $("task").textContent = content.task || "no instruction";
@@ -75,7 +75,7 @@
     for (const stream of content.streams) {
       const row = make("tr", {}, rows);
       make("td", { text: stream.name, className: "short" }, row);
-      make("td", { text: stream.what, className: "quiet" }, row);
+      make("td", { text: stream.contents, className: "quiet" }, row);
       make("td", { text: stream.count, className: "number" }, row);
       make("td", { text: stream.lost, className: stream.lost ? "number bad" : "number" }, row);
       make("td", { text: stream.rate_hz === null ? "–" : stream.rate_hz.toFixed(1) + " of " + stream.nominal_hz.toFixed(1) + " Hz", className: "number" }, row);
@@ -85,7 +85,7 @@
     $("notes-card").hidden = !content.notes.length;
   }
 
-  // ---- cameras: the video's own clock is constant, the truth is in the stamps
+  // ---- cameras: videos have a constant rate, the stamps are the actual times
   const cameras = content.cameras.map((camera, place) => {
     const figure = make("figure", {}, $("cameras")), screen = make("div", { className: "screen" }, figure);
     const video = make("video", { muted: true, playsInline: true, preload: "auto", width: camera.width, height: camera.height }, screen);
@@ -94,8 +94,8 @@
     const caption = make("figcaption", {}, figure);
     make("b", { text: camera.name }, caption);
     const frame = make("span", { className: "frame" }, caption);
-    const told = [camera.note, camera.latency_ms ? "latency of " + camera.latency_ms.toFixed(1) + " ms taken off" : ""].filter(Boolean).join("; ");
-    if (told) make("span", { className: "note", text: told }, caption);
+    const note = [camera.note, camera.latency_ms ? "corrected by " + camera.latency_ms.toFixed(1) + " ms latency" : ""].filter(Boolean).join("; ");
+    if (note) make("span", { className: "note", text: note }, caption);
     const self = { ...camera, stamps: new Float64Array(joined("stamps-" + place)), video, badge, frame, wanted: -1, sought: -1, drawn: -1 };
     video.addEventListener("error", () => {
       badge.hidden = false;
@@ -135,7 +135,7 @@
     if (Math.abs(ahead) > Math.max(0.4, 4 / camera.fps)) {
       if (!video.seeking) video.currentTime = target;
     } else if (ahead > 1 / camera.fps) {
-      if (!video.paused) video.pause();  // a gap: the picture before it stands until the next one came
+      if (!video.paused) video.pause();  // a gap: the last frame stays until the next one
     } else {
       video.playbackRate = clamp(state.speed * (1 - 1.5 * ahead), 0.0625, 16);
       if (video.paused && !video.ended) video.play().catch(() => {});
@@ -144,11 +144,11 @@
 
   function caption(camera) {
     const since = state.at - camera.stamps[camera.wanted], index = state.at < camera.stamps[0] ? -1 : camera.wanted;
-    camera.frame.textContent = index < 0 ? "not begun" : "frame " + index + " of " + camera.frames + ", " + seconds(camera.stamps[index]);
+    camera.frame.textContent = index < 0 ? "not started" : "frame " + index + " of " + camera.frames + ", " + seconds(camera.stamps[index]);
     if (camera.video.error) return;
     const old = index >= 0 && since > 2.5 * camera.period_s;
     camera.badge.hidden = !old;
-    if (old) camera.badge.textContent = "no picture for " + (1e3 * since).toFixed(0) + " ms";
+    if (old) camera.badge.textContent = "no frame for " + (1e3 * since).toFixed(0) + " ms";
   }
 
   // ---- curves
@@ -169,7 +169,7 @@
   }, { rootMargin: "200px" });
   const sizes = new ResizeObserver(() => { redraw(); });
 
-  function colour(line, place, count) {
+  function color(line, place, count) {
     if (ROLES[line.name]) return style.getPropertyValue(ROLES[line.name]).trim();
     if (count === 1) return style.getPropertyValue("--state").trim();
     return "hsl(" + Math.round(205 + 360 * place / count) % 360 + " 65% " + style.getPropertyValue("--light").trim() + ")";
@@ -198,7 +198,7 @@
         return { ...line, item, swatch, value: make("b", {}, item) };
       });
       const panel = { plot, canvas, now, lines, stale: true, range: null, chosen: -1 };
-      // Of many lines, the one under the pointer stands out.
+      // Of many lines, the one under the pointer is highlighted.
       if (lines.length > 3) {
         list.classList.add("many");
         lines.forEach((line, place) => {
@@ -214,7 +214,7 @@
     }
   }
 
-  // Least and greatest of all lines over the whole episode: the scale does not jump while one looks around.
+  // Minimum and maximum over the whole episode, so that the scale does not change while scrolling.
   function range(panel) {
     if (panel.range) return panel.range;
     let low = Infinity, high = -Infinity;
@@ -228,7 +228,7 @@
       }
     }
     const limits = panel.lines.map((line) => line.limit).filter((limit) => limit !== null);
-    // A limit is worth its place unless it squeezes the curves into less than a quarter of the chart.
+    // A limit is shown unless it compresses the curves into less than a quarter of the chart.
     for (const limit of limits) if (limit - low <= 4 * Math.max(high - low, 8)) high = Math.max(high, limit);
     if (low > high) { low = 0; high = 1; }
     const room = high - low > 1e-9 ? 0.06 * (high - low) : Math.max(Math.abs(high) * 0.1, 0.01);
@@ -259,7 +259,7 @@
     }
     pen.setLineDash([]);
     panel.lines.forEach((line, place) => {
-      const ink = colour(line, place, panel.lines.length);
+      const ink = color(line, place, panel.lines.length);
       line.swatch.style.background = ink;
       pen.strokeStyle = ink;
       pen.lineWidth = line.name === "state" || place === panel.chosen ? 1.8 : 1.3;
@@ -279,7 +279,7 @@
     return power * (rough / power > 5 ? 10 : rough / power > 2 ? 5 : rough / power > 1 ? 2 : 1);
   }
 
-  // One column of pixels holds at most its first, least, greatest and last sample: no peak is lost, and it stays quick.
+  // Draw at most the first, minimum, maximum and last sample per pixel column: fast, without losing peaks.
   function curve(pen, { times, values, columns }, column, x, y, width) {
     const first = Math.max(lastUpTo(times, state.from), 0), last = Math.min(lastUpTo(times, state.to) + 2, times.length);
     pen.beginPath();
@@ -408,7 +408,7 @@
     request();
   }
 
-  // One frame of the camera that is first, or a hundredth of a second where there is none.
+  // One frame of the first camera, or 0.01 s without cameras.
   function step(way) {
     play(false);
     if (!cameras.length) return seek(state.at + way * 0.01);
@@ -444,8 +444,8 @@
       if (state.at > state.to) show(state.at, state.to - state.from);
     }
     for (const camera of cameras) { follow(camera); caption(camera); }
-    const part = (state.at - state.from) / (state.to - state.from), fresh = !state.playing || now - state.told > 80;
-    if (fresh) state.told = now;
+    const part = (state.at - state.from) / (state.to - state.from), fresh = !state.playing || now - state.updated > 80;
+    if (fresh) state.updated = now;
     for (const panel of seen) {
       if (panel.stale) draw(panel);
       panel.now.style.transform = "translateX(" + part * panel.plot.clientWidth + "px)";
@@ -470,7 +470,7 @@
     };
     const act = known[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!act) return;
-    // A button with the focus would take the space for itself.
+    // A focused button would also handle the space key.
     event.preventDefault();
     act();
   }

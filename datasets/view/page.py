@@ -1,205 +1,198 @@
-"""A self-contained HTML page of an episode: cameras in step with curves, heat and everything that went wrong.
+"""A self-contained HTML page of an episode: cameras synchronized with curves, motor heat, losses and events.
 
-The page is one file that opens from a disk, asks nobody for anything and may run no other script than its own.
+The page is a single file that works offline and runs no script but its own.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import html
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from waldo.cli.tables import size
 from waldo.datasets.episode import Episode
 from waldo.datasets.quality.check import stream_report
 from waldo.datasets.view import curves, marks
+from waldo.datasets.view.assets import FOLDER, asset, content_policy
 from waldo.datasets.view.browser_video import browser_video
 from waldo.datasets.view.curves import Table
-from waldo.errors import FileError
+from waldo.datasets.view.facts import facts
+from waldo.errors import FileError, count
+from waldo.files import atomic_file
+from waldo.templates import load_template
+from waldo.typing import Progress
 
 LARGE_BYTES = 200_000_000
-"""From this size on browsers take their time to open a page."""
+"""Size from which browsers take long to open a page."""
 
 LINE_BYTES = 3 << 20
-"""Bytes a line of base64: a page decodes it line by line. A multiple of three, so that no line is padded."""
+"""Bytes per line of base64; the page decodes it line by line. A multiple of three, so that no line is padded."""
 
-MOST_MARKS = 2000
-"""Most marks that a page carries."""
-
-KNOWN = ("format", "schema_version", "task", "robot", "software", "outcome", "reason", "streams", "events", "span_ns")
-"""Attributes that the page shows in a place of their own, with those that are the store's own."""
-
-INTERNAL = ("nbytes", "hottest_c", "metadata_crc32c")
-"""Attributes that are shown otherwise or not at all."""
-
-HERE = Path(__file__).parent
+MAX_MARKS = 2000
+"""Largest number of marks in a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageConfig:
-    """How a page is made."""
+    """Options of a page."""
 
     max_height: int = 0
-    """Most pixels that a camera's picture is high; larger ones are scaled down and encoded anew. 0: as they are."""
+    """Largest height of a camera's image; larger ones are scaled down and encoded again [px]. 0: as recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageResult:
-    """What was written."""
+    """The written page."""
 
     path: Path
-    """The page."""
+    """File of the page."""
     nbytes: int
-    """Its size."""
+    """Size of the file [bytes]."""
     notes: Sequence[str]
-    """What is shown otherwise than it was recorded, one sentence each."""
+    """Differences between the page and the recording, one sentence each."""
 
     @property
     def is_large(self) -> bool:
-        """Whether browsers will take their time to open it."""
+        """Whether browsers take long to open the page."""
         return self.nbytes > LARGE_BYTES
 
 
 def write_page(
-    episode: Episode, out: Path, config: PageConfig | None = None, advance: Callable[[int, int], None] | None = None
+    episode: Episode, out: Path, config: PageConfig | None = None, advance: Progress = lambda done, total: None
 ) -> PageResult:
-    """Write the page of an episode to a file; `advance` hears how many of how many cameras are done.
+    """Write the page of an episode.
 
-    Raises FileError where the file cannot be written or the episode cannot be read.
+    Args:
+        episode: The episode.
+        out: File of the page; an existing one is replaced.
+        config: Options.
+        advance: Called with the number of finished cameras and the total.
+
+    Raises:
+        FileError: If the file cannot be written or the episode cannot be read.
     """
-    chosen = config or PageConfig()
-    start = _start_ns(episode)
-    found = curves.tables(episode, start)
-    notes = [_thin_note(name, table) for name, table in found.items() if table.rows_per_pair > 1]
-    temporary = out.with_name(out.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(_opening(episode))
-            cameras: list[dict[str, Any]] = []
-            names = [name for name in episode.image_streams if episode.count(name)]
-            for done, name in enumerate(names):
-                if advance is not None:
-                    advance(done, len(names))
-                cameras.append(_camera(episode, name, done, start, chosen, file))
-            if advance is not None:
-                advance(len(names), len(names))
-            notes += [f"{camera['name']}: {camera['note']}" for camera in cameras if camera["note"]]
-            for place, table in enumerate(found.values()):
-                _write_data(file, f"time-{place}", table.time_s.astype("<f8").tobytes())
-                _write_data(file, f"values-{place}", np.ascontiguousarray(table.values, "<f4").tobytes())
-            file.write(_closing(_content(episode, start, cameras, found, notes)))
-        temporary.replace(out)
-    except IsADirectoryError as error:
-        raise FileError(out, "is a folder", "name the file that the page is to be written to") from error
-    except FileNotFoundError as error:
-        if temporary.parent.is_dir():
-            raise
-        raise FileError(out, "its folder does not exist", "make it first") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return PageResult(path=out, nbytes=out.stat().st_size, notes=notes)
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        found = "is a folder" if out.is_dir() else "the folder of this file does not exist"
+        raise FileError(out, found, "choose a file in an existing folder")
+    contents = _Contents(episode, config or PageConfig(), advance)
+    style, script = asset("page.css"), asset("page.js")
+    parts = load_template(FOLDER / "page.html").generate(
+        policy=content_policy(script, style, "media-src blob:"),
+        style=style,
+        script=script,
+        title=f"episode {episode.index}" + (f" · {episode.task}" if episode.task else "") + " · waldo",
+        data=contents.data(),
+        content=contents.content,
+    )
+    with atomic_file(out.absolute()) as partial, partial.open("wb") as file:
+        for part in parts:
+            # Attributes may contain lone surrogates, which UTF-8 cannot represent.
+            file.write(part.encode(errors="replace"))
+    return PageResult(path=out, nbytes=out.stat().st_size, notes=contents.notes)
 
 
-def _start_ns(episode: Episode) -> int:
-    """Return the page's zero: the first stamp, or the first light where a camera's latency is known."""
-    firsts = [int(episode.capture_ns(name).min()) for name in episode.streams if episode.count(name)]
-    return min(firsts, default=0)
+@dataclass(slots=True)
+class _Contents:
+    """The data of a page. It is produced while the page is written, since videos may be large."""
 
+    episode: Episode
+    config: PageConfig
+    advance: Progress
+    start_ns: int = field(init=False)
+    """Time zero of the page: the first stamp, or the first exposure of a camera with a calibrated latency."""
+    tables: Mapping[str, Table] = field(init=False)
+    cameras: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(init=False)
 
-def _camera(
-    episode: Episode, name: str, place: int, start_ns: int, config: PageConfig, file: BinaryIO
-) -> dict[str, Any]:
-    """Write a camera's video and stamps and return its description."""
-    video = browser_video(episode, name, config.max_height)
-    stamps = np.maximum.accumulate(episode.capture_ns(name))
-    _write_data(file, f"video-{place}", video.data)
-    _write_data(file, f"stamps-{place}", ((stamps - start_ns) / 1e9).astype("<f8").tobytes())
-    return {
-        "name": name,
-        "fps": video.fps,
-        "width": video.width,
-        "height": video.height,
-        "frames": episode.count(name),
-        "period_s": 1 / episode.streams[name].rate_hz,
-        "latency_ms": episode.edits.latency_ns.get(name, 0) / 1e6,
-        "note": video.note,
-    }
+    def __post_init__(self) -> None:
+        stamps = [self.episode.capture_ns(name) for name in self.episode.streams if self.episode.count(name)]
+        self.start_ns = min((int(one.min()) for one in stamps), default=0)
+        self.tables = curves.tables(self.episode, self.start_ns)
+        self.notes = [
+            f"{name}: its curves show the minimum and maximum of every {table.rows_per_pair} rows"
+            for name, table in self.tables.items()
+            if table.rows_per_pair > 1
+        ]
 
+    def data(self) -> Iterator[tuple[str, Iterator[str]]]:
+        """Yield the name and the base64 lines of each binary element."""
+        names = [name for name in self.episode.image_streams if self.episode.count(name)]
+        for number, name in enumerate(names):
+            self.advance(number, len(names))
+            yield from self._camera(name, number)
+        self.advance(len(names), len(names))
+        self.notes += [f"{camera['name']}: {camera['note']}" for camera in self.cameras if camera["note"]]
+        for number, table in enumerate(self.tables.values()):
+            yield f"time-{number}", _lines(table.time_s.astype("<f8").tobytes())
+            yield f"values-{number}", _lines(np.ascontiguousarray(table.values, "<f4").tobytes())
 
-def _content(
-    episode: Episode,
-    start_ns: int,
-    cameras: Sequence[Mapping[str, Any]],
-    found: Mapping[str, Table],
-    notes: Sequence[str],
-) -> Mapping[str, Any]:
-    """Return everything that the page's script is told."""
-    places = {name: place for place, name in enumerate(found)}
-    marked = marks.find_marks(episode)
-    if len(marked) > MOST_MARKS:
-        notes = [*notes, f"{len(marked) - MOST_MARKS} later marks of {len(marked)} are left out; see waldo check"]
-    panels = [asdict(panel) for panel in curves.panels(episode)]
-    for line in (line for panel in panels for line in panel["lines"]):
-        line["table"] = places[line.pop("stream")]
-    last = max((int(episode.capture_ns(name).max()) for name in episode.streams if episode.count(name)), default=0)
-    return {
-        "index": episode.index,
-        "task": episode.task,
-        "outcome": episode.outcome,
-        "reason": episode.reason,
-        "facts": facts(episode),
-        "duration_s": max((last - start_ns) / 1e9, 1e-3),
-        "cameras": cameras,
-        "tables": [{"columns": table.values.shape[1]} for table in found.values()],
-        "panels": panels,
-        "streams": [_stream(episode, name) for name in episode.streams],
-        "marks": [
+    def _camera(self, name: str, number: int) -> Iterator[tuple[str, Iterator[str]]]:
+        """Yield the video and the stamps of a camera and add its description to `cameras`."""
+        episode = self.episode
+        video = browser_video(episode, name, self.config.max_height)
+        stamps = np.maximum.accumulate(episode.capture_ns(name))
+        yield f"video-{number}", _lines(video.data)
+        yield f"stamps-{number}", _lines(((stamps - self.start_ns) / 1e9).astype("<f8").tobytes())
+        self.cameras.append(
+            {
+                "name": name,
+                "fps": video.fps,
+                "width": video.width,
+                "height": video.height,
+                "frames": episode.count(name),
+                "period_s": 1 / episode.streams[name].rate_hz,
+                "latency_ms": episode.edits.latency_ns.get(name, 0) / 1e6,
+                "note": video.note,
+            }
+        )
+
+    def content(self) -> Mapping[str, Any]:
+        """Return everything else that the page's script shows; call it after `data` is exhausted."""
+        episode = self.episode
+        stamps = [episode.capture_ns(name) for name in episode.streams if episode.count(name)]
+        last = max((int(one.max()) for one in stamps), default=0)
+        return {
+            "index": episode.index,
+            "task": episode.task,
+            "outcome": episode.outcome,
+            "reason": episode.reason,
+            "facts": facts(episode),
+            "duration_s": max((last - self.start_ns) / 1e9, 1e-3),
+            "cameras": self.cameras,
+            "tables": [{"columns": table.values.shape[1]} for table in self.tables.values()],
+            "panels": self._panels(),
+            "streams": [_stream(episode, name) for name in episode.streams],
+            "marks": self._marks(),
+            "notes": self.notes,
+        }
+
+    def _panels(self) -> list[dict[str, Any]]:
+        """Return the charts; each line refers to the number of its table."""
+        numbers = {name: number for number, name in enumerate(self.tables)}
+        panels = [asdict(panel) for panel in curves.panels(self.episode)]
+        for line in (line for panel in panels for line in panel["lines"]):
+            line["table"] = numbers[line.pop("stream")]
+        return panels
+
+    def _marks(self) -> list[dict[str, Any]]:
+        """Return the marks, at most MAX_MARKS of them."""
+        found = marks.find_marks(self.episode)
+        if len(found) > MAX_MARKS:
+            omitted = count(len(found) - MAX_MARKS, "mark")
+            self.notes.append(f"the last {omitted} of {len(found)} are omitted; see: waldo check")
+        return [
             {
                 "kind": mark.kind,
                 "stream": mark.stream,
-                "start_s": (mark.start_ns - start_ns) / 1e9,
-                "stop_s": (mark.stop_ns - start_ns) / 1e9,
+                "start_s": (mark.start_ns - self.start_ns) / 1e9,
+                "stop_s": (mark.stop_ns - self.start_ns) / 1e9,
                 "text": mark.text,
             }
-            for mark in marked[:MOST_MARKS]
-        ],
-        "notes": list(notes),
-    }
-
-
-def facts(episode: Episode) -> list[tuple[str, str]]:
-    """Return what is known of an episode as a whole, as name and text."""
-    lost = sum(episode.lost(name) for name in episode.streams)
-    messages = sum(episode.count(name) for name in episode.streams)
-    hottest = episode.hottest_c
-    began = datetime.fromtimestamp(episode.span_ns[0] / 1e9, UTC)
-    out = [
-        ("Robot", episode.robot or "unknown"),
-        ("Recorded", f"{began:%Y-%m-%d %H:%M:%S} UTC"),
-        ("Duration", f"{episode.duration_s:.2f} s"),
-        ("Ended by", episode.reason),
-        ("Lost", f"{lost} of {messages + lost} messages" if lost else "nothing"),
-        ("Hottest winding", "unknown" if hottest is None else f"{hottest:.1f} °C"),
-        ("Size", size(episode.nbytes)),
-    ]
-    latencies = {name: ns for name, ns in episode.edits.latency_ns.items() if name in episode.image_streams}
-    out += [(f"Latency of {name}", f"{ns / 1e6:.1f} ms") for name, ns in latencies.items()]
-    others = {k: v for k, v in episode.attributes.items() if k not in KNOWN + INTERNAL}
-    software = episode.attributes.get("software")
-    if isinstance(software, Mapping):
-        out.append(("Software", ", ".join(f"{name} {version}" for name, version in software.items())))
-    for key, value in others.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        out.append((key.replace("_", " "), text if len(text) <= 200 else text[:199] + "…"))
-    return out
+            for mark in found[:MAX_MARKS]
+        ]
 
 
 def _stream(episode: Episode, name: str) -> Mapping[str, Any]:
@@ -207,76 +200,17 @@ def _stream(episode: Episode, name: str) -> Mapping[str, Any]:
     report = stream_report(episode, name)
     return {
         "name": name,
-        "what": episode.streams[name].summary,
+        "contents": episode.streams[name].summary,
         "count": report.count,
         "lost": report.lost,
         "rate_hz": report.rate_hz if np.isfinite(report.rate_hz) else None,
         "nominal_hz": report.nominal_hz,
         "longest_gap_s": report.longest_gap_s,
-        "picture": name in episode.image_streams,
+        "is_camera": name in episode.image_streams,
     }
 
 
-def _thin_note(name: str, table: Table) -> str:
-    return f"{name}: its curves show the least and the greatest of every {table.rows_per_pair} rows"
-
-
-def _opening(episode: Episode) -> bytes:
-    """Return the page up to its data."""
-    style, script = (asset(name) for name in ("page.css", "page.js"))
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src '{source_hash(script)}'",
-            f"style-src '{source_hash(style)}'",
-            "media-src blob:",
-            "img-src data:",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-    # The title comes last: it is the only one that others wrote.
-    words = {"POLICY": policy, "STYLE": style, "TITLE": html.escape(_title(episode))}
-    text = asset("page.html").split("<!-- DATA -->")[0]
-    for word, value in words.items():
-        text = text.replace(f"{{{{{word}}}}}", value)
-    return text.encode(errors="replace")
-
-
-def _closing(content: Mapping[str, Any]) -> bytes:
-    """Return the page from its JSON on."""
-    text = asset("page.html").split("<!-- DATA -->")[1]
-    # Inside <script>, only "<" could end the element early.
-    told = json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    data = f'<script type="application/json" id="content">{told}</script>\n'
-    # An attribute's lone surrogate cannot be written as UTF-8.
-    return (data + text.replace("{{SCRIPT}}", asset("page.js"))).encode(errors="replace")
-
-
-def _title(episode: Episode) -> str:
-    return f"episode {episode.index}" + (f" · {episode.task}" if episode.task else "") + " · waldo"
-
-
-def asset(name: str) -> str:
-    """Return a file that stands beside this one."""
-    return (HERE / name).read_text()
-
-
-def source_hash(text: str) -> str:
-    """Return the source expression that lets an inline script or style run (CSP level 2, hash-source)."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _write_data(file: BinaryIO, name: str, data: bytes) -> None:
-    """Write bytes as an element that browsers do not look into."""
-    file.write(f'<script type="text/plain" id="{name}">\n'.encode())
-    for line in _lines(data):
-        file.write(line)
-        file.write(b"\n")
-    file.write(b"</script>\n")
-
-
-def _lines(data: bytes) -> Iterator[bytes]:
+def _lines(data: bytes) -> Iterator[str]:
     view = memoryview(data)
     for first in range(0, len(view), LINE_BYTES):
-        yield base64.b64encode(view[first : first + LINE_BYTES])
+        yield base64.b64encode(view[first : first + LINE_BYTES]).decode()

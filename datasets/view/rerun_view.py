@@ -1,7 +1,7 @@
-"""An episode in Rerun's viewer: pictures as they are stored, curves, limits of heat, losses and events as a log.
+"""An episode in Rerun's viewer: frames as recorded, curves, winding limits, and losses and events as a log.
 
-Two timelines: `header`, the publisher's stamps (for a camera with a calibrated latency, the instant of the light), and
-`receipt`, the recorder's.
+There are two timelines: `header`, the publisher's stamps (exposure times for a camera with a calibrated latency), and
+`receipt`, the recorder's stamps.
 """
 
 from __future__ import annotations
@@ -15,38 +15,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo import console
 from waldo.datasets.episode import Episode
+from waldo.datasets.quality.check import WINDING
+from waldo.datasets.schema import MOTORS
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream
 from waldo.datasets.view import marks
 from waldo.datasets.view.browser_video import browser_video
-from waldo.errors import FileError, InvalidValueError
+from waldo.datasets.view.facts import facts
+from waldo.errors import FileError, WaldoError
+from waldo.files import atomic_file
 
 APPLICATION = "waldo"
-"""What Rerun calls the recordings."""
+"""Rerun's application id."""
 
-AT_ONCE = 30
-"""Pictures that are sent at a time."""
+FRAMES_AT_ONCE = 30
+"""Number of frames that are sent at a time."""
 
 type Advance = Callable[[int, int], None]
-"""Hears how many of how many streams are done."""
+"""Called with the number of finished streams and the total."""
+
+
+class ViewerError(WaldoError):
+    """Rerun's viewer cannot be started."""
+
+    def __init__(self, reason: str) -> None:
+        """Build the message from the reason."""
+        do = "write a page with --html FILE, or serve the viewer to a browser with --web"
+        super().__init__(f"Rerun's viewer does not start ({reason}); {do}")
 
 
 def save(episode: Episode, out: Path, advance: Advance | None = None) -> None:
-    """Write an episode as a Rerun recording; the file is there when it is whole."""
+    """Write an episode atomically as a Rerun recording.
+
+    Raises:
+        FileError: If the file cannot be written.
+    """
     if out.is_dir() or not out.absolute().parent.is_dir():
-        why = "is a folder" if out.is_dir() else "its folder does not exist"
-        raise FileError(out, why, "name the file that the recording is to be written to")
+        found = "is a folder" if out.is_dir() else "the folder of this file does not exist"
+        raise FileError(out, found, "choose a file in an existing folder")
     recording = _recording(episode)
-    temporary = out.with_name(out.name + ".part")
-    try:
-        recording.save(temporary)
+    with atomic_file(out.absolute()) as partial:
+        recording.save(partial)
         log_episode(episode, recording, advance)
         recording.flush()
         recording.disconnect()
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def spawn(episode: Episode) -> None:
@@ -54,33 +66,30 @@ def spawn(episode: Episode) -> None:
     import rerun as rr
 
     recording = _recording(episode)
-    # Beside this Python, where it was installed; that folder need not be in PATH.
+    # The viewer is installed beside this Python; that folder may not be in PATH.
     viewer = Path(sys.executable).with_name("rerun")
     try:
         rr.spawn(executable_path=str(viewer) if viewer.exists() else None, recording=recording)
     except RuntimeError as error:
-        do = "write a page with --html FILE, or serve the viewer to a browser with --web"
-        raise InvalidValueError(
-            "Rerun's viewer", "not to be started", f"one that starts ({str(error).strip()})", do
-        ) from error
+        raise ViewerError(str(error).strip()) from error
     log_episode(episode, recording)
     recording.flush()
 
 
-def serve(episode: Episode) -> None:
-    """Serve Rerun's viewer to a browser on this machine until SIGINT."""
+def serve(episode: Episode, started: Callable[[], None] = lambda: None) -> None:
+    """Serve Rerun's viewer to a browser on this machine until SIGINT; `started` is called when it is ready."""
     import rerun as rr
 
     recording = _recording(episode)
     url = recording.serve_grpc(server_memory_limit="50%")
     log_episode(episode, recording)
     rr.serve_web_viewer(connect_to=url)
-    console.err().print("the viewer is served on this machine; Ctrl-C ends it")
+    started()
     threading.Event().wait()
 
 
 def log_episode(episode: Episode, recording: Any, advance: Advance | None = None) -> None:
-    """Send everything about an episode to a Rerun recording."""
+    """Send an episode to a Rerun recording."""
     import rerun as rr
 
     for done, (name, stream) in enumerate(episode.streams.items()):
@@ -91,7 +100,7 @@ def log_episode(episode: Episode, recording: Any, advance: Advance | None = None
         if isinstance(stream, ScalarStream):
             _log_rows(episode, stream, recording)
         else:
-            _log_pictures(episode, stream, recording)
+            _log_images(episode, stream, recording)
     if advance is not None:
         advance(len(episode.streams), len(episode.streams))
     _log_limits(episode, recording)
@@ -110,7 +119,7 @@ def _recording(episode: Episode) -> Any:
 
 
 def _times(episode: Episode, name: str, chosen: slice = slice(None)) -> list[Any]:
-    """Return both timelines of a stream's rows or frames."""
+    """Return both timelines of the rows or frames of a stream."""
     import rerun as rr
 
     both = {"header": episode.capture_ns(name), "receipt": episode.time_ns(name, "receipt")}
@@ -120,7 +129,7 @@ def _times(episode: Episode, name: str, chosen: slice = slice(None)) -> list[Any
 
 
 def _log_rows(episode: Episode, stream: ScalarStream, recording: Any) -> None:
-    """Send a scalar stream: an entity a field and label, `joints/state/position/elbow_flex`."""
+    """Send a scalar stream: one entity per field and label, such as `joints/state/position/elbow_flex`."""
     import rerun as rr
 
     times = _times(episode, stream.name)
@@ -132,8 +141,8 @@ def _log_rows(episode: Episode, stream: ScalarStream, recording: Any) -> None:
             recording.send_columns(entity, indexes=times, columns=rr.Scalars.columns(scalars=values[:, column]))
 
 
-def _log_pictures(episode: Episode, stream: ImageStream, recording: Any) -> None:
-    """Send a camera: H.264 as its MP4 with a reference for each stamp, JPEG as it came, depth as it is."""
+def _log_images(episode: Episode, stream: ImageStream, recording: Any) -> None:
+    """Send a camera: H.264 as an MP4 with a reference per stamp, JPEG and depth as recorded."""
     if isinstance(stream, DepthStream):
         _log_depth(episode, stream, recording)
     elif stream.codec == "jpeg":
@@ -176,30 +185,30 @@ def _log_depth(episode: Episode, stream: DepthStream, recording: Any) -> None:
 
 
 def _log_limits(episode: Episode, recording: Any) -> None:
-    """Send the limits of the windings as lines over the whole episode."""
+    """Send the winding limits as lines over the whole episode."""
     import rerun as rr
 
-    if "motors" not in episode.streams or not episode.count("motors"):
+    if MOTORS not in episode.streams or not episode.count(MOTORS):
         return
-    ends = slice(None, None, max(episode.count("motors") - 1, 1))
-    times = _times(episode, "motors", ends)
-    count = len(episode.time_ns("motors")[ends])
+    ends = slice(None, None, max(episode.count(MOTORS) - 1, 1))
+    times = _times(episode, MOTORS, ends)
+    rows = len(episode.time_ns(MOTORS)[ends])
     for limit in sorted(set(marks.winding_limits_c(episode).values())):
-        entity = _path("motors", "winding", f"limit {limit:g}")
+        entity = _path(MOTORS, WINDING, f"limit {limit:g}")
         style = rr.SeriesLines(names=f"limit {limit:g} °C", colors=[220, 60, 40], widths=2.0)
         recording.log(entity, style, static=True)
-        recording.send_columns(entity, indexes=times, columns=rr.Scalars.columns(scalars=np.full(count, limit)))
+        recording.send_columns(entity, indexes=times, columns=rr.Scalars.columns(scalars=np.full(rows, limit)))
 
 
 def _log_marks(episode: Episode, recording: Any) -> None:
-    """Send losses, gaps, frozen pictures, hot windings and events as a log."""
+    """Send the marks as a log."""
     import rerun as rr
 
     found = marks.find_marks(episode)
     if not found:
         return
     levels = {"lost": "ERROR", "heat": "WARN", "frozen": "WARN", "gap": "WARN", "event": "INFO"}
-    # A mark has one instant; on the recorder's timeline it stands at the same one.
+    # A mark has one stamp, which is used on both timelines.
     stamps = np.array([mark.start_ns for mark in found], "datetime64[ns]")
     texts = [f"{mark.stream}: {mark.text}" if mark.stream else mark.text for mark in found]
     recording.send_columns(
@@ -210,25 +219,23 @@ def _log_marks(episode: Episode, recording: Any) -> None:
 
 
 def _describe(episode: Episode) -> str:
-    """Return what is known of the episode as a table."""
-    from waldo.datasets.view.page import facts
-
+    """Return the facts about the episode as a Markdown table."""
     rows = [("Task", episode.task), ("Outcome", episode.outcome), *facts(episode)]
-    # Whoever wrote a task or an attribute writes no markup and no link.
+    # Tasks and attributes are untrusted text: no markup, no links.
     lines = [f"| {name} | {_plain(value)} |" for name, value in rows]
     return "\n".join([f"# Episode {episode.index}", "", "| | |", "|---|---|", *lines])
 
 
 def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
+    """Return text escaped for Markdown, on one line."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-.!|~" else c for c in " ".join(text.split()))
 
 
 def _blueprint(episode: Episode) -> Any:
-    """Return the layout: cameras above, curves and the log below."""
+    """Return the layout: cameras above; curves, log and facts below."""
     import rerun.blueprint as rrb
 
-    pictures = [rrb.Spatial2DView(origin=_path(name), name=name) for name in episode.image_streams]
+    images = [rrb.Spatial2DView(origin=_path(name), name=name) for name in episode.image_streams]
     plots: list[Any] = []
     for name, stream in episode.streams.items():
         if isinstance(stream, ScalarStream):
@@ -238,21 +245,21 @@ def _blueprint(episode: Episode) -> Any:
             ]
     below = rrb.Tabs(
         rrb.Grid(*plots, name="curves"),
-        rrb.TextLogView(origin="log", name="what happened"),
+        rrb.TextLogView(origin="log", name="losses and events"),
         rrb.TextDocumentView(origin="episode", name="episode"),
     )
-    parts = ([rrb.Horizontal(*pictures)] if pictures else []) + [below]
+    parts = ([rrb.Horizontal(*images)] if images else []) + [below]
     return rrb.Blueprint(rrb.Vertical(*parts), collapse_panels=True)
 
 
 def _path(stream: str, *parts: str) -> str:
-    """Return the path of an entity; what stands in a label is one part of it."""
+    """Return the path of an entity; every label is one part of it."""
     import rerun as rr
 
     return "/".join([stream, *(rr.escape_entity_path_part(part) for part in parts)])
 
 
 def _parts(count: int) -> Iterator[slice]:
-    """Yield runs of at most `AT_ONCE` pictures."""
-    for first in range(0, count, AT_ONCE):
-        yield slice(first, min(first + AT_ONCE, count))
+    """Yield slices of at most `FRAMES_AT_ONCE` frames."""
+    for first in range(0, count, FRAMES_AT_ONCE):
+        yield slice(first, min(first + FRAMES_AT_ONCE, count))

@@ -15,6 +15,7 @@ from waldo import __version__
 from waldo.files import write_atomic
 from waldo.sim.evaluation.plots import plot_load, plot_success, plot_winding
 from waldo.sim.evaluation.results import EvalResult
+from waldo.templates import load_template
 
 EMBED_BYTES = 4_000_000
 """Videos up to this size are embedded in the page; larger ones are linked [bytes]."""
@@ -38,15 +39,10 @@ def as_json(result: EvalResult) -> dict[str, Any]:
 
 def render_page(result: EvalResult, out: Path) -> str:
     """Return the HTML page; `out` is the folder of the videos."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("waldo.sim.evaluation", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["number"] = _number
+    template = load_template(Path(__file__).with_name("report_page.html"), {"number": _number})
     done = [s for s, ok in zip(result.seconds, result.success, strict=True) if ok]
     timed = [motor for motor in result.motors if motor.seconds_to_limit is not None]
-    return environment.get_template("report_page.html").render(
+    return template.render(
         result=result,
         version=__version__,
         median_seconds=float(np.median(done)) if done else None,

@@ -43,7 +43,7 @@ def test_info_as_json(run, record, script):
     assert code == 0
     assert info["episodes"] == 1
     assert info["streams"]["cameras/front"] == {"rates_hz": [30.0], "holds": ["64x48 h264"], "episodes": 1}
-    assert info["hottest_c"] == 40.0
+    assert info["max_winding_c"] == 40.0
     assert info["tasks"] == {"lift the red cube": 1}
 
 
@@ -78,9 +78,9 @@ def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     code, text = run("recover", dataset.path)
     assert code == 0
     assert text.startswith(
-        "episode 1: kept as unknown (interrupted); kept 0.18 s, up to 2023-11-14 22:13:20.183333 UTC: 12 joints/state, "
+        "episode 1: saved as unknown (interrupted); recovered 0.18 s until 2023-11-14 22:13:20.183333 UTC: 12 joints/state, "
     )
-    assert text.endswith("; lost what was on its way then, 0.5 s at most\n")
+    assert text.endswith("; lost at most 0.5 s after that\n")
 
 
 def test_export_says_what_it_wrote(run, record, script, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from waldo.cli.main import main
 
 
-def test_a_page_is_written_of_the_last_episode_by_default(record, script, tmp_path, capsys) -> None:
+def test_the_page_shows_the_last_episode_by_default(record, script, tmp_path, capsys) -> None:
     dataset = record(script(task="first"), script(task="second"))
     assert main(["view", str(dataset.path), "--html", str(tmp_path / "page.html")]) == 0
     assert "opens in any browser" in capsys.readouterr().out
@@ -11,7 +11,7 @@ def test_a_page_is_written_of_the_last_episode_by_default(record, script, tmp_pa
 
 
 @pytest.mark.parametrize("words", [["dataset", "0"], ["dataset/episode_000000.zarr"]])
-def test_an_episode_is_named_by_index_or_path(record, script, tmp_path, words) -> None:
+def test_an_episode_is_selected_by_index_or_path(record, script, tmp_path, words) -> None:
     record(script(task="first"), script(task="second"))
     page = tmp_path / "page.html"
     assert main(["view", str(tmp_path / words[0]), *words[1:], "--html", str(page)]) == 0
@@ -19,25 +19,24 @@ def test_an_episode_is_named_by_index_or_path(record, script, tmp_path, words) -
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "text"),
     [
-        (["7", "--web"], "has no episode 7; waldo list shows those it has"),
-        (["--html", "a", "--web"], "--html, --save and --web exclude each other"),
+        (["7", "--web"], "the dataset has no episode 7; see: waldo list"),
+        (["--html", "a", "--web"], "--html and --web cannot be combined; choose one of --html, --save and --web"),
         (["--html", "a", "--max-height", "3"], "--max-height is 3, expected 0, or 16 pixels or more"),
-        ([], "the display is 'absent', expected one to open Rerun's viewer on; write a page with --html FILE"),
+        ([], "no display to open Rerun's viewer on; write a page with --html FILE"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(record, script, capsys, monkeypatch, words, told) -> None:
-    pytest.importorskip("rerun", reason="the extra `view` is not installed")
+def test_impossible_views_are_refused(record, script, capsys, monkeypatch, words, text) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert main(["view", str(record(script()).path), *words]) == 2
-    assert told in capsys.readouterr().err
+    assert text in capsys.readouterr().err
 
 
-def test_a_large_page_is_warned_of(record, script, tmp_path, capsys, monkeypatch) -> None:
+def test_a_large_page_causes_a_warning(record, script, tmp_path, capsys, monkeypatch) -> None:
     from waldo.datasets.view import page
 
     monkeypatch.setattr(page, "LARGE_BYTES", 1000)
     assert main(["view", str(record(script()).path), "--html", str(tmp_path / "page.html")]) == 0
-    assert "--max-height 240 makes it smaller" in " ".join(capsys.readouterr().err.split())
+    assert "reduce it with --max-height 240" in " ".join(capsys.readouterr().err.split())

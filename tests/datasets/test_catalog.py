@@ -4,18 +4,17 @@ import shutil
 
 import pytest
 
+from tests.durability import crash_before, recorded, tree
 from waldo.datasets import jsonlines
-from waldo.datasets.catalog import FILE, Entry
+from waldo.datasets.catalog import FILE
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.selection import Selection
-from waldo.datasets.split import split
 from waldo.errors import ConfigError, FileError
 
 
 @pytest.fixture
 def dataset(record, script):
-    """Three short episodes: a success, a failure with another task and a loss, and a hot one."""
+    """Three short episodes: a success, a failure with another task and a lost message, and one with hot motors."""
     return record(
         script(seconds=0.2),
         script(seconds=0.5, outcome="failure", task="put it down", without_rows=[3]),
@@ -27,7 +26,7 @@ def numbers(catalog):
     return [entry.episode for entry in catalog]
 
 
-def test_an_entry_says_what_the_episode_says(dataset):
+def test_entry_agrees_with_the_episode(dataset):
     for entry, episode in zip(dataset.catalog, dataset.episodes, strict=True):
         stamps = [episode.time_ns(name) for name in episode.streams]
         files = [path for path in episode.path.rglob("*") if path.is_file() and path.parent != episode.path]
@@ -37,12 +36,12 @@ def test_an_entry_says_what_the_episode_says(dataset):
         assert entry.duration_s == (max(s.max() for s in stamps) - entry.start_ns) / 1e9 == episode.duration_s
         assert entry.nbytes == sum(path.stat().st_size for path in files)
         assert entry.lost == sum(episode.lost(name) for name in episode.streams)
-        assert entry.hottest_c == episode.values("motors", "winding").max()
+        assert entry.max_winding_c == episode.values("motors", "winding").max()
     assert [entry.lost for entry in dataset.catalog] == [0, 1, 0]
     assert len({entry.signature for entry in dataset.catalog}) == 1
 
 
-def test_the_catalogue_grows_with_each_episode_and_is_only_derived(dataset, record, script):
+def test_catalog_grows_with_each_episode_and_can_be_derived_again(dataset, record, script):
     path = dataset.path / FILE
     before = path.read_bytes()
     record(script(seconds=0.2))
@@ -53,7 +52,7 @@ def test_the_catalogue_grows_with_each_episode_and_is_only_derived(dataset, reco
     assert path.read_bytes() == whole
 
 
-def test_a_damaged_catalogue_is_derived_anew(dataset):
+def test_damaged_catalog_is_derived_again(dataset):
     path = dataset.path / FILE
     good = list(dataset.catalog)
     data = bytearray(path.read_bytes())
@@ -66,7 +65,7 @@ def test_a_damaged_catalogue_is_derived_anew(dataset):
     assert list(Dataset.open(dataset.path).catalog) == good
 
 
-def test_an_unreadable_episode_is_named_and_the_others_are_there(dataset):
+def test_unreadable_episode_is_named_and_the_others_are_listed(dataset):
     (dataset.path / FILE).unlink()
     (dataset.path / "episode_000001.zarr" / "zarr.json").write_text("{")
     shutil.rmtree(dataset.path / "episode_000002.zarr")
@@ -74,29 +73,7 @@ def test_an_unreadable_episode_is_named_and_the_others_are_there(dataset):
     found = dataset.catalog
     assert numbers(found) == [0]
     assert sorted(found.unreadable) == [1, 2]
-    assert "its zarr.json cannot be read" in found.unreadable[1]
-
-
-def test_selection(dataset):
-    def of(**filters):
-        return dataset.select(Selection(**filters))
-
-    assert of() == [0, 1, 2]
-    assert of(outcome=("success", "unknown")) == [0, 2]
-    assert of(task=("put*",)) == of(task=("put it down",)) == [1]
-    assert of(episodes="1-7") == [1, 2]
-    assert of(min_duration_s=0.25) == [1, 2]
-    assert of(min_duration_s=0.25, max_duration_s=0.4) == [2]
-    assert of(max_lost=0) == [0, 2]
-    assert of(max_winding_c=50) == [0, 1]
-    assert of(min_winding_c=50) == [2]
-    assert of(reason=("interrupted",)) == []
-
-
-def test_without_temperatures_no_limit_holds():
-    entry = Entry(0, "t", "success", "operator", 0, 1.0, 1, 0, None, 1)
-    assert Selection(max_winding_c=100).of([entry]) == []
-    assert Selection().of([entry]) == [0]
+    assert "zarr.json cannot be read" in found.unreadable[1]
 
 
 def test_deleting_and_restoring_touch_no_episode(dataset):
@@ -113,11 +90,11 @@ def test_deleting_and_restoring_touch_no_episode(dataset):
     assert content() == before
     with pytest.raises(ConfigError, match="episode index is 0, expected one of the dataset's"):
         dataset.delete([0])
-    with pytest.raises(ConfigError, match="episode index is 1, expected one that was deleted and not yet collected"):
+    with pytest.raises(ConfigError, match="episode index is 1, expected one that was deleted and not yet pruned"):
         dataset.restore([1])
 
 
-def test_relabelling_holds_in_catalogue_and_episodes_and_keeps_the_record(dataset):
+def test_relabeling_changes_catalog_and_episodes_and_keeps_the_recorded_labels(dataset):
     dataset.relabel([0, 1], task="stack them")
     dataset.relabel([1], outcome="success")
     assert [(e.task, e.outcome) for e in dataset.catalog] == [
@@ -134,7 +111,7 @@ def test_relabelling_holds_in_catalogue_and_episodes_and_keeps_the_record(datase
         dataset.relabel([0], task=" ")
 
 
-def test_latency_of_all_and_of_some(dataset):
+def test_latency_of_all_and_of_single_episodes(dataset):
     dataset.set_latency({"cameras/front": 30_000_000})
     dataset.set_latency({"cameras/front": 50_000_000, "cameras/wrist": -1}, [1])
     episodes = dataset.episodes
@@ -147,11 +124,11 @@ def test_latency_of_all_and_of_some(dataset):
         dataset.set_latency({"cameras/front": 30_000_000_000})
 
 
-def test_collected_episodes_are_gone_and_their_indices_stay_used(dataset, record, script):
+def test_pruned_episodes_are_removed_and_their_indices_are_not_reused(dataset, record, script):
     dataset.delete([1, 2])
     with dataset.lock():
-        assert dataset.gc() > 10_000
-        assert dataset.gc() == 0
+        assert dataset.prune() > 10_000
+        assert dataset.prune() == 0
         assert dataset.next_index == 3
     assert not (dataset.path / "episode_000002.zarr").exists()
     assert numbers(dataset.deleted) == []
@@ -161,18 +138,51 @@ def test_collected_episodes_are_gone_and_their_indices_stay_used(dataset, record
     assert numbers(dataset.catalog) == [0, 3]
 
 
-def test_a_collection_that_died_half_way_is_finished_by_the_next(dataset):
+def test_interrupted_pruning_is_finished_by_the_next_one(dataset):
     dataset.delete([1])
     dataset.edits.append("collect", [1])
     shutil.rmtree(dataset.path / "episode_000001.zarr" / "cameras")
     assert numbers(dataset.catalog) == [0, 2]
     assert numbers(dataset.deleted) == []
     with dataset.lock():
-        dataset.gc()
+        dataset.prune()
     assert not (dataset.path / "episode_000001.zarr").exists()
 
 
-def test_a_damaged_edit_is_refused_with_what_to_do(dataset):
+def test_pruning_stores_its_edit_on_disk_before_it_removes_files(dataset):
+    dataset.delete([1])
+    with dataset.lock(), recorded() as calls:
+        assert dataset.prune() > 0
+    edits, episode = f"{dataset.path}/edits.jsonl", f"{dataset.path}/episode_000001.zarr"
+    flushed = [call.path for call in calls].index(edits)
+    assert calls[flushed].name == "fsync"
+    removed = [number for number, call in enumerate(calls) if call.name == "unlink" and call.path.startswith(episode)]
+    assert len(removed) > 10
+    assert flushed < removed[0]
+
+
+def test_pruning_that_crashes_at_any_step_is_finished_by_the_next(dataset, tmp_path):
+    dataset.delete([1])
+    steps = (0, 1, 2, 3, 10, 1000)
+    for step in steps:
+        copy = Dataset.open(shutil.copytree(dataset.path, tmp_path / str(step)))
+
+        def prune(copy=copy):
+            with copy.lock():
+                copy.prune()
+
+        assert crash_before(step, prune) == (step < 1000)
+        again = Dataset.open(copy.path)
+        assert numbers(again.catalog) == [0, 2]
+        # Either nothing was removed and the episode can be restored, or it cannot be restored.
+        complete = len(tree(copy.path / "episode_000001.zarr")) == len(tree(dataset.path / "episode_000001.zarr"))
+        assert complete or numbers(again.deleted) == []
+        with again.lock():
+            again.prune()
+        assert not (again.path / "episode_000001.zarr").exists()
+
+
+def test_damaged_edit_is_refused(dataset):
     dataset.delete([1])
     dataset.restore([1])
     path = dataset.path / "edits.jsonl"
@@ -182,18 +192,18 @@ def test_a_damaged_edit_is_refused_with_what_to_do(dataset):
     with pytest.raises(FileError) as error:
         Dataset.open(dataset.path).episodes  # noqa: B018 (reading is what fails)
     assert str(error.value) == (
-        f"{path}: line 1 is damaged (its checksum is wrong), so what was deleted cannot be known; "
-        "bring the file back from a copy; or move it away and repeat the edits"
+        f"{path}: line 1 is damaged (wrong checksum), so the deleted episodes are unknown; "
+        "restore the file from a copy, or move it away and repeat the edits"
     )
     path.unlink()
     jsonlines.append(path, [{"edit": "paint", "episodes": "1"}], sync=True)
     with pytest.raises(
-        FileError, match=r"line 1 cannot be understood \(KeyError\('paint'\)\); it may come from a newer"
+        FileError, match=r"line 1 is not a known edit \(KeyError\('paint'\)\); it may come from a newer"
     ):
         Dataset.open(dataset.path).indices  # noqa: B018
 
 
-def test_edits_of_another_process_are_seen(dataset):
+def test_edits_of_another_process_are_read(dataset):
     other = Dataset.open(dataset.path)
     assert list(other.indices) == [0, 1, 2]
     dataset.delete([1])
@@ -203,47 +213,12 @@ def test_edits_of_another_process_are_seen(dataset):
     assert [e.task for e in dataset.catalog] == [e.task for e in other.catalog] == ["a", "b"]
 
 
-def test_reserved_indices_are_nobody_elses(locked, streams):
+def test_reserved_indices_are_not_allocated_again(locked, streams):
     assert locked.reserve(3) == range(3)
     writer = locked.begin(streams, {})
     assert writer.destination.name == "episode_000003.zarr"
     writer.discard()
     assert locked.next_index == 3
-
-
-def entries(*tasks):
-    return [Entry(n, task, "success", "operator", 0, 1.0, 1, 0, None, 1) for n, task in enumerate(tasks)]
-
-
-def test_a_split_gives_each_part_its_share_of_each_task():
-    found = split(entries(*"ab" * 50), {"train": 0.8, "val": 0.2}, seed=1)
-    assert (len(found["train"]), len(found["val"])) == (80, 20)
-    assert sorted(found["train"] + found["val"]) == list(range(100))
-    assert sum(index % 2 for index in found["val"]) == 10
-    assert found == split(entries(*"ab" * 50), {"train": 0.8, "val": 0.2}, seed=1)
-    assert found != split(entries(*"ab" * 50), {"train": 0.8, "val": 0.2}, seed=2)
-
-
-def test_a_split_of_many_tasks_keeps_the_shares():
-    found = split(entries(*map(str, range(50))), {"train": 0.9, "val": 0.1}, seed=0)
-    assert (len(found["train"]), len(found["val"])) == (45, 5)
-
-
-@pytest.mark.parametrize(
-    ("parts", "said"),
-    [
-        ({"a": 0.9, "b": 0.2}, "shares is '1.1 in all', expected at most 1"),
-        ({"a": 1.5}, "part a is 1.5, expected a share above 0 and at most 1"),
-        ({"a": {1, 2}, "b": {2}}, "part b is 'episode 2', expected one that is not in a too"),
-        ({"a": {70}}, "part a is 'no episode of the dataset', expected at least one"),
-        ({"a": {1}, "b": 0.5}, "parts is 'a, b', expected shares for all, or episodes for all"),
-        ({"a": 0.9, "b": 0.01}, "part b is 'no episode', expected a share that gives one of 4 episodes"),
-    ],
-)
-def test_impossible_splits_are_refused(parts, said):
-    with pytest.raises(ConfigError) as error:
-        split(entries("a", "a", "b", "b"), parts, 0)
-    assert str(error.value) == said
 
 
 def test_entries_are_json(dataset):

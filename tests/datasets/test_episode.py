@@ -9,7 +9,7 @@ from waldo.datasets.episode import Episode
 from waldo.errors import FileError, UnknownNameError
 
 
-def test_everything_that_was_recorded_is_there(episode, make_picture):
+def test_recorded_data_is_read_back(episode, make_image):
     assert (episode.index, episode.outcome, episode.reason) == (0, "success", "operator")
     assert (episode.task, episode.robot, episode.attributes["seed"]) == ("lift the red cube", "tiny", 0)
     assert episode.count("joints/state") == 60
@@ -23,7 +23,7 @@ def test_everything_that_was_recorded_is_there(episode, make_picture):
     assert np.isinf(episode.values("motors", "time_to_limit")).all()
     assert episode.field("joints/state", "effort").unit == "N·m"
     assert episode.frames("cameras/front").shape == (30, 48, 64, 3)
-    assert np.abs(episode.frames("cameras/front", [29, 3])[1].astype(int) - make_picture(3)).mean() < 8
+    assert np.abs(episode.frames("cameras/front", [29, 3])[1].astype(int) - make_image(3)).mean() < 8
     assert [episode.lost(name) for name in episode.streams] == [0] * 7
 
 
@@ -31,15 +31,15 @@ def test_no_frames_are_an_empty_array(episode):
     assert episode.frames("cameras/front", []).shape == (0, 48, 64, 3)
 
 
-def test_image_statistics_are_of_what_was_recorded(episode, make_picture):
-    # Key frames are counted: every fifth.
-    pixels = np.stack([make_picture(k) for k in range(0, 30, 5)]).reshape(-1, 3) / 255
+def test_image_statistics_equal_those_of_the_recorded_frames(episode, make_image):
+    # Key frames are sampled: every fifth frame.
+    pixels = np.stack([make_image(k) for k in range(0, 30, 5)]).reshape(-1, 3) / 255
     statistics = episode.image_statistics("cameras/front")
     assert statistics["mean"] == pytest.approx(pixels.mean(axis=0))
     assert statistics["std"] == pytest.approx(pixels.std(axis=0))
 
 
-def test_names_that_do_not_exist_are_answered_with_the_nearest(episode):
+def test_unknown_names_are_answered_with_the_closest_match(episode):
     with pytest.raises(UnknownNameError, match="unknown stream 'joints/stat'; did you mean 'joints/state'"):
         episode.count("joints/stat")
     with pytest.raises(UnknownNameError, match="unknown field of joints/state 'speed'"):
@@ -48,11 +48,11 @@ def test_names_that_do_not_exist_are_answered_with_the_nearest(episode):
         episode.frames("cameras/fronts")
 
 
-def test_what_is_no_episode_is_refused(tmp_path):
+def test_other_groups_are_refused(tmp_path):
     with pytest.raises(FileError, match="cannot be opened"):
         Episode(tmp_path / "nothing")
     zarr.create_group(tmp_path / "other", zarr_format=3)
-    with pytest.raises(FileError, match=r"is None of version None, expected 'waldo-episode' of 1; update waldo"):
+    with pytest.raises(FileError, match=r"is None version None, expected 'waldo-episode' version 1; update waldo"):
         Episode(tmp_path / "other")
 
 
@@ -83,7 +83,7 @@ except Exception as error:
 """
 
 
-def test_rows_are_read_where_waldo_is_not_installed(episode):
+def test_rows_are_read_without_waldo(episode):
     command = [sys.executable, "-c", PLAIN, str(episode.path)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=episode.path)
     assert answer.stdout.split("\n")[:2] == ["(60, 3) (30,) success", "UnknownCodecError"]

@@ -1,4 +1,4 @@
-"""What is cut, missing, foreign or named to do harm: a clear error each, and nothing else is harmed."""
+"""Truncated, missing, foreign and maliciously named data: each gives a clear error and affects nothing else."""
 
 import json
 import os
@@ -26,7 +26,7 @@ LONG = "x" * 300
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """Two sound episodes, recorded once; tests work on copies."""
+    """Two valid episodes, recorded once; tests use copies."""
     folder = tmp_path_factory.mktemp("sound") / "dataset"
     stream = ScalarStream(name="joints/state", rate_hz=60.0, fields=(Field("position", "rad", ("a", "b")),))
     camera = VideoStream(name="cameras/front", width=64, height=48, rate_hz=30.0)
@@ -55,7 +55,7 @@ def files_of(episode: Path) -> list[str]:
 
 
 def read_all(dataset: Dataset, index: int) -> None:
-    """Read everything of an episode, as a user would."""
+    """Read all data of an episode."""
     episode = dataset.episode(index)
     for name in episode.streams:
         episode.time_ns(name)
@@ -71,7 +71,7 @@ def reports_of(dataset: Dataset):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data())
-def test_any_file_cut_short_or_gone_is_found_and_only_errors_of_waldos_come(sound, tmp_path_factory, data):
+def test_any_truncated_or_missing_file_is_found_and_raises_only_waldo_errors(sound, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("cut") / "dataset"
     shutil.copytree(sound, folder)
     victim = folder / "episode_000000.zarr" / data.draw(st.sampled_from(files_of(folder / "episode_000000.zarr")))
@@ -91,20 +91,20 @@ def test_any_file_cut_short_or_gone_is_found_and_only_errors_of_waldos_come(soun
 
 
 def foreign(kind: str, path: Path) -> None:
-    """Put something under an episode's name that is none."""
+    """Create something with the name of an episode that is not an episode."""
     if kind == "a file":
         path.write_text("not a folder")
     elif kind == "an empty folder":
         path.mkdir()
     elif kind == "a zarr v3 group":
-        zarr.create_group(path, zarr_format=3, attributes={"format": "somebody-else"})
+        zarr.create_group(path, zarr_format=3, attributes={"format": "other-format"})
     elif kind == "a zarr v2 group":
         zarr.create_group(path, zarr_format=2)
     elif kind == "an array":
         zarr.create_array(path, shape=(3,), dtype="i4")
     elif kind == "a newer episode":
         zarr.create_group(path, zarr_format=3, attributes={"format": "waldo-episode", "schema_version": 99})
-    elif kind == "metadata that is no object":
+    elif kind == "metadata that is not an object":
         path.mkdir()
         (path / "zarr.json").write_text("[1, 2]")
     elif kind == "no attributes":
@@ -122,12 +122,12 @@ def foreign(kind: str, path: Path) -> None:
         "a zarr v2 group",
         "an array",
         "a newer episode",
-        "metadata that is no object",
+        "metadata that is not an object",
         "no attributes",
         "a link to itself",
     ],
 )
-def test_what_is_no_episode_is_named_and_the_others_are_there(dataset, kind):
+def test_foreign_entry_is_named_and_the_episodes_are_listed(dataset, kind):
     foreign(kind, dataset.path / "episode_000002.zarr")
     dataset = Dataset.open(dataset.path)
     assert [entry.episode for entry in dataset.catalog] == [0, 1]
@@ -136,7 +136,7 @@ def test_what_is_no_episode_is_named_and_the_others_are_there(dataset, kind):
     assert (found[0].problems, found[1].problems, found[2].problems > 0) == (0, 0, True)
     with pytest.raises(WaldoError, match="episode"):
         dataset.episode(2).values("joints/state", "position")
-    # The next episode is recorded beside it, and recovery leaves it alone.
+    # The next episode gets another index, and recovery does not touch the entry.
     with dataset.lock():
         assert dataset.next_index == 3
         assert dataset.recover() == []
@@ -146,7 +146,7 @@ def test_what_is_no_episode_is_named_and_the_others_are_there(dataset, kind):
 @pytest.mark.parametrize(
     "name", ["../outside", "/etc/passwd", "a/../../b", "ünïcode", "a b", "", ".", LONG, "a\0b", "zarr.json", "__x"]
 )
-def test_streams_cannot_be_named_out_of_their_episode(name):
+def test_names_of_streams_cannot_point_outside_their_episode(name):
     with pytest.raises(ConfigError, match="stream name"):
         ScalarStream(name=name, rate_hz=1.0, fields=(Field("x", "1", ("a",)),))
     with pytest.raises(ConfigError, match=r"Field\.name"):
@@ -197,16 +197,16 @@ def test_folders_may_have_any_name(sound, tmp_path, name):
         "\0" * 64,
     ],
 )
-def test_a_damaged_description_is_one_clear_error(dataset, content):
+def test_damaged_description_is_one_clear_error(dataset, content):
     (dataset.path / "dataset.json").write_text(content)
     with pytest.raises(FileError, match=r"dataset\.json"):
         Dataset.open(dataset.path)
 
 
-def test_a_dataset_that_is_newer_is_refused(dataset):
-    told = json.loads((dataset.path / "dataset.json").read_text()) | {"schema_version": 99}
-    (dataset.path / "dataset.json").write_text(json.dumps(told))
-    with pytest.raises(FileError, match=r"of version 99, expected .*; update waldo"):
+def test_newer_dataset_is_refused(dataset):
+    description = json.loads((dataset.path / "dataset.json").read_text()) | {"schema_version": 99}
+    (dataset.path / "dataset.json").write_text(json.dumps(description))
+    with pytest.raises(FileError, match=r"version 99, expected .*; update waldo"):
         Dataset.open(dataset.path)
 
 
@@ -232,12 +232,12 @@ with Dataset.open(sys.argv[1]).lock() as dataset:
 """
 
 
-def test_a_disk_that_takes_no_more_ends_the_recording_with_what_was_captured_safe(dataset):
-    # The kernel itself refuses: a limit on the size of a file stands for the disk's.
+def test_full_disk_ends_the_recording_and_keeps_the_written_rows(dataset):
+    # A limit on the file size makes the kernel refuse the write, as a full disk does.
     done = subprocess.run([sys.executable, "-c", FILL, str(dataset.path)], capture_output=True, text=True)
-    count, _, said = done.stdout.partition(" ")
-    assert "cannot be written" in said, done.stderr
-    assert "waldo recover" in said
+    count, _, message = done.stdout.partition(" ")
+    assert "cannot be written" in message, done.stderr
+    assert "waldo recover" in message
     with dataset.lock():
         (recovered,) = dataset.recover()
     assert recovered.counts["joints/state"] == int(count) > 1000

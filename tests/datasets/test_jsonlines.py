@@ -22,7 +22,7 @@ VALUES = st.lists(
 
 
 @given(VALUES, VALUES)
-def test_what_was_appended_is_read(tmp_path_factory, first, second):
+def test_appended_values_are_read_back(tmp_path_factory, first, second):
     path = tmp_path_factory.mktemp("lines") / "a.jsonl"
     jsonlines.append(path, first, sync=True)
     jsonlines.append(path, second, sync=False)
@@ -31,12 +31,12 @@ def test_what_was_appended_is_read(tmp_path_factory, first, second):
         json.loads(line)
 
 
-def test_a_file_that_is_not_there_is_empty(tmp_path):
+def test_missing_file_counts_as_empty(tmp_path):
     assert jsonlines.read(tmp_path / "a") == ([], [])
 
 
 @given(st.data())
-def test_a_torn_end_is_ignored_and_overwritten(tmp_path_factory, data):
+def test_torn_end_is_ignored_and_overwritten(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("lines") / "a.jsonl"
     jsonlines.append(path, ["one", {"two": 2}], sync=True)
     whole = path.read_bytes()
@@ -47,16 +47,16 @@ def test_a_torn_end_is_ignored_and_overwritten(tmp_path_factory, data):
 
 
 @given(st.integers(0, 200), st.integers(0, 7))
-def test_a_flipped_bit_is_found(tmp_path_factory, place, bit):
+def test_flipped_bit_is_found(tmp_path_factory, position, bit):
     path = tmp_path_factory.mktemp("lines") / "a.jsonl"
     jsonlines.append(path, ["a" * 40, "b" * 40, "c" * 40], sync=True)
     data = bytearray(path.read_bytes())
-    place %= len(data)
-    data[place] ^= 1 << bit
+    position %= len(data)
+    data[position] ^= 1 << bit
     path.write_bytes(data)
     values, damaged = jsonlines.read(path)
     assert set(values) <= {"a" * 40, "b" * 40, "c" * 40}
-    # What stands around sum and value is no part of them; all else is.
+    # The characters around checksum and value are not covered; a changed line end joins two lines.
     lost_newline = data.count(b"\n") != 3
     assert len(values) == 3 or damaged or lost_newline
 
@@ -80,12 +80,12 @@ def test_indices_as_text(indices):
     assert parse_indices(format_indices(indices)) == indices
 
 
-def test_runs_are_short():
+def test_ranges_are_merged():
     assert format_indices([3, 1, 2, 7, 9, 8, 20]) == "1-3,7-9,20"
     assert parse_indices(" 1 - 3, 7") == {1, 2, 3, 7}
 
 
 @pytest.mark.parametrize("text", ["a", "3-1", "1,,2", "-3", "1-", "1e3", "../2", "9999999999"])
-def test_what_are_no_indices_is_refused(text):
-    with pytest.raises(ConfigError, match="expected numbers and runs of them, such as 0-9,12"):
+def test_other_texts_are_refused(text):
+    with pytest.raises(ConfigError, match="expected numbers and ranges, such as 0-9,12"):
         parse_indices(text)

@@ -23,7 +23,7 @@ def files(folder):
     return [path for path in folder.glob("*.zarr/**/*") if path.is_file()]
 
 
-def test_a_merge_is_links(two, tmp_path):
+def test_merge_consists_of_links(two, tmp_path):
     merged = link(tmp_path / "out", [Part(dataset, dataset.indices) for dataset in two])
     assert [e.attributes["seed"] for e in merged.episodes] == [1, 2, 3, 4]
     assert [e.episode for e in merged.catalog] == [0, 1, 2, 3]
@@ -32,7 +32,7 @@ def test_a_merge_is_links(two, tmp_path):
     assert len(files(merged.path)) == sum(len(files(dataset.path)) for dataset in two)
 
 
-def test_edits_and_origin_are_carried_over(two, tmp_path):
+def test_edits_and_provenance_are_carried_over(two, tmp_path):
     first, second = two
     first.relabel([0, 1], task="stack them")
     first.relabel([1], outcome="failure")
@@ -50,19 +50,19 @@ def test_edits_and_origin_are_carried_over(two, tmp_path):
     assert lines[2] == {"edit": "link", "episodes": "1-2", "source": str(second.path), "of": "0-1"}
 
 
-def test_collecting_in_the_source_leaves_the_links(two, tmp_path):
+def test_pruning_the_source_leaves_the_links(two, tmp_path):
     first, _ = two
     merged = link(tmp_path / "out", [Part(first, [0, 1])])
     first.delete([0, 1])
     with first.lock():
-        assert first.gc() == 0  # nothing is freed: the links hold it
+        assert first.prune() == 0  # the links still refer to the data
     assert [verify(episode) for episode in merged.episodes] == [[], []]
     merged.delete([0])
     with merged.lock():
-        assert merged.gc() > 10_000
+        assert merged.prune() > 10_000
 
 
-def test_without_hard_links_the_bytes_are_copied(two, tmp_path, monkeypatch):
+def test_files_are_copied_if_they_cannot_be_linked(two, tmp_path, monkeypatch):
     def refuse(source, target):
         raise OSError(errno.EXDEV, "other device")
 
@@ -72,13 +72,13 @@ def test_without_hard_links_the_bytes_are_copied(two, tmp_path, monkeypatch):
     assert {path.stat().st_nlink for path in files(merged.path)} == {1}
 
 
-def test_what_does_not_fit_is_refused_with_what_differs(two, record, script, streams, tmp_path):
+def test_incompatible_datasets_are_refused_with_their_differences(two, record, script, streams, tmp_path):
     other = record(script(seconds=0.2, robot="huge"), path=tmp_path / "other")
     with pytest.raises(IncompatibleError) as error:
         link(tmp_path / "out", [Part(two[0], [0]), Part(other, [0])])
     assert str(error.value) == (
-        f"these datasets do not fit together:\n  robot: tiny in {two[0].path}, huge in {other.path}\n"
-        "merge those of one robot"
+        f"the datasets are not compatible:\n  robot: tiny in {two[0].path}, huge in {other.path}\n"
+        "merge datasets of one robot"
     )
     half = Dataset.create(tmp_path / "half", robot="tiny")
     with half.lock():
@@ -91,14 +91,14 @@ def test_what_does_not_fit_is_refused_with_what_differs(two, record, script, str
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_is_overwritten_and_nothing_is_nothing(two, tmp_path):
-    with pytest.raises(FileError, match="is not an empty folder; choose a new folder for the dataset"):
+def test_target_must_be_empty_and_the_selection_must_not(two, tmp_path):
+    with pytest.raises(FileError, match="already exists; choose a new folder for the dataset"):
         link(two[1].path, [Part(two[0], [0])])
     with pytest.raises(ConfigError, match="episodes is 'none', expected at least one"):
         link(tmp_path / "out", [Part(two[0], [])])
 
 
-def test_a_merge_that_was_broken_off_leaves_no_dataset_and_can_be_repeated(two, tmp_path):
+def test_interrupted_merge_leaves_no_dataset_and_can_be_repeated(two, tmp_path):
     class StoppedError(Exception):
         pass
 
@@ -113,7 +113,7 @@ def test_a_merge_that_was_broken_off_leaves_no_dataset_and_can_be_repeated(two, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "out", "second"]
 
 
-def test_a_link_out_of_an_episode_is_refused(two, tmp_path):
+def test_symbolic_link_in_an_episode_is_refused(two, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("secret")
     (two[0].path / "episode_000000.zarr" / "evil").symlink_to(secret)

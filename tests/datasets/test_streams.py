@@ -21,12 +21,12 @@ def test_row_layout_is_packed_and_little_endian():
 
 
 @pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "a b", "../a", "a/..", "ä"])
-def test_names_that_are_no_path_are_refused(name):
+def test_invalid_names_are_refused(name):
     with pytest.raises(ConfigError) as error:
         VideoStream(name=name, width=64, height=48, rate_hz=30.0)
     assert (
         str(error.value)
-        == f"stream name is {name!r}, expected parts of at most 200 letters, digits and _ . - joined by /"
+        == f"stream name is {name!r}, expected components of at most 200 letters, digits and _ . - separated by /"
     )
 
 
@@ -36,7 +36,7 @@ def test_odd_sizes_are_refused():
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
-def test_impossible_rates_are_refused(rate):
+def test_invalid_rates_are_refused(rate):
     with pytest.raises(ConfigError, match="rate_hz of stream a is"):
         VideoStream(name="a", width=64, height=48, rate_hz=rate)
 
@@ -46,16 +46,16 @@ def test_reserved_field_names_are_refused():
         Field("time", "s", ("a",))
 
 
-def test_a_stream_inside_another_is_refused():
+def test_stream_inside_another_is_refused():
     inner = VideoStream(name="cameras/a", width=64, height=48, rate_hz=30.0)
     outer = VideoStream(name="cameras", width=64, height=48, rate_hz=30.0)
     with pytest.raises(ConfigError) as error:
         check_streams([inner, outer])
-    expected = "streams is 'cameras', expected a name that is not the folder of another stream (cameras/a)"
+    expected = "stream name is 'cameras', expected a name that is not a folder of another stream (cameras/a)"
     assert str(error.value) == expected
 
 
-def test_a_name_twice_is_refused():
+def test_duplicate_names_are_refused():
     stream = VideoStream(name="a", width=64, height=48, rate_hz=30.0)
     with pytest.raises(ConfigError, match="streams is 'a', expected distinct names"):
         check_streams([stream, stream])

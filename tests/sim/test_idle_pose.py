@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from waldo.robots.description import load_robot
-from waldo.robots.thermal.rest_pose import RestAdvice
+from waldo.robots.thermal.rest_pose import RestPoseAdvisor
 from waldo.sim.experts.kinematics import Kinematics
 from waldo.sim.idle_pose import NEGLIGIBLE, HoldingHeat, IdlePose, idle_pose
 
@@ -70,14 +70,14 @@ def test_the_description_names_the_moved_joints():
 
 
 def test_advice_is_returned_once_and_only_for_robots_with_a_model():
-    advice = RestAdvice(ARM)
-    advice.ask(STRETCHED, np.array([20.0, 0.5, 20.0, np.nan, 20.0, 20.0]))
+    advice = RestPoseAdvisor(ARM)
+    advice.request(STRETCHED, np.array([20.0, 0.5, 20.0, np.nan, 20.0, 20.0]))
     advice.join()
-    text = advice.text()
+    text = advice.pop_message()
     assert text.startswith("to cool down, move to shoulder_lift ")
     assert text.endswith("% of the current holding heat)")
-    assert advice.text() == ""
-    nothing = RestAdvice(replace(ARM, mjcf=""))
-    nothing.ask(STRETCHED, np.full(6, 20.0))
+    assert advice.pop_message() == ""
+    nothing = RestPoseAdvisor(replace(ARM, mjcf=""))
+    nothing.request(STRETCHED, np.full(6, 20.0))
     nothing.join()
-    assert nothing.text() == ""
+    assert nothing.pop_message() == ""

@@ -10,7 +10,7 @@ import torch
 
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.reading.rows import RowConfig
+from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Selection
 from waldo.datasets.store_path import ObjectPath
 from waldo.datasets.transfer import push

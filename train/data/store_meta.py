@@ -12,7 +12,7 @@ from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.datasets.aggregate import aggregate_stats
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.lerobot import export, layout
+from waldo.datasets.lerobot.statistics import camera_statistics, column_statistics
 from waldo.datasets.reading.windows import Span, Windows
 from waldo.train.data.store_source import describe
 
@@ -66,5 +66,5 @@ def _statistics(windows: Windows, span: Span, features: Mapping[str, Any]) -> di
     numbers = {key: feature for key, feature in features.items() if feature["dtype"] != "video"}
     rows = {key: np.asarray(windows.columns[key][span.first : span.stop]) for key in numbers}
     episode = Episode(span.path)
-    images = {key: export.camera_statistics(episode, name) for key, name in windows.cameras.items()}
-    return {**{key: layout.statistics(values) for key, values in rows.items()}, **images}
+    images = {key: camera_statistics(episode, name) for key, name in windows.cameras.items()}
+    return {**{key: column_statistics(values) for key, values in rows.items()}, **images}

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.lerobot.export import camera_streams
-from waldo.datasets.reading.rows import RowConfig, UnfitEpisodeError, make_rows
+from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
+from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.schema import feature_key
 from waldo.datasets.selection import Selection
-from waldo.datasets.store_path import Place, place
+from waldo.datasets.store_path import StorePath, open_path
 from waldo.errors import FileError, InvalidValueError, NoMatchError
 
 ALL_OUTCOMES = "to train on episodes of any outcome: --outcome success failure unknown"
@@ -40,8 +40,6 @@ class StoreOptions:
 
     def __post_init__(self) -> None:
         """Reject values out of range."""
-        if self.rows.fps < 1:
-            raise InvalidValueError("fps", self.rows.fps, "a whole number from 1")
         if self.memory_mb < 1:
             raise InvalidValueError("memory_mb", self.memory_mb, "a whole number from 1")
 
@@ -50,7 +48,7 @@ class StoreOptions:
 class StoreSource:
     """A dataset and how it is read; can be passed to another process as JSON."""
 
-    path: Place
+    path: StorePath
     """Path or address of the dataset."""
     options: StoreOptions
     """How the dataset is read."""
@@ -69,7 +67,7 @@ class StoreSource:
         options["rows"] = RowConfig(**_with_tuples(options["rows"]))
         options["selection"] = Selection(**_with_tuples(options["selection"]))
         options["cache"] = None if options["cache"] is None else Path(options["cache"])
-        return cls(path=place(values["path"]), images=values["images"], options=StoreOptions(**options))
+        return cls(path=open_path(values["path"]), images=values["images"], options=StoreOptions(**options))
 
     def features(self) -> dict[str, dict[str, Any]]:
         """Return LeRobot's description of the columns and cameras, from the first episode that can become rows.
@@ -88,7 +86,7 @@ class StoreSource:
                 reason = reason or str(error)
                 continue
             columns = {key: column.names for key, column in rows.columns.items()}
-            sizes = {feature_key(n): (episode.camera(n).height, episode.camera(n).width) for n in rows.frames}
+            sizes = {feature_key(name): size for name, size in rows.frame_sizes.items()}
             return describe(columns, sizes)
         raise FileError(self.path, f"has no episode to train on ({reason})", "run: waldo check")
 
@@ -114,8 +112,8 @@ class StoreSource:
 
     def _rows(self, episode: Episode) -> RowConfig:
         """Return the row options with the camera streams of an episode."""
-        options = self.options.rows
-        return replace(options, cameras=camera_streams(episode, options.cameras) if self.images else ())
+        rows = self.options.rows.resolve(episode)
+        return rows if self.images else replace(rows, cameras=None)
 
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +121,7 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
-def is_store(path: Place) -> bool:
+def is_store(path: StorePath) -> bool:
     """Return whether there is a waldo dataset at a path."""
     return (path / "dataset.json").is_file()
 

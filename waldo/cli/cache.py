@@ -1,4 +1,4 @@
-"""`waldo cache`: decoded frames for training, built once from the archive and compared with it."""
+"""`waldo cache`: build a frame cache for training, or compare it with the recording."""
 
 from __future__ import annotations
 
@@ -15,43 +15,45 @@ from waldo.cli.arguments import DatasetAddress
 from waldo.datasets.selection import Selection
 
 if TYPE_CHECKING:
-    from waldo.datasets.reading.frame_cache import CacheFault
+    from waldo.datasets.reading.cache_check import CacheFault
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """Decode a dataset's frames once, at the size that training wants; run again, it builds only what is missing."""
+    """Decode a dataset's frames once, at the size that training needs. Run it again to add new episodes."""
 
     dataset: DatasetAddress
     """The dataset's folder."""
     out: Annotated[Path, tyro.conf.Positional]
-    """Folder of the cache; `waldo train --cache` takes it."""
+    """Folder of the cache, for `waldo train --cache`."""
     height: int | None = None
-    """Pixels down; as recorded if neither this nor --width is given."""
+    """Height of the frames [px]; as recorded if neither this nor --width is given."""
     width: int | None = None
-    """Pixels across."""
+    """Width of the frames [px]."""
     cameras: tuple[str, ...] = ()
-    """Cameras by their short names, such as `front wrist`; all if none is named."""
+    """Cameras by name, such as `front wrist`; all by default."""
     selection: Selection = field(default_factory=lambda: Selection(outcome=("success",)))
-    """Which episodes."""
+    """The episodes to include."""
     threads: int | None = None
-    """Threads that decode; as many as there are cores if it is not given."""
+    """Number of decoding threads; one per core by default."""
     check: bool = False
-    """Compare an existing cache with the archive, every frame. Exit code 1 if they differ."""
+    """Compare every frame of an existing cache with the recording. Exit code 1 if they differ."""
 
     def run(self) -> int:
-        """Build or check, and say what was done."""
-        from waldo.cli import tables
+        """Build or check the cache and print the result."""
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.lerobot.export import camera_streams
-        from waldo.datasets.reading import frame_cache
+        from waldo.datasets.reading.cache_build import build_cache
+        from waldo.datasets.reading.cache_check import check_cache
         from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
-        from waldo.errors import FileError
+        from waldo.datasets.reading.row_config import camera_streams
+        from waldo.errors import NoMatchError, count
+        from waldo.text import format_bytes
 
         dataset = Dataset.open(self.dataset)
         indices = dataset.select(self.selection)
         if not indices:
-            raise FileError(self.dataset, "has no episode that is asked for", "pass --outcome success failure unknown")
+            do = "by default only successful episodes are included"
+            raise NoMatchError("episode", len(dataset.indices), do)
         openers = [partial(dataset.episode, index) for index in indices]
         with console.progress() as progress:
             bar: Any = progress.add_task("checking" if self.check else "decoding", total=len(indices), note="")
@@ -60,24 +62,26 @@ class Cache:
                 progress.update(bar, completed=done, total=total)
 
             if self.check:
-                faults = list(frame_cache.check(FrameCache.open(self.out), openers, advance))
-                return _say_faults(faults, len(indices))
+                faults = list(check_cache(FrameCache.open(self.out), openers, advance))
+                return _print_faults(faults, len(indices))
             chosen = camera_streams(openers[0](), self.cameras) if self.cameras else ()
             config = CacheConfig(height=self.height, width=self.width, cameras=chosen)
             cache = FrameCache.create(self.out, config)
-            result = frame_cache.build(cache, openers, threads=self.threads, advance=advance)
+            result = build_cache(cache, openers, threads=self.threads, advance=advance)
         console.out().print(
-            f"{self.out}: {result.built} episodes built, {result.kept} were there, {result.removed} removed, "
-            f"{tables.size(result.nbytes)}",
+            f"{self.out}: {count(result.built, 'episode')} built, {result.kept} up to date, {result.removed} removed, "
+            f"{format_bytes(result.nbytes)}",
             markup=False,
         )
         return 0
 
 
-def _say_faults(faults: Sequence[CacheFault], episodes: int) -> int:
-    """Print what is wrong with a cache; return the exit code."""
+def _print_faults(faults: Sequence[CacheFault], episodes: int) -> int:
+    """Print the faults of a cache; return the exit code."""
+    from waldo.errors import count
+
     for fault in faults:
         where = f"episode {fault.index}" + (f", {fault.camera}" if fault.camera else "")
         console.out().print(f"{where}: {fault.found}", markup=False)
-    console.out().print(f"{len(faults)} faults in the cache of {episodes} episodes")
+    console.out().print(f"{count(len(faults), 'fault')} in the cache of {count(episodes, 'episode')}")
     return 1 if faults else 0

@@ -147,17 +147,19 @@ class Demo:
     def export(self) -> str:
         """Export the successful episodes to LeRobot v3.0."""
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.lerobot.export import export
+        from waldo.datasets.formats.target import export_dataset
+        from waldo.datasets.lerobot.format import LeRobotConfig
 
         result_file = self.folder / "export.json"
         if not (result_file.exists() and (self.folder / "lerobot").exists()):
             with console.progress() as progress:
                 bar = progress.add_task("episodes", total=None, note="")
                 dataset = Dataset.open(self.folder / "dataset")
-                result = export(
+                result = export_dataset(
                     dataset,
                     self.folder / "lerobot",
-                    advance=lambda done, total: progress.update(bar, completed=done, total=total),
+                    LeRobotConfig(),
+                    progress=lambda done, total: progress.update(bar, completed=done, total=total),
                 )
             _write(result_file, {**asdict(result), "path": str(result.path)})
         found = _read(result_file)

@@ -209,7 +209,7 @@ class Prune:
 
     def run(self) -> int:
         """Remove the episodes and print the freed space."""
-        from waldo.cli import tables
+        from waldo.text import format_bytes
 
         dataset = _open(self.dataset)
         indices = [entry.episode for entry in dataset.deleted]
@@ -221,7 +221,7 @@ class Prune:
             console.out().print(f"would remove {described} permanently; to do so: waldo gc {self.dataset} --yes")
             return 0
         with dataset.lock("waldo gc"):
-            console.out().print(f"removed {described}, {tables.size(dataset.gc())} freed")
+            console.out().print(f"removed {described}, {format_bytes(dataset.gc())} freed")
         return 0
 
 

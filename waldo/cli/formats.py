@@ -1,153 +1,214 @@
-"""`waldo import`, and what `waldo export --format` does for formats other than LeRobot."""
+"""`waldo import` and `waldo export`: datasets of other formats."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import tyro
 from rich.markup import escape
 
 from waldo import console
 from waldo.cli.arguments import DatasetAddress, Folder
 from waldo.datasets.indices import parse_indices
-from waldo.datasets.selection import Outcome
+from waldo.datasets.reading.row_config import RowConfig
+from waldo.datasets.selection import Outcome, Selection
 from waldo.datasets.streams import CRF
-from waldo.errors import InvalidValueError
+from waldo.errors import UnknownNameError, UnsupportedOptionError, count
 
 if TYPE_CHECKING:
-    from waldo.cli.dataset import Export
     from waldo.datasets.formats.convert import ImportResult
-    from waldo.datasets.lerobot.export import ExportResult
+    from waldo.datasets.formats.format import Format
+    from waldo.datasets.formats.target import ExportConfig, ExportResult
 
-OF_ROWS = ("fps", "action", "environment", "max_age_s")
-"""Options of formats that bring everything to one rate."""
-
-TAKES: Mapping[str, tuple[str, ...]] = {
-    "lerobot": (*OF_ROWS, "licence", "workers", "ray"),
-    "replay-buffer": OF_ROWS,
-    "umi": ("fps", "max_age_s"),
-    "rosbag2": ("images", "storage", "workers", "ray"),
-}
-"""Format -> options that it has beside those that all have."""
-
-BY_ALL = ("dataset", "out", "format", "cameras", "selection")
-"""Options that all formats have."""
+COMMON = ("selection", "rows")
+"""Fields of an export's options that are not options of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Import a dataset of another format. Exit code 1 if an episode had to be left out; run it again to go on."""
+    """Import a dataset of another format; run the command again to resume. Exit code 1 if an episode was skipped."""
 
     source: Folder
-    """The folder or file to import: LeRobot v2/v3, a replay buffer or UMI's zip, robomimic, ALOHA, ROS 2 bags."""
+    """File or folder to import: LeRobot v2/v3, replay buffer, UMI, robomimic, ALOHA, ROS 2 bags."""
     dataset: DatasetAddress
-    """The dataset's folder; made if it is not there, else added to."""
-    format: Literal["auto", "lerobot", "replay-buffer", "robomimic", "aloha", "rosbag2"] = "auto"
-    """What the source is; auto looks at its files."""
+    """Folder of the dataset; episodes are added if it exists."""
+    format: str = "auto"
+    """Format of the source, such as lerobot, replay-buffer, robomimic, aloha or rosbag2; auto detects it."""
     robot: str = ""
-    """The robot's name, where the source does not say it or another is wanted."""
+    """Name of the robot; by default the one that the source names."""
     episodes: str = ""
-    """Places in the source and runs of them, from 0, such as `0-9,12`; all if nothing is said."""
+    """Positions of the episodes in the source, from 0, such as `0-9,12`; all by default."""
     codec: Literal["auto", "h264", "lossless", "jpeg"] = "auto"
-    """How pictures are kept; auto keeps them exactly, but for video in a codec that the store does not know."""
+    """Codec of the images; auto keeps them exactly, except video in a codec that the store does not support."""
     crf: int = CRF
-    """Quality of what must be encoded as h264, 0 to 51: lower is better and larger."""
+    """Quality of images that are encoded as h264, 0 to 51; lower is better and larger."""
     fps: float | None = None
-    """Rows a second of a replay buffer or of HDF5, which do not say it [Hz]."""
+    """Row rate of a replay buffer or HDF5 file, which do not state it [Hz]."""
     outcome: Outcome = "unknown"
-    """How the attempts went of which the source does not say it."""
+    """Outcome of attempts for which the source does not state it."""
     topics: tuple[str, ...] = ()
-    """Of bags: which topic is which stream, such as `joints/state=/arm/joint_states`."""
+    """For bags: topics of streams, such as `joints/state=/arm/joint_states`."""
     workers: int = 1
-    """Processes that import episodes side by side; 0: one for each core."""
+    """Number of processes that import episodes; 0 uses one per core."""
     ray: str | None = None
-    """Address of a Ray cluster that sees the same folders, `auto`, or `local`; without it, no Ray."""
+    """Address of a Ray cluster that sees the same folders, `auto` or `local`; by default Ray is not used."""
 
     def run(self) -> int:
-        """Import and print what was done."""
+        """Import and print the result."""
         from waldo.datasets.formats.convert import import_dataset
         from waldo.datasets.formats.source import ImportConfig
         from waldo.datasets.jobs import Jobs
-        from waldo.datasets.store_path import local, place
+        from waldo.datasets.store_path import open_path, require_local
 
         config = ImportConfig(
             codec=self.codec, crf=self.crf, fps=self.fps, outcome=self.outcome, topics=tuple(self.topics)
         )
-        with console.progress() as progress:
-            bar = progress.add_task("importing", total=None, note="")
-
-            def advance(done: int, total: int) -> None:
-                progress.update(bar, completed=done, total=total)
-
+        with _progress("importing") as advance:
             result = import_dataset(
                 self.source,
-                local(place(self.dataset), "import"),
+                require_local(open_path(self.dataset), "import"),
                 config,
                 format=None if self.format == "auto" else self.format,
                 robot=self.robot,
                 episodes=parse_indices(self.episodes) or None,
                 jobs=Jobs(workers=self.workers, ray=self.ray),
-                advance=advance,
+                progress=advance,
             )
         print_import(result)
-        return 1 if result.left_out else 0
+        return 1 if result.skipped else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Export a dataset to LeRobot v3.0 or another format. Exit code 1 if an episode was skipped."""
+
+    dataset: DatasetAddress
+    """Folder of the dataset."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder (for umi: zip file) to create; it must not contain anything yet."""
+    format: str = "lerobot"
+    """Target format: lerobot (v3.0), replay-buffer (diffusion_policy), umi (.zarr.zip) or rosbag2 (ROS 2 bags)."""
+    rows: RowConfig = field(default_factory=RowConfig)
+    """How episodes are resampled."""
+    selection: Selection = field(default_factory=lambda: Selection(outcome=("success",)))
+    """Which episodes."""
+    license: str = ""
+    """For lerobot: license for the dataset card, such as `apache-2.0`."""
+    images: Literal["jpeg", "h264"] = "jpeg"
+    """For rosbag2: H.264 streams become JPEGs, which every tool reads, or keep their packets (CompressedVideo)."""
+    storage: Literal["mcap", "sqlite3"] = "mcap"
+    """For rosbag2: storage format of the bags."""
+    workers: int = 1
+    """Number of processes that prepare episodes; 0 uses one per core."""
+    ray: str | None = None
+    """Address of a Ray cluster that sees the same folders, `auto` or `local`; by default Ray is not used."""
+
+    def run(self) -> int:
+        """Export and print the result."""
+        from waldo.datasets.dataset import Dataset
+        from waldo.datasets.formats.target import export_dataset
+        from waldo.datasets.jobs import Jobs
+
+        config = export_config(self)
+        jobs = Jobs(workers=self.workers, ray=self.ray)
+        with _progress("exporting") as advance:
+            result = export_dataset(Dataset.open(self.dataset), self.out, config, jobs=jobs, progress=advance)
+        print_export(result)
+        return 1 if result.skipped else 0
+
+
+def export_config(command: Export) -> ExportConfig:
+    """Return the options of the target format.
+
+    Raises:
+        UnknownNameError: If there is no such format, or it cannot be exported.
+        UnsupportedOptionError: If an option is given that the format does not support.
+    """
+    formats = _export_formats()
+    name = command.format.replace("_", "-")
+    if name not in formats:
+        raise UnknownNameError("export format", name, formats)
+    config = formats[name]
+    accepted = _options(config)
+    for option, value, default in _given(command):
+        if value != default and option not in accepted:
+            supported = [other for other, known in formats.items() if option in _options(known)]
+            raise UnsupportedOptionError(f"--{option.replace('_', '-')}", f"--format {name}", supported)
+    values = {option: value for option, value, _ in _given(command)}
+    own = {entry.name: values[entry.name] for entry in fields(config) if entry.name in values}
+    rows = {"rows": command.rows} if "rows" in {entry.name for entry in fields(config)} else {}
+    return config(selection=command.selection, **rows, **own)
+
+
+def _export_formats() -> Mapping[str, type[ExportConfig]]:
+    """Return the option classes of the formats that can be exported."""
+    from waldo.datasets.formats.format import load_formats
+
+    def is_export(known: Format) -> bool:
+        return known.export_config is not None
+
+    return {known.name: known.export_config() for known in filter(is_export, load_formats()) if known.export_config}
+
+
+def _options(config: type[ExportConfig]) -> set[str]:
+    """Return the names of the options that a format supports."""
+    names = {entry.name for entry in fields(config)}
+    return (names | {entry.name for entry in fields(RowConfig)} if "rows" in names else names) - {*COMMON}
+
+
+def _given(command: Export) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (name, value, default) of the options that not every format supports."""
+    defaults = {entry.name: entry.default for entry in fields(command)}
+    for name in ("license", "images", "storage"):
+        yield name, getattr(command, name), defaults[name]
+    for entry in fields(command.rows):
+        yield entry.name, getattr(command.rows, entry.name), getattr(RowConfig(), entry.name)
+
+
+@contextmanager
+def _progress(label: str) -> Generator[Callable[[int, int], None]]:
+    """Show a progress bar and yield the callback that updates it."""
+    with console.progress() as progress:
+        bar = progress.add_task(label, total=None, note="")
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def print_import(result: ImportResult) -> None:
-    """Print what an import did."""
+    """Print the result of an import."""
     from waldo.cli.tables import MARKS
 
     out = console.out()
     out.print(
-        f"{escape(str(result.path))}: {result.episodes} episodes of {escape(result.source)} ({result.format}), "
-        f"{result.rows} rows, {result.copied} frames copied, {result.encoded} encoded"
+        f"{escape(str(result.path))}: imported {count(result.episodes, 'episode')} of {escape(result.source)} "
+        f"({result.format}), {count(result.rows, 'row')}, {count(result.copied, 'frame')} copied, "
+        f"{result.encoded} encoded"
     )
-    if result.there:
-        out.print(f"{result.there} episodes were there already")
+    if result.existing:
+        out.print(f"{count(result.existing, 'episode')} already imported")
     for note in result.notes:
         out.print(f"{MARKS['note']}  {escape(note)}")
-    for key, why in result.left_out.items():
-        out.print(f"[red]{escape(key)} is left out:[/red] {escape(why)}")
+    for key, why in result.skipped.items():
+        out.print(f"[red]{escape(key)} skipped:[/red] {escape(why)}")
 
 
-def check_options(command: Export) -> None:
-    """Refuse options that a format does not have."""
-    for field in fields(command):
-        if field.name in (*BY_ALL, *TAKES[command.format]):
-            continue
-        default = field.default if field.default is not MISSING else None
-        value = getattr(command, field.name)
-        if value != default:
-            having = ", ".join(name for name, options in TAKES.items() if field.name in options)
-            raise InvalidValueError(f"--{field.name.replace('_', '-')}", value, f"absent: only {having} has it")
+def print_export(result: ExportResult) -> None:
+    """Print the result of an export."""
+    from waldo.cli.tables import MARKS
 
-
-def export(command: Export, advance: Callable[[int, int], None]) -> ExportResult:
-    """Export to a format other than LeRobot."""
-    from waldo.datasets.dataset import Dataset
-    from waldo.datasets.jobs import Jobs
-    from waldo.datasets.lerobot.export import ExportConfig
-
-    dataset = Dataset.open(command.dataset)
-    cameras: Any = None if command.cameras == ("none",) else command.cameras
-    if command.format == "rosbag2":
-        from waldo.datasets.formats.rosbag2 import export
-
-        config = export.BagConfig(
-            selection=command.selection, cameras=cameras, images=command.images, storage=command.storage
-        )
-        jobs = Jobs(workers=command.workers, ray=command.ray)
-        return export.export(dataset, command.out, config, advance, jobs)
-    from waldo.datasets.formats.replay_buffer import export, umi_export
-
-    settings = ExportConfig(
-        fps=command.fps,
-        cameras=cameras,
-        action=command.action,
-        environment=command.environment,
-        selection=command.selection,
-        max_age_s=command.max_age_s,
+    out = console.out()
+    out.print(
+        f"{escape(str(result.path))}: exported {count(result.episodes, 'episode')}, {count(result.rows, 'row')}, "
+        f"{count(result.frames_copied, 'frame')} copied, {result.frames_encoded} encoded"
     )
-    to = umi_export.export if command.format == "umi" else export.export
-    return to(dataset, command.out, settings, advance)
+    for camera, error_ms in result.frame_error_ms.items():
+        out.print(f"{escape(camera)}: frames are at most {error_ms:.1f} ms from their rows")
+    if result.unselected:
+        out.print(f"{count(result.unselected, 'episode')} not selected")
+    for note in result.notes:
+        out.print(f"{MARKS['note']}  {escape(note)}")
+    for index, why in result.skipped.items():
+        out.print(f"[red]episode {index} skipped:[/red] {escape(why)}")

@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("waldo.cli.transfer:Pull", "download a dataset from an object store"),
     "gc": ("waldo.cli.edit:Prune", "permanently remove deleted episodes"),
     "import": ("waldo.cli.formats:Import", "import LeRobot, replay buffer, UMI, robomimic, ALOHA or bag files"),
-    "export": ("waldo.cli.dataset:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI or ROS 2 bags"),
+    "export": ("waldo.cli.formats:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI or ROS 2 bags"),
     "cache": ("waldo.cli.cache:Cache", "build or verify a cache of decoded frames for training"),
     "train": ("waldo.cli.train:Train", "train a LeRobot policy on a dataset"),
     "plan": ("waldo.cli.plan:Plan", "decompose an instruction into subtasks"),
@@ -95,11 +95,15 @@ def parse(name: str, args: Sequence[str]) -> Command:
     from waldo.cli.config import load_defaults, split_config
 
     path, words = split_config(args)
+    # A command may have options that depend on its arguments, and option groups with a prefix.
+    for_arguments = getattr(command, "for_arguments", None)
+    command = command if for_arguments is None else for_arguments(words, path)
+    config = getattr(command, "tyro_config", (tyro.conf.OmitArgPrefixes,))
     options: dict[str, Any] = {} if path is None else {"default": load_defaults(command, path)}
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(command, prog=f"waldo {name}", args=words, config=(tyro.conf.OmitArgPrefixes,), **options)
+            return tyro.cli(command, prog=f"waldo {name}", args=words, config=config, **options)
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -49,10 +49,10 @@ class Train(StoreOptions):
 
     def run(self) -> int:
         """Train and return the exit code: 130 after an interruption that saved a checkpoint."""
-        from waldo.datasets.store_path import place
+        from waldo.datasets.store_path import open_path
         from waldo.train.train_config import TrainConfig
 
-        dataset = place(self.dataset)
+        dataset = open_path(self.dataset)
         config = TrainConfig(
             dataset=dataset,
             output=self.output or Path("runs") / f"{dataset.resolve().name}-{self.policy}",

@@ -32,10 +32,10 @@ class Push:
     def run(self) -> int:
         """Copy the episodes and print how many."""
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.store_path import ObjectPath, place
+        from waldo.datasets.store_path import ObjectPath, open_path
         from waldo.datasets.transfer import push
 
-        target = place(self.address)
+        target = open_path(self.address)
         if not isinstance(target, ObjectPath):
             raise InvalidValueError("address", self.address, "the address of an object store, such as s3://bucket/name")
         dataset = Dataset.open(self.dataset)
@@ -58,9 +58,9 @@ class Pull:
 
     def run(self) -> int:
         """Copy the episodes and print how many."""
-        from waldo.cli.tables import size
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.transfer import free_bytes, pull
+        from waldo.text import format_bytes
 
         source = Dataset.open(self.address)
         indices = source.select(self.selection)
@@ -69,7 +69,7 @@ class Pull:
         wanted = {*indices}
         nbytes = sum(entry.nbytes for entry in source.catalog if entry.episode in wanted)
         if nbytes > free_bytes(self.dataset):
-            found = f"{size(free_bytes(self.dataset))} free, the episodes need {size(nbytes)}"
+            found = f"{format_bytes(free_bytes(self.dataset))} free, the episodes need {format_bytes(nbytes)}"
             raise FileError(self.dataset, found, "free some space or select fewer episodes")
         return _report(
             self.dataset, _with_progress("pulling", lambda advance: pull(source, self.dataset, indices, advance))
@@ -83,11 +83,11 @@ def _with_progress(label: str, work: Callable[[Callable[[int, int], None]], Tran
 
 
 def _report(target: object, done: Transfer) -> int:
-    from waldo.cli.tables import size
+    from waldo.text import format_bytes
 
     removed = f", {done.removed} removed" if done.removed else ""
     console.out().print(
-        f"{target}: {count(done.moved, 'episode')} copied ({size(done.nbytes)}), {done.kept} skipped{removed}",
+        f"{target}: {count(done.moved, 'episode')} copied ({format_bytes(done.nbytes)}), {done.kept} skipped{removed}",
         markup=False,
     )
     return 0

@@ -1,1 +1,1 @@
-"""HDF5 datasets: robomimic and ALOHA."""
+"""HDF5 datasets of robomimic and ALOHA."""

@@ -1,4 +1,4 @@
-"""ALOHA's HDF5 -> episode store: one file an episode, /observations/{qpos,qvel,images/<cam>} and /action."""
+"""Import ALOHA's HDF5: one file per episode with /observations/{qpos,qvel,images/<camera>} and /action."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.arrays_in import Array, Facts, draft_of
-from waldo.datasets.formats.cameras_in import Camera, too_small
+from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
+from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.hdf5 import files
-from waldo.datasets.formats.images_in import look
+from waldo.datasets.formats.images_in import inspect_image
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, SourceError, Tally, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError, digest_of
 from waldo.datasets.recording.writer import EpisodeWriter
+from waldo.datasets.schema import COMMAND, STATE, camera_stream
 from waldo.errors import FileError, UnknownNameError
 
 FPS = 50.0
-"""Rows a second of ALOHA (its DT is 0.02 s); the files do not say it [Hz]."""
+"""Row rate of ALOHA (its DT is 0.02 s), which the files do not state [Hz]."""
 
 ARM = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
-"""Joints of one of ALOHA's arms, in its order."""
+"""Joints of one arm in ALOHA's order."""
 
 LABELS: Mapping[int, tuple[str, ...]] = {14: tuple(f"{side}_{joint}" for side in ("left", "right") for joint in ARM)}
-"""Joints -> their names."""
+"""Number of joints -> their names."""
 
-PLACES: Mapping[str, tuple[str, str, str]] = {
-    "observations/qpos": ("joints/state", "position", "rad"),
-    "observations/qvel": ("joints/state", "velocity", "rad/s"),
-    "observations/effort": ("joints/state", "effort", ""),
-    "action": ("joints/command", "position", "rad"),
+FIELDS: Mapping[str, tuple[str, str, str]] = {
+    "observations/qpos": (STATE, "position", "rad"),
+    "observations/qvel": (STATE, "velocity", "rad/s"),
+    "observations/effort": (STATE, "effort", ""),
+    "action": (COMMAND, "position", "rad"),
 }
-"""Dataset -> stream, field and unit."""
+"""HDF5 dataset -> stream, field and unit."""
 
 IMAGES = "observations/images"
 
 
 class AlohaSource:
-    """A folder of ALOHA's files, or one of them."""
+    """A folder of ALOHA episodes, or one episode."""
 
-    format: Format = "aloha"
+    format = "aloha"
     robot = ""
 
     def __init__(self, path: Path, config: ImportConfig) -> None:
@@ -52,46 +53,48 @@ class AlohaSource:
         self._config = config
         self._paths = {file.name: file for file in files.files_of(path)}
         if not self._paths:
-            raise FileError(path, "holds no .hdf5 file", "name a folder of ALOHA's episodes, or one of them")
+            raise FileError(path, "there is no .hdf5 file", "choose a folder of ALOHA episodes, or one of its files")
         self.name, self.keys = path.absolute().name, list(self._paths)
         self.fps = config.fps or FPS
-        self.notes = [f"ALOHA keeps no times: rows are counted at {self.fps:g} Hz from 2000-01-01; see --fps."]
+        self.notes = [
+            f"ALOHA files have no timestamps: rows are numbered at {self.fps:g} Hz from 2000-01-01; see --fps."
+        ]
 
     def digest(self, key: str) -> str:
-        """Return the identity of an episode: its numbers, and which pictures it has."""
+        """Return a digest of the numeric rows and of the names, shapes and dtypes of the images."""
         with files.open_file(self._path(key)) as file:
             arrays = self._arrays(file, key)
-            pictures = [(name, d.shape, d.dtype.str) for name, d in files.arrays(file, IMAGES).items()]
+            images = [(name, d.shape, d.dtype.str) for name, d in files.arrays(file, IMAGES).items()]
         small = [np.ascontiguousarray(array.read(0, array.shape[0])) for array in arrays if array.kind == "numbers"]
-        return digest_of("aloha", key, pictures, [array.key for array in arrays], *small)
+        return digest_of("aloha", key, images, [array.key for array in arrays], *small)
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
         with files.open_file(self._path(key)) as file:
             arrays = self._arrays(file, key)
             if not arrays:
-                raise SourceError(key, "has neither observations/qpos nor action")
+                raise SourceError(key, "the file has neither observations/qpos nor action")
             rows = arrays[0].shape[0]
-            told = files.attributes(file)
+            attributes = files.attributes(file)
             packed = {name: d for name, d in files.arrays(file, IMAGES).items() if len(d.shape) == 2}
             cameras, notes = self._cameras(key, packed, rows) if rows else ([], [])
-        facts = Facts(
+        info = EpisodeInfo(
             name=key,
             rate_hz=self.fps,
             header_ns=nominal_ns(rows, self.fps),
-            attributes={"task": "", "clock": NOMINAL, **{f"aloha_{name}": value for name, value in told.items()}},
+            attributes={"task": "", "clock": NOMINAL, **{f"aloha_{name}": value for name, value in attributes.items()}},
             outcome=self._config.outcome,
             notes=notes,
         )
-        return _with_cameras(draft_of(arrays, facts, self._config), cameras, self._config)
+        return _with_cameras(make_draft(arrays, info, self._config), cameras, self._config)
 
     def _path(self, key: str) -> Path:
         if key not in self._paths:
             raise UnknownNameError("episode", key, self._paths)
         return self._paths[key]
 
-    def _arrays(self, file: Any, key: str) -> list[Array]:
-        """Return the arrays of an episode but for JPEGs."""
+    def _arrays(self, file: Any, key: str) -> list[SourceArray]:
+        """Return the arrays of an episode except JPEGs."""
         datasets = {f"observations/{name}": d for name, d in files.arrays(file, "observations").items()}
         datasets |= {name: d for name in ("action", "base_action") if (d := files.numbers(file, name)) is not None}
         return [
@@ -100,11 +103,11 @@ class AlohaSource:
             if not (name.startswith(IMAGES + "/") and len(dataset.shape) == 2)
         ]
 
-    def _array(self, key: str, name: str, dataset: Any) -> Array:
-        stream, field, unit = PLACES.get(name, ("", "value", ""))
+    def _array(self, key: str, name: str, dataset: Any) -> SourceArray:
+        stream, field, unit = FIELDS.get(name, ("", "value", ""))
         shape = tuple(dataset.shape)
         plain = name.removeprefix(IMAGES + "/").removeprefix("observations/")
-        return Array(
+        return SourceArray(
             key=plain,
             shape=shape,
             dtype=dataset.dtype,
@@ -119,28 +122,30 @@ class AlohaSource:
         with files.open_file(self._path(key)) as file:
             return files.read(files.numbers(file, name), start, stop)
 
-    def _cameras(self, key: str, packed: Mapping[str, Any], rows: int) -> tuple[list[Camera], list[str]]:
-        """Return the cameras whose pictures are JPEGs, and what is to be said of them."""
-        cameras: list[Camera] = []
+    def _cameras(self, key: str, packed: Mapping[str, Any], rows: int) -> tuple[list[SourceCamera], list[str]]:
+        """Return the cameras that are stored as JPEGs, and notes about the others."""
+        cameras: list[SourceCamera] = []
         notes: list[str] = []
         for name, dataset in packed.items():
             if dataset.shape[0] != rows:
-                raise SourceError(key, f"{IMAGES}/{name} has {dataset.shape[0]} rows, the others {rows}")
-            first = look(_jpeg(dataset[0]))
-            stream = stream_name(f"cameras/{name}", [camera.name for camera in cameras])
-            small = too_small(stream, first.height, first.width)
+                raise SourceError(
+                    key, f"{IMAGES}/{name} has {dataset.shape[0]} rows, but the other datasets have {rows}"
+                )
+            first = inspect_image(_jpeg(dataset[0]))
+            stream = stream_name(camera_stream(name), [camera.name for camera in cameras])
+            small = size_note(stream, first.height, first.width)
             notes += [small] if small else []
             cameras += (
                 []
                 if small
                 else [
-                    Camera(
+                    SourceCamera(
                         name=stream,
                         height=first.height,
                         width=first.width,
                         rate_hz=self.fps,
                         header_ns=nominal_ns(rows, self.fps),
-                        holds="jpeg",
+                        encoding="jpeg",
                         kind="jpeg",
                         images=partial(self._jpegs, key, f"{IMAGES}/{name}"),
                     )
@@ -149,24 +154,24 @@ class AlohaSource:
         return cameras, notes
 
     def _jpegs(self, key: str, name: str) -> Iterator[bytes]:
-        """Yield a camera's JPEGs without the zeros that fill up their rows."""
+        """Yield the JPEGs of a camera."""
         with files.open_file(self._path(key)) as file:
             for row in files.numbers(file, name):
                 yield _jpeg(row)
 
 
 def _jpeg(row: NDArray[np.uint8]) -> bytes:
-    """Return a row's JPEG: all but the zeros at its end, as a JPEG ends with FF D9."""
+    """Return a JPEG without the zeros that pad its row; a JPEG ends with FF D9."""
     return np.asarray(row, np.uint8).tobytes().rstrip(b"\0")
 
 
-def _with_cameras(draft: Draft, cameras: list[Camera], config: ImportConfig) -> Draft:
-    """Return an episode with more cameras."""
+def _with_cameras(draft: EpisodeDraft, cameras: list[SourceCamera], config: ImportConfig) -> EpisodeDraft:
+    """Return an episode with additional cameras."""
 
-    def write(writer: EpisodeWriter, tally: Tally) -> None:
-        draft.write(writer, tally)
+    def write(writer: EpisodeWriter, stats: ImportStats) -> None:
+        draft.write(writer, stats)
         for camera in cameras:
-            camera.write(writer, tally, config)
+            camera.write(writer, stats, config)
 
     streams = (*draft.streams, *(camera.stream(config) for camera in cameras))
     return replace(draft, streams=streams, write=write)

@@ -1,8 +1,7 @@
-"""HDF5 files of foreign origin, read-only. What points to other files, or holds objects, is refused."""
+"""Read untrusted HDF5 files; links to other files and objects are refused."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,74 +11,85 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets.formats.hdf5.format import SUFFIXES
+from waldo.datasets.formats.names import natural
 from waldo.errors import FileError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-"""How an HDF5 file begins."""
+"""First bytes of an HDF5 file."""
 
-SUFFIXES = (".hdf5", ".h5")
 
 DEEPEST = 8
-"""Groups in groups; a file's links may go round in circles."""
+"""Deepest nesting of groups that is followed, as the links of a file may be circular."""
 
 
 @contextmanager
 def open_file(path: Path) -> Generator[Any]:
-    """Open a file for the block; one that is cut or damaged is a FileError."""
+    """Open a file for reading.
+
+    Raises:
+        FileError: If the file is missing, truncated or damaged, also while it is read inside the block.
+    """
     try:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, OSError) and error.filename == str(path) and not path.exists():
-            raise FileError(path, "does not exist", "check the path") from error
+            raise FileError(path, "the file does not exist", "check the path") from error
         raise FileError(path, f"cannot be read ({error})", "fetch or record the file again") from error
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return the HDF5 files that a path names: itself, or those of a folder by the numbers in their names."""
+    """Return the HDF5 files of a path: the file itself, or those of a folder in natural order."""
     if path.is_file():
         return [path] if path.suffix in SUFFIXES else []
     return sorted((p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file()), key=lambda p: natural(p.name))
 
 
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a key that sorts demo_2 before demo_10."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
-
-
 def member(group: Any, name: str) -> Any:
-    """Return a group or dataset inside a group, None where there is none; one in another file is refused."""
+    """Return a member of a group, or None if it does not exist.
+
+    Raises:
+        FileError: If it is a link to another file.
+    """
     at = group
     for part in name.split("/"):
         if part not in at:
             return None
         if isinstance(at.get(part, getlink=True), h5py.ExternalLink):
-            raise FileError(group.file.filename, f"{name} lies in another file", "put the data into the file itself")
+            found = f"{name} is a link to another file"
+            raise FileError(group.file.filename, found, "copy the data into the file itself")
         at = at[part]
     return at
 
 
 def numbers(group: Any, name: str) -> Any:
-    """Return a dataset of numbers, not read yet; None where there is none; what is no numbers is refused."""
+    """Return a numeric dataset without reading it, or None if it does not exist.
+
+    Raises:
+        FileError: If it is not numeric, has no rows axis, or is stored in another file.
+    """
     found = member(group, name)
     if found is None:
         return None
     path, where = group.file.filename, f"{group.name}/{name}"
     if not isinstance(found, h5py.Dataset):
-        raise FileError(path, f"{where} is a group, expected numbers")
+        raise FileError(path, f"{where} is a group, expected a numeric dataset")
     if found.external or found.is_virtual:
-        raise FileError(path, f"{where} lies in another file", "put the data into the file itself")
+        raise FileError(path, f"{where} is stored in another file", "copy the data into the file itself")
     if found.dtype.kind not in "biuf":
-        raise FileError(path, f"{where} is of {found.dtype}, expected numbers", "waldo loads no objects")
+        raise FileError(path, f"{where} has dtype {found.dtype}, expected numbers", "waldo does not load objects")
     if not found.shape:
-        raise FileError(path, f"{where} is a single value, expected one for each row")
+        raise FileError(path, f"{where} is a scalar, expected one value per row")
     return found
 
 
 def arrays(group: Any, name: str, depth: int = 0) -> dict[str, Any]:
-    """Return the datasets of numbers in a group, by name and sorted; nested ones with their folders."""
+    """Return the numeric datasets of a group by sorted name; nested datasets include their groups."""
     if depth > DEEPEST:
-        raise FileError(group.file.filename, f"has groups in each other deeper than {DEEPEST}", "do not trust it")
+        raise FileError(
+            group.file.filename, f"groups are nested deeper than {DEEPEST} levels", "do not trust this file"
+        )
     inside = member(group, name)
     found: dict[str, Any] = {}
     for key in sorted(inside) if isinstance(inside, h5py.Group) else ():
@@ -94,7 +104,7 @@ def arrays(group: Any, name: str, depth: int = 0) -> dict[str, Any]:
 
 
 def attributes(group: Any) -> Mapping[str, Any]:
-    """Return a group's attributes that are plain values."""
+    """Return the attributes of a group that are plain values."""
     found: dict[str, Any] = {}
     for key in group.attrs:
         value = group.attrs[key]

@@ -1,1 +1,1 @@
-"""diffusion_policy's replay buffers and UMI's zip files."""
+"""diffusion_policy's replay buffers and UMI's .zarr.zip files."""

@@ -1,1 +1,1 @@
-"""ROS 2 bags (MCAP and sqlite3), read and written without ROS."""
+"""Import and export of ROS 2 bags without ROS."""

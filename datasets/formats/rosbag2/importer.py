@@ -1,6 +1,7 @@
-"""ROS 2 bags (MCAP and sqlite3) -> episode store, without ROS: a bag an episode.
+"""Import ROS 2 bags (MCAP and sqlite3) without ROS, one bag per episode.
 
-Topics of waldo's names become its streams, others streams of the topic's name; `--topics stream=topic` says otherwise.
+Topics with waldo's names become the streams of waldo, other topics become streams named after them, unless
+`--topics stream=topic` assigns them.
 """
 
 from __future__ import annotations
@@ -12,128 +13,77 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets import schema
 from waldo.datasets.dataset import RESERVED
-from waldo.datasets.formats.cameras_in import Camera
-from waldo.datasets.formats.hdf5.files import natural
+from waldo.datasets.formats.cameras_in import SourceCamera
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rosbag2 import messages as types
-from waldo.datasets.formats.rosbag2.cameras import camera_of
-from waldo.datasets.formats.rosbag2.metadata import Told
-from waldo.datasets.formats.rosbag2.scan import PICTURES, Scan, Topic, scan, told
-from waldo.datasets.formats.rows_in import Table
-from waldo.datasets.formats.source import Draft, Format, ImportConfig, SourceError, Tally, digest_of
+from waldo.datasets.formats.rosbag2.cameras import open_camera
+from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_metadata
+from waldo.datasets.formats.rosbag2.format import SUFFIXES, bags_of
+from waldo.datasets.formats.rows_in import SourceTable
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError, digest_of
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
-from waldo.errors import FileError, InvalidValueError, UnknownNameError, WaldoError
+from waldo.errors import FileError, InvalidValueError, UnknownNameError, WaldoError, count
 
-FILES = (".mcap", ".db3")
-"""What the files of bags end with."""
-
-UNITS = {
-    "position": "rad",
-    "velocity": "rad/s",
-    "effort": "N·m",
+ROS_UNITS: Mapping[str, str] = {
+    **schema.JOINT_UNITS[schema.STATE],
     "temperature": "°C",
     "variance": "°C²",
-    "winding": "°C",
-    "winding_std": "K",
-    "housing": "°C",
-    "current": "A",
-    "voltage": "V",
-    "torque": "N·m",
-    "duty": "1",
-    "time_to_limit": "s",
-    "derate": "1",
-    "winding_sensor": "°C",
-    "housing_sensor": "°C",
-    "driver_sensor": "°C",
 }
-"""Field -> unit, by ROS's conventions (REP 103) and waldo's keys."""
+"""Field -> unit by the conventions of ROS (REP 103, sensor_msgs/Temperature)."""
 
-WHOLE = 0.02
-"""A rate this near to a whole number is taken for it."""
+WHOLE_TOLERANCE = 0.02
+"""Relative difference up to which an estimated rate is rounded to a whole number."""
 
 PIECES, PIECE_BYTES = 32, 4096
-"""Parts of a file that its identity is made of, and how long each is [bytes]."""
-
-
-def bags_of(path: Path) -> list[Path]:
-    """Return the bags that a path names: a file or a folder that is one, or all those in a folder, by their numbers."""
-    if path.is_file():
-        return [path] if path.suffix in FILES else []
-    if (path / "metadata.yaml").is_file():
-        return [path]
-    inside = sorted(path.iterdir(), key=lambda p: natural(p.name))
-    return [p for p in inside if (p / "metadata.yaml").is_file() or (p.is_file() and p.suffix in FILES)]
+"""Number and size of the pieces of a file that its digest is computed from."""
 
 
 class Rosbag2Source:
-    """A bag, or a folder of them."""
+    """A bag, or a folder of bags."""
 
-    format: Format = "rosbag2"
+    format = "rosbag2"
 
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Find the bags."""
         self._config, self._topics = config, parse_topics(config.topics)
         self._bags = {bag.name: bag for bag in bags_of(path)}
         if not self._bags:
-            raise FileError(path, "holds no bag", "name a folder with metadata.yaml, or .mcap or .db3 files")
+            raise FileError(path, "there is no bag", "choose a folder with metadata.yaml, .mcap or .db3 files")
         self.name, self.keys = path.absolute().name, list(self._bags)
         self.robot = _robot(next(iter(self._bags.values())))
-        self.notes = ["A bag keeps neither sequence numbers nor publication stamps: losses cannot be counted."]
+        self.notes = ["Bags do not store sequence numbers and publication times: losses cannot be counted."]
 
     def digest(self, key: str) -> str:
-        """Return the identity of a bag: the sizes of its files and pieces from all over them."""
+        """Return a digest of the sizes of a bag's files and of pieces of their contents."""
         bag = self._bag(key)
-        files = sorted(p for p in bag.iterdir() if p.suffix in FILES) if bag.is_dir() else [bag]
+        files = sorted(p for p in bag.iterdir() if p.suffix in SUFFIXES) if bag.is_dir() else [bag]
         return digest_of("rosbag2", key, *(part for file in files for part in _pieces(file)))
 
-    def read(self, key: str) -> Draft:
+    def read(self, key: str) -> EpisodeDraft:
         """Return a bag."""
         bag = self._bag(key)
-        found = scan(bag)
+        found = read_contents(bag)
         names = self._names(found)
-        notes = [f"{count} messages of {kind} are not kept." for kind, count in sorted(found.unknown.items())]
-        tables: list[Table] = []
-        cameras: list[Camera] = []
-        for topic in found.topics.values():
-            name = names[topic.name]
-            if topic.kind in PICTURES:
-                described = found.told.streams.get(name)
-                camera, note = camera_of(bag, topic, name, described, rate_of(topic.header_ns))
-                cameras += [camera] if camera is not None else []
-                notes += [note] if note else []
-            elif name not in found.told.streams and topic.labels():
-                tables.append(_table(topic, name))
-            elif name not in found.told.streams and topic.rows:
-                notes.append(f"{topic.name}: its messages hold no numbers that can be kept.")
-        tables += [_told_table(found, name) for name in found.told.streams if _is_numbers(found.told, name)]
+        known = found.metadata.streams
+        tables, notes = _tables(found, names)
+        cameras, camera_notes = _cameras(bag, found, names)
         if not tables and not cameras:
-            raise SourceError(key, "holds no message that can be kept")
+            raise SourceError(key, "the bag has no message that can be imported")
         for camera in cameras:
             notes += camera.notes(self._config)
-        lost = {names[topic.name]: topic.unreadable for topic in found.topics.values() if topic.unreadable}
-
-        def write(writer: EpisodeWriter, tally: Tally) -> None:
-            for event in found.told.events:
-                writer.event(**event)
-            for table in tables:
-                table.write(writer, tally)
-            for camera in cameras:
-                camera.write(writer, tally, self._config)
-            for name, count in lost.items():
-                if name in writer.streams:
-                    writer.report_lost(name, count)
-
         streams = [*(table.stream for table in tables), *(camera.stream(self._config) for camera in cameras)]
-        order = {name: place for place, name in enumerate(found.told.streams)}
-        return Draft(
+        order = {name: position for position, name in enumerate(known)}
+        outcome = found.metadata.outcome
+        return EpisodeDraft(
             streams=tuple(sorted(streams, key=lambda stream: order.get(stream.name, len(order)))),
             attributes=_attributes(found),
-            outcome=next((o for o in OUTCOMES if o == found.told.outcome), self._config.outcome),  # type: ignore[arg-type]
-            write=write,
-            notes=tuple(notes),
-            estimated_rates=not found.told.streams,
+            outcome=outcome if outcome in OUTCOMES else self._config.outcome,
+            write=_Writing(found, names, tables, cameras, self._config),
+            notes=(*_unsupported(found), *notes, *camera_notes),
+            estimated_rates=not known,
         )
 
     def _bag(self, key: str) -> Path:
@@ -141,27 +91,55 @@ class Rosbag2Source:
             raise UnknownNameError("bag", key, self._bags)
         return self._bags[key]
 
-    def _names(self, found: Scan) -> dict[str, str]:
-        """Return topic -> stream: as was asked for, as waldo's export says, by waldo's names, else by the topic's."""
+    def _names(self, found: BagContents) -> dict[str, str]:
+        """Return topic -> stream: assigned by `--topics`, by waldo's export, by waldo's topic names, or derived."""
         for stream, topic in self._topics.items():
             if topic not in found.topics:
                 raise UnknownNameError(f"topic of stream {stream}", topic, found.topics)
         names = {topic: stream for stream, topic in self._topics.items()}
         for topic in found.topics:
-            known = found.told.stream_of(topic)
+            known = found.metadata.stream_of(topic)
             if known and topic not in names and known not in names.values():
                 names[topic] = known
-        told_topics = {topic for topic in found.topics if found.told.stream_of(topic)}
+        exported = {topic for topic in found.topics if found.metadata.stream_of(topic)}
         ends = [topic.rpartition("/")[2] for topic in found.topics]
         for topic in found.topics.values():
-            if topic.name in names or topic.name in told_topics:
-                names.setdefault(topic.name, found.told.stream_of(topic.name))
+            if topic.name in names or topic.name in exported:
+                names.setdefault(topic.name, found.metadata.stream_of(topic.name))
                 continue
             end = topic.name.rpartition("/")[2]
-            alone = ends.count(end) == 1 and types.fits(end, topic.kind)
-            wanted = types.STREAM_OF[end] if alone else types.stream_like(topic.name, topic.kind, topic.first)
+            is_own = ends.count(end) == 1 and types.is_robot_topic(end, topic.kind)
+            stream = schema.STREAM_OF_TOPIC[end] if is_own else ""
+            wanted = stream or types.stream_of_topic(topic.name, topic.kind, topic.first)
             names[topic.name] = stream_name(wanted, names.values())
         return names
+
+
+class _Writing:
+    """Write a bag into an episode."""
+
+    def __init__(
+        self,
+        found: BagContents,
+        names: Mapping[str, str],
+        tables: Sequence[SourceTable],
+        cameras: Sequence[SourceCamera],
+        config: ImportConfig,
+    ) -> None:
+        self._events = found.metadata.events
+        self._tables, self._cameras, self._config = tables, cameras, config
+        self._lost = {names[t.name]: t.unreadable for t in found.topics.values() if t.unreadable}
+
+    def __call__(self, writer: EpisodeWriter, stats: ImportStats) -> None:
+        for event in self._events:
+            writer.event(**event)
+        for table in self._tables:
+            table.write(writer, stats)
+        for camera in self._cameras:
+            camera.write(writer, stats, self._config)
+        for name, number in self._lost.items():
+            if name in writer.streams:
+                writer.report_lost(name, number)
 
 
 def parse_topics(pairs: Sequence[str]) -> dict[str, str]:
@@ -170,94 +148,125 @@ def parse_topics(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         stream, equals, topic = pair.partition("=")
         if not (stream and equals and topic.startswith("/")) or stream in found or stream_name(stream) != stream:
-            raise InvalidValueError(
-                "topics", pair, "STREAM=/TOPIC, each stream once, such as joints/state=/arm/joint_states"
-            )
+            expected = "STREAM=/TOPIC with each stream once, such as joints/state=/arm/joint_states"
+            raise InvalidValueError("topics", pair, expected)
         found[stream] = topic
     return found
 
 
 def rate_of(stamps: Sequence[int]) -> float:
-    """Return the nominal rate of stamps [ns]: from the median of their steps, whole where it is nearly so [Hz]."""
+    """Return the nominal rate of timestamps [ns]: the median one, rounded to a nearby whole number [Hz]."""
     steps = np.diff(np.asarray(stamps, np.int64))
     steps = steps[steps > 0]
     if not len(steps):
         return 1.0
     rate = 1e9 / float(np.median(steps))
     whole = round(rate)
-    return float(whole) if whole and abs(rate - whole) <= WHOLE * whole else float(f"{rate:.3g}")
+    return float(whole) if whole and abs(rate - whole) <= WHOLE_TOLERANCE * whole else float(f"{rate:.3g}")
 
 
 def _robot(bag: Path) -> str:
-    """Return the robot of a bag that waldo wrote; empty for others, and for one that cannot be read."""
+    """Return the robot of a bag that waldo exported; empty for other bags and for unreadable ones."""
     try:
-        return told(bag).robot
+        return read_metadata(bag).robot
     except WaldoError:
         return ""
 
 
 def _pieces(file: Path) -> list[Any]:
-    """Return a file's size and pieces from all over it."""
+    """Return the size of a file and evenly spaced pieces of its contents."""
     size = file.stat().st_size
     found: list[Any] = [size]
     with file.open("rb") as opened:
-        for place in np.linspace(0, max(0, size - PIECE_BYTES), PIECES).astype(int).tolist():
-            opened.seek(place)
+        for offset in np.linspace(0, max(0, size - PIECE_BYTES), PIECES).astype(int).tolist():
+            opened.seek(offset)
             found.append(opened.read(PIECE_BYTES))
     return found
 
 
-def _table(topic: Topic, name: str) -> Table:
+def _unsupported(found: BagContents) -> list[str]:
+    """Return a note for each message type that is not imported."""
+    return [f"{kind}: {count(number, 'message')} not imported." for kind, number in sorted(found.unsupported.items())]
+
+
+def _tables(found: BagContents, names: Mapping[str, str]) -> tuple[list[SourceTable], list[str]]:
+    """Return the numeric streams of a bag and the notes about them."""
+    known = found.metadata.streams
+    tables: list[SourceTable] = []
+    notes: list[str] = []
+    for topic in found.topics.values():
+        name = names[topic.name]
+        if topic.kind in types.IMAGE_TYPES or name in known:
+            continue
+        if topic.labels():
+            tables.append(_table(topic, name))
+        elif topic.rows:
+            notes.append(f"{topic.name} is not imported: its messages contain no numbers.")
+    exported = [stream for stream in known.values() if isinstance(stream, ScalarStream)]
+    return [*tables, *(_exported_table(found, stream) for stream in exported)], notes
+
+
+def _cameras(bag: Path, found: BagContents, names: Mapping[str, str]) -> tuple[list[SourceCamera], list[str]]:
+    """Return the image streams of a bag and the notes about them."""
+    cameras: list[SourceCamera] = []
+    notes: list[str] = []
+    for topic in found.topics.values():
+        if topic.kind not in types.IMAGE_TYPES:
+            continue
+        name = names[topic.name]
+        camera, note = open_camera(bag, topic, name, found.metadata.streams.get(name), rate_of(topic.header_ns))
+        cameras += [camera] if camera is not None else []
+        notes += [note] if note else []
+    return cameras, notes
+
+
+def _table(topic: TopicData, name: str) -> SourceTable:
     """Return the messages of a topic as a table."""
     fields: list[Field] = []
     values: dict[str, NDArray[Any]] = {}
+    is_environment = name == schema.ENVIRONMENT
     for key, labels in topic.labels().items():
         column = topic.column(key, labels)
-        field = "value" if name == "environment" and key == "position" else key
-        unit = "" if name == "environment" else UNITS.get(key, "")
+        field = "value" if is_environment and key == "position" else key
+        unit = "" if is_environment else schema.motor_units().get(key) or ROS_UNITS.get(key, "")
         fields.append(Field(field, unit, tuple(labels), _dtype(topic, column)))
         values[field] = column
     stream = ScalarStream(name=name, rate_hz=rate_of(topic.header_ns), fields=tuple(fields))
     return _stamped(stream, topic, values)
 
 
-def _dtype(topic: Topic, column: NDArray[np.float64]) -> Literal["float32", "float64"]:
-    """Return the type that holds a column: float32 where that is exact; of diagnostics, which are rounded already."""
-    if topic.kind == types.MOTORS:
+def _dtype(topic: TopicData, column: NDArray[np.float64]) -> Literal["float32", "float64"]:
+    """Return float32 if it represents the column exactly, or for diagnostics, whose text is rounded already."""
+    if topic.kind == schema.DIAGNOSTIC_TYPE:
         return "float32"
     with np.errstate(over="ignore"):
         exact = np.array_equal(column.astype(np.float32).astype(np.float64), column, equal_nan=True)
     return "float32" if exact else "float64"
 
 
-def _is_numbers(told: Told, name: str) -> bool:
-    return isinstance(told.streams[name], ScalarStream)
-
-
-def _told_table(found: Scan, name: str) -> Table:
-    """Return the rows of a stream that waldo's export described."""
-    stream = found.told.streams[name]
-    assert isinstance(stream, ScalarStream)
+def _exported_table(found: BagContents, stream: ScalarStream) -> SourceTable:
+    """Return the rows of a stream in the metadata of waldo's export."""
     values: dict[str, NDArray[Any]] = {}
-    first: Topic | None = None
+    first: TopicData | None = None
     for field in stream.fields:
-        at, key = found.told.places[name].get(field.name, ("", ""))
+        at, key = found.metadata.places[stream.name].get(field.name, ("", ""))
         topic = found.topics.get(at)
-        if topic is None or (first is not None and len(topic.rows) != len(first.rows)):
-            count = "no" if topic is None else len(topic.rows)
-            raise SourceError(name, f"{count} messages on the topic {at or 'of ' + field.name!r}, expected one a row")
+        if topic is None:
+            raise SourceError(stream.name, f"the topic {at or 'of ' + field.name!r} is missing")
+        if first is not None and len(topic.rows) != len(first.rows):
+            raise SourceError(stream.name, f"{at} has {count(len(topic.rows), 'message')}, expected {len(first.rows)}")
         first = first or topic
         values[field.name] = topic.column(key, field.labels)
     assert first is not None
     return _stamped(stream, first, values)
 
 
-def _stamped(stream: ScalarStream, topic: Topic, values: Mapping[str, NDArray[Any]]) -> Table:
+def _stamped(stream: ScalarStream, topic: TopicData, values: Mapping[str, NDArray[Any]]) -> SourceTable:
     header, receipt = np.array(topic.header_ns, np.int64), np.array(topic.receipt_ns, np.int64)
-    return Table(stream=stream, header_ns=header, receipt_ns=receipt, values=values)
+    return SourceTable(stream=stream, header_ns=header, receipt_ns=receipt, values=values)
 
 
-def _attributes(found: Scan) -> dict[str, Any]:
-    """Return an episode's attributes: what the task's topic says, and waldo's export."""
+def _attributes(found: BagContents) -> dict[str, Any]:
+    """Return the attributes of an episode: those of the task topic, overridden by those of waldo's export."""
     named = {str(key): value for key, value in found.task.items() if key not in RESERVED}
-    return {"task": "", **named, **found.told.attributes}
+    return {"task": "", **named, **found.metadata.attributes}

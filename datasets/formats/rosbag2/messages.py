@@ -1,27 +1,27 @@
-"""ROS 2 messages without ROS: the types that waldo reads and writes, and which topic is which stream."""
+"""ROS 2 messages without ROS: message types, conversion of values, and names of topics and streams."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from waldo.datasets import schema
 from waldo.datasets.formats.names import key_names
 from waldo.datasets.formats.source import SourceError
 
-JOINTS = "sensor_msgs/msg/JointState"
-MOTORS = "diagnostic_msgs/msg/DiagnosticArray"
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
-VIDEO = "foxglove_msgs/msg/CompressedVideo"
-NUMBERS = "std_msgs/msg/Float64MultiArray"
-TEMPERATURE = "sensor_msgs/msg/Temperature"
-TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
-WORDS = "std_msgs/msg/String"
+VIDEO_TYPE = "foxglove_msgs/msg/CompressedVideo"
+ARRAY_TYPE = "std_msgs/msg/Float64MultiArray"
+TEMPERATURE_TYPE = "sensor_msgs/msg/Temperature"
+TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
+STRING_TYPE = "std_msgs/msg/String"
+
+IMAGE_TYPES = (schema.IMAGE_TYPE, schema.COMPRESSED_IMAGE_TYPE, VIDEO_TYPE)
+"""Message types that contain images."""
 
 VIDEO_DEFINITION = """
 builtin_interfaces/Time timestamp
@@ -29,86 +29,63 @@ string frame_id
 uint8[] data
 string format
 """
-"""foxglove_msgs/msg/CompressedVideo: one picture of H.264 in Annex B a message."""
+"""foxglove_msgs/msg/CompressedVideo: one frame of H.264 in Annex B form per message."""
 
-STREAM_OF = {
-    "joint_states": "joints/state",
-    "joint_commands": "joints/command",
-    "joint_commands_sent": "joints/sent",
-    "motors": "motors",
-    "environment_state": "environment",
-}
-"""Topic in a robot's namespace -> stream of the episode store."""
+TASK_TOPIC = "task"
+"""Topic of the instruction in the robot's namespace."""
 
-TOPIC_OF = {stream: topic for topic, stream in STREAM_OF.items()}
+CAMERA_TOPIC = re.compile(r"(?:.*/)?cameras/(?P<name>[^/]+(?:/[^/]+)*?)(?P<depth>/depth)?/image_raw(?P<how>/\w+)?")
+"""Camera topics of waldo in any namespace; unlike `schema.CAMERA_TOPIC` the name may contain slashes."""
 
-MOTOR_KEYS: Mapping[str, str] = {
-    "winding": "winding_celsius",
-    "winding_std": "winding_std_kelvin",
-    "housing": "housing_celsius",
-    "current": "current_amperes",
-    "voltage": "voltage_volts",
-    "torque": "torque_newton_metres",
-    "duty": "duty_ratio",
-    "time_to_limit": "time_to_limit_seconds",
-    "derate": "derate_ratio",
-    "winding_sensor": "winding_sensor_celsius",
-    "housing_sensor": "housing_sensor_celsius",
-    "driver_sensor": "driver_sensor_celsius",
-}
-"""Field of the motors stream -> key of a diagnostic status, as waldo's robot node writes them."""
-
-CAMERA = re.compile(r"(?:.*/)?cameras/(?P<name>[^/]+(?:/[^/]+)*?)(?P<depth>/depth)?/image_raw(?P<how>/\w+)?")
-"""Topics of waldo's cameras."""
-
-TAIL = re.compile(r"(/(image_raw|image|compressed|compressedDepth|h264|video))+")
-"""What the topics of other cameras end with."""
-
-MARK = "waldo"
-"""Key of a bag's custom data: what a bag has no place for, as JSON."""
+IMAGE_SUFFIX = re.compile(r"(/(image_raw|image|compressed|compressedDepth|h264|video))+")
+"""Suffix of other image topics that does not become part of the stream name."""
 
 
 @cache
 def typestore() -> Any:
-    """Return the messages of ROS 2 Jazzy, and Foxglove's of video."""
+    """Return the message types of ROS 2 Jazzy and Foxglove's video message."""
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     store = get_typestore(Stores.ROS2_JAZZY)
-    store.register(get_types_from_msg(VIDEO_DEFINITION, VIDEO))
+    store.register(get_types_from_msg(VIDEO_DEFINITION, VIDEO_TYPE))
     return store
 
 
 def new(kind: str, **fields: Any) -> Any:
-    """Return a message."""
+    """Return a message of a type."""
     return typestore().types[kind](**fields)
 
 
 def stamp(ns: int) -> Any:
-    """Return an instant [ns] as ROS has it; one before 1970 or after 2038 has no place there."""
+    """Return a ROS time [ns since the epoch].
+
+    Raises:
+        SourceError: If ROS cannot represent it, which covers 1970 to 2038.
+    """
     seconds, nanoseconds = divmod(ns, 1_000_000_000)
     if not 0 <= seconds < 2**31:
-        raise SourceError("a stamp", f"{ns} ns lies outside of what ROS can hold (1970 to 2038)")
+        raise SourceError("timestamp", f"{ns} ns is outside the range of ROS (1970 to 2038)")
     return new("builtin_interfaces/msg/Time", sec=seconds, nanosec=nanoseconds)
 
 
 def header(ns: int) -> Any:
-    """Return a message's header."""
+    """Return a message header with a timestamp [ns since the epoch]."""
     return new("std_msgs/msg/Header", stamp=stamp(ns), frame_id="")
 
 
 def to_ns(time: Any) -> int:
-    """Return an instant of ROS [ns]."""
+    """Return a ROS time or duration in ns."""
     return int(time.sec) * 1_000_000_000 + int(time.nanosec)
 
 
 def text_of(value: np.generic) -> str:
-    """Return the shortest text that is this number again, of its own precision: empty for NaN, as in diagnostics."""
+    """Return the shortest text that is parsed as the same number in its own precision; empty for NaN."""
     number = float(value)
     return "" if math.isnan(number) else str(value) if math.isfinite(number) else repr(number)
 
 
 def number_of(text: str) -> float:
-    """Return the number of a text; NaN for what is none."""
+    """Return the number in a text, or NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -116,31 +93,38 @@ def number_of(text: str) -> float:
 
 
 def topic_names(streams: Iterable[str]) -> dict[str, str]:
-    """Return stream or stream/field -> topic of letters that ROS allows, all distinct."""
+    """Return stream or stream/field -> distinct topic of characters that ROS allows."""
     keys = key_names(streams, letters="A-Za-z0-9_/")
-    # A part of a topic must not begin with a digit.
+    # A topic's component must not start with a digit.
     return {stream: "/" + re.sub(r"(^|/)(?=\d)", r"\1n", key) for stream, key in keys.items()}
 
 
-def fits(end: str, kind: str) -> bool:
-    """Whether a topic's last part and type are those of one of waldo's."""
-    return end in STREAM_OF and kind == (MOTORS if end == "motors" else JOINTS)
+def is_robot_topic(name: str, kind: str) -> bool:
+    """Return whether a topic without its namespace and its type are those of waldo's robot node."""
+    return schema.TYPE_OF_TOPIC.get(name) == kind
 
 
-def stream_like(topic: str, kind: str, first: Any) -> str:
-    """Return what the stream of a foreign topic is called: of pictures below `cameras` or `depth`."""
+def stream_of_topic(topic: str, kind: str, first: Any) -> str:
+    """Return the stream name for a foreign topic; images are stored below `cameras/` or `depth/`.
+
+    Args:
+        topic: Full name of the topic.
+        kind: Type of its messages.
+        first: The first message of an image topic.
+    """
     plain = topic.strip("/")
-    if kind not in (IMAGE, COMPRESSED, VIDEO):
+    if kind not in IMAGE_TYPES:
         return plain
-    match = CAMERA.fullmatch(plain)
-    depth = "depth" if getattr(first, "encoding", "") in ("16UC1", "mono16", "32FC1") else "cameras"
+    is_depth = getattr(first, "encoding", "") in ("16UC1", "mono16", "32FC1")
+    prefix = schema.DEPTH_PREFIX if is_depth else schema.CAMERA_PREFIX
+    match = CAMERA_TOPIC.fullmatch(plain)
     if match:
-        return f"{depth}/{match['name']}"
-    return f"{depth}/{TAIL.sub('', '/' + plain).strip('/') or plain}"
+        return prefix + match["name"]
+    return prefix + (IMAGE_SUFFIX.sub("", "/" + plain).strip("/") or plain)
 
 
 def latched() -> Any:
-    """Return the quality of service of a topic whose last message a late reader still gets."""
+    """Return the quality of service of a topic that delivers its last message to late subscribers."""
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
     never = QosTime(0x7FFFFFFF, 0xFFFFFFFF)

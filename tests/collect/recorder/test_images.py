@@ -83,15 +83,15 @@ def test_a_jpeg_stays_as_it_is_and_a_png_is_decoded() -> None:
     ],
 )
 def test_what_cannot_be_read_says_what_it_is(message: Any, text: str) -> None:
-    with pytest.raises(images.PictureError, match=f"^{text}"):
+    with pytest.raises(images.ImageError, match=f"^{text}"):
         images.from_raw(message)
 
 
 def test_damaged_pictures_are_errors() -> None:
-    with pytest.raises(images.PictureError, match="an image of 4 bytes cannot be decoded"):
+    with pytest.raises(images.ImageError, match="an image of 4 bytes cannot be decoded"):
         images.from_compressed(SimpleNamespace(data=b"nope"))
-    with pytest.raises(images.PictureError, match="an image of 0 bytes cannot be decoded"):
+    with pytest.raises(images.ImageError, match="an image of 0 bytes cannot be decoded"):
         images.from_compressed(SimpleNamespace(data=b""))
     for data in (b"", b"\0" * 12, b"\0" * 12 + b"not a png"):
-        with pytest.raises(images.PictureError, match="holds no 16-bit PNG"):
+        with pytest.raises(images.ImageError, match="holds no 16-bit PNG"):
             images.from_compressed_depth(SimpleNamespace(format="16UC1; compressedDepth", data=data))

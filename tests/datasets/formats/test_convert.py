@@ -13,10 +13,11 @@ from rich.console import Console
 from waldo import console
 from waldo.cli import main
 from waldo.datasets.compatibility import IncompatibleError
-from waldo.datasets.dataset import Dataset, DatasetLockedError
+from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.jobs import Jobs
+from waldo.datasets.lock import DatasetLockedError
 from waldo.errors import FileError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -136,7 +137,7 @@ def test_a_killed_import_leaves_no_interrupted_episode(tmp_path, recover):
     killed = subprocess.run([sys.executable, "-c", code, source, tmp_path / "d"], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     dataset = Dataset.open(tmp_path / "d")
-    assert [path.name for path in dataset.cut] == ["episode_000001.journal"]
+    assert [path.name for path in dataset.unfinished] == ["episode_000001.journal"]
     if recover:
         with dataset.lock():
             assert len(dataset.recover()) == 1
@@ -217,7 +218,7 @@ def test_a_full_disk_is_no_fault_of_the_source(source, tmp_path, monkeypatch):
     )
     with pytest.raises(FileError, match="No space left on device"):
         import_dataset(source, tmp_path / "d", CONFIG)
-    assert not Dataset.open(tmp_path / "d").cut
+    assert not Dataset.open(tmp_path / "d").unfinished
 
 
 # the command

@@ -9,22 +9,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.source import ImportConfig
+from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot import layout
-from waldo.datasets.lerobot.export import ExportConfig, export
+from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.lerobot.importer import labels_of
 from waldo.datasets.quality.check import check_dataset
+from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Selection
 from waldo.datasets.video import h264
+from waldo.datasets.video.encoder import encode_frames
 from waldo.datasets.video.mp4shard import write_mp4
 from waldo.errors import FileError
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
-ALL = ExportConfig(selection=Selection())
-NOMINAL_NOTE = "LeRobot keeps no capture times: stamps are counted at 30 Hz from 2000-01-01 (clock: nominal)."
+ALL = LeRobotConfig(selection=Selection())
+NOMINAL_NOTE = "LeRobot has no capture times: stamps are counted at 30 Hz from 2000-01-01 (clock: nominal)."
 
 
 def take(source, target, **settings):
@@ -39,15 +43,15 @@ def rows(episode, stream, field="value"):
     return episode.values(stream, field)
 
 
-def test_waldos_own_export_comes_back_and_goes_out_the_same(record, script, tmp_path):
+def test_an_export_of_waldo_can_be_imported_and_exported_unchanged(record, script, tmp_path):
     dataset = record(script(seconds=0.5), script(seed=1, task="put it down", seconds=0.3), script(seed=2, seconds=0.4))
-    export(dataset, tmp_path / "one")
+    export_dataset(dataset, tmp_path / "one", LeRobotConfig())
     result = take(tmp_path / "one", tmp_path / "back")
-    assert (result.episodes, result.left_out, result.encoded) == (3, {}, 0)
+    assert (result.episodes, result.skipped, result.encoded) == (3, {}, 0)
     assert result.copied == 2 * (15 + 9 + 12)
     assert result.notes == [
         NOMINAL_NOTE,
-        "telemetry.staleness is kept as a stream; another export counts it anew from the nominal clock.",
+        "telemetry.staleness is kept as a stream; another export computes it again from the nominal clock.",
     ]
     back = Dataset.open(tmp_path / "back")
     assert back.robot == "tiny"
@@ -61,7 +65,7 @@ def test_waldos_own_export_comes_back_and_goes_out_the_same(record, script, tmp_
         assert after.field("joints/state", "position") == before.field("joints/state", "position")
         assert after.field("motors", "winding").unit == "°C"
         assert np.array_equal(after.time_ns("cameras/front"), after.time_ns("joints/state"))
-    export(back, tmp_path / "two", ALL)
+    export_dataset(back, tmp_path / "two", ALL)
     one, two = table(tmp_path / "one"), table(tmp_path / "two")
     assert one.column_names == two.column_names
     for name in one.column_names:
@@ -73,17 +77,44 @@ def test_waldos_own_export_comes_back_and_goes_out_the_same(record, script, tmp_
         assert np.array_equal(after.frames("cameras/front"), before.frames("cameras/front"))
 
 
-def test_a_dropped_frame_and_what_was_sent(record, script, tmp_path):
-    """Groups that the export had to encode anew are copied too: none is decoded a second time."""
+def test_units_survive_export_and_import(tmp_path):
+    joints, every = ("hip", "knee"), schema.recorded_quantities()
+    streams = [schema.joint_stream(name, 30.0, joints) for name in (schema.STATE, schema.COMMAND, schema.APPLIED)]
+    streams.append(schema.motors_stream(30.0, joints))
+    dataset = Dataset.create(tmp_path / "d", robot="tiny")
+    with dataset.lock():
+        writer = dataset.begin(streams, {"task": "t"})
+        for tick in range(30):
+            for stream in streams:
+                values = {field.name: np.full(2, tick / 7) for field in stream.fields}
+                writer.row(stream.name, values=values, header_ns=round(tick * 1e9 / 30), receipt_ns=0, sequence=tick)
+        writer.save("success")
+    export_dataset(dataset, tmp_path / "out", LeRobotConfig())
+    take(tmp_path / "out", tmp_path / "back")
+    before, after = dataset.episodes[0], Dataset.open(tmp_path / "back").episodes[0]
+    assert {"winding_std", "derate"} < {quantity.recorded for quantity in every}
+    for quantity in every:
+        if quantity.exported:
+            assert after.field("motors", quantity.recorded).unit == quantity.unit
+    for stream in (schema.STATE, schema.COMMAND, schema.APPLIED):
+        assert after.streams[stream] == before.streams[stream]
+
+
+def test_dropped_frames_and_applied_commands(record, script, tmp_path):
+    """Groups that the export encoded again are copied: none is decoded a second time."""
     dataset = record(script(without_frames={"cameras/wrist": [11, 12]}))
-    export(dataset, tmp_path / "one", ExportConfig(action="sent"))
+    export_dataset(dataset, tmp_path / "one", LeRobotConfig(rows=RowConfig(action="sent")))
     result = take(tmp_path / "one", tmp_path / "back")
     assert (result.copied, result.encoded) == (60, 0)
     after = Dataset.open(tmp_path / "back").episodes[0]
     assert set(after.streams) >= {"joints/command", "joints/sent"}
     sent = dataset.episodes[0].values("joints/sent", "position")[::2]
     assert np.array_equal(after.values("joints/sent", "position"), sent)
-    export(Dataset.open(tmp_path / "back"), tmp_path / "two", ExportConfig(action="sent", selection=Selection()))
+    export_dataset(
+        Dataset.open(tmp_path / "back"),
+        tmp_path / "two",
+        LeRobotConfig(rows=RowConfig(action="sent"), selection=Selection()),
+    )
     assert table(tmp_path / "one")["action"].equals(table(tmp_path / "two")["action"])
     again = take(tmp_path / "two", tmp_path / "third")
     assert (again.copied, again.encoded) == (60, 0)
@@ -91,7 +122,7 @@ def test_a_dropped_frame_and_what_was_sent(record, script, tmp_path):
     assert np.array_equal(third.frames("cameras/wrist"), after.frames("cameras/wrist"))
 
 
-# what LeRobot itself writes
+# datasets written by LeRobot
 
 
 FEATURES = {
@@ -107,7 +138,7 @@ FEATURES = {
 
 
 def shown(episode, number):
-    """Return a picture that tells episode and number."""
+    """Return an image that is unique to an episode and frame number."""
     out = np.full((48, 64, 3), 40 + 60 * episode, np.uint8)
     out[4:44, 2 * number : 2 * number + 8] = (250, 250, 30)
     return out
@@ -115,8 +146,7 @@ def shown(episode, number):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Return what LeRobot writes of three episodes: AV1 as it does by default, and H.264."""
-    pytest.importorskip("lerobot")
+    """Datasets of three episodes written by LeRobot: AV1, its default, and H.264."""
     from lerobot.configs.video import RGBEncoderConfig
     from lerobot.datasets import LeRobotDataset
 
@@ -145,21 +175,21 @@ def written(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["av1", "h264"])
-def test_what_lerobot_writes(written, tmp_path, kind):
+def test_a_dataset_written_by_lerobot(written, tmp_path, kind):
     result = take(written / kind, tmp_path / "d")
-    assert (result.episodes, result.left_out) == (3, {})
+    assert (result.episodes, result.skipped) == (3, {})
     video_frames = 9 + 10 + 11
     assert (result.copied, result.encoded) == ((video_frames, video_frames) if kind == "h264" else (0, 60))
     losses = [note for note in result.notes if "PSNR" in note]
     assert result.notes[: len(result.notes) - len(losses)] == [
         NOMINAL_NOTE,
-        "LeRobot states no units: positions and commands are kept as they are, with no unit.",
-        "Not kept: columns of words (word).",
+        "LeRobot has no units: positions and commands are kept unchanged, without a unit.",
+        "Not imported: text columns (word).",
         "matrix: rows of shape (2, 2) are kept as lists.",
     ]
-    assert [note.startswith("cameras/front: encoded anew from av1; measured") for note in losses] == (
-        [True] if kind == "av1" else []
-    )
+    assert [
+        note.startswith("cameras/front: converted from av1; PSNR over a few frames per episode: ") for note in losses
+    ] == ([True] if kind == "av1" else [])
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.robot == "so100"
     assert [episode.outcome for episode in dataset.episodes] == ["success", "failure", "success"]
@@ -183,7 +213,7 @@ def test_what_lerobot_writes(written, tmp_path, kind):
         assert (episode.sequence("joints/state") == -1).all()
 
 
-def test_copied_video_is_that_of_lerobots_own_reader(written, tmp_path):
+def test_copied_video_matches_lerobots_reader(written, tmp_path):
     from lerobot.datasets import LeRobotDataset
 
     take(written / "h264", tmp_path / "d")
@@ -191,15 +221,15 @@ def test_copied_video_is_that_of_lerobots_own_reader(written, tmp_path):
     frames = Dataset.open(tmp_path / "d").episodes[1].frames("cameras/front")
     for row in (0, 4, 9):
         theirs = read[9 + row]["observation.images.front"].permute(1, 2, 0).numpy()
-        # The same decoder; the conversion to RGB rounds in another way.
+        # The same decoder; the conversion to RGB rounds differently.
         assert np.abs(frames[row].astype(int) - theirs).max() <= 3
 
 
-# v2.1, as its documentation lays it out
+# v2.1, as documented
 
 
 def write_v21(root, *, episodes=2, length=7, codec="h264", images=False):
-    """Write a LeRobot dataset v2.1: a parquet and an MP4 for each episode, tables as JSON lines."""
+    """Write a LeRobot dataset v2.1: a Parquet file and an MP4 per episode, tables as JSON lines."""
     (root / "meta").mkdir(parents=True)
     camera = {"dtype": "image" if images else "video", "shape": [48, 64, 3], "names": ["height", "width", "channel"]}
     features = {
@@ -225,7 +255,7 @@ def write_v21(root, *, episodes=2, length=7, codec="h264", images=False):
     tasks = [{"task_index": k, "task": f"task {k}"} for k in range(episodes)]
     (root / "meta" / "tasks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in tasks))
     for k in range(episodes):
-        pictures = [shown(k, number) for number in range(length)]
+        frames = [shown(k, number) for number in range(length)]
         columns = {
             "observation.state": [[float(n), float(k)] for n in range(length)],
             "action": [[float(n + 1), float(k)] for n in range(length)],
@@ -239,38 +269,38 @@ def write_v21(root, *, episodes=2, length=7, codec="h264", images=False):
             cells = [{"bytes": None, "path": f"images/top/{k}_{n}.png"} for n in range(length)]
             columns["observation.images.top"] = cells
             (root / "images" / "top").mkdir(parents=True, exist_ok=True)
-            for n, picture in enumerate(pictures):
-                cv2.imwrite(str(root / "images" / "top" / f"{k}_{n}.png"), picture[..., ::-1])
+            for n, image in enumerate(frames):
+                cv2.imwrite(str(root / "images" / "top" / f"{k}_{n}.png"), image[..., ::-1])
         else:
             path = root / info["video_path"].format(
                 episode_chunk=0, video_key="observation.images.top", episode_index=k
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             if codec == "h264":
-                write_mp4(path, h264.encode_frames(pictures, gop=2, crf=20), Fraction(30))
+                write_mp4(path, encode_frames(frames, gop=2, crf=20), Fraction(30))
             else:
-                write_with(path, pictures, codec)
+                write_with(path, frames, codec)
         path = root / info["data_path"].format(episode_chunk=0, episode_index=k)
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), path)
     return root
 
 
-def write_with(path, pictures, codec, **options):
-    """Write a video with any of FFmpeg's encoders."""
+def write_with(path, frames, codec, **options):
+    """Write a video with one of FFmpeg's encoders."""
     import av
 
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=30, options=options)
-        stream.height, stream.width, stream.pix_fmt = *pictures[0].shape[:2], "yuv420p"
-        for picture in pictures:
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        for image in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         file.mux(stream.encode(None))
 
 
 def test_v21(tmp_path):
     result = take(write_v21(tmp_path / "v21"), tmp_path / "d")
-    assert (result.episodes, result.copied, result.encoded, result.left_out) == (2, 14, 0, {})
+    assert (result.episodes, result.copied, result.encoded, result.skipped) == (2, 14, 0, {})
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.robot == "koch"
     for k, episode in enumerate(dataset.episodes):
@@ -278,13 +308,13 @@ def test_v21(tmp_path):
         assert rows(episode, "joints/state", "position").tolist() == [[n, k] for n in range(7)]
         assert episode.field("joints/state", "position").labels == ("state.0", "state.1")
         assert episode.field("joints/command", "position").labels == ("x", "x.1")
-        wanted = h264.encode_frames([shown(k, n) for n in range(7)], gop=2, crf=20)
+        wanted = encode_frames([shown(k, n) for n in range(7)], gop=2, crf=20)
         packets = [p.data for g in range(4) for p in h264.split_samples(episode.shard("cameras/top").chunk(g))]
-        # The same units; an MP4 keeps their lengths and not the length of their start codes.
+        # The same NAL units; an MP4 stores lengths instead of start codes.
         assert packets == [h264.START_CODE + h264.START_CODE.join(h264.nal_units(p.data)) for p in wanted]
 
 
-def test_v21_with_pictures_as_files(tmp_path):
+def test_v21_with_framesas_files(tmp_path):
     result = take(write_v21(tmp_path / "v21", images=True), tmp_path / "d")
     assert (result.episodes, result.copied, result.encoded) == (2, 0, 14)
     frames = Dataset.open(tmp_path / "d").episodes[1].frames("cameras/top")
@@ -295,7 +325,7 @@ def test_several_files_are_read_as_one_dataset(record, script, tmp_path, monkeyp
     dataset = record(*[script(seed=k, seconds=0.3) for k in range(3)])
     monkeypatch.setattr(layout, "VIDEO_MB", 1e-9)
     monkeypatch.setattr(layout, "DATA_MB", 1e-9)
-    export(dataset, tmp_path / "out")
+    export_dataset(dataset, tmp_path / "out", LeRobotConfig())
     assert len(list((tmp_path / "out").rglob("file-*.mp4"))) == 6
     result = take(tmp_path / "out", tmp_path / "d")
     assert (result.episodes, result.copied) == (3, 54)
@@ -315,15 +345,15 @@ def change_rows(source, episode, **columns):
     pq.write_table(rows, path)
 
 
-def test_what_changes_within_an_episode_is_kept(tmp_path):
-    """True timestamps, and the instruction of each row."""
+def test_changes_within_an_episode_are_kept(tmp_path):
+    """Measured timestamps, and the instruction of each row."""
     source = write_v21(tmp_path / "v21", episodes=2)
     change_rows(source, 0, timestamp=[0.0, 0.1, 0.2, 0.35, 0.4, 0.5, 0.6], task_index=[0, 0, 0, 1, 1, 1, 1])
     lines = (source / "meta" / "episodes.jsonl").read_text()
     (source / "meta" / "episodes.jsonl").write_text(lines.replace('["task 0"]', '["task 0", "task 1"]'))
     result = take(source, tmp_path / "d", outcome="success")
-    # The episodes differ in their streams, so the second stays out.
-    assert list(result.left_out) == ["1"]
+    # The episodes differ in their streams, so the second one is skipped.
+    assert list(result.skipped) == ["1"]
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert np.diff(episode.time_ns("joints/state")).tolist() == [1e8, 1e8, 1.5e8, 0.5e8, 1e8, 1e8]
     assert episode.attributes["clock"] == "since the episode's start"
@@ -331,7 +361,7 @@ def test_what_changes_within_an_episode_is_kept(tmp_path):
     assert episode.values("task_index", "value")[:, 0].tolist() == [0, 0, 0, 1, 1, 1, 1]
 
 
-def test_what_the_store_cannot_hold_is_said(tmp_path):
+def test_notes_list_what_is_not_imported(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1)
     features = json.loads((source / "meta" / "info.json").read_text())["features"]
     depth = {"dtype": "video", "shape": [48, 64, 1], "names": None, "info": {"is_depth_map": True}}
@@ -347,14 +377,14 @@ def test_what_the_store_cannot_hold_is_said(tmp_path):
     )
     change_rows(source, 0, language_persistent=[[{"role": "user", "content": "hi"}]] * 7, big=[2**53 + 1] * 7)
     result = take(source, tmp_path / "d")
-    assert result.left_out == {}
+    assert result.skipped == {}
     assert result.notes == [
-        "The source names no robot; name it with --robot.",
+        "The source does not name a robot; pass --robot.",
         NOMINAL_NOTE,
-        "LeRobot states no units: positions and commands are kept as they are, with no unit.",
-        "Not kept: annotations in words (language_persistent).",
-        "Not kept: depth as video (observation.images.depth).",
-        "big: whole numbers beyond 2^53 are rounded to float64.",
+        "LeRobot has no units: positions and commands are kept unchanged, without a unit.",
+        "Not imported: text annotations (language_persistent).",
+        "Not imported: depth as video (observation.images.depth).",
+        "big: integers beyond 2^53 are rounded to float64.",
     ]
 
 
@@ -363,11 +393,11 @@ def test_video_that_cannot_be_copied_is_encoded_and_the_loss_is_measured(tmp_pat
     result = take(source, tmp_path / "d", crf=0)
     assert (result.copied, result.encoded) == (0, 14)
     (note,) = [note for note in result.notes if "PSNR" in note]
-    assert note.startswith("cameras/top: encoded anew from mpeg4; measured on a few frames of each episode, ")
-    assert float(note.split("episode, ")[1].split(" dB")[0]) > 38
+    assert note.startswith("cameras/top: converted from mpeg4; PSNR over a few frames per episode: ")
+    assert float(note.split("episode: ")[1].split(" dB")[0]) > 38
 
 
-def test_b_frames_are_no_reason_to_lose_the_order(tmp_path):
+def test_b_frames_do_not_change_the_order(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1, length=20)
     path = next(source.glob("videos/*/*/*.mp4"))
     path.unlink()
@@ -394,7 +424,7 @@ def test_an_odd_size_is_kept_without_loss(tmp_path):
     for n in range(7):
         cv2.imwrite(str(source / "images" / "top" / f"0_{n}.png"), shown(0, n)[:45, :61, ::-1])
     result = take(source, tmp_path / "d", codec="h264")
-    note = "cameras/top: 61x45 is an odd size, which h264 cannot have; it is kept without loss instead."
+    note = "cameras/top: h264 does not support the odd size 61x45; the images are stored without loss."
     assert note in result.notes
     frames = Dataset.open(tmp_path / "d").episodes[0].frames("cameras/top")
     assert np.array_equal(frames, [shown(0, n)[:45, :61] for n in range(7)])
@@ -411,33 +441,33 @@ def test_jpegs_are_kept_as_they_are(tmp_path):
     assert [shard.chunk(n) for n in range(7)] == jpegs
 
 
-def test_depth_pictures_stay_exact_and_tiny_ones_are_left_out(tmp_path):
+def test_depth_framesare_exact_and_tiny_ones_are_not_imported(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1, images=True)
     depth = [np.arange(48 * 64, dtype=np.uint16).reshape(48, 64) + n for n in range(7)]
-    for n, picture in enumerate(depth):
-        cv2.imwrite(str(source / "images" / "top" / f"0_{n}.png"), picture)
+    for n, image in enumerate(depth):
+        cv2.imwrite(str(source / "images" / "top" / f"0_{n}.png"), image)
     take(source, tmp_path / "d")
     assert np.array_equal(Dataset.open(tmp_path / "d").episodes[0].frames("cameras/top"), depth)
     for n in range(7):
         cv2.imwrite(str(source / "images" / "top" / f"0_{n}.png"), shown(0, n)[:8, :8])
     result = take(source, tmp_path / "tiny")
-    note = "cameras/top: pictures of 8x8 are left out; the store's have 16 pixels a side or more."
+    note = "cameras/top: 8x8 images are not imported; the smallest supported side is 16 pixels."
     assert note in result.notes
 
 
-# what is broken, or means no good
+# damaged and malicious datasets
 
 
-def test_an_episode_that_cannot_be_read_is_left_out_and_the_others_go_on(tmp_path):
+def test_an_unreadable_episode_is_skipped(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=3)
     path = source / "videos" / "chunk-000" / "observation.images.top" / "episode_000001.mp4"
     path.unlink()
     result = take(source, tmp_path / "d")
     assert result.episodes == 2
-    assert result.left_out == {"1": f"{path}: is missing; fetch the whole dataset"}
+    assert result.skipped == {"1": f"{path}: the file does not exist; fetch the whole dataset"}
     dataset = Dataset.open(tmp_path / "d")
     assert [episode.attributes["source"]["episode"] for episode in dataset.episodes] == ["0", "2"]
-    assert not dataset.cut
+    assert not dataset.unfinished
 
 
 def test_a_truncated_parquet_file_is_named(tmp_path):
@@ -445,8 +475,8 @@ def test_a_truncated_parquet_file_is_named(tmp_path):
     path = source / "data" / "chunk-000" / "episode_000000.parquet"
     path.write_bytes(path.read_bytes()[:-200])
     result = take(source, tmp_path / "d")
-    assert list(result.left_out) == ["0"]
-    assert result.left_out["0"].startswith(f"{path}: cannot be read (Parquet magic bytes not found")
+    assert list(result.skipped) == ["0"]
+    assert result.skipped["0"].startswith(f"{path}: cannot be read (Parquet magic bytes not found")
 
 
 def test_a_truncated_video_is_named(tmp_path):
@@ -454,16 +484,18 @@ def test_a_truncated_video_is_named(tmp_path):
     path = source / "videos" / "chunk-000" / "observation.images.top" / "episode_000001.mp4"
     path.write_bytes(path.read_bytes()[:900])
     result = take(source, tmp_path / "d")
-    assert (result.episodes, list(result.left_out)) == (1, ["1"])
-    assert result.left_out["1"].startswith((f"{path}: cannot be decoded (", f"{path}: has no video that can be"))
+    assert (result.episodes, list(result.skipped)) == (1, ["1"])
+    reasons = ("the video cannot be decoded (", "the file has no video stream that can be decoded")
+    assert result.skipped["1"].startswith(tuple(f"{path}: {reason}" for reason in reasons))
 
 
-def test_a_video_with_too_few_pictures_is_said(tmp_path):
+def test_a_video_with_too_few_frames_is_named(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1)
     (path,) = source.glob("videos/*/*/*.mp4")
     path.unlink()
-    write_mp4(path, h264.encode_frames([shown(0, n) for n in range(5)], gop=2, crf=20), Fraction(30))
-    assert take(source, tmp_path / "d").left_out == {"0": f"{path}: lacks picture 5 of 7 from 0.000 s on"}
+    write_mp4(path, encode_frames([shown(0, n) for n in range(5)], gop=2, crf=20), Fraction(30))
+    why = f"{path}: frame 5 of 7 from 0.000 s on is missing; fetch the file again"
+    assert take(source, tmp_path / "d").skipped == {"0": why}
 
 
 def test_rows_of_changing_shape_are_refused(tmp_path):
@@ -472,11 +504,11 @@ def test_rows_of_changing_shape_are_refused(tmp_path):
     rows = pq.read_table(path)
     at = rows.column_names.index("action")
     pq.write_table(rows.set_column(at, "action", pa.array([[1.0, 2.0]] * 6 + [[1.0]])), path)
-    left_out = take(source, tmp_path / "d").left_out
-    assert left_out == {"1": "action: has rows of 1 and 2 numbers, expected the same in every row"}
+    skipped = take(source, tmp_path / "d").skipped
+    assert skipped == {"1": "action: has rows of 1 and 2 numbers, expected the same number in every row"}
 
 
-def test_numbers_that_are_none_stay(tmp_path):
+def test_non_finite_numbers_are_kept(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1)
     path = source / "data" / "chunk-000" / "episode_000000.parquet"
     rows = pq.read_table(path)
@@ -493,27 +525,27 @@ def change_info(source, **values):
 
 
 @pytest.mark.parametrize("name", ["../../secret-{episode_index}", "/etc/{episode_index}"])
-def test_paths_that_lead_out_of_the_dataset_are_refused(tmp_path, name):
+def test_paths_outside_the_dataset_are_refused(tmp_path, name):
     source = write_v21(tmp_path / "v21", episodes=1)
     change_info(source, data_path=name)
     with_number = name.format(episode_index=0)
-    (why,) = take(source, tmp_path / "d").left_out.values()
-    expected = f"{source}: names the file {with_number!r}, which lies outside of it; do not trust this dataset"
+    (why,) = take(source, tmp_path / "d").skipped.values()
+    expected = f"{source}: names the file {with_number!r}, which is outside the folder; do not trust this dataset"
     assert why == expected
 
 
-def test_pictures_that_lie_outside_are_refused(tmp_path):
+def test_framesoutside_the_dataset_are_refused(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1, images=True)
     path = source / "data" / "chunk-000" / "episode_000000.parquet"
     rows = pq.read_table(path)
     cells = pa.array([{"bytes": None, "path": "../../../etc/passwd"}] * 7)
     at = rows.column_names.index("observation.images.top")
     pq.write_table(rows.set_column(at, "observation.images.top", cells), path)
-    (why,) = take(source, tmp_path / "d").left_out.values()
-    assert "which lies outside of it" in why
+    (why,) = take(source, tmp_path / "d").skipped.values()
+    assert "which is outside the folder" in why
 
 
-def test_names_of_columns_stay_in_the_episode(tmp_path):
+def test_column_names_stay_in_the_episode(tmp_path):
     names = ["../../escape", "a/b", "a", "x" * 300, "grüße", "zarr.json", "time"]
     source = write_v21(tmp_path / "v21", episodes=1)
     info = json.loads((source / "meta" / "info.json").read_text())
@@ -525,7 +557,7 @@ def test_names_of_columns_stay_in_the_episode(tmp_path):
         rows = rows.append_column(name, pa.array([float(place)] * 7))
     pq.write_table(rows, path)
     before = sorted(p.name for p in tmp_path.iterdir())
-    assert take(source, tmp_path / "d").left_out == {}
+    assert take(source, tmp_path / "d").skipped == {}
     episode = Dataset.open(tmp_path / "d").episodes[0]
     values = {float(episode.values(s, "value")[0, 0]) for s in episode.streams if not s.startswith(("j", "cam"))}
     assert values == set(range(len(names)))
@@ -533,20 +565,20 @@ def test_names_of_columns_stay_in_the_episode(tmp_path):
     assert sum(report.problems for report in check_dataset(Dataset.open(tmp_path / "d"))) == 0
 
 
-def test_colours_of_16_bits_are_refused(tmp_path):
+def test_16_bit_colors_are_refused(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1, images=True)
     for n in range(7):
         cv2.imwrite(str(source / "images" / "top" / f"0_{n}.png"), shown(0, n).astype(np.uint16) * 257)
-    (why,) = take(source, tmp_path / "d").left_out.values()
-    assert why == "a picture: its colours are uint16, expected uint8"
+    (why,) = take(source, tmp_path / "d").skipped.values()
+    assert why == "image: its colors are uint16, expected uint8"
 
 
-def test_what_is_no_lerobot_dataset_is_said(tmp_path):
+def test_other_datasets_are_refused(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=1)
     change_info(source, codebase_version="v1.6")
     with pytest.raises(FileError) as error:
         take(source, tmp_path / "d")
-    assert str(error.value) == f"{source}: is LeRobot v1.6, expected v2.x or v3.x; convert it with lerobot"
+    assert str(error.value) == f"{source}: is a LeRobot dataset v1.6, expected v2.x or v3.x; convert it with LeRobot"
     (source / "meta" / "info.json").write_text("{")
     with pytest.raises(FileError) as error:
         take(source, tmp_path / "d")
@@ -558,15 +590,15 @@ def test_no_episode_and_an_empty_one(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=0)
     with pytest.raises(FileError) as error:
         take(source, tmp_path / "d")
-    assert str(error.value) == "v21: has no episode; check that the folder is complete"
+    assert str(error.value) == "v21: the source has no episodes; check that the folder is complete"
     shutil.rmtree(source)
     write_v21(source, episodes=1, length=1)
-    assert take(source, tmp_path / "one").left_out == {}
+    assert take(source, tmp_path / "one").skipped == {}
     assert Dataset.open(tmp_path / "one").episodes[0].count("cameras/top") == 1
     lines = (source / "meta" / "episodes.jsonl").read_text()
     (source / "meta" / "episodes.jsonl").write_text(lines.replace('"length": 1', '"length": 0'))
-    (why,) = take(source, tmp_path / "none").left_out.values()
-    assert why.endswith("has 1 rows of episode 0, expected 0; fetch the file again")
+    (why,) = take(source, tmp_path / "none").skipped.values()
+    assert why.endswith("contains 1 row of episode 0, expected 0; fetch the file again")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from waldo.cli import main
-from waldo.datasets.reading import frame_cache
+from waldo.datasets.reading.cache_build import build_cache
+from waldo.datasets.reading.cache_check import check_cache
 from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
-from waldo.datasets.reading.rows import RowConfig
+from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.errors import ConfigError, FileError
 
@@ -24,11 +25,11 @@ def openers(dataset):
 
 
 def build(dataset, path, **config):
-    return frame_cache.build(FrameCache.create(path, CacheConfig(**config)), openers(dataset))
+    return build_cache(FrameCache.create(path, CacheConfig(**config)), openers(dataset))
 
 
 def check(dataset, path):
-    return list(frame_cache.check(FrameCache.open(path), openers(dataset), lambda done, total: None))
+    return list(check_cache(FrameCache.open(path), openers(dataset), lambda done, total: None))
 
 
 def windows(dataset, cache=None, size=None):
@@ -37,7 +38,7 @@ def windows(dataset, cache=None, size=None):
 
 
 @pytest.mark.parametrize("size", [None, (24, 32)])
-def test_windows_from_the_cache_are_those_from_the_archive(dataset, tmp_path, size):
+def test_windows_from_the_cache_equal_those_from_the_recording(dataset, tmp_path, size):
     height, width = size or (None, None)
     result = build(dataset, tmp_path / "cache", height=height, width=width)
     pixels = (size or (48, 64))[0] * (size or (48, 64))[1]
@@ -56,17 +57,19 @@ def test_frames_are_plain_numpy_files(dataset, tmp_path):
     build(dataset, tmp_path / "cache", cameras=("cameras/front",))
     frames = np.load(tmp_path / "cache" / "episode_000001" / "cameras" / "front.npy", mmap_mode="r")
     assert np.array_equal(frames.transpose(0, 2, 3, 1), dataset.episodes[1].frames("cameras/front"))
-    with pytest.raises(FileError, match="has no cameras/wrist, only cameras/front; build it with it"):
+    with pytest.raises(
+        FileError, match=r"does not contain cameras/wrist \(cameras: cameras/front\); build a cache with this camera"
+    ):
         windows(dataset, tmp_path / "cache")
 
 
-def test_only_what_is_missing_is_built(dataset, record, script, tmp_path):
+def test_only_missing_episodes_are_built(dataset, record, script, tmp_path):
     path = tmp_path / "cache"
     build(dataset, path)
     record(script(seconds=0.3))
-    with pytest.raises(FileError, match=r"lacks 1 episodes of the dataset \(2\); run waldo cache again"):
+    with pytest.raises(FileError, match=r"lacks 1 episode of the dataset \(2\); run waldo cache again"):
         windows(dataset, path)
-    (path / "episode_000000" / "episode.json").unlink()  # as if the build had been killed there
+    (path / "episode_000000" / "episode.json").unlink()  # like a build that was killed here
     result = build(dataset, path)
     assert (result.built, result.kept, result.removed) == (2, 1, 0)
     dataset.delete([1])
@@ -75,7 +78,7 @@ def test_only_what_is_missing_is_built(dataset, record, script, tmp_path):
     assert check(dataset, path) == []
 
 
-def test_damage_and_strangers_are_found(dataset, tmp_path):
+def test_damage_and_unknown_episodes_are_found(dataset, tmp_path):
     path = tmp_path / "cache"
     build(dataset, path)
     file = path / "episode_000001" / "cameras" / "wrist.npy"
@@ -88,21 +91,24 @@ def test_damage_and_strangers_are_found(dataset, tmp_path):
     assert found[0][:2] == (0, "cameras/front")
     assert found[0][2].startswith("cannot be read")
     assert found[1:] == [
-        (1, "cameras/wrist", "the checksum is wrong in 1 frames, the first is 5"),
-        (7, "", "is in the cache and not in the dataset"),
+        (1, "cameras/wrist", "wrong checksum in 1 frame, first in frame 5"),
+        (7, "", "is in the cache but not in the dataset"),
     ]
 
 
-def test_a_cache_of_other_contents_is_refused(dataset, record, script, tmp_path):
+def test_a_cache_of_another_dataset_is_refused(dataset, record, script, tmp_path):
     build(dataset, tmp_path / "cache")
     other = record(script(seconds=0.5, seed=5), script(seconds=0.7, seed=6), path=tmp_path / "other")
-    with pytest.raises(FileError, match="was made from other contents of 2 episodes"):
+    with pytest.raises(FileError, match="is out of date for 2 episodes"):
         windows(other, tmp_path / "cache")
-    with pytest.raises(FileError, match="choose another folder"):
+    with pytest.raises(
+        FileError,
+        match=r"was built with CacheConfig\(height=None.* but CacheConfig\(height=24.*; choose another folder",
+    ):
         build(dataset, tmp_path / "cache", height=24)
-    with pytest.raises(FileError, match="is not an empty folder"):
+    with pytest.raises(FileError, match="already exists; choose another folder"):
         build(dataset, dataset.path)
-    with pytest.raises(FileError, match="is no cache"):
+    with pytest.raises(FileError, match="is not a frame cache"):
         windows(dataset, tmp_path / "nothing")
     with pytest.raises(ConfigError, match="height of a cache is 0, expected 1 to 8192 pixels"):
         CacheConfig(height=0)

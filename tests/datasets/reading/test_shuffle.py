@@ -12,7 +12,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), min_size=1, m
 
 
 def spans(drawn: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """Turn (gap, length) into starts and stops."""
+    """Return starts and stops from (gap, length)."""
     starts, stops, at = [], [], 0
     for gap, length in drawn:
         starts.append(at + gap)
@@ -35,7 +35,7 @@ def test_every_row_comes_once(drawn: list, block: int, window: int, batch: int, 
     assert all(stop - start <= block for start, stop in blocks.tolist())
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     blocks = cut([0], [1000], 5)
     first = block_order(blocks, window=32, batch=8, seed=3, epoch=1)
     np.testing.assert_array_equal(first, block_order(blocks, window=32, batch=8, seed=3, epoch=1))
@@ -43,25 +43,25 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
         assert not np.array_equal(first, block_order(blocks, window=32, batch=8, **other))
 
 
-def test_a_window_is_all_that_is_open_at_a_time() -> None:
+def test_only_one_window_is_open_at_a_time() -> None:
     blocks = cut([0], [4000], 5)
     order = block_order(blocks, window=40, batch=8)
     for at in range(0, 4000, 200):
         assert len({row // 5 for row in order[at : at + 200].tolist()}) == 40
-    # Each window is taken from everywhere.
+    # Each window contains blocks from the whole dataset.
     assert np.ptp(order[:200]) > 3000
 
 
-def test_a_block_comes_to_one_reader() -> None:
+def test_all_rows_of_a_block_go_to_one_reader() -> None:
     lanes, batch = 3, 8
     order = block_order(cut([0], [6000], 5), window=60, batch=batch, lanes=lanes)
-    whose: dict[int, set[int]] = {}
+    owners: dict[int, set[int]] = {}
     for place, row in enumerate(order[: len(order) - 200].tolist()):
-        whose.setdefault(row // 5, set()).add(place // batch % lanes)
-    assert all(len(readers) == 1 for readers in whose.values())
+        owners.setdefault(row // 5, set()).add(place // batch % lanes)
+    assert all(len(readers) == 1 for readers in owners.values())
 
 
-def test_blocks_are_groups_of_pictures() -> None:
+def test_blocks_follow_the_groups() -> None:
     group = np.array([0, 0, 1, 1, 1, 2, 0, 0])
     assert cut_blocks([0, 6], [6, 8], group).tolist() == [[0, 2], [2, 5], [5, 6], [6, 8]]
     assert cut_blocks([1], [4], group).tolist() == [[1, 2], [2, 4]]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.reading.rows import RowConfig, make_rows
+from waldo.datasets.reading.row_config import RowConfig
+from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows, row_offsets
 from waldo.errors import ConfigError, FileError, UnknownNameError
 
@@ -21,23 +22,23 @@ def dataset(record: Callable[..., Dataset], script: type) -> Dataset:
     return record(script(seed=0), script(seed=1, task="drop it"), script(seed=0, seconds=0.5))
 
 
-def test_rows_are_those_of_the_episodes_one_after_another(dataset: Dataset) -> None:
+def test_the_rows_of_all_episodes_are_concatenated(dataset: Dataset) -> None:
     windows = Windows(dataset, WindowConfig(rows=ROWS))
     tables = [make_rows(episode, ROWS) for episode in dataset.episodes]
     assert len(windows) == sum(len(rows.instants_ns) for rows in tables)
     assert windows.tasks == ("lift the red cube", "drop it")
     for span, rows, episode in zip(windows.spans, tables, dataset.episodes, strict=True):
-        everything = windows.batch(range(span.first, span.stop))
+        batch = windows.batch(range(span.first, span.stop))
         for key, column in rows.columns.items():
-            np.testing.assert_array_equal(everything[key], column.values, key)
+            np.testing.assert_array_equal(batch[key], column.values, key)
         for key, camera in windows.cameras.items():
             frames = episode.frames(camera, rows.frames[camera])
-            np.testing.assert_array_equal(everything[key].transpose(0, 2, 3, 1), frames)
-        assert set(everything["task"]) == {span.task}
-        assert everything["frame_index"].tolist() == list(range(span.stop - span.first))
+            np.testing.assert_array_equal(batch[key].transpose(0, 2, 3, 1), frames)
+        assert set(batch["task"]) == {span.task}
+        assert batch["frame_index"].tolist() == list(range(span.stop - span.first))
 
 
-def test_a_window_is_clamped_to_its_episode_and_says_where(dataset: Dataset) -> None:
+def test_a_window_is_clamped_to_its_episode(dataset: Dataset) -> None:
     deltas = {FRONT: [-1 / 30, 0.0], WRIST: [0.0], "action": [0.0, 1 / 30, 2 / 30], "observation.state": [0.0]}
     windows = Windows(dataset, WindowConfig(rows=ROWS, deltas=deltas))
     second = windows.spans[1]
@@ -55,7 +56,7 @@ def test_a_window_is_clamped_to_its_episode_and_says_where(dataset: Dataset) -> 
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_any_order_with_repeats_gives_the_same_pictures(dataset: Dataset, threads: int) -> None:
+def test_any_order_with_repeats_gives_the_same_images(dataset: Dataset, threads: int) -> None:
     plain = Windows(dataset, WindowConfig(rows=ROWS, threads=1))
     kept = Windows(dataset, WindowConfig(rows=ROWS, threads=threads, cache_bytes=40 * 4608))
     rows = np.random.default_rng(0).integers(0, len(plain), 60)
@@ -68,7 +69,7 @@ def test_any_order_with_repeats_gives_the_same_pictures(dataset: Dataset, thread
     kept.close()
 
 
-def test_a_copy_behind_a_pickle_reads_the_same(dataset: Dataset) -> None:
+def test_an_unpickled_copy_reads_the_same(dataset: Dataset) -> None:
     windows = Windows(dataset, WindowConfig(rows=ROWS, threads=2, cache_bytes=10**6))
     before = windows.batch([5, 40])
     copy = pickle.loads(pickle.dumps(windows))
@@ -77,7 +78,7 @@ def test_a_copy_behind_a_pickle_reads_the_same(dataset: Dataset) -> None:
     copy.close()
 
 
-def test_pictures_can_have_another_size(dataset: Dataset) -> None:
+def test_images_can_have_another_size(dataset: Dataset) -> None:
     windows = Windows(dataset, WindowConfig(rows=ROWS, size=(24, 32)))
     small, whole = windows[7][FRONT], dataset.episodes[0].frames("cameras/front", [7])[0]
     assert small.shape == (3, 24, 32)
@@ -86,7 +87,7 @@ def test_pictures_can_have_another_size(dataset: Dataset) -> None:
 
 
 def test_only_the_chosen_episodes_are_read(dataset: Dataset) -> None:
-    windows = Windows(dataset, WindowConfig(rows=RowConfig()), indices=[2, 1])
+    windows = Windows(dataset, WindowConfig(rows=RowConfig(cameras=None)), indices=[2, 1])
     assert [span.index for span in windows.spans] == [2, 1]
     assert windows.tasks == ("lift the red cube", "drop it")
     assert set(windows[0]) >= {"observation.state", "action", "timestamp", "task"}
@@ -94,18 +95,18 @@ def test_only_the_chosen_episodes_are_read(dataset: Dataset) -> None:
         Windows(dataset, WindowConfig(rows=ROWS), indices=[7])
 
 
-def test_episodes_that_do_not_fit_are_left_out_and_named(record: Callable[..., Dataset], script: type) -> None:
+def test_unfit_episodes_are_skipped_with_the_reason(record: Callable[..., Dataset], script: type) -> None:
     dataset = record(script(), script(without_rows=range(20, 50)))
     windows = Windows(dataset, WindowConfig(rows=ROWS))
-    assert list(windows.left_out) == [1]
-    assert "gap" in windows.left_out[1]
-    with pytest.raises(FileError, match="has no episode to train on \\(episode 1: "):
+    assert list(windows.skipped) == [1]
+    assert "gap" in windows.skipped[1]
+    with pytest.raises(FileError, match="no episode can be used for training \\(episode 1: "):
         Windows(dataset, WindowConfig(rows=ROWS), indices=[1])
 
 
-def test_offsets_off_the_rows_and_unknown_keys_are_refused(dataset: Dataset) -> None:
+def test_offsets_between_rows_and_unknown_keys_are_refused(dataset: Dataset) -> None:
     assert row_offsets([-2 / 30, 0, 1 / 30], 30, "action").tolist() == [-2, 0, 1]
-    with pytest.raises(ConfigError, match=r"^an offset of action is 0.05, expected multiples of 1/30 s$"):
+    with pytest.raises(ConfigError, match=r"^offset of action is 0.05, expected multiples of 1/30 s$"):
         row_offsets([0, 0.05], 30, "action")
     with pytest.raises(ConfigError, match="expected multiples"):
         row_offsets([], 30, "action")

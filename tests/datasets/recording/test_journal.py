@@ -27,7 +27,7 @@ def write_journal(path, closing=True):
     return path
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_records_are_read_back(tmp_path):
     with JournalReader(write_journal(tmp_path / "j")) as reader:
         scan = reader.scan
         assert scan.opening == OPENING
@@ -37,13 +37,13 @@ def test_what_was_written_is_read(tmp_path):
         assert (scan.lost_bytes, scan.continues) == (0, False)
 
 
-def test_a_journal_is_never_overwritten(tmp_path):
+def test_existing_journal_is_not_overwritten(tmp_path):
     write_journal(tmp_path / "j")
     with pytest.raises(FileExistsError):
         Journal(tmp_path / "j", OPENING)
 
 
-def test_a_torn_tail_keeps_what_is_before_it(tmp_path):
+def test_records_before_a_torn_end_are_read(tmp_path):
     path = write_journal(tmp_path / "j", closing=False)
     os.truncate(path, path.stat().st_size - 3)
     with JournalReader(path) as reader:
@@ -52,7 +52,7 @@ def test_a_torn_tail_keeps_what_is_before_it(tmp_path):
         assert not reader.scan.continues
 
 
-def test_damage_in_the_middle_is_told_from_a_torn_tail(tmp_path):
+def test_damage_in_the_middle_is_distinguished_from_a_torn_end(tmp_path):
     path = write_journal(tmp_path / "j")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -72,10 +72,10 @@ def test_a_full_disk_leaves_whole_records(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "pwritev", half)
     expected = (
-        f"{tmp_path / 'j'}: cannot be written (the disk is full); its first {kept} bytes are kept; "
-        "mend the disk, then run waldo recover"
+        f"{tmp_path / 'j'}: cannot be written (the disk is full); its first {kept} bytes are intact; "
+        "fix the disk, then run waldo recover"
     )
-    for _ in range(2):  # and it stays so: a hole in the middle would be worse than an end
+    for _ in range(2):  # it stays closed: a gap would be worse than an early end
         with pytest.raises(FileError) as error:
             journal.append(Kind.ROW, payload=b"12345678")
         assert str(error.value) == expected
@@ -95,15 +95,15 @@ def test_a_failing_disk_is_reported_with_its_reason(tmp_path, monkeypatch):
     journal.close()
 
 
-def test_a_closed_journal_takes_nothing(tmp_path):
+def test_closed_journal_cannot_be_written(tmp_path):
     journal = Journal(tmp_path / "j", OPENING)
     journal.close()
     journal.close()
-    with pytest.raises(FileError, match="cannot be written \\(it is closed\\)"):
+    with pytest.raises(FileError, match="cannot be written \\(the journal is closed\\)"):
         journal.append(Kind.ROW, payload=b"12345678")
 
 
-def test_it_is_forced_onto_the_disk_while_recording(tmp_path, monkeypatch):
+def test_journal_is_flushed_to_disk_while_recording(tmp_path, monkeypatch):
     synced = threading.Event()
     monkeypatch.setattr(os, "fdatasync", lambda fd: synced.set())
     journal = Journal(tmp_path / "j", OPENING, sync_s=0.01)
@@ -112,7 +112,7 @@ def test_it_is_forced_onto_the_disk_while_recording(tmp_path, monkeypatch):
     journal.close()
 
 
-def test_a_failed_sync_stops_the_recording(tmp_path, monkeypatch):
+def test_failed_flush_stops_the_recording(tmp_path, monkeypatch):
     tried = threading.Event()
 
     def fail(fd):
@@ -132,23 +132,23 @@ def test_a_failed_sync_stops_the_recording(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """Return a finished journal's bytes."""
+    """Return the bytes of a complete journal."""
     return write_journal(tmp_path_factory.mktemp("journal") / "j").read_bytes()
 
 
 def recover(folder, data):
-    """Recover a dataset that holds one journal of these bytes."""
+    """Recover a dataset with one journal of these bytes."""
     shutil.rmtree(folder, ignore_errors=True)
     dataset = Dataset.create(folder, robot="tiny")
     (folder / "episode_000000.journal").write_bytes(data)
     with dataset.lock():
         results = dataset.recover()
-    assert dataset.cut == []
+    assert dataset.unfinished == []
     return dataset, results[0]
 
 
 def assert_prefix(dataset):
-    """Assert that the episode, if there is one, holds rows that were written, from the first one on without a gap."""
+    """Assert that an episode contains written rows only, from the first one on without a gap; return the row counts."""
     for episode in dataset.episodes:
         count = episode.count("s")
         assert count <= ROWS
@@ -178,6 +178,6 @@ def test_any_flipped_bits_are_recovered_without_invented_rows(tmp_path_factory, 
 
 @given(tail=st.binary(max_size=200), cut=st.integers(0, 60))
 @settings(max_examples=25, deadline=None)
-def test_rubbish_after_a_cut_is_never_a_row(tmp_path_factory, sound, tail, cut):
-    dataset, _ = recover(tmp_path_factory.getbasetemp() / "rubbish", sound[: len(sound) - cut] + tail)
+def test_garbage_after_a_cut_is_never_a_row(tmp_path_factory, sound, tail, cut):
+    dataset, _ = recover(tmp_path_factory.getbasetemp() / "garbage", sound[: len(sound) - cut] + tail)
     assert_prefix(dataset)

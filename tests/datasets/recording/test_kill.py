@@ -1,4 +1,4 @@
-"""A recording process is killed with SIGKILL; what it had written is still there."""
+"""A recording process is killed with SIGKILL; the data that it had written is recovered."""
 
 import signal
 import subprocess
@@ -28,7 +28,7 @@ def play(writer, ticks):
         if tick % 2 == 0:
             stamps["sequence"] = tick // 2 + 1
             writer.frame("cameras/front", image=np.full((48, 64, 3), tick % 200, np.uint8), **stamps)
-        # Said after the call came back: from here on the row counts as recorded.
+        # Printed after the call returned: from here on the row counts as recorded.
         print(tick, flush=True)
 
 with Dataset.open(sys.argv[1]).lock() as dataset:
@@ -47,13 +47,13 @@ def test_a_killed_recorder_loses_neither_rows_nor_saved_episodes(tmp_path, ticks
     command = [sys.executable, "-c", RECORDER, str(dataset.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        said = [int(process.stdout.readline()) for _ in range(2 * 20 + ticks)]
+        printed = [int(process.stdout.readline()) for _ in range(2 * 20 + ticks)]
         process.kill()
         rest = process.stdout.read().split()
     assert process.returncode == -signal.SIGKILL
-    told = int(rest[-1]) if len(rest) > 1 else said[-1]
+    last = int(rest[-1]) if len(rest) > 1 else printed[-1]
 
-    with dataset.lock():  # the dead process's lock is free
+    with dataset.lock():  # the lock of the dead process is free
         (result,) = dataset.recover()
     assert [(e.outcome, e.reason) for e in dataset.episodes] == [
         ("success", "operator"),
@@ -62,11 +62,11 @@ def test_a_killed_recorder_loses_neither_rows_nor_saved_episodes(tmp_path, ticks
     ]
     assert [e.count("joints/state") for e in dataset.episodes][:2] == [20, 20]
     cut = dataset.episodes[2]
-    assert result.counts["joints/state"] == cut.count("joints/state") >= min(told, said[-1])
+    assert result.counts["joints/state"] == cut.count("joints/state") >= min(last, printed[-1])
     positions = cut.values("joints/state", "position")
     assert np.array_equal(positions, np.repeat(np.arange(len(positions)), 2).reshape(-1, 2))
-    # Frames wait for their encoder, which this recorder outruns: at most a queue, one in the encoder's hands and one
-    # on the way are missing, and those that are there are in order.
+    # This recorder is faster than the encoder: at most a full queue, one frame in the encoder and one before the queue
+    # are missing, and the stored ones are in order.
     frames = cut.frames("cameras/front")
     assert cut.sequence("cameras/front").tolist() == list(range(1, len(frames) + 1))
     assert len(frames) >= len(positions) / 2 - QUEUE_S * 30 - 2

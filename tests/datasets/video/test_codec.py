@@ -28,7 +28,7 @@ def array(request, frames):
     return made
 
 
-def test_an_array_that_zarr_itself_wrote_reads_back(array, frames):
+def test_array_written_by_zarr_is_read_back(array, frames):
     assert np.abs(array[...].astype(int) - frames).mean() < 12
 
 
@@ -46,11 +46,11 @@ def test_an_array_that_zarr_itself_wrote_reads_back(array, frames):
     ],
     ids=str,
 )
-def test_a_part_is_the_part_of_the_whole(array, selection):
+def test_selection_equals_the_same_part_of_the_whole(array, selection):
     assert np.array_equal(array[selection], array[...][selection])
 
 
-def test_lists_and_masks_along_time(array):
+def test_lists_and_masks_select_frames(array):
     whole = array[...]
     assert np.array_equal(array.oindex[[1, 4, 9]], whole[[1, 4, 9]])
     mask = np.zeros(13, bool)
@@ -60,7 +60,7 @@ def test_lists_and_masks_along_time(array):
     assert np.array_equal(array.vindex[coordinates], whole[coordinates])
 
 
-def test_metadata_says_what_is_needed_to_read(array):
+def test_metadata_describes_the_codec(array):
     assert VideoCodec.from_dict(VideoCodec(crf=10).to_dict()) == VideoCodec(crf=10)
     assert VideoCodec(crf=10).to_dict() == {
         "name": "waldo.video",
@@ -68,6 +68,6 @@ def test_metadata_says_what_is_needed_to_read(array):
     }
 
 
-def test_arrays_that_are_no_frames_are_refused():
-    with pytest.raises(ValueError, match=r"waldo.video holds uint8 arrays of shape \(T, H, W, 3\)"):
+def test_other_arrays_are_refused():
+    with pytest.raises(ValueError, match=r"waldo.video encodes uint8 arrays of shape \(T, H, W, 3\)"):
         zarr.create_array({}, shape=(4, 4), chunks=(4, 4), dtype="f4", compressors=None, serializer=VideoCodec())

@@ -4,11 +4,11 @@ import pytest
 from waldo.datasets.video import histograms
 
 
-def test_statistics_are_those_of_the_pixels():
+def test_statistics_equal_those_of_the_pixels():
     rng = np.random.default_rng(4)
-    picture = rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)
-    values = picture.reshape(-1, 3) / 255
-    found = histograms.image_statistics(histograms.histogram(picture).astype(np.int64))
+    image = rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)
+    values = image.reshape(-1, 3) / 255
+    found = histograms.image_statistics(histograms.histogram(image).astype(np.int64))
     assert found["mean"] == pytest.approx(values.mean(axis=0))
     assert found["std"] == pytest.approx(values.std(axis=0))
     assert found["min"] == pytest.approx(values.min(axis=0))
@@ -25,6 +25,6 @@ def test_a_sample_is_small_enough_to_count_in_16_bits(size):
     assert histograms.sampled_pixels(*size) < 2**16
 
 
-def test_nothing_has_no_statistics():
-    with pytest.raises(ValueError, match="no picture was counted"):
+def test_empty_histogram_has_no_statistics():
+    with pytest.raises(ValueError, match="the histogram is empty: no image was sampled"):
         histograms.image_statistics(np.zeros((3, 256), np.int64))

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from waldo.datasets.streams import VideoStream
-from waldo.datasets.video import h264, mp4, mp4shard
+from waldo.datasets.video import decoder, mp4, mp4shard
+from waldo.datasets.video.encoder import encode_frames
 from waldo.datasets.video.shard import ShardReader, read_index
 from waldo.errors import FileError
 
 
 @pytest.fixture
 def shard(tmp_path):
-    """Return an MP4 of 13 frames in groups of 5, and what they decode to."""
+    """Return an MP4 of 13 frames in groups of 5."""
     rng = np.random.default_rng(3)
     frames = np.kron(rng.integers(0, 255, (13, 6, 8, 3)), np.ones((1, 8, 8, 1))).astype(np.uint8)
-    packets = h264.encode_frames(frames, gop=5, crf=10, rate=Fraction(30))
+    packets = encode_frames(frames, gop=5, crf=10, rate=Fraction(30))
     path = tmp_path / "shard.mp4"
     assert mp4shard.write_mp4(path, packets, Fraction(30)) == 13
     mp4shard.append_index(path, 5, 3)
@@ -29,7 +30,7 @@ def test_every_frame_in_any_order(shard):
     assert np.array_equal(shard.read([12, 3, 3, 0, 7]), whole[[12, 3, 3, 0, 7]])
 
 
-def test_frames_that_are_not_there_are_refused(shard):
+def test_frames_out_of_range_are_refused(shard):
     with pytest.raises(IndexError, match=f"frames 0 to 13 of {shard.path}, which has 13"):
         shard.read([0, 13])
 
@@ -45,29 +46,28 @@ def test_ffprobe_reads_it_as_a_plain_mp4(shard):
     assert (stream["codec_name"], stream["nb_read_frames"], stream["avg_frame_rate"]) == ("h264", "13", "30/1")
 
 
-def test_pyav_decodes_the_same_pictures(shard):
+def test_pyav_decodes_the_same_frames(shard):
     whole = shard.read(range(13))
     with av.open(str(shard.path)) as file:
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
     assert np.abs(decoded.astype(int) - whole).max() <= 3  # two conversions from YUV, rounded differently
 
 
-def test_torchcodec_seeks_to_the_same_pictures(shard):
-    decoders = pytest.importorskip("torchcodec.decoders")
-    decoder = decoders.VideoDecoder(str(shard.path))
+def test_torchcodec_seeks_to_the_same_frames(shard, torchcodec):
+    decoder = torchcodec.VideoDecoder(str(shard.path))
     assert len(decoder) == 13
     whole = shard.read(range(13))
     for number in (0, 6, 12):
-        picture = decoder.get_frame_played_at(number / 30 + 0.001).data.permute(1, 2, 0).numpy()
-        assert np.abs(picture.astype(int) - whole[number]).max() <= 3
+        frame = decoder.get_frame_played_at(number / 30 + 0.001).data.permute(1, 2, 0).numpy()
+        assert np.abs(frame.astype(int) - whole[number]).max() <= 3
 
 
-def test_the_track_says_where_the_samples_are(shard):
+def test_track_locates_the_samples(shard):
     track = mp4.read_track(shard.path)
     assert track.keys.tolist() == [k % 5 == 0 for k in range(13)]
     data = shard.path.read_bytes()[track.starts[5] : track.starts[10]]
     assert data == shard.chunk(1)
-    assert np.array_equal(h264.decode(h264.split_samples(data), range(5), (48, 64)), shard.read(range(5, 10)))
+    assert np.array_equal(decoder.decode(data, range(5), (48, 64)), shard.read(range(5, 10)))
 
 
 def test_tracks_are_joined_by_copying_bytes(shard, tmp_path):
@@ -79,23 +79,23 @@ def test_tracks_are_joined_by_copying_bytes(shard, tmp_path):
         tmp_path / "a.mp4", mp4.Track(track.entry, track.sizes[order], track.keys[order], 0), Fraction(30), pieces
     )
     with av.open(str(tmp_path / "a.mp4")) as file:
-        shown = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
         assert float(file.streams.video[0].duration * file.streams.video[0].time_base) == pytest.approx(8 / 30)
-    assert np.abs(shown.astype(int) - shard.read(order)).max() <= 3
-    with pytest.raises(FileError, match="its samples are not as long as their bytes"):
+    assert np.abs(decoded.astype(int) - shard.read(order)).max() <= 3
+    with pytest.raises(FileError, match="the sizes of its samples do not add up to its bytes"):
         mp4.write(tmp_path / "b.mp4", track, Fraction(30), pieces)
     assert not (tmp_path / "b.mp4").exists()
 
 
-def test_what_is_no_mp4_is_refused(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(b"rubbish" * 99)
-    with pytest.raises(FileError, match="is no MP4 that can be read"):
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"garbage" * 99)
+    with pytest.raises(FileError, match="is not an MP4 file that waldo can read"):
         mp4.read_track(tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize("rate", [10, 15, 20, 30, 60])
-def test_frames_stand_at_their_times_at_any_rate(tmp_path, rate):
-    packets = h264.encode_frames(np.zeros((7, 48, 64, 3), np.uint8), gop=5, crf=20, rate=Fraction(rate))
+def test_frames_have_the_right_times_at_any_rate(tmp_path, rate):
+    packets = encode_frames(np.zeros((7, 48, 64, 3), np.uint8), gop=5, crf=20, rate=Fraction(rate))
     mp4shard.write_mp4(tmp_path / "a.mp4", packets, Fraction(rate))
     with av.open(str(tmp_path / "a.mp4")) as file:
         times = [float(p.pts * p.time_base) for p in file.demux(video=0) if p.size]
@@ -109,7 +109,7 @@ def test_a_damaged_index_is_refused(shard):
     shard.path.write_bytes(data)
     with pytest.raises(FileError) as error:
         read_index(shard.path, 3)
-    expected = f"{shard.path}: the checksum of the shard's index is wrong; take the file from a backup"
+    expected = f"{shard.path}: the checksum of the shard's index is wrong; restore the file from a backup"
     assert str(error.value) == expected
 
 

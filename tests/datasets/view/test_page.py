@@ -7,9 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
-pytest.importorskip("selenium", reason="selenium is not installed")
-
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -17,15 +14,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.machine import needs_browser
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
 from waldo.datasets.view.page import PageConfig, write_page
 from waldo.errors import FileError
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver on this machine")
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900")
 HOSTILE = "</script><script>window.hurt = 1</script><img src=x onerror=hurt=1>{{STYLE}}\u2028'\""
 START_NS = 1_700_000_000_000_000_000
@@ -34,16 +31,16 @@ LOST = (20, 21, 22, 40)
 WIDTH, HEIGHT = 128, 96
 
 
-def picture(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """Return a picture whose four rows of eight blocks are its number in bits: an encoder cannot blur them away."""
+def image(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """Return an image with four rows of eight blocks that encode its number in bits, robust to compression."""
     bits = np.array([(number >> place) & 1 for place in range(8)], np.uint8)
     rows = np.stack([bits, 1 - bits, bits, 1 - bits]) * 200 + 25
-    grey = cv2.resize(rows, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    gray = cv2.resize(rows, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def number_of(rgb: np.ndarray) -> int:
-    """Return which picture this is."""
+    """Return the number of an image."""
     height, width = rgb.shape[0] // 4, rgb.shape[1] // 8
     top = rgb[height // 2, width // 2 :: width].mean(axis=1) > 125
     return sum(int(bit) << place for place, bit in enumerate(top[:8]))
@@ -51,7 +48,7 @@ def number_of(rgb: np.ndarray) -> int:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Episode:
-    """Two seconds with lost frames, a frozen camera, an event, and names that want to be markup."""
+    """Two seconds with lost frames, a frozen camera, an event, and names with markup."""
     dataset = Dataset.create(tmp_path_factory.mktemp("view") / "dataset", robot="so101")
     labels = ("shoulder_pan", "<b>gripper</b>")
     streams = (
@@ -75,9 +72,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Episode:
             stamp = START_NS + round(number * 1e9 / 30)
             kw = {"header_ns": stamp, "receipt_ns": stamp, "sequence": number + 1}
             if number not in LOST:
-                writer.frame("cameras/front", image=picture(number), **kw)
-            writer.frame("cameras/jpeg", image=picture(min(number, 30)), **kw)
-            writer.frame("cameras/lossless", image=picture(number), **kw)
+                writer.frame("cameras/front", image=image(number), **kw)
+            writer.frame("cameras/jpeg", image=image(min(number, 30)), **kw)
+            writer.frame("cameras/lossless", image=image(number), **kw)
             writer.frame("depth/front", image=np.full((17, 33), 500 + number, np.uint16), **kw)
         writer.event("clock_jump", HOSTILE, at_ns=START_NS + 1500 * MS)
         writer.save("failure", "operator")
@@ -99,15 +96,15 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def page(browser: webdriver.Chrome, hostile: Episode, tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    """The browser with the page open; afterwards nothing may have gone wrong or out."""
+    """The browser with the page open; fails on console messages and network requests."""
     write_page(hostile, tmp_path / "page.html")
     browser.get_log("browser"), browser.get_log("performance")
     browser.get((tmp_path / "page.html").as_uri())
     yield browser
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    requested = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert [url for url in requested if not url.startswith(("file:", "blob:", "data:"))] == []
     browser.get("about:blank")
 
 
@@ -134,21 +131,21 @@ done([canvas.width, canvas.height, [...pen.getImageData(0, 0, canvas.width, canv
 
 
 def grab(page: webdriver.Chrome, place: int) -> np.ndarray:
-    """Return what a video shows, uint8 (H, W, 3)."""
+    """Return the displayed frame of a video, uint8 (H, W, 3)."""
     width, height, data = page.execute_async_script(GRAB, place)
     return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
 
 
 def settled(page: webdriver.Chrome) -> bool:
-    """Whether every video shows the frame that its caption names."""
+    """Return whether every video shows the frame in its caption."""
     script = """return [...document.querySelectorAll("figure")].map((f) =>
         [f.querySelector("video").dataset.frame, f.querySelector(".frame").textContent.split(" ")[1],
          f.querySelector("video").seeking])"""
-    return all(drawn == told and not seeking for drawn, told, seeking in page.execute_script(script))
+    return all(drawn == named and not seeking for drawn, named, seeking in page.execute_script(script))
 
 
 @needs_browser
-def test_cameras_show_the_stores_frames_at_the_cursor(page, hostile) -> None:
+def test_cameras_show_the_recorded_frames_at_the_cursor(page, hostile) -> None:
     stamps = hostile.time_ns("cameras/front")
     cameras = list(hostile.image_streams)
     for target in (0, 19, 20, 21, 36, 55):
@@ -159,37 +156,37 @@ def test_cameras_show_the_stores_frames_at_the_cursor(page, hostile) -> None:
         wait_until(page, lambda at=at: abs(clock(page) - at) < 1e-3)
         wait_until(page, lambda: settled(page))
         assert number_of(grab(page, 0)) == number_of(hostile.frames("cameras/front", [target])[0])
-        shown = hostile.frames("cameras/front", [target])[0].astype(int)
-        # The browser's conversion to RGB is not OpenCV's; where colours change, chroma is spread over two pixels.
-        assert np.abs(grab(page, 0) - shown).mean() < 3
+        expected = hostile.frames("cameras/front", [target])[0].astype(int)
+        # The browser converts to RGB differently from OpenCV: at edges, chroma extends over two pixels.
+        assert np.abs(grab(page, 0) - expected).mean() < 3
         truth = round(at * 30)
         assert number_of(grab(page, cameras.index("cameras/lossless"))) == truth
         assert number_of(grab(page, cameras.index("cameras/jpeg"))) == min(truth, 30)
 
 
 @needs_browser
-def test_a_gap_holds_the_picture_and_says_so(page) -> None:
+def test_a_gap_keeps_the_last_frame_with_a_note(page) -> None:
     press(page, Keys.HOME)
     plot = page.find_element(By.CSS_SELECTOR, ".plot")
-    # 0.7 s lies between frames 19 (0.633 s) and 23 (0.767 s), which is the 20th that was kept.
+    # 0.7 s is between frames 19 (0.633 s) and 23 (0.767 s), the next recorded one.
     offset = round(plot.size["width"] * (0.74 / 1.99 - 0.5))
     ActionChains(page).move_to_element_with_offset(plot, offset, 0).click().perform()
     wait_until(page, lambda: 0.72 < clock(page) < 0.76)
     wait_until(page, lambda: settled(page))
     assert number_of(grab(page, 0)) == 19
     badge = page.find_element(By.CSS_SELECTOR, ".badge")
-    assert re.fullmatch(r"no picture for \d+ ms", badge.text)
+    assert re.fullmatch(r"no frame for \d+ ms", badge.text)
 
 
 @needs_browser
-def test_playing_keeps_cameras_together_and_ends(page) -> None:
+def test_playback_keeps_cameras_synchronized_and_stops_at_the_end(page) -> None:
     wait_until(page, lambda: settled(page))
     press(page, Keys.SPACE)
     wait_until(page, lambda: clock(page) > 1.0)
     press(page, Keys.SPACE)
     wait_until(page, lambda: settled(page))
     at = clock(page)
-    # The page shows milliseconds: what it stands at lies half of one to either side.
+    # The page displays milliseconds, so the cursor is within half a millisecond.
     assert number_of(grab(page, 2)) in {int((at - 5e-4) * 30 + 1e-6), int((at + 5e-4) * 30 + 1e-6)}
     press(page, Keys.SPACE)
     wait_until(page, lambda: clock(page) > 1.98)
@@ -197,7 +194,7 @@ def test_playing_keeps_cameras_together_and_ends(page) -> None:
 
 
 @needs_browser
-def test_marks_stand_where_it_happened_and_lead_there(page) -> None:
+def test_marks_are_at_their_times_and_move_the_cursor(page) -> None:
     places = page.execute_script(
         """const track = document.querySelector(".track").getBoundingClientRect();
         return [...document.querySelectorAll(".track button")].map((b) => {
@@ -235,7 +232,7 @@ def test_hostile_names_are_text(page, hostile) -> None:
 
 
 @needs_browser
-def test_values_at_the_cursor_are_the_stores(page, hostile) -> None:
+def test_values_at_the_cursor_are_the_recorded_ones(page, hostile) -> None:
     press(page, "n")
     wait_until(page, lambda: clock(page) == 0.633)
     panel = page.find_element(By.CSS_SELECTOR, ".panel")
@@ -245,7 +242,7 @@ def test_values_at_the_cursor_are_the_stores(page, hostile) -> None:
 
 
 @needs_browser
-def test_it_fits_a_narrow_screen_in_the_dark(page) -> None:
+def test_the_page_fits_a_narrow_screen_in_dark_mode(page) -> None:
     size = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": False}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
@@ -259,7 +256,7 @@ def test_it_fits_a_narrow_screen_in_the_dark(page) -> None:
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_the_page_holds_the_stores_own_video(hostile, tmp_path) -> None:
+def test_the_page_contains_the_recorded_video(hostile, tmp_path) -> None:
     import base64
 
     result = write_page(hostile, tmp_path / "page.html")
@@ -271,16 +268,16 @@ def test_the_page_holds_the_stores_own_video(hostile, tmp_path) -> None:
     assert [note.split(":")[0] for note in result.notes] == ["cameras/jpeg", "cameras/lossless", "depth/front"]
 
 
-def test_pictures_are_scaled_down_when_asked(hostile, tmp_path) -> None:
+def test_images_are_scaled_down_on_request(hostile, tmp_path) -> None:
     result = write_page(hostile, tmp_path / "page.html", PageConfig(max_height=48))
-    assert "cameras/front: kept as h264, shown as H.264, scaled to 48 pixels of 96" in result.notes
+    assert "cameras/front: recorded as h264, shown as H.264, scaled from 96 to 48 pixels high" in result.notes
 
 
-def test_a_page_cannot_be_a_folder_or_lie_in_none(hostile, tmp_path) -> None:
+def test_a_page_must_be_a_file_in_an_existing_folder(hostile, tmp_path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(FileError, match="is a folder"):
         write_page(hostile, tmp_path / "folder")
-    with pytest.raises(FileError, match="its folder does not exist"):
+    with pytest.raises(FileError, match="the folder of this file does not exist"):
         write_page(hostile, tmp_path / "nowhere" / "page.html")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 

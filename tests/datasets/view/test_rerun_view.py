@@ -3,11 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-
-pytest.importorskip("rerun", reason="the extra `view` is not installed")
-
 import pyarrow as pa
+import pytest
 from rerun.chunk import RrdReader
 
 from waldo.datasets.episode import Episode
@@ -17,7 +14,7 @@ from waldo.errors import FileError
 
 
 def read(path: Path) -> Mapping[str, pa.Table]:
-    """Return what a recording holds over time, by entity, in the order of its rows."""
+    """Return the contents of a recording over time: entity -> rows."""
     parts: dict[str, list[pa.RecordBatch]] = {}
     for chunk in RrdReader(path).stream():
         if not chunk.is_static:
@@ -27,7 +24,7 @@ def read(path: Path) -> Mapping[str, pa.Table]:
 
 
 def static(path: Path, entity: str, column: str) -> Any:
-    """Return a value that an entity has at all times."""
+    """Return a static value of an entity."""
     for chunk in RrdReader(path).stream():
         batch = chunk.to_record_batch()
         if chunk.is_static and chunk.entity_path == entity and column in batch.schema.names:
@@ -49,7 +46,7 @@ def saved(record, script, tmp_path) -> tuple[Episode, Path]:
     return episode, tmp_path / "episode.rrd"
 
 
-def test_curves_are_the_stores(saved) -> None:
+def test_curves_are_the_recorded_values(saved) -> None:
     episode, path = saved
     tables = read(path)
     for column, label in enumerate(("hip", "knee", "claw")):
@@ -60,10 +57,10 @@ def test_curves_are_the_stores(saved) -> None:
         np.testing.assert_array_equal(stamps(table, "receipt"), episode.time_ns("joints/state", "receipt"))
 
 
-def test_video_is_the_stores_file_with_a_stamp_for_each_frame(saved) -> None:
+def test_video_is_the_recorded_file_with_a_stamp_per_frame(saved) -> None:
     episode, path = saved
     table = read(path)["/cameras/front"]
-    # The true instant of the light, on both sides of the lost frames.
+    # Exposure times, before and after the lost frames.
     np.testing.assert_array_equal(stamps(table, "header"), episode.time_ns("cameras/front") - 30_000_000)
     shown = np.array([value.as_py()[0] for value in table["VideoFrameReference:timestamp"]])
     np.testing.assert_allclose(shown, np.arange(28) * 1e9 / 30, atol=1)
@@ -75,12 +72,12 @@ def test_losses_are_in_the_log(saved) -> None:
     _, path = saved
     log = read(path)["/log"]
     (row,) = [i for i, text in enumerate(log["TextLog:text"]) if "cameras/front" in text.as_py()[0]]
-    assert log["TextLog:text"][row].as_py() == ["cameras/front: 2 frames lost, 100 ms without one"]
+    assert log["TextLog:text"][row].as_py() == ["cameras/front: 2 frames lost, gap of 100 ms"]
     assert log["TextLog:level"][row].as_py() == ["ERROR"]
-    assert not path.with_name(path.name + ".part").exists()
+    assert [one.name for one in path.parent.iterdir() if one.is_file()] == [path.name]
 
 
-def test_jpegs_and_depth_are_as_they_were_recorded(locked, make_picture, tmp_path) -> None:
+def test_jpegs_and_depth_are_the_recorded_ones(locked, make_image, tmp_path) -> None:
     streams = [
         VideoStream(name="cameras/front", width=64, height=48, rate_hz=30.0, codec="jpeg"),
         DepthStream(name="depth/front", width=20, height=16, rate_hz=30.0, unit_m=0.001),
@@ -89,7 +86,7 @@ def test_jpegs_and_depth_are_as_they_were_recorded(locked, make_picture, tmp_pat
     with locked.begin(streams, {}, back_pressure="wait") as writer:
         for number in range(40):
             kw = {"header_ns": 10**18 + number, "receipt_ns": 10**18 + number, "sequence": number}
-            writer.frame("cameras/front", image=make_picture(number), **kw)
+            writer.frame("cameras/front", image=make_image(number), **kw)
             writer.frame("depth/front", image=depth[number], **kw)
         writer.save("success")
     episode = locked.episodes[0]
@@ -104,5 +101,5 @@ def test_jpegs_and_depth_are_as_they_were_recorded(locked, make_picture, tmp_pat
 
 
 def test_a_recording_cannot_be_a_folder(episode, tmp_path) -> None:
-    with pytest.raises(FileError, match=r"is a folder; name the file"):
+    with pytest.raises(FileError, match=r"is a folder; choose a file"):
         rerun_view.save(episode, tmp_path)

@@ -353,8 +353,8 @@ def test_umi_without_a_pose_says_what_is_missing(record, script, tmp_path):
     assert not (tmp_path / "out.zarr.zip").exists()
 
 
-def test_other_sizes_are_cut_and_scaled(make_picture):
-    square = umi_export.to_square(np.repeat(np.repeat(make_picture(3), 8, 0), 8, 1))
+def test_other_sizes_are_cut_and_scaled(make_image):
+    square = umi_export.to_square(np.repeat(np.repeat(make_image(3), 8, 0), 8, 1))
     assert square.shape == (224, 224, 3)
     assert np.array_equal(umi_export.to_square(square), square)
 

@@ -1,0 +1,202 @@
+"""Writer of a LeRobot dataset v3.0: rows as Parquet, frames as MP4, and the metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from waldo.datasets import schema
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.formats.target import ExportStats
+from waldo.datasets.lerobot import layout
+from waldo.datasets.lerobot.clips import Clip
+from waldo.datasets.lerobot.dataset_card import StreamSummary, dataset_card
+from waldo.datasets.lerobot.prepared import PreparedEpisode
+from waldo.datasets.lerobot.statistics import aggregate, column_statistics
+from waldo.datasets.lerobot.video_files import VideoFiles
+from waldo.datasets.reading.rows import Rows, require_layout
+from waldo.typing import Progress
+
+
+class LeRobotWriter:
+    """Write a LeRobot dataset episode by episode. The first episode determines the columns."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        path: Path,
+        *,
+        fps: int,
+        license: str = "",
+        notes: Sequence[str] = (),
+        streams: Sequence[StreamSummary] = (),
+    ) -> None:
+        """Create the folder `path`, or reuse the one of an interrupted export.
+
+        Args:
+            dataset: The dataset that is exported.
+            path: Folder of the LeRobot dataset.
+            fps: Rows per second.
+            license: License for the dataset card.
+            notes: Information that a LeRobot dataset cannot store, one sentence each.
+            streams: The recorded streams, for the dataset card.
+        """
+        self._dataset, self._root, self._fps = dataset, path, fps
+        self._license, self._notes, self._streams = license, notes, streams
+        self._features: dict[str, Any] = {}
+        self._layout: Mapping[str, object] = {}
+        self._videos: dict[str, VideoFiles] = {}
+        self._tasks: dict[str, int] = {}
+        self._data: DataFiles | None = None
+        self._rows = 0
+        self._frame_error_s: dict[str, float] = {}
+        self._indices: list[int] = []
+        self._entries: list[dict[str, Any]] = []
+        (path / "meta").mkdir(parents=True, exist_ok=True)
+
+    def add(self, index: int, prepared: PreparedEpisode) -> None:
+        """Append an episode; raise UnfitEpisodeError if it has other columns than the first one."""
+        rows = prepared.rows
+        if self._data is None:
+            self._data = self._start(rows)
+        require_layout(index, rows.layout, self._layout)
+        number, count, first = len(self._entries), len(rows), self._rows
+        task = self._tasks.setdefault(prepared.task, len(self._tasks))
+        own = layout.index_columns(count, fps=self._fps, episode=number, first=first, task=task)
+        chunk, file = self._data.add({key: column.values for key, column in rows.columns.items()} | own)
+        entry: dict[str, Any] = {
+            "episode_index": number,
+            "tasks": [prepared.task],
+            "length": count,
+            "data/chunk_index": chunk,
+            "data/file_index": file,
+            "dataset_from_index": first,
+            "dataset_to_index": first + count,
+        }
+        for camera, clip in prepared.clips.items():
+            entry |= self._add_clip(camera, clip)
+            self._frame_error_s[camera] = max(self._frame_error_s.get(camera, 0.0), rows.frame_error_s[camera])
+        statistics = dict(prepared.statistics) | {key: column_statistics(values) for key, values in own.items()}
+        self._entries.append(entry | {"stats": statistics})
+        self._indices.append(index)
+        self._rows += count
+
+    def finish(self, progress: Progress) -> ExportStats:
+        """Write the videos and the metadata."""
+        self.close()
+        for videos in self._videos.values():
+            videos.write()
+        layout.write_tasks(self._root, list(self._tasks))
+        layout.write_episodes(self._root, self._entries)
+        statistics = [entry["stats"] for entry in self._entries]
+        layout.write_statistics(
+            self._root, {key: aggregate([found[key] for found in statistics]) for key in statistics[0]}
+        )
+        layout.write_info(self._root, self._info())
+        clips = [clip for videos in self._videos.values() for clip in videos.clips]
+        stats = ExportStats(
+            rows=self._rows,
+            frames_copied=sum(clip.copied for clip in clips),
+            frames_encoded=sum(clip.encoded for clip in clips),
+            frame_error_ms={schema.camera_name(camera): s * 1e3 for camera, s in self._frame_error_s.items()},
+            notes=self._notes,
+        )
+        entries = [entry for entry in self._dataset.catalog if entry.episode in set(self._indices)]
+        card = dataset_card(
+            name=self._root.name,
+            robot=self._dataset.robot,
+            license=self._license,
+            fps=self._fps,
+            rows=self._rows,
+            entries=entries,
+            streams=self._streams,
+            notes=self._notes,
+        )
+        (self._root / "README.md").write_text(card)
+        return stats
+
+    def close(self) -> None:
+        """Close the open Parquet file."""
+        if self._data is not None:
+            self._data.close()
+
+    def _start(self, rows: Rows) -> DataFiles:
+        """Derive the features from the first episode and start its files."""
+        self._layout = rows.layout
+        self._features = {key: layout.number_feature(column.names) for key, column in rows.columns.items()}
+        for camera, (height, width) in rows.frame_sizes.items():
+            key = schema.feature_key(camera)
+            self._features[key] = layout.video_feature(height, width, self._fps)
+            limit = layout.VIDEO_MB * 1024**2
+            self._videos[camera] = VideoFiles(partial(self._video_path, key), Fraction(self._fps), limit)
+        self._features |= layout.index_features()
+        return DataFiles(self._root, layout.schema(self._features))
+
+    def _video_path(self, key: str, number: int) -> Path:
+        chunk, file = divmod(number, layout.CHUNK_FILES)
+        return self._root / layout.VIDEO_PATH.format(video_key=key, chunk_index=chunk, file_index=file)
+
+    def _add_clip(self, camera: str, clip: Clip) -> dict[str, Any]:
+        """Append a clip to the camera's video files; return the columns of its position."""
+        number, start = self._videos[camera].add(clip)
+        chunk, file = divmod(number, layout.CHUNK_FILES)
+        position = {"chunk_index": chunk, "file_index": file, "from_timestamp": start / self._fps}
+        position["to_timestamp"] = (start + clip.rows) / self._fps
+        return {f"videos/{schema.feature_key(camera)}/{name}": value for name, value in position.items()}
+
+    def _info(self) -> dict[str, Any]:
+        """Return the contents of `meta/info.json`."""
+        return {
+            "codebase_version": "v3.0",
+            "fps": self._fps,
+            "features": self._features,
+            "total_episodes": len(self._entries),
+            "total_frames": self._rows,
+            "total_tasks": len(self._tasks),
+            "chunks_size": layout.CHUNK_FILES,
+            "data_files_size_in_mb": layout.DATA_MB,
+            "video_files_size_in_mb": layout.VIDEO_MB,
+            "data_path": layout.DATA_PATH,
+            "video_path": layout.VIDEO_PATH if self._videos else None,
+            "robot_type": self._dataset.robot,
+            "splits": {"train": f"0:{len(self._entries)}"},
+        }
+
+
+class DataFiles:
+    """The Parquet files of the rows: a new file is started when one would exceed `layout.DATA_MB`."""
+
+    def __init__(self, root: Path, schema: pa.Schema) -> None:
+        self._root, self._schema = root, schema
+        self._number = self._nbytes = 0
+        self._open: Any = None
+
+    def add(self, columns: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+        """Append the rows of an episode as one row group; return the chunk and the number of its file."""
+        table = layout.rows_table(columns, self._schema)
+        if self._open is not None and self._nbytes + table.nbytes > layout.DATA_MB * 1024**2:
+            self.close()
+            self._number += 1
+        chunk, file = divmod(self._number, layout.CHUNK_FILES)
+        if self._open is None:
+            path = self._root / layout.DATA_PATH.format(chunk_index=chunk, file_index=file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            repeating: Any = ["episode_index", "task_index"]
+            self._open = pq.ParquetWriter(path, self._schema, compression="snappy", use_dictionary=repeating)
+            self._nbytes = 0
+        self._open.write_table(table)
+        self._nbytes += table.nbytes
+        return chunk, file
+
+    def close(self) -> None:
+        """Close the current file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from waldo.datasets.jobs import Jobs, run
+from waldo.errors import InvalidValueError
+
+
+def double(number: int) -> tuple[int, int]:
+    return 2 * number, os.getpid()
+
+
+def fail(number: int) -> int:
+    if number == 3:
+        raise ValueError("item 3 failed")
+    return number
+
+
+class Adder:
+    """Work that is a callable object."""
+
+    def __init__(self, summand: int) -> None:
+        self.summand = summand
+
+    def __call__(self, number: int) -> int:
+        return number + self.summand
+
+
+def test_one_worker_is_this_process() -> None:
+    assert list(run(double, [3, 1, 2], Jobs())) == [(n, (2 * n, os.getpid())) for n in (3, 1, 2)]
+
+
+def test_one_item_starts_no_process() -> None:
+    assert list(run(double, [3], Jobs(workers=4))) == [(3, (6, os.getpid()))]
+
+
+def test_processes_return_results_in_order() -> None:
+    found = list(run(double, range(20), Jobs(workers=2)))
+    assert [(item, result) for item, (result, _) in found] == [(n, 2 * n) for n in range(20)]
+    assert os.getpid() not in {process for _, (_, process) in found}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_exception_of_a_worker_is_raised(workers: int) -> None:
+    with pytest.raises(ValueError, match="item 3 failed"):
+        list(run(fail, range(5), Jobs(workers=workers)))
+
+
+def test_negative_workers_are_refused() -> None:
+    with pytest.raises(InvalidValueError) as error:
+        Jobs(workers=-1)
+    assert str(error.value) == "workers is -1, expected 0 (one per core) or more"
+
+
+def test_ray_returns_results_in_order(ray_cluster: object) -> None:
+    found = list(run(double, range(20), Jobs(ray="local")))
+    assert [(item, result) for item, (result, _) in found] == [(n, 2 * n) for n in range(20)]
+    assert os.getpid() not in {process for _, (_, process) in found}
+
+
+def test_ray_accepts_callable_objects(ray_cluster: object) -> None:
+    assert list(run(Adder(5), [1, 2], Jobs(ray="local"))) == [(1, 6), (2, 7)]
+
+
+def test_exception_of_a_ray_task_is_raised(ray_cluster: object) -> None:
+    with pytest.raises(ValueError, match="item 3 failed"):
+        list(run(fail, range(5), Jobs(ray="local")))
+
+
+OWN_CLUSTER = """
+import os, ray
+from tests.ray_cluster import without_startup_deadline
+from waldo.datasets.jobs import Jobs, run
+
+with without_startup_deadline():
+    print(list(run(lambda number: 2 * number, [1, 2, 3], Jobs(ray="local"))), ray.is_initialized())
+"""
+
+
+def test_local_cluster_is_started_and_stopped() -> None:
+    pytest.importorskip("ray")
+    command = [sys.executable, "-c", OWN_CLUSTER]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert done.stdout.splitlines()[-1] == "[(1, 2), (2, 4), (3, 6)] False", done.stderr
