@@ -17,7 +17,7 @@ from waldo.robots.constant import Constant
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
-from waldo.sim.camera import choose_backend
+from waldo.sim.graphics import choose_backend
 
 pytest_plugins = ("tests.machine", "tests.recordings", "tests.dashboards", "tests.trainings", "tests.ray_cluster")
 """Fixtures that tests of several rooms use."""

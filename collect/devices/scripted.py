@@ -128,7 +128,7 @@ class Scripted(ScriptedOperator):
         make_expert: Callable[..., Expert] = registry.load("waldo.experts", "scripted", "expert")
 
         def expert_of(number: int) -> Expert:
-            return make_expert(script.task, seed=number, human=script.noise_scale)
+            return make_expert(script.task, seed=number, noise_scale=script.noise_scale)
 
         super().__init__(expert_of, script.episodes, script.first)
 
