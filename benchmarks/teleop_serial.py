@@ -34,8 +34,8 @@ from waldo import console
 from waldo.robots.description import load_robot
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.feetech import FeetechDriver
-from waldo.sim.emulation.emulated_joints import Plant
-from waldo.sim.emulation.emulated_leader import Hand
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
+from waldo.sim.emulation.emulated_leader import EmulatedLeader
 from waldo.sim.emulation.feetech import FeetechServos
 from waldo.typing import Array
 
@@ -144,7 +144,7 @@ def run(
     name: str,
     commands: Sequence[Sequence[str]],
     follower: FeetechServos,
-    plant: Plant,
+    plant: EmulatedJoints,
     hand: Moves,
     seconds: float,
     environment: dict[str, str],
@@ -222,10 +222,10 @@ def main() -> None:
     args = parser.parse_args()
     robot = load_robot("so101")
     hand = Moves(robot.home.copy(), random.Random(0))
-    plant = Plant(robot)
+    plant = EmulatedJoints(robot)
     with (
         tempfile.TemporaryDirectory() as folder,
-        FeetechServos(Hand(load_robot("so101_leader"), hand)) as leader,
+        FeetechServos(EmulatedLeader(load_robot("so101_leader"), hand)) as leader,
         FeetechServos(plant) as follower,
     ):
         for servos in (leader, follower):

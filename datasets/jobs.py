@@ -52,8 +52,11 @@ def run[Item, Result](
         yield from ((item, work(item)) for item in items)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+
+        def submit(item: Item) -> Future[Result]:
+            return pool.submit(work, item)
+
         try:
-            submit: Callable[[Item], Future[Result]] = lambda item: pool.submit(work, item)  # noqa: E731
             yield from _in_order(items, submit, lambda future: future.result(), QUEUED_PER_WORKER * workers)
         finally:
             pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a robot is: joints, motors, cameras, limits. Presets are modules of constants beside this one (so101, g1)."""
+"""Robot descriptions: joints, motors, cameras and limits. The presets are modules of constants in `presets/`."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from waldo.robots.motor import Motor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint:
-    """One actuated joint and the motor that drives it. Revolute: rad, N·m; prismatic: m, N."""
+    """One actuated joint and its motor. Units are rad and N·m for a revolute joint, m and N for a prismatic one."""
 
     name: str
-    """The vendor's own name."""
+    """Name given by the manufacturer."""
     motor: Motor
-    """The motor type that drives it."""
+    """Motor type."""
     lower: float
     """Lower position limit [rad or m]."""
     upper: float
     """Upper position limit [rad or m]."""
     velocity: float
-    """Largest speed that is ever commanded [rad/s or m/s]."""
+    """Largest commanded speed [rad/s or m/s]."""
     acceleration: float
-    """Largest acceleration that is ever commanded [rad/s² or m/s²]."""
+    """Largest commanded acceleration [rad/s² or m/s²]."""
     effort: float
-    """Largest torque or force that the drive gives [N·m or N]."""
+    """Largest torque or force of the drive [N·m or N]."""
     home: float = 0.0
-    """Position at rest [rad or m]."""
+    """Home position [rad or m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Camera:
-    """One camera of a robot or of its cell."""
+    """One camera of a robot or its cell."""
 
     name: str
     width: int
-    """Pixels across."""
+    """Width [pixels]."""
     height: int
-    """Pixels down."""
+    """Height [pixels]."""
     fps: int
-    """Frames a second."""
+    """Frame rate [1/s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +61,24 @@ class EndEffector:
 
 @dataclass(frozen=True, kw_only=True)
 class Robot:
-    """A robot's description. Arrays are in the order of `joints`."""
+    """Description of a robot. Arrays are in the order of `joints`."""
 
     name: str
     """Name of the preset."""
     model: str
-    """Vendor and type, for people."""
+    """Manufacturer and type."""
     joints: tuple[Joint, ...]
     cameras: tuple[Camera, ...]
     mjcf: str
-    """MJCF file: a file name inside waldo.robots/models, or a path. Its joints and actuators bear the joints' names."""
+    """MJCF file: a path, or a file name in `robots/models`. Its joints and actuators have the names of `joints`."""
     end_effectors: tuple[EndEffector, ...] = ()
     """Grippers in the order of UMI's `robot0`, `robot1` ...; empty if the robot has none or they are unknown."""
     sources: tuple[str, ...] = ()
-    """Where dimensions, inertias and limits come from."""
+    """Sources of dimensions, inertias and limits."""
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """The joints' names, in the order of every array."""
+        """Names of the joints."""
         return tuple(joint.name for joint in self.joints)
 
     @cached_property
@@ -93,12 +93,12 @@ class Robot:
 
     @cached_property
     def home(self) -> NDArray[np.float64]:
-        """Positions at rest, shape (joints,) [rad or m]."""
+        """Home position, shape (joints,) [rad or m]."""
         return np.array([joint.home for joint in self.joints])
 
     @property
     def mjcf_path(self) -> Path:
-        """Where the MJCF file lies."""
+        """Path of the MJCF file."""
         path = Path(self.mjcf)
         return path if path.is_absolute() else Path(str(importlib.resources.files("waldo.robots") / "models" / path))
 
@@ -109,7 +109,7 @@ def presets() -> tuple[str, ...]:
 
 
 def load_robot(name: str) -> Robot:
-    """Return a registered robot, or one read from MJCF: "arm.xml", or "menagerie:unitree_g1" of MuJoCo Menagerie.
+    """Return a registered robot, or one read from MJCF: "arm.xml", or "menagerie:unitree_g1" from MuJoCo Menagerie.
 
     Raises:
         UnknownNameError: If no robot has this name; the message suggests the closest match.

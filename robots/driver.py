@@ -1,7 +1,7 @@
-"""The seam between the robot node and a robot: what every driver offers, real or simulated.
+"""The interface between the robot node and a robot, real or simulated.
 
-A driver speaks SI units in the order of `robot.joints`; raw register counts and degrees stay inside it. The robot node
-is its only caller: it reads, filters the command through the safety chain, and writes, once a control period.
+A driver uses SI units in the order of `robot.joints`; register values and degrees stay inside it. The control cycle is
+its only caller: once per control period it reads, passes the command through the safety chain, and writes.
 """
 
 from __future__ import annotations
@@ -15,38 +15,39 @@ from numpy.typing import NDArray
 
 from waldo import registry
 from waldo.robots.description import Robot
+from waldo.robots.event import Event
 from waldo.typing import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotorSensors:
-    """What a robot's motors say of themselves; every array has shape (joints,), NaN where one does not tell."""
+    """Readings of a robot's motors; every array has shape (joints,), NaN where a motor does not report a value."""
 
     current_a: Array
-    """Current through the winding [A]; signed like the torque."""
+    """Winding current [A]; its sign is that of the torque."""
     torque_nm: Array
     """Torque at the joint [N·m]."""
     pwm_ratio: Array
-    """Share of the supply voltage that is at the winding, -1..1."""
+    """Fraction of the supply voltage that is applied to the winding, -1 to 1."""
     voltage_v: Array
     """Supply voltage [V]."""
     winding_c: Array
-    """A sensor in the winding [°C]."""
+    """Reading of a temperature sensor in the winding [°C]."""
     housing_c: Array
-    """A sensor on the housing [°C]."""
+    """Reading of a temperature sensor on the housing [°C]."""
     driver_c: Array
-    """A sensor on the driver's board [°C]."""
+    """Reading of a temperature sensor on the motor controller [°C]."""
     faults: tuple[str, ...]
-    """What each motor complains of, in words; empty where nothing."""
-    limp: NDArray[np.bool_]
-    """Which motors have switched themselves off: they give no torque, or little, whatever they are told."""
+    """Fault of each motor, as text; empty if there is none."""
+    disabled: NDArray[np.bool_]
+    """True for motors whose drive has disabled or reduced its torque because of a fault or protection."""
 
     @classmethod
     def unknown(cls, joints: int) -> MotorSensors:
-        """Return the readings of motors that tell nothing."""
-        columns = [f.name for f in fields(cls) if f.name not in ("faults", "limp")]
-        nothing = {name: np.full(joints, np.nan) for name in columns}
-        return cls(**nothing, faults=("",) * joints, limp=np.zeros(joints, dtype=bool))
+        """Return the readings of motors that report nothing."""
+        columns = [f.name for f in fields(cls) if f.name not in ("faults", "disabled")]
+        unknown = {name: np.full(joints, np.nan) for name in columns}
+        return cls(**unknown, faults=("",) * joints, disabled=np.zeros(joints, dtype=bool))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class RobotState:
     """One reading of a robot."""
 
     stamp_ns: int
-    """When it was true [ns since the epoch, or since the start of simulated time]."""
+    """Time of measurement [ns since the epoch, or since the start of simulated time]."""
     position: Array
     """Joint positions, shape (joints,) [rad or m]."""
     velocity: Array
@@ -65,13 +66,34 @@ class RobotState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One camera image."""
+    """One camera image: decoded pixels, or the JPEG that the camera delivered."""
 
     camera: str
     stamp_ns: int
-    """When it was exposed [ns]."""
-    rgb: NDArray[np.uint8]
-    """Shape (height, width, 3)."""
+    """Exposure time [ns]."""
+    rgb: NDArray[np.uint8] | None = None
+    """Shape (height, width, 3); None for a JPEG."""
+    jpeg: bytes | None = None
+    """The camera's own JPEG, published without decoding; None for decoded pixels."""
+
+    def __post_init__(self) -> None:
+        if (self.rgb is None) == (self.jpeg is None):
+            raise ValueError(f"frame of camera {self.camera} needs either rgb or jpeg")
+
+    def to_rgb(self) -> NDArray[np.uint8]:
+        """Return the pixels, shape (height, width, 3); decodes a JPEG.
+
+        Raises:
+            ValueError: If the JPEG is damaged.
+        """
+        if self.rgb is not None:
+            return self.rgb
+        import cv2
+
+        bgr = cv2.imdecode(np.frombuffer(self.jpeg or b"", np.uint8), cv2.IMREAD_COLOR)
+        if bgr is None:
+            raise ValueError(f"frame of camera {self.camera} is not a valid JPEG")
+        return np.asarray(bgr[..., ::-1], dtype=np.uint8)
 
 
 @runtime_checkable
@@ -81,7 +103,11 @@ class Driver(Protocol):
     robot: Robot
 
     def connect(self) -> None:
-        """Open the device and hold the present position; raises HardwareError with what to do."""
+        """Open the device and hold the present position.
+
+        Raises:
+            HardwareError: If the robot cannot be reached; the message states what to do.
+        """
         ...
 
     def read(self) -> RobotState:
@@ -89,11 +115,11 @@ class Driver(Protocol):
         ...
 
     def motors(self) -> MotorSensors:
-        """Return what the motors said at the last `read`, or now."""
+        """Return the motor readings of the last `read`, or new ones."""
         ...
 
     def write(self, targets: Array) -> Array:
-        """Command position targets, shape (joints,); return what was really sent."""
+        """Command position targets and return the applied ones, both of shape (joints,) [rad or m]."""
         ...
 
     def frames(self) -> Sequence[Frame]:
@@ -101,20 +127,20 @@ class Driver(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Leave the robot holding its position and close the device."""
+        """Close the device; the robot keeps holding its position."""
         ...
 
 
 @runtime_checkable
 class SimulatedDriver(Driver, Protocol):
-    """A driver whose time the robot node advances, and whose world can be started again."""
+    """A driver whose time the robot node advances, and whose world can be reset."""
 
     def advance(self) -> None:
-        """Let one control period pass."""
+        """Advance the simulation by one control period."""
         ...
 
     def reset(self, seed: int) -> None:
-        """Lay the world out anew from `seed`; time goes on."""
+        """Build a new scene from `seed`; time continues."""
         ...
 
     def environment(self) -> tuple[tuple[str, ...], Array]:
@@ -122,17 +148,30 @@ class SimulatedDriver(Driver, Protocol):
         ...
 
     def task(self) -> Mapping[str, object]:
-        """Return what is to be done: {"task": text, "name": task name, "seed": seed}."""
+        """Return the task: {"task": instruction, "name": task name, "seed": seed}."""
         ...
 
     def success(self) -> bool:
-        """Say whether the task is done."""
+        """Return whether the task is done."""
+        ...
+
+
+@runtime_checkable
+class CameraMonitor(Protocol):
+    """An object that monitors cameras; a driver may be one."""
+
+    def camera_faults(self) -> Mapping[str, str]:
+        """Return the present fault of each camera, as text; empty for a camera that works."""
+        ...
+
+    def events(self) -> Sequence[Event]:
+        """Return the events since the last call, such as a camera that disconnected or reconnected."""
         ...
 
 
 def load_driver(name: str) -> Callable[..., Driver]:
-    """Return the driver class registered as `name` (entry points `waldo.drivers`).
+    """Return the driver class that is registered as `name` (entry points `waldo.drivers`).
 
-    Its first argument is the robot's description, the others are the driver's options.
+    Its first argument is the robot's description; the others are the driver's options.
     """
     return registry.load("waldo.drivers", name, "driver")

@@ -41,7 +41,7 @@ class IdlePose:
     moved: tuple[int, ...]
     """Joints that turn, by their place."""
 
-    def says(self, joints: Sequence[str]) -> str:
+    def describe(self, joints: Sequence[str]) -> str:
         """Return the pose for the operator; empty where no other one is better."""
         if not self.moved:
             return ""

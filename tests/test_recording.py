@@ -131,7 +131,7 @@ def test_a_killed_recorder_is_noticed_and_its_episode_recovered(tmp_path: Path) 
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(ProcessError, match=r"^the recorder ended with code -9; it said "):
+    with pytest.raises(ProcessError, match=r"^the recorder exited with code -9; its last output is "):
         work.run(kill_in_the_second_episode)
     dataset = Dataset.open(work.dataset)
     assert len(dataset.unfinished) == 1

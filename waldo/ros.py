@@ -1,8 +1,8 @@
-"""rclpy at the edge: how every waldo process joins the ROS graph, and the quality of service of its topics.
+"""Access to the ROS graph through rclpy, and the quality of service of waldo's topics.
 
-Each process has a context of its own and a `SingleThreadedExecutor`: the multi-threaded one loses messages under load
-(ros2/rclpy issues 1452 and 1547), and the `EventsExecutor` of rclpy 7.1 cannot hand a callback its message info, from
-whose sequence numbers loss is counted.
+Each process has its own context and a `SingleThreadedExecutor`. The multi-threaded executor loses messages under load
+(ros2/rclpy issues 1452 and 1547). The `EventsExecutor` of rclpy 7.1 does not pass message info to callbacks, whose
+sequence numbers are needed to count lost messages.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from rclpy.qos import QoSProfile
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""Environment variables by which a user names a Fast DDS profile of his own."""
+"""Environment variables that select a Fast DDS profile."""
 
 
 def use_profile() -> None:
-    """Name waldo's Fast DDS profile unless the user named one, or told Fast DDS which built-in transports to use."""
+    """Select waldo's Fast DDS profile unless the environment selects a profile or built-in transports."""
     if not any(os.environ.get(name) for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
         os.environ[PROFILE_VARIABLES[0]] = str(importlib.resources.files("waldo") / "fastdds.xml")
 
 
 def stream_qos(depth: int = 200) -> QoSProfile:
-    """Return the profile of every recorded topic: reliable, with room for a reader that is late by seconds."""
+    """Return the profile of recorded topics: reliable, with a history of seconds for a slow subscriber."""
     from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
     return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def latched_qos() -> QoSProfile:
-    """Return the profile of topics whose last message a late reader still gets."""
+    """Return the profile of topics whose last message is delivered to subscribers that join later."""
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -48,14 +48,14 @@ def latched_qos() -> QoSProfile:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A node on the ROS graph and the executor that runs its callbacks."""
+    """A node on the ROS graph and its executor."""
 
     node: Node
     context: Context
     _executor: SingleThreadedExecutor
 
     def spin_for(self, seconds: float) -> None:
-        """Run callbacks for `seconds` of wall time; with 0, run those that are ready."""
+        """Run callbacks for `seconds` of wall time; with 0, run the ready ones."""
         deadline = time.monotonic() + seconds
         while True:
             remaining = deadline - time.monotonic()
@@ -71,14 +71,14 @@ class Graph:
         """Run callbacks until `done()`; return False if `timeout_s` of wall time passed first."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not done():
-            left = 0.1 if deadline is None else deadline - time.monotonic()
-            if left <= 0:
+            remaining = 0.1 if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
                 return False
-            self._executor.spin_once(timeout_sec=min(0.1, left))
+            self._executor.spin_once(timeout_sec=min(0.1, remaining))
         return True
 
     def call(self, client: Any, request: Any, timeout_s: float = 10.0) -> Any:
-        """Call a service and return its answer, or None if none came within `timeout_s`."""
+        """Call a service and return its response; None if it does not arrive within `timeout_s`."""
         if not self.spin_until(client.service_is_ready, timeout_s):
             return None
         future = client.call_async(request)
@@ -87,7 +87,7 @@ class Graph:
 
 @contextmanager
 def join_graph(name: str, namespace: str = "", *, simulated_time: bool = False) -> Generator[Graph]:
-    """Join the ROS graph as node `name` in `namespace`; `simulated_time` takes the clock from `/clock`."""
+    """Join the ROS graph as node `name` in `namespace`; with `simulated_time`, the node's clock follows `/clock`."""
     use_profile()
     import rclpy
     from rclpy.context import Context

@@ -17,7 +17,7 @@ from waldo.collect.devices.device import Observation, Session
 from waldo.collect.devices.terminal_keys import Keys
 from waldo.robots.description import Robot
 from waldo.robots.driver import Driver, load_driver
-from waldo.robots.drivers.options import build_options
+from waldo.robots.drivers.options import TypedOptions, build_options
 from waldo.typing import Array
 
 REMIND_S = 2.0
@@ -25,7 +25,7 @@ REMIND_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngageOptions:
+class EngageOptions(TypedOptions):
     """When the robot follows its leader."""
 
     engage_rad: float = 0.3

@@ -10,7 +10,7 @@ from waldo.collect.devices.leader import EngageOptions, Leader
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.lerobot_units import Units, make_device
-from waldo.robots.drivers.options import build_options, words
+from waldo.robots.drivers.options import build_options, per_joint
 from waldo.typing import Array
 
 
@@ -26,7 +26,7 @@ class TeleopOptions(EngageOptions):
     """Its port, where it has one."""
     config: str = ""
     """The rest of its configuration, as JSON."""
-    names: str = ""
+    names: tuple[str, ...] = ()
     """LeRobot's name of each joint; the joints' own names unless given."""
     units: str = "degrees"
     """Units of a device without a motor bus: degrees or radians."""
@@ -39,7 +39,7 @@ class LeRobotTeleop(Leader):
         """Take the robot and the fields of TeleopOptions, as values or as texts."""
         self.options = build_options(TeleopOptions, options)
         super().__init__(robot, self.options)
-        self._names = words("names", self.options.names, len(robot.joints), robot.joint_names)
+        self._names = per_joint("names", self.options.names, len(robot.joints), robot.joint_names)
         self._device: Any = None
 
     def connect(self) -> None:

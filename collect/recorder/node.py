@@ -60,6 +60,7 @@ class RecorderNode:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", ros.stream_qos(10))
         if lockstep:
             node.create_subscription(Clock, "/clock", self._on_clock, ros.stream_qos(10))
+            node.create_subscription(DiagnosticArray, "status", cast("Any", self._on_status), ros.stream_qos(1000))
         node.create_subscription(String, "task", cast("Any", self._on_task), ros.latched_qos())
         self._open_services()
 
@@ -103,6 +104,11 @@ class RecorderNode:
         offered = dict(node.get_topic_names_and_types())
         for topic in topics.cameras_of(offered, node.get_namespace(), self._cameras):
             self._subscribe(topic, key=topic.stream)
+
+    def _on_status(self, _message: Any, info: Any) -> None:
+        """Count a message of the robot's component statuses, which is not recorded, for the acknowledgement."""
+        self._sequences["status"] = int(info["publication_sequence_number"])
+        self._heard += 1
 
     def _subscribe(self, topic: Topic, *, key: str) -> None:
         """Join a topic once somebody publishes it, as reliably as it is offered; `key` is how it is acknowledged."""

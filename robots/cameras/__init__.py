@@ -1,1 +1,1 @@
-"""Cameras beside a driver that has none: V4L2 devices, network streams, video files and RealSense."""
+"""Cameras that are separate devices: V4L2 devices, network streams, video files and RealSense."""

@@ -1,4 +1,4 @@
-"""Intel RealSense cameras by serial number: their colour pictures."""
+"""Color images of Intel RealSense cameras, which are selected by serial number."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from waldo.errors import HardwareError
-from waldo.robots.cameras.source import Picture
+from waldo.robots.cameras.source import Image
 from waldo.robots.description import Camera
 
 TIMEOUT_MS = 1000
-"""A camera that gives no picture for so long is lost [ms]."""
+"""A camera that delivers no image within this time is disconnected [ms]."""
 
 
 class RealSenseSource:
-    """One camera's colour stream."""
+    """The color stream of one camera."""
 
     def __init__(self, serial: str, camera: Camera) -> None:
-        """Take the serial number, "" for the only one, and the camera's size and rate."""
+        """Start closed. `serial` is the camera's serial number; empty for the only camera."""
         self._serial, self._camera = serial, camera
         self.name = f"RealSense {serial}".strip()
         self._pipeline: Any = None
@@ -30,7 +30,7 @@ class RealSenseSource:
             library: Any = importlib.import_module("pyrealsense2")
         except ImportError:
             raise HardwareError(
-                f"camera {self.name} needs the package pyrealsense2: uv pip install pyrealsense2"
+                f"camera {self.name} requires the package pyrealsense2; install it with: uv pip install pyrealsense2"
             ) from None
         config, pipeline = library.config(), library.pipeline()
         if self._serial:
@@ -41,18 +41,18 @@ class RealSenseSource:
             pipeline.start(config)
         except RuntimeError as error:
             raise HardwareError(
-                f"camera {self.name} cannot be opened ({error}); is it plugged into USB 3, and does it have "
-                f"{size.width}x{size.height} at {size.fps} Hz (rs-enumerate-devices)?"
+                f"camera {self.name} cannot be opened ({error}); check that it is connected by USB 3 and supports "
+                f"{size.width}x{size.height} at {size.fps} fps (rs-enumerate-devices)"
             ) from error
         self._pipeline = pipeline
 
-    def read(self) -> Picture | None:
-        """Return the next picture, or None when none comes."""
+    def read(self) -> Image | None:
+        """Return the next image; None if none arrives in time."""
         try:
             frame = self._pipeline.wait_for_frames(TIMEOUT_MS).get_color_frame()
         except RuntimeError:
             return None
-        # The library takes its memory back: copy.
+        # The library reuses its memory.
         return np.array(frame.get_data(), dtype=np.uint8) if frame else None
 
     def close(self) -> None:
@@ -62,4 +62,4 @@ class RealSenseSource:
             try:
                 pipeline.stop()
             except RuntimeError:
-                return  # Unplugged: there is nothing to stop.
+                return  # Already stopped, because the camera was unplugged.

@@ -1,4 +1,4 @@
-"""Cameras beside a driver that has none: a driver with both."""
+"""Cameras that are separate devices, added to the driver of a robot."""
 
 from __future__ import annotations
 
@@ -12,57 +12,61 @@ from waldo.robots.cameras.reader import CameraReader
 from waldo.robots.cameras.realsense_source import RealSenseSource
 from waldo.robots.cameras.source import Source
 from waldo.robots.description import Camera, Robot
-from waldo.robots.driver import Driver, Frame, MotorSensors, RobotState
+from waldo.robots.driver import CameraMonitor, Driver, Frame, MotorSensors, RobotState
+from waldo.robots.event import Event
 from waldo.typing import Array
 
 
-def make_source(where: str, camera: Camera) -> Source:
-    """Return the source of "0", "/dev/video2", "rtsp://...", "realsense:123456", "realsense" or a video file."""
-    if where.isdigit():
-        return DeviceSource(int(where), camera)
-    if where == "realsense" or where.startswith("realsense:"):
-        return RealSenseSource(where.partition(":")[2], camera)
-    if where.startswith("/dev/") or "://" in where:
-        return DeviceSource(where, camera)
-    path = Path(where)
+def make_source(address: str, camera: Camera) -> Source:
+    """Return the source of an address: "0", "/dev/video2", "rtsp://...", "realsense:SERIAL" or a video file."""
+    if address.isdigit():
+        return DeviceSource(int(address), camera)
+    if address == "realsense" or address.startswith("realsense:"):
+        return RealSenseSource(address.partition(":")[2], camera)
+    if address.startswith("/dev/") or "://" in address:
+        return DeviceSource(address, camera)
+    path = Path(address)
     if not path.is_file():
         raise InvalidValueError(
-            f"camera {camera.name}", where, "a number, /dev/video..., rtsp://..., realsense:SERIAL or a video file"
+            f"camera {camera.name}", address, "a number, /dev/video..., rtsp://..., realsense:SERIAL or a video file"
         )
     return FileSource(path, camera)
 
 
-def parse_cameras(text: str, robot: Robot) -> dict[str, Source]:
-    """Return camera -> source from "front=0, wrist=realsense:123456"; the cameras must be the robot's."""
+def parse_cameras(options: Sequence[str], robot: Robot) -> dict[str, Source]:
+    """Return camera -> source of options such as "front=0" and "wrist=realsense:123456".
+
+    Raises:
+        InvalidValueError: If an option is malformed or names a camera that the robot does not have.
+    """
     known = {camera.name: camera for camera in robot.cameras}
     found: dict[str, Source] = {}
-    for part in (part.strip() for part in text.split(",") if part.strip()):
-        name, equals, where = (word.strip() for word in part.partition("="))
+    for option in options:
+        name, equals, address = (word.strip() for word in option.partition("="))
         if not equals or name not in known:
-            raise InvalidValueError(
-                "cameras", part, f"camera=source with a camera of the robot ({', '.join(known) or 'none'})"
-            )
-        found[name] = make_source(where, known[name])
+            expected = f"NAME=SOURCE with a camera of the robot ({', '.join(known) or 'none'})"
+            raise InvalidValueError("--camera", option, expected)
+        found[name] = make_source(address, known[name])
     return found
 
 
 class WithCameras:
-    """A Driver (waldo.robots.driver): another driver, and cameras that are devices of their own."""
+    """A driver (`waldo.robots.driver.Driver`) that adds cameras to another driver."""
 
     def __init__(self, driver: Driver, sources: Mapping[str, Source], cameras: Sequence[Camera]) -> None:
-        """Take the driver, where pictures come from, and the cameras; those without a source are left out."""
+        """Combine a driver with cameras; cameras without a source are left out."""
         self.driver, self._cameras = driver, tuple(camera for camera in cameras if camera.name in sources)
         self.readers = [CameraReader(name, source) for name, source in sources.items()]
-        self.robot = self._shown()
+        self.robot = self._with_cameras()
 
-    def _shown(self) -> Robot:
+    def _with_cameras(self) -> Robot:
         """Return the driver's robot with the cameras of this rig."""
         return dataclasses.replace(self.driver.robot, cameras=self._cameras)
 
     def connect(self) -> None:
         """Connect the robot, then open every camera."""
         self.driver.connect()
-        self.robot = self._shown()
+        self.robot = self._with_cameras()
         opened: list[CameraReader] = []
         try:
             for reader in self.readers:
@@ -79,27 +83,29 @@ class WithCameras:
         return self.driver.read()
 
     def motors(self) -> MotorSensors:
-        """Return what the motors said."""
+        """Return the motor readings."""
         return self.driver.motors()
 
     def write(self, targets: Array) -> Array:
-        """Command position targets (joints,); return what was really sent."""
+        """Command position targets and return the applied ones, both of shape (joints,) [rad or m]."""
         return self.driver.write(targets)
 
     def frames(self) -> Sequence[Frame]:
-        """Return the pictures taken since the last call, camera by camera."""
+        """Return the images taken since the last call, camera by camera."""
         return [frame for reader in self.readers for frame in reader.frames()]
 
-    def notes(self) -> tuple[str, ...]:
-        """Return what is wrong with the cameras now, in words."""
-        return tuple(reader.note for reader in self.readers if reader.note)
+    def camera_faults(self) -> Mapping[str, str]:
+        """Return the present fault of each camera, as text; empty for a camera that works."""
+        inner = self.driver.camera_faults() if isinstance(self.driver, CameraMonitor) else {}
+        return {**inner, **{reader.camera: reader.fault for reader in self.readers}}
 
-    def events(self) -> list[str]:
-        """Return what has happened to the cameras since the last call: lost, back."""
-        return [event for reader in self.readers for event in reader.events()]
+    def events(self) -> Sequence[Event]:
+        """Return the cameras' events since the last call: disconnected, reconnected."""
+        inner = self.driver.events() if isinstance(self.driver, CameraMonitor) else []
+        return [*inner, *(event for reader in self.readers for event in reader.events())]
 
     def disconnect(self) -> None:
-        """Close the cameras, and leave the robot holding."""
+        """Close the cameras and disconnect the robot, which keeps holding its position."""
         for reader in self.readers:
             reader.close()
         self.driver.disconnect()

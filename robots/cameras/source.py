@@ -1,4 +1,4 @@
-"""Where pictures come from: the seam between a camera's reader thread and the camera."""
+"""The interface between a camera and the thread that reads it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
-"""RGB, shape (height, width, 3)."""
+type Image = NDArray[np.uint8] | bytes
+"""RGB pixels, shape (height, width, 3), or the JPEG that the camera delivered."""
 
 
 class Source(Protocol):
-    """A camera that blocks until it has a picture. Used by one thread."""
+    """A camera that blocks until it has an image. Used by one thread."""
 
     name: str
-    """What it is, for people: "/dev/video0"."""
+    """Device, address or file: "/dev/video0"."""
 
     def open(self) -> None:
-        """Open the device; raises HardwareError with what to do."""
+        """Open the device.
+
+        Raises:
+            HardwareError: If it cannot be opened; the message states what to do.
+        """
         ...
 
-    def read(self) -> Picture | None:
-        """Return the next picture, or None when the camera is lost."""
+    def read(self) -> Image | None:
+        """Return the next image; None if the camera has disconnected."""
         ...
 
     def close(self) -> None:
-        """Close the device, however it is."""
+        """Close the device in any state."""
         ...

@@ -1,6 +1,7 @@
-"""Motion limits: a command becomes a motion that stays inside each joint's position, speed and acceleration limits.
+"""Motion limits: follow a target within the position, speed and acceleration limits of each joint.
 
-Vectorised over worlds: arrays have shape (..., joints), so one robot and five hundred simulated ones share this code.
+Vectorized over worlds: arrays have shape (..., joints), so that one robot and hundreds of simulated ones share this
+code.
 """
 
 from __future__ import annotations
@@ -13,63 +14,87 @@ from waldo.typing import Array
 
 
 class MotionLimiter:
-    """Follows a target as fast as the limits of `robot` allow, braking in time to stop at it."""
+    r"""Follow a target as fast as the limits of a robot allow, and brake in time to stop at it.
+
+    A speed ratio $r < 1$ scales every joint's speed limit by $r$ and its acceleration limit by $r^2$. Replacing time
+    $t$ by $r t$ in a motion scales velocities by $r$ and accelerations by $r^2$; the limited motion is therefore the
+    full-speed motion traversed $1/r$ times as slowly, along the same path through joint space.
+
+    This holds for a target that stands still, for a robot that starts from rest, and for a constant ratio. The
+    discretization adds a deviation of at most $a\,\Delta t^2$ per joint (0.006 rad at 20 rad/s² and 60 Hz). It does
+    not hold for a target that moves faster than the limited joints: the target does not wait, so each joint takes a
+    shortcut. When the target reverses or the ratio drops, a moving joint brakes with its full acceleration.
+    """
 
     def __init__(self, robot: Robot) -> None:
-        """Take the limits from the robot's joints."""
         self._lower, self._upper = robot.lower, robot.upper
         self._speed = np.array([joint.velocity for joint in robot.joints])
         self._acceleration = np.array([joint.acceleration for joint in robot.joints])
         self.position: Array = robot.home.copy()
+        """The last setpoint, shape (..., joints) [rad or m]."""
         self.velocity: Array = np.zeros_like(self.position)
+        """The velocity of the last setpoint, shape (..., joints) [rad/s or m/s]."""
 
-    def reset(self, position: Array, which: NDArray[np.intp] | None = None) -> None:
-        """Start again at rest at `position` (..., joints) [rad]; `which` names the worlds, else all of them."""
-        if which is None:
+    def reset(self, position: Array, worlds: NDArray[np.intp] | None = None) -> None:
+        """Start from rest at a position.
+
+        Args:
+            position: Joint positions, shape (..., joints) [rad or m].
+            worlds: Indices of the worlds to reset; all if None.
+        """
+        if worlds is None:
             self.position = np.array(position, dtype=float)
             self.velocity = np.zeros_like(self.position)
         else:
-            self.position[which] = position
-            self.velocity[which] = 0.0
+            self.position[worlds] = position
+            self.velocity[worlds] = 0.0
 
-    def go_along(self, position: Array, which: NDArray[np.bool_]) -> None:
-        """Take joints `which` (joints,) for resting at `position` (joints,) [rad]: they were moved by other means."""
-        self.position = np.where(which, position, self.position)
-        self.velocity = np.where(which, 0.0, self.velocity)
+    def track_measured(self, position: Array, joints: NDArray[np.bool_]) -> None:
+        """Set the setpoint of some joints to their measured position, at rest.
+
+        Args:
+            position: Measured joint positions, shape (joints,) [rad or m].
+            joints: Mask of the joints that move by other means, shape (joints,).
+        """
+        self.position = np.where(joints, position, self.position)
+        self.velocity = np.where(joints, 0.0, self.velocity)
 
     def step(
         self, target: Array, dt_s: float, *, speed_ratio: Array | float = 1.0, target_velocity: Array | float = 0.0
     ) -> Array:
-        """Return the next setpoint (..., joints) [rad] on the way to `target`, `dt_s` [s] after the last one.
+        """Return the next setpoint on the way to a target.
 
-        `speed_ratio` (...) is the share of full speed that may be used: where the fastest joint needs more, all are
-        slowed alike, so that the path through joint space stays what it was. Accelerations go with its square: the same
-        motion in slow motion. Braking may always be as hard as the joint allows.
+        Args:
+            target: Joint positions, shape (..., joints) [rad or m]; clipped to the position limits.
+            dt_s: Time since the last setpoint [s].
+            speed_ratio: Fraction of full speed that may be used, shape (...).
+            target_velocity: Velocity of the target, shape (..., joints) [rad/s or m/s]. Without it, a joint that
+                brakes in time to stop at the target stays v²/2a behind a target that does not stop.
 
-        `target_velocity` (..., joints) [rad/s] is how fast the target itself moves: who only brakes in time to stop at
-        it stays v/2a behind a target that does not stop.
+        Returns:
+            Joint positions, shape (..., joints) [rad or m].
         """
-        along = np.clip(target_velocity, -self._speed, self._speed)
-        # What is left to make up for, beside going along.
-        error = np.clip(target, self._lower, self._upper) - self.position - along * dt_s
-        gentle = self._acceleration * np.square(np.minimum(speed_ratio, 1.0))[..., None]
-        wanted = np.clip(along + np.sign(error) * _reach(np.abs(error), gentle, dt_s), -self._speed, self._speed)
-        needed = np.max(np.abs(wanted) / self._speed, axis=-1, initial=0.0)
-        wanted *= np.minimum(1.0, speed_ratio / np.maximum(needed, 1e-9))[..., None]
-        # However fast the target moves, the joint stops at its limits.
-        wanted = np.minimum(wanted, _reach(np.maximum(self._upper - self.position, 0), self._acceleration, dt_s))
-        wanted = np.maximum(wanted, -_reach(np.maximum(self.position - self._lower, 0), self._acceleration, dt_s))
+        ratio = np.minimum(speed_ratio, 1.0)[..., None]
+        speed, gentle = self._speed * ratio, self._acceleration * np.square(ratio)
+        feedforward = np.clip(target_velocity, -speed, speed)
+        error = np.clip(target, self._lower, self._upper) - self.position - feedforward * dt_s
+        velocity = np.clip(feedforward + np.sign(error) * _stoppable_speed(np.abs(error), gentle, dt_s), -speed, speed)
+        # Stop at the position limits, however fast the target moves.
+        below, above = self._upper - self.position, self.position - self._lower
+        velocity = np.minimum(velocity, _stoppable_speed(np.maximum(below, 0), self._acceleration, dt_s))
+        velocity = np.maximum(velocity, -_stoppable_speed(np.maximum(above, 0), self._acceleration, dt_s))
+        # Braking may use the full acceleration, speeding up only the scaled one.
         down = np.where(self.velocity > 0, self._acceleration, gentle) * dt_s
         up = np.where(self.velocity < 0, self._acceleration, gentle) * dt_s
-        self.velocity = np.clip(wanted, self.velocity - down, self.velocity + up)
+        self.velocity = np.clip(velocity, self.velocity - down, self.velocity + up)
         self.position = np.clip(self.position + self.velocity * dt_s, self._lower, self._upper)
         return self.position
 
 
-def _reach(distance: Array, acceleration: Array, dt_s: float) -> Array:
-    """Return the speed from which a joint can still stop within a distance, in steps of `dt_s`.
+def _stoppable_speed(distance: Array, acceleration: Array, dt_s: float) -> Array:
+    """Return the highest speed from which a joint can stop within a distance, in steps of `dt_s`.
 
-    In discrete time a joint at speed v that brakes by a·dt each step covers v²/2a + v·dt/2.
+    In discrete time a joint at speed v that brakes by a·dt per step travels v²/2a + v·dt/2.
     """
     brake = acceleration * dt_s / 2
     return np.minimum(distance / dt_s, np.maximum(np.sqrt(brake**2 + 2 * acceleration * distance) - brake, 0.0))

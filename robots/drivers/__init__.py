@@ -1,1 +1,1 @@
-"""Drivers: one module per protocol, behind the `Driver` protocol of `waldo.robots.driver`."""
+"""Drivers: one module per kind of robot, behind the `Driver` protocol of waldo.robots.driver."""

@@ -1,8 +1,8 @@
-"""Where a servo's counts lie on its joint: LeRobot's calibration, in the servos' own memory and as a file.
+"""Calibration of serial servos: the mapping from a servo's counts to the angle of its joint.
 
-Both use the same numbers, so an arm that LeRobot calibrated needs nothing more, and the other way round. The homing
-offset turns the horn so that the middle of the joint's range is near the middle of a turn; the range is where the joint
-ends. The file is LeRobot's JSON (lerobot 0.6.1, motors/motors_bus.py, MotorCalibration).
+The values are those of LeRobot, stored in the servos' memory and in a JSON file of LeRobot's format (lerobot 0.6.1,
+motors/motors_bus.py, MotorCalibration). An arm calibrated with LeRobot works with waldo, and the reverse. The homing
+offset moves the middle of the joint's range close to the middle of a turn; the range contains the joint's end stops.
 """
 
 from __future__ import annotations
@@ -17,50 +17,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.errors import FileError
+from waldo.files import write_atomic
 from waldo.robots.description import Robot
 from waldo.typing import Array
 
 TURN = 4096
-"""Counts of a turn, of every servo here."""
+"""Counts per turn of all supported servos."""
 MIDDLE = 2047
-"""Count that the homing offset puts the middle of a joint's range at."""
+"""Count to which the homing offset moves the middle of a joint's range."""
 FULL_TURN_RAD = 5.0
-"""A joint whose limits are farther apart is calibrated as one that turns all round [rad]."""
+"""A joint with a larger range than this is calibrated as a full-turn joint [rad]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServoCalibration:
-    """One servo's."""
+    """Calibration of one servo."""
 
     id: int
-    """Its id on the bus."""
+    """Id on the bus."""
     drive_mode: int = 0
-    """1: it turns the other way round."""
+    """1 if the servo turns in the opposite direction of its joint, otherwise 0."""
     homing_offset: int = 0
-    """Counts between where the horn is and what it reads."""
+    """Difference between the encoder position and the reported position [counts]."""
     range_min: int = 0
-    """Count at one end of the range."""
+    """Lower end of the range [counts]."""
     range_max: int = TURN - 1
-    """Count at the other."""
+    """Upper end of the range [counts]."""
 
     @property
     def factory(self) -> bool:
-        """Whether these are the numbers of a servo that nobody has calibrated."""
+        """Whether these are the factory values of a servo that has not been calibrated."""
         return (self.homing_offset, self.range_min, self.range_max) == (0, 0, TURN - 1)
 
     @property
     def turns(self) -> bool:
-        """Whether the range is a whole turn."""
+        """Whether the range is a full turn."""
         return self.range_max - self.range_min >= TURN - 2
 
 
 class Counts:
-    """Turns counts into joint angles and back; arrays are (joints,)."""
+    """Conversion between counts and joint angles; every array has shape (joints,)."""
 
     def __init__(self, robot: Robot, calibration: Sequence[ServoCalibration]) -> None:
-        """Take the robot and each joint's servo.
+        """Create the conversion for a robot from the calibration of each joint's servo.
 
-        The middle of a servo's range is the middle of its joint's limits; of one that turns all round it is 0.
+        The middle of a servo's range corresponds to the middle of the joint limits, or to 0 for a full-turn joint.
         """
         low = np.array([c.range_min for c in calibration], dtype=float)
         high = np.array([c.range_max for c in calibration], dtype=float)
@@ -71,52 +72,62 @@ class Counts:
         self._rad = sign * 2 * np.pi / TURN
 
     def angles(self, counts: Array) -> Array:
-        """Return the joints' angles [rad]."""
+        """Return joint angles [rad] from positions [counts]."""
         return self._angle + (counts - self._zero) * self._rad
 
     def speeds(self, counts_per_s: Array) -> Array:
-        """Return the joints' speeds [rad/s]."""
+        """Return joint velocities [rad/s] from speeds [counts/s]."""
         return counts_per_s * self._rad
 
     def along(self, values: Array) -> Array:
-        """Return currents and torques with the joints' sign."""
+        """Return currents or torques with the sign of the joint direction."""
         return values * np.sign(self._rad)
 
     def goals(self, angles: Array) -> NDArray[np.int64]:
-        """Return the counts nearest to angles [rad], within the calibrated range."""
+        """Return the nearest positions [counts] within the calibrated range from joint angles [rad]."""
         wanted = (angles - self._angle) / self._rad + self._zero
         return np.round(np.clip(wanted, self.low, self.high)).astype(np.int64)
 
 
 def load(path: Path, names: Sequence[str]) -> tuple[ServoCalibration, ...]:
-    """Return the calibration of joints from a file; raises FileError for one that lacks a joint or a number."""
+    """Return the calibration of the joints `names` from a file.
+
+    Raises:
+        FileError: If the file is missing or unreadable, or lacks a joint or a value.
+    """
     known = [field.name for field in dataclasses.fields(ServoCalibration)]
     try:
-        told = json.loads(path.read_text())
+        joints = json.loads(path.read_text())
     except OSError as error:
-        raise FileError(path, error.strerror or str(error), "name a calibration that exists") from error
+        raise FileError(path, error.strerror or str(error), "pass the path of a calibration file") from error
     except ValueError as error:
-        raise FileError(path, f"no JSON ({error})", "name LeRobot's or waldo's calibration of this arm") from error
-    if not isinstance(told, dict):
-        raise FileError(path, "no joints", "name LeRobot's or waldo's calibration of this arm")
-    if missing := [name for name in names if name not in told]:
-        raise FileError(path, f"holds {', '.join(told)}, but not {', '.join(missing)}", "take that of this robot")
+        raise FileError(path, f"is not JSON ({error})", "pass a calibration file of LeRobot or waldo") from error
+    if not isinstance(joints, dict):
+        raise FileError(path, "contains no joints", "pass a calibration file of LeRobot or waldo")
+    if missing := [name for name in names if name not in joints]:
+        text = f"lacks the joints {', '.join(missing)} (found: {', '.join(joints)})"
+        raise FileError(path, text, "pass the calibration file of this robot")
     found: list[ServoCalibration] = []
     for name in names:
         try:
-            values = {key: int(told[name][key]) for key in known}
+            values = {key: int(joints[name][key]) for key in known}
         except (KeyError, TypeError, ValueError):
-            raise FileError(path, f"{name} lacks whole numbers for {', '.join(known)}", "calibrate again") from None
+            raise FileError(
+                path, f"{name} lacks a whole number for one of {', '.join(known)}", "calibrate again"
+            ) from None
         if not 0 <= values["range_min"] < values["range_max"] < TURN or values["drive_mode"] not in (0, 1):
             raise FileError(
-                path, f"{name} ranges from {values['range_min']} to {values['range_max']}", "calibrate again"
+                path,
+                f"{name} has range {values['range_min']} to {values['range_max']} and drive mode "
+                f"{values['drive_mode']}, expected an increasing range within 0 to {TURN - 1} and drive mode 0 or 1",
+                "calibrate again",
             )
         found.append(ServoCalibration(**values))
     return tuple(found)
 
 
 def save(path: Path, names: Sequence[str], calibration: Sequence[ServoCalibration]) -> None:
-    """Write a file that LeRobot reads as well."""
+    """Write a calibration file of LeRobot's format."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    told = {name: dataclasses.asdict(c) for name, c in zip(names, calibration, strict=True)}
-    path.write_text(json.dumps(told, indent=4) + "\n")
+    joints = {name: dataclasses.asdict(c) for name, c in zip(names, calibration, strict=True)}
+    write_atomic(path, json.dumps(joints, indent=4) + "\n")

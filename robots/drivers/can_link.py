@@ -1,4 +1,4 @@
-"""A CAN bus through python-can, with errors that say what to do."""
+"""A CAN bus accessed through python-can."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from typing import Any
 from waldo.errors import HardwareError, MissingExtraError
 
 BUS_OFF = 0x40
-"""Bit of an error frame's id by which SocketCAN reports bus off (linux/can/error.h, CAN_ERR_BUSOFF)."""
+"""Bit of an error frame's id that reports the bus-off state (linux/can/error.h, CAN_ERR_BUSOFF)."""
 
 
 class CanLink:
-    """One open bus; frames are python-can messages."""
+    """An open bus; frames are python-can messages."""
 
     def __init__(self, interface: str, channel: str, bitrate: int, *, fd: bool = False) -> None:
-        """Open `channel` of a python-can `interface`: socketcan, slcan, virtual ...; raises HardwareError."""
+        """Open a CAN bus.
+
+        Args:
+            interface: Kind of adapter, as named by python-can: socketcan, slcan, virtual, ...
+            channel: Channel of the adapter, such as can0.
+            bitrate: Bit rate [bit/s].
+            fd: Whether to send CAN FD frames.
+
+        Raises:
+            HardwareError: If the bus cannot be opened.
+        """
         try:
             import can
         except ImportError:
@@ -28,11 +38,15 @@ class CanLink:
         except (can.CanError, OSError, ValueError) as error:
             raise HardwareError(
                 f"CAN bus {self.name} cannot be opened ({' '.join(str(error).split())}); "
-                f"is it plugged in, and up (ip link set {channel} up type can bitrate {bitrate})?"
+                f"plug the adapter in and bring it up: ip link set {channel} up type can bitrate {bitrate}"
             ) from error
 
     def send(self, frame_id: int, data: bytes, *, extended: bool) -> None:
-        """Send one frame of up to 8 bytes."""
+        """Send one frame of up to 8 bytes.
+
+        Raises:
+            HardwareError: If the adapter does not accept the frame.
+        """
         message = self._can.Message(
             arbitration_id=frame_id, data=data, is_extended_id=extended, is_fd=self._fd, bitrate_switch=self._fd
         )
@@ -40,18 +54,22 @@ class CanLink:
             self._bus.send(message, timeout=0.05)
         except (self._can.CanError, OSError) as error:
             raise HardwareError(
-                f"CAN bus {self.name} takes no frames ({error}); are the motors powered and the bus terminated?"
+                f"CAN bus {self.name} cannot send ({error}); check the motors' power and the bus termination"
             ) from error
 
     def receive(self, timeout_s: float) -> Any | None:
-        """Return the next data frame, or None after `timeout_s` [s]; raises HardwareError when the bus is off."""
+        """Return the next data frame; None if none arrives within `timeout_s` [s].
+
+        Raises:
+            HardwareError: If the adapter has been disconnected or is in the bus-off state.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 message = self._bus.recv(max(0.0, deadline - time.monotonic()))
             except (self._can.CanError, OSError) as error:
                 raise HardwareError(
-                    f"CAN bus {self.name} stopped ({error}); is the adapter still plugged in?"
+                    f"CAN bus {self.name} failed ({error}); check that the adapter is plugged in"
                 ) from error
             if message is None:
                 return None
@@ -59,7 +77,7 @@ class CanLink:
                 return message
             if message.arbitration_id & BUS_OFF:
                 raise HardwareError(
-                    f"CAN bus {self.name} is off after too many errors; check the wiring, the bit rate and the "
+                    f"CAN bus {self.name} is in the bus-off state after too many errors; check wiring, bit rate and "
                     "termination, then bring the interface down and up again"
                 )
 

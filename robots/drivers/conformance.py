@@ -1,10 +1,26 @@
-"""What every driver must do, as tests: subclass `DriverConformance` in a test file and give it a `make`.
+"""Conformance tests for drivers.
 
-::
+Every driver of waldo passes these tests against an emulation of its robot. To test a driver of your own, subclass
+`DriverConformance` in a test file and implement `make`, which returns a driver that is not connected yet:
 
-    class TestMine(DriverConformance):
+    from waldo.robots.drivers.conformance import DriverConformance
+
+    class TestMyDriver(DriverConformance):
         def make(self) -> Driver:
-            return MyDriver(robot, port=...)
+            return MyDriver(my_robot, port="/dev/ttyUSB0")
+
+        def make_absent(self) -> Driver:
+            return MyDriver(my_robot, port="/dev/no-such-port")
+
+Then run `pytest`. The tests move the first joint by 0.1 rad (or 0.1 m) towards the middle of its range, so on real
+hardware the robot needs that much space. Notes for particular devices:
+
+* Start an emulator or simulator in a pytest fixture with `autouse=True`; `make` is called after it has started.
+* Implement `make_absent` if the device can be missing; it checks the message of the HardwareError.
+* Raise `max_cycles` if the robot needs more than 300 control cycles (5 s at 60 Hz) to move by 0.05 rad.
+* Override a single test if its requirement does not apply to the driver, and state the reason there.
+
+`examples/driver.py` is a complete driver of about 100 lines that passes these tests.
 """
 
 from __future__ import annotations
@@ -20,24 +36,32 @@ from waldo.errors import HardwareError
 from waldo.robots.driver import Driver, MotorSensors, RobotState, SimulatedDriver
 
 STEP = 0.1
-"""How far the robot is asked to move [rad or m]."""
-SENSORS = tuple(f.name for f in fields(MotorSensors) if f.name not in ("faults", "limp"))
+"""Distance by which the first joint is moved [rad or m]."""
+SENSORS = tuple(f.name for f in fields(MotorSensors) if f.name not in ("faults", "disabled"))
+"""Fields of `MotorSensors` that are arrays of measured values."""
+PLAUSIBLE = (
+    ("voltage_v", 0.0, 100.0),
+    ("pwm_ratio", -1.0, 1.0),
+    ("current_a", -100.0, 100.0),
+    ("winding_c", -20.0, 180.0),
+    ("housing_c", -20.0, 180.0),
+    ("driver_c", -20.0, 180.0),
+)
+"""Fields of `MotorSensors` with the lowest and highest plausible value."""
 
 
 class DriverConformance:
-    """The tests; each gets a driver of its own, connected."""
+    """Tests that every driver must pass; each test gets its own connected driver."""
 
-    patience_cycles: int = 300
-    """How many control cycles the robot may take to begin to move."""
-    settles: bool = True
-    """Whether the robot stands still by itself when it is not told anything."""
+    max_cycles: int = 300
+    """Number of control cycles within which a commanded joint must have moved."""
 
     def make(self) -> Driver:
-        """Return a driver that can be connected; called again for a second connection."""
+        """Return a driver that is not connected yet; called again for a second connection."""
         raise NotImplementedError
 
     def make_absent(self) -> Driver | None:
-        """Return a driver whose device is not there; None where there can be no such thing."""
+        """Return a driver of a device that does not exist, or None if the device cannot be missing."""
         return None
 
     @pytest.fixture
@@ -48,20 +72,20 @@ class DriverConformance:
         yield driver
         driver.disconnect()
 
-    def let_pass(self, driver: Driver) -> None:
-        """Let one control cycle pass, with what the robot node does in one."""
+    def run_cycle(self, driver: Driver) -> None:
+        """Wait for one control cycle, or advance a simulation by one, and read the driver."""
         if isinstance(driver, SimulatedDriver):
             driver.advance()
         else:
             time.sleep(1 / 60)
         driver.read()
 
-    def test_it_is_a_driver(self, driver: Driver) -> None:
-        """The protocol's methods are there."""
+    def test_implements_the_driver_protocol(self, driver: Driver) -> None:
+        """All methods of `Driver` exist."""
         assert isinstance(driver, Driver)
 
-    def test_a_state_is_finite_and_in_the_order_of_the_joints(self, driver: Driver) -> None:
-        """Positions are known, velocities and efforts may be NaN; every array is (joints,)."""
+    def test_state_is_finite_and_has_one_value_per_joint(self, driver: Driver) -> None:
+        """Positions are finite; velocities and efforts may be NaN; every array has shape (joints,)."""
         state = driver.read()
         shape = (len(driver.robot.joints),)
         assert isinstance(state, RobotState)
@@ -71,14 +95,14 @@ class DriverConformance:
             assert array.dtype == np.float64
         assert np.isfinite(state.position).all()
 
-    def test_positions_are_in_radians_within_the_limits(self, driver: Driver) -> None:
-        """A robot at rest is where its description says that it can be."""
+    def test_positions_are_within_the_joint_limits(self, driver: Driver) -> None:
+        """An idle robot is within the limits of its description, which also detects degrees or counts."""
         position = driver.read().position
         assert (position > driver.robot.lower - 0.2).all()
         assert (position < driver.robot.upper + 0.2).all()
 
-    def test_motors_are_in_si_units_and_unknown_is_nan(self, driver: Driver) -> None:
-        """Every array is (joints,), never infinite; what is known is plausible in SI units."""
+    def test_sensors_are_in_si_units_and_unknown_values_are_nan(self, driver: Driver) -> None:
+        """Every array has shape (joints,) and no infinite values; the known values are plausible in SI units."""
         driver.read()
         motors = driver.motors()
         joints = len(driver.robot.joints)
@@ -87,88 +111,81 @@ class DriverConformance:
             assert array.shape == (joints,), name
             assert not np.isinf(array).any(), name
         assert len(motors.faults) == joints
-        assert motors.limp.shape == (joints,)
-        assert not motors.limp.any()
+        assert motors.disabled.shape == (joints,)
+        assert not motors.disabled.any()
         assert all(isinstance(fault, str) for fault in motors.faults)
-        for name, low, high in (
-            ("voltage_v", 0.0, 100.0),
-            ("pwm_ratio", -1.0, 1.0),
-            ("current_a", -100.0, 100.0),
-            ("winding_c", -20.0, 180.0),
-            ("housing_c", -20.0, 180.0),
-            ("driver_c", -20.0, 180.0),
-        ):
-            known = getattr(motors, name)
-            known = known[~np.isnan(known)]
+        for name, low, high in PLAUSIBLE:
+            values = getattr(motors, name)
+            known = values[~np.isnan(values)]
             assert ((known >= low) & (known <= high)).all(), name
 
-    def test_stamps_do_not_go_back(self, driver: Driver) -> None:
-        """A later reading has a later stamp, or the same while time stands still."""
+    def test_stamps_do_not_decrease(self, driver: Driver) -> None:
+        """A later reading has a later stamp, or the same one until the robot has been read again."""
         first = last = driver.read().stamp_ns
         deadline = time.monotonic() + 60
         while last == first:
             assert time.monotonic() < deadline
-            self.let_pass(driver)
+            self.run_cycle(driver)
             stamp = driver.read().stamp_ns
             assert stamp >= last
             last = stamp
 
-    def test_a_write_moves_the_joint_towards_its_target(self, driver: Driver) -> None:
-        """The first joint comes at least halfway to a target that is near."""
+    def test_a_written_target_moves_the_joint(self, driver: Driver) -> None:
+        """The first joint covers at least half the distance to a target close to it."""
         start = driver.read().position
         middle = (driver.robot.lower + driver.robot.upper) / 2
         target = start.copy()
         target[0] += STEP if start[0] < middle[0] else -STEP
-        for _ in range(self.patience_cycles):
+        for _ in range(self.max_cycles):
             driver.write(target)
-            self.let_pass(driver)
+            self.run_cycle(driver)
             if abs(driver.read().position[0] - start[0]) > STEP / 2:
                 break
         assert abs(driver.read().position[0] - target[0]) < STEP / 2
 
-    def test_a_write_returns_what_was_sent_within_the_limits(self, driver: Driver) -> None:
-        """What lies outside is cut off, and the caller learns of it; what lies inside is kept."""
+    def test_write_returns_the_applied_target_within_the_limits(self, driver: Driver) -> None:
+        """Targets within the limits are returned almost unchanged, targets outside are clipped."""
         robot = driver.robot
-        here = np.clip(driver.read().position, robot.lower, robot.upper)
-        sent = driver.write(here)
-        assert sent.shape == here.shape
-        assert np.abs(sent - here).max() < 5e-3
-        beyond = here.copy()
-        beyond[0] = robot.upper[0] + 1.0
-        sent = driver.write(beyond)
-        # What is sent is a count or a 32-bit float: the nearest to the limit.
-        assert sent[0] <= robot.upper[0] + 1e-3
-        driver.write(here)
+        present = np.clip(driver.read().position, robot.lower, robot.upper)
+        applied = driver.write(present)
+        assert applied.shape == present.shape
+        assert np.abs(applied - present).max() < 5e-3
+        outside = present.copy()
+        outside[0] = robot.upper[0] + 1.0
+        applied = driver.write(outside)
+        # The applied target may be rounded to a count or a 32-bit float.
+        assert applied[0] <= robot.upper[0] + 1e-3
+        driver.write(present)
 
-    def test_frames_are_a_sequence(self, driver: Driver) -> None:
-        """No frame comes twice."""
+    def test_every_frame_is_returned_once(self, driver: Driver) -> None:
+        """A second call directly after the first returns no frames."""
         driver.frames()
         assert list(driver.frames()) == []
 
     def test_disconnecting_twice_is_harmless(self) -> None:
-        """So that cleaning up needs no memory."""
+        """A caller may disconnect without checking whether the driver is connected."""
         driver = self.make()
         driver.connect()
         driver.disconnect()
         driver.disconnect()
 
-    def test_it_can_be_connected_again(self) -> None:
-        """A second connection reads as the first did."""
+    def test_a_second_connection_works(self) -> None:
+        """A second driver can be connected and read after the first has disconnected."""
         driver = self.make()
         driver.connect()
         driver.disconnect()
-        again = self.make()
-        again.connect()
+        second = self.make()
+        second.connect()
         try:
-            assert np.isfinite(again.read().position).all()
+            assert np.isfinite(second.read().position).all()
         finally:
-            again.disconnect()
+            second.disconnect()
 
-    def test_an_absent_device_says_what_to_do(self) -> None:
-        """The message names what is missing, and what to do after a semicolon."""
+    def test_a_missing_device_raises_an_error_with_advice(self) -> None:
+        """The message states what was found and, after a semicolon, what to do."""
         driver = self.make_absent()
         if driver is None:
-            pytest.skip("this driver's device cannot be absent")
+            pytest.skip("the device of this driver cannot be missing")
         with pytest.raises(HardwareError, match=r".+;.+"):
             driver.connect()
         driver.disconnect()

@@ -1,14 +1,15 @@
-"""Damiao motors (DM-J4310, DM-J4340 ...) over CAN: the arms of OpenArm, reBot and many more.
+"""Driver for Damiao motors (DM-J4310, DM-J4340, ...) over CAN, as used in the OpenArm and reBot arms.
 
 Frames and registers: Damiao's "DM-J43xx-2EC reduction motor manual" and https://gitee.com/kit-miao/motor-control-routine,
-as also in lerobot 0.6.1, motors/damiao. Standard ids, 8 bytes, most significant bit first::
+also in lerobot 0.6.1, motors/damiao. Frames have standard ids and 8 bytes, most significant bit first::
 
     command   id = CAN id          q 16 | dq 12 | kp 12 | kd 12 | t 12 bits
     special   id = CAN id          FF x 7, FC enable, FD disable, FE set zero, FB clear error
     feedback  id = MST id          error 4 | CAN id 4 | q 16 | dq 12 | t 12 | T_MOS 8 | T_rotor 8 bits
-    register  id = 7FF             CAN id low, high, 33 read / 55 write / AA save / CC refresh, RID, 4 bytes, low first
+    register  id = 7FF             CAN id low, high, 33 read / 55 write / AA save / CC refresh, RID, 4 bytes of data
 
-T_MOS is the mean temperature of the driver's transistors, T_rotor that of the motor's coil, both in °C.
+Register data are little-endian. T_MOS is the mean temperature of the power stage and T_rotor that of the winding, both
+in °C.
 """
 
 from __future__ import annotations
@@ -20,28 +21,29 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
+from waldo.robots.drivers.bus_driver import BusOptions
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
 from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
+from waldo.typing import Array
 
 REGISTERS = 0x7FF
-"""Id of every register frame."""
+"""Id of register frames."""
 READ, WRITE, SAVE, REFRESH = 0x33, 0x55, 0xAA, 0xCC
-"""What a register frame asks for."""
+"""Request in a register frame."""
 ENABLE, DISABLE, SET_ZERO, CLEAR = 0xFC, 0xFD, 0xFE, 0xFB
-"""Last byte of the special frames."""
+"""Last byte of special frames."""
 
 KT, OT_LIMIT, MST_ID, TIMEOUT, CTRL_MODE, PHASE_OHM, GEAR, PMAX, VMAX, TMAX = 1, 2, 7, 9, 10, 17, 20, 21, 22, 23
-"""Register numbers (RID): torque constant [N·m/A], coil's temperature limit [°C], feedback id, CAN timeout [50 µs],
-control mode, phase resistance [Ω], gear ratio, and what the full counts stand for [rad, rad/s, N·m]."""
-WHOLE = {MST_ID, 8, TIMEOUT, CTRL_MODE, 13, 14, 15, 16, 35, 36}
-"""Registers that hold a 32-bit whole number; the others hold a float."""
+"""Register numbers (RID): torque constant [N·m/A], winding temperature limit [°C], feedback id, CAN timeout [50 µs],
+control mode, phase resistance [Ω], gear ratio, and full-scale position [rad], velocity [rad/s] and torque [N·m]."""
+INTEGERS = {MST_ID, 8, TIMEOUT, CTRL_MODE, 13, 14, 15, 16, 35, 36}
+"""Registers that contain a 32-bit unsigned integer; the others contain a 32-bit float."""
 MIT = 1
-"""CTRL_MODE of MIT mode."""
+"""Value of CTRL_MODE for MIT mode."""
 
 ERRORS = {
     0x8: "over-voltage",
@@ -52,31 +54,31 @@ ERRORS = {
     0xD: "communication lost",
     0xE: "overload",
 }
-"""Error nibble of the feedback -> words; 0 is disabled, 1 enabled."""
+"""Error code in the feedback -> text; code 0 means disabled and 1 enabled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamiaoOptions(CanOptions):
-    """How the motors are reached and driven."""
+    """Options of the `damiao` driver."""
 
     fd: bool = False
-    """Send CAN FD frames, as OpenArm does."""
+    """Send CAN FD frames, as used by OpenArm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """What one motor's registers say; NaN where it did not tell."""
+    """Constants read from one motor's registers; NaN if the motor did not respond."""
 
     torque_constant_nm_per_a: float
-    """Torque constant [N·m/A], by which the drive turns torque into current; 0 is unset."""
+    """Torque constant with which the motor controller converts torque to current [N·m/A]; NaN if it is not set."""
     winding_limit_c: float
-    """Coil temperature at which the motor switches itself off [°C]."""
+    """Winding temperature at which the motor controller disables the torque [°C]."""
     resistance_ohm: float
     """Phase resistance [Ω]."""
     gear_ratio: float
-    """Rotor turns per output turn."""
+    """Rotor turns per turn of the output shaft."""
     can_timeout_s: float
-    """Time without frames after which the motor switches itself off [s]; 0 is never."""
+    """Time without frames after which the motor controller disables the torque [s]; 0 disables this timeout."""
 
 
 def pack_command(setpoint: Setpoint, full: Range) -> bytes:
@@ -90,7 +92,7 @@ def pack_command(setpoint: Setpoint, full: Range) -> bytes:
 
 
 def unpack_command(data: bytes, full: Range) -> Setpoint:
-    """Return what a MIT command says."""
+    """Return the setpoint in the 8 bytes of a MIT command."""
     bits = int.from_bytes(data, "big")
     return Setpoint(
         position_rad=from_count(bits >> 48, -full.position_rad, full.position_rad, 16),
@@ -102,7 +104,7 @@ def unpack_command(data: bytes, full: Range) -> Setpoint:
 
 
 def unpack_feedback(data: bytes, full: Range) -> Feedback:
-    """Return what a feedback frame says."""
+    """Return the reading in the 8 bytes of a feedback frame."""
     bits = int.from_bytes(data, "big")
     state = bits >> 60
     fault = "" if state in (0, 1) else ERRORS.get(state, f"error 0x{state:X}")
@@ -118,35 +120,39 @@ def unpack_feedback(data: bytes, full: Range) -> Feedback:
 
 
 class DamiaoProtocol:
-    """A MotorProtocol (waldo.robots.drivers.can_robot) in Damiao's frames."""
+    """Damiao's frames, as a `MotorProtocol`."""
 
-    def __init__(self, link: CanLink, ids: Sequence[int], names: Sequence[str], patience_s: float) -> None:
-        """Take the open bus, each motor's CAN id and name, and how long a register may take [s]."""
-        self._link, self._ids, self._names, self._patience_s = link, tuple(ids), tuple(names), patience_s
+    def __init__(self, link: CanLink, ids: Sequence[int], names: Sequence[str], timeout_s: float) -> None:
+        """Use an open bus; `timeout_s` is the longest wait for a register [s]."""
+        self._link, self._ids, self._names, self._timeout_s = link, tuple(ids), tuple(names), timeout_s
         self._feedback_ids: set[int] = set()
         self._motor_of = {can_id: motor for motor, can_id in enumerate(ids)}
         self.ranges: list[Range] = []
         self.parameters: list[Parameters] = []
 
     def identify(self) -> None:
-        """Read what each motor's counts stand for and its constants, and put it into MIT mode."""
+        """Read each motor's full-scale values and constants, and select MIT mode.
+
+        Raises:
+            HardwareError: If a motor does not respond or does not accept MIT mode.
+        """
         for motor, can_id in enumerate(self._ids):
             full = [self.read_register(motor, rid) for rid in (PMAX, VMAX, TMAX)]
             if not all(np.isfinite(value) and value > 0 for value in full):
                 raise HardwareError(
-                    f"no answer from {self._names[motor]} (id 0x{can_id:02X}) on {self._link.name}; "
+                    f"no response from {self._names[motor]} (id 0x{can_id:02X}) on {self._link.name}; "
                     "check power, wiring, bit rate and ids"
                 )
             self._feedback_ids.add(int(np.nan_to_num(self.read_register(motor, MST_ID))))
             self.ranges.append(Range(position_rad=full[0], velocity_rad_s=full[1], torque_nm=full[2]))
-            kt, limit, ohm, gear, timeout = (
+            kt, limit, resistance, gear, timeout = (
                 self.read_register(motor, rid) for rid in (KT, OT_LIMIT, PHASE_OHM, GEAR, TIMEOUT)
             )
             self.parameters.append(
                 Parameters(
                     torque_constant_nm_per_a=kt if kt > 0 else np.nan,
                     winding_limit_c=limit,
-                    resistance_ohm=ohm if ohm > 0 else np.nan,
+                    resistance_ohm=resistance if resistance > 0 else np.nan,
                     gear_ratio=gear if gear > 0 else np.nan,
                     can_timeout_s=timeout * 50e-6,
                 )
@@ -155,44 +161,50 @@ class DamiaoProtocol:
                 self.write_register(motor, CTRL_MODE, MIT)
 
     def read_register(self, motor: int, rid: int) -> float:
-        """Return a register's value, NaN if the motor does not answer."""
+        """Return the value of a register; NaN if the motor does not respond."""
         self._register(motor, READ, rid, bytes(4))
         return self._await_register(motor, READ, rid)
 
     def write_register(self, motor: int, rid: int, value: float) -> None:
-        """Write a register until the power goes off; raises HardwareError unless the motor confirms."""
-        self._register(motor, WRITE, rid, struct.pack("<I", round(value)) if rid in WHOLE else struct.pack("<f", value))
-        told = self._await_register(motor, WRITE, rid)
-        if not np.isclose(told, value):
+        """Write a register in volatile memory.
+
+        Raises:
+            HardwareError: If the motor does not confirm the value.
+        """
+        self._register(
+            motor, WRITE, rid, struct.pack("<I", round(value)) if rid in INTEGERS else struct.pack("<f", value)
+        )
+        confirmed = self._await_register(motor, WRITE, rid)
+        if not np.isclose(confirmed, value):
             raise HardwareError(
-                f"{self._names[motor]} (id 0x{self._ids[motor]:02X}) did not take register {rid} = {value:g} "
-                f"(it says {told:g}); disable the motor or update its firmware"
+                f"{self._names[motor]} (id 0x{self._ids[motor]:02X}) reports {confirmed:g} in register {rid} after "
+                f"{value:g} was written; disable the motor, or update its firmware"
             )
 
-    def _register(self, motor: int, what: int, rid: int, value: bytes) -> None:
+    def _register(self, motor: int, request: int, rid: int, value: bytes) -> None:
         can_id = self._ids[motor]
-        self._link.send(REGISTERS, bytes([can_id & 0xFF, can_id >> 8, what, rid]) + value, extended=False)
+        self._link.send(REGISTERS, bytes([can_id & 0xFF, can_id >> 8, request, rid]) + value, extended=False)
 
-    def _await_register(self, motor: int, what: int, rid: int) -> float:
-        # A disabled motor's feedback could begin with the same bytes, but only within 0.05 rad of -PMAX.
-        start = bytes([self._ids[motor] & 0xFF, self._ids[motor] >> 8, what, rid])
-        deadline = time.monotonic() + self._patience_s
+    def _await_register(self, motor: int, request: int, rid: int) -> float:
+        # The feedback of a disabled motor starts with the same bytes only within 0.05 rad of -PMAX.
+        start = bytes([self._ids[motor] & 0xFF, self._ids[motor] >> 8, request, rid])
+        deadline = time.monotonic() + self._timeout_s
         while (message := self._link.receive(deadline - time.monotonic())) is not None:
             data = bytes(message.data)
             if message.arbitration_id != REGISTERS and data[:4] == start and len(data) == 8:
-                return float(struct.unpack_from("<I" if rid in WHOLE else "<f", data, 4)[0])
+                return float(struct.unpack_from("<I" if rid in INTEGERS else "<f", data, 4)[0])
         return np.nan
 
-    def ask(self, motor: int) -> None:
-        """Ask for feedback without moving anything."""
+    def query(self, motor: int) -> None:
+        """Send a refresh frame, to which the motor responds with its feedback."""
         self._register(motor, REFRESH, 0, bytes(4))
 
     def enable(self, motor: int) -> None:
-        """Switch the motor on."""
+        """Switch the power stage on."""
         self._special(motor, ENABLE)
 
     def release(self, motor: int) -> None:
-        """Switch the motor off."""
+        """Switch the power stage off."""
         self._special(motor, DISABLE)
 
     def clear(self, motor: int) -> None:
@@ -200,57 +212,59 @@ class DamiaoProtocol:
         self._special(motor, CLEAR)
 
     def set_zero(self, motor: int) -> None:
-        """Make the present angle the motor's zero; kept through power-off."""
+        """Make the present angle the motor's zero, in non-volatile memory."""
         self._special(motor, SET_ZERO)
 
     def _special(self, motor: int, last: int) -> None:
         self._link.send(self._ids[motor], bytes([0xFF] * 7 + [last]), extended=False)
 
     def command(self, motor: int, setpoint: Setpoint) -> Setpoint:
-        """Send a MIT command; return what its counts say."""
+        """Send a MIT command; return the setpoint as rounded by the frame."""
         data = pack_command(setpoint, self.ranges[motor])
         self._link.send(self._ids[motor], data, extended=False)
         return unpack_command(data, self.ranges[motor])
 
     def parse(self, message: Any) -> tuple[int, Feedback] | None:
-        """Return which motor a feedback frame came from, and what it says; some adapters echo our own commands."""
+        """Return the motor and reading of a feedback frame; None for other frames, such as echoes of sent commands."""
         data = bytes(message.data)
         if message.is_extended_id or len(data) != 8 or message.arbitration_id not in self._feedback_ids:
             return None
         motor = self._motor_of.get(data[0] & 0x0F)
         return None if motor is None else (motor, unpack_feedback(data, self.ranges[motor]))
 
-    def volts(self) -> NDArray[np.float64]:
-        """Damiao motors do not tell their supply voltage."""
+    def voltages(self) -> Array:
+        """Return NaN, shape (motors,): Damiao motors do not report their supply voltage."""
         return np.full(len(self._ids), np.nan)
 
 
-class DamiaoDriver(CanMotorDriver):
-    """A Driver (waldo.robots.driver) for a robot of Damiao motors."""
+class DamiaoDriver(CanMotorDriver[DamiaoOptions]):
+    """A `Driver` for robots with Damiao motors."""
 
-    options_class: ClassVar[type[CanOptions]] = DamiaoOptions
-    harmless: ClassVar[tuple[str, ...]] = (ERRORS[0xD],)
+    Options: ClassVar[type[BusOptions]] = DamiaoOptions
+    recoverable: ClassVar[tuple[str, ...]] = (ERRORS[0xD],)
 
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Take the robot and the fields of DamiaoOptions."""
+        """Create a driver for a robot; `options` are the fields of `DamiaoOptions`."""
         super().__init__(robot, **options)
         if max(self.ids) > 0x0F:
-            found = ", ".join(map(str, self.ids))
-            raise InvalidValueError("ids", found, "ids from 1 to 15: the feedback carries 4 bits of them")
+            raise InvalidValueError("ids", self.ids, "ids from 1 to 15, because the feedback has 4 bits for them")
 
     def open_link(self) -> CanLink:
-        """Open the bus."""
+        """Open the bus that the options name."""
         options = self.options
-        fd = isinstance(options, DamiaoOptions) and options.fd
-        return CanLink(options.interface, options.channel, options.bitrate, fd=fd)
+        return CanLink(options.interface, options.channel, options.bitrate, fd=options.fd)
 
     def make_protocol(self, link: CanLink) -> MotorProtocol:
         """Return Damiao's frames on an open bus."""
-        self.damiao = DamiaoProtocol(link, self.ids, self.robot.joint_names, self.options.patience_s)
+        self.damiao = DamiaoProtocol(link, self.ids, self.robot.joint_names, self.options.motor_timeout_s)
         return self.damiao
 
     def connect(self) -> None:
-        """Open the bus, learn each motor's ranges and constants, and hold; raises HardwareError with what to do."""
+        """Open the bus, read each motor's ranges and constants, and hold the present position.
+
+        Raises:
+            HardwareError: If the bus cannot be opened, or a motor is missing or reports a fault.
+        """
         super().connect()
-        told = np.array([p.torque_constant_nm_per_a for p in self.damiao.parameters])
-        self.torque_constant = np.where(np.isfinite(told), told, self.torque_constant)
+        reported = np.array([p.torque_constant_nm_per_a for p in self.damiao.parameters])
+        self.torque_constant = np.where(np.isfinite(reported), reported, self.torque_constant)

@@ -1,4 +1,4 @@
-"""A DDS domain through Eclipse Cyclone DDS, on one network interface."""
+"""Joining a DDS domain with Eclipse Cyclone DDS, on one network interface."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ LOOPBACK = """<CycloneDDS><Domain Id="any">
 <General><Interfaces><NetworkInterface name="lo"/></Interfaces><AllowMulticast>false</AllowMulticast></General>
 <Discovery><ParticipantIndex>auto</ParticipantIndex><Peers><Peer Address="127.0.0.1"/></Peers></Discovery>
 </Domain></CycloneDDS>"""
-"""The loopback has no multicast: peers are looked for at its address."""
+"""Configuration for the loopback interface, which has no multicast: peers are discovered at its address."""
 NAMED = """<CycloneDDS><Domain Id="any"><General><Interfaces>
 <NetworkInterface name="{name}" priority="default" multicast="default"/>
 </Interfaces></General></Domain></CycloneDDS>"""
-"""As unitree_sdk2_python does (core/channel_config.py)."""
+"""Configuration for a named interface, as in unitree_sdk2_python (core/channel_config.py)."""
 ANY = '<CycloneDDS><Domain Id="any"></Domain></CycloneDDS>'
+"""Configuration that leaves the choice of the interface to Cyclone DDS."""
 
 _domains: dict[int, tuple[str, Any]] = {}
-"""A process can create a domain once; it lives as long as the process."""
+"""Domain id -> interface and domain: a process can create a domain only once."""
 
 
 def join_domain(domain: int, interface: str = "") -> Any:
-    """Return a new participant of a domain; `interface` is eth0, lo ..., or "" for what Cyclone DDS takes."""
+    """Return a new participant of a domain.
+
+    Args:
+        domain: Id of the domain.
+        interface: Network interface, such as eth0 or lo; empty to let Cyclone DDS choose.
+
+    Raises:
+        HardwareError: If the domain cannot be joined on this interface, or was joined on another one.
+    """
     try:
         from cyclonedds.core import DDSException
         from cyclonedds.domain import Domain, DomainParticipant
@@ -35,11 +44,11 @@ def join_domain(domain: int, interface: str = "") -> Any:
         if _domains[domain][0] != interface:
             raise HardwareError(
                 f"DDS domain {domain} is already joined on interface {_domains[domain][0] or 'any'!r}, "
-                f"not {interface or 'any'!r}; use one interface a process"
+                f"not {interface or 'any'!r}; use one interface per process"
             )
         return DomainParticipant(domain)
     except DDSException as error:
         raise HardwareError(
             f"DDS domain {domain} cannot be joined on {interface or 'any interface'} ({' '.join(str(error).split())}); "
-            "is the robot's network interface up, with an address in 192.168.123.0/24?"
+            "check that the network interface is up and has an address in 192.168.123.0/24"
         ) from error

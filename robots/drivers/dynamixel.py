@@ -1,8 +1,8 @@
-"""ROBOTIS Dynamixel X servos in protocol 2.0: the arms Koch, ALOHA, ViperX, GELLO and many more.
+"""Driver for ROBOTIS Dynamixel X servos (protocol 2.0), as used in the Koch, ALOHA, ViperX and GELLO arms.
 
-Registers: https://emanual.robotis.com/docs/en/dxl/x/, "Control Table". One sync read of 124..146 a cycle: duty cycle,
-current, speed, position, voltage and temperature are neighbours. What is wrong stands elsewhere (70), and is asked for
-when a servo raises its alert bit.
+Registers: https://emanual.robotis.com/docs/en/dxl/x/, "Control Table". Duty cycle, current, speed, position, voltage
+and temperature are adjacent (registers 124 to 146), so that one sync read per cycle returns all of them. The hardware
+error status is at 70 and is read only from servos that set the alert bit.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from waldo.errors import HardwareError
+from waldo.robots.drivers.bus_driver import BusOptions
 from waldo.robots.drivers.calibration import TURN
 from waldo.robots.drivers.serial_port import SerialPort
 from waldo.robots.drivers.servo_bus import Feedback, Register, ServoBus
-from waldo.robots.drivers.servo_robot import SerialServoDriver
+from waldo.robots.drivers.servo_robot import SerialServoDriver, ServoOptions
 
 RETURN_DELAY, OPERATING_MODE, HARDWARE_ERROR = (Register(a, 1) for a in (9, 11, 70))
 PWM_LIMIT = Register(36, 2)
@@ -27,46 +28,46 @@ VOLTAGE, TEMPERATURE = Register(144, 2), Register(146, 1)
 PROFILE_ACCELERATION, PROFILE_VELOCITY = Register(108, 4), Register(112, 4)
 
 EXTENDED_POSITION_MODE = 4
-"""OPERATING_MODE of positions over several turns: within one turn (3) a homing offset beyond 1,024 is ignored."""
+"""Value of OPERATING_MODE. Position mode (3) ignores homing offsets beyond ±1024 counts."""
 FULL_PWM = 885
 """Duty cycle of 100 %, in units of 0.113 %."""
 COUNTS_PER_S = 0.229 / 60 * TURN
-"""Unit of the speed, 0.229 rpm [counts/s]."""
+"""Unit of the velocity: 0.229 rpm [counts/s]."""
 REBOOT_S = 2.0
-"""How long a servo may take to start anew [s]."""
+"""Longest duration of a reboot [s]."""
 ALERT = 0x80
-"""Bit of a status frame's error byte: HARDWARE_ERROR says more."""
+"""Bit of a status frame's error byte: HARDWARE_ERROR is not 0."""
 
 ERRORS = {0: "supply voltage", 2: "over-temperature", 3: "motor encoder", 4: "electrical shock", 5: "overload"}
-"""Bit of HARDWARE_ERROR -> words."""
+"""Bit of HARDWARE_ERROR -> text."""
 
 REFUSALS = {
-    1: "it failed",
-    2: "it does not know the instruction",
-    3: "the frame was damaged",
-    4: "the value is out of range",
-    5: "the data are too short",
-    6: "the value is beyond its limit",
-    7: "the address is locked while the torque is on",
+    1: "instruction failed",
+    2: "unknown instruction",
+    3: "wrong checksum",
+    4: "value out of range",
+    5: "data too short",
+    6: "value beyond its limit",
+    7: "register is locked while the torque is enabled",
 }
-"""Number in a status frame's error byte -> words."""
+"""Number in a status frame's error byte -> text."""
 
 MILLIAMPERES: Mapping[int, float] = {
     **dict.fromkeys((1020, 1030, 1120, 1130), 2.69),
     **dict.fromkeys((1190, 1200, 1230, 1240), 1.0),
 }
-"""Model number -> unit of the current [mA]; the others have a load in its place."""
+"""Model number -> unit of the current [mA]. The other models report a load in the same register."""
 
 
-def faults(bits: int) -> str:
-    """Return what HARDWARE_ERROR says, in words; empty where nothing is wrong."""
+def fault_text(bits: int) -> str:
+    """Return the faults in HARDWARE_ERROR as text; empty if there are none."""
     unknown = bits & ~sum(1 << bit for bit in ERRORS)
-    words = [text for bit, text in ERRORS.items() if bits & 1 << bit]
-    return ", ".join(words + [f"hardware error 0x{unknown:02X}"] * bool(unknown))
+    texts = [text for bit, text in ERRORS.items() if bits & 1 << bit]
+    return ", ".join(texts + [f"hardware error 0x{unknown:02X}"] * bool(unknown))
 
 
 class DynamixelBus(ServoBus):
-    """Dynamixel X servos on an open port."""
+    """Dynamixel X servos on an open serial port."""
 
     homing: ClassVar[Register] = Register(20, 4, signed=True)
     lower: ClassVar[Register] = Register(52, 4)
@@ -89,12 +90,12 @@ class DynamixelBus(ServoBus):
         1240: "XC330-M288",
     }
 
-    def ask_all(self, ids: Sequence[int], address: int, length: int) -> None:
+    def query_all(self, ids: Sequence[int], address: int, length: int) -> None:
         """Send a sync read."""
         self.handler.syncReadTx(self.port, address, length, list(ids), len(ids), False)
 
     def receive(self) -> tuple[int, int, bytes] | None:
-        """Return the next frame's id, error byte and data; None for a damaged one or none."""
+        """Return the id, error byte and data of the next frame; None if it is damaged or there is none."""
         frame, result = self.handler.rxPacket(self.port, False)
         if result != 0:
             return None
@@ -102,16 +103,16 @@ class DynamixelBus(ServoBus):
         return frame[4], frame[8], bytes(frame[9 : 7 + length - 2])
 
     def read_all(self, ids: Sequence[int]) -> dict[int, Feedback]:
-        """Ask all servos once for their block, and those that raise their alert for what is wrong."""
+        """Read the block of registers of all servos, and the hardware error of those that set the alert bit."""
         found = super().read_all(ids)
         for servo, feedback in found.items():
             if feedback.fault:
-                told = faults(self.read(servo, HARDWARE_ERROR))
-                found[servo] = dataclasses.replace(feedback, fault=told or feedback.fault, limp=bool(told))
+                fault = fault_text(self.read(servo, HARDWARE_ERROR))
+                found[servo] = dataclasses.replace(feedback, fault=fault or feedback.fault, disabled=bool(fault))
         return found
 
     def decode(self, servo: int, block: bytes, error: int) -> Feedback:
-        """Return what the block says."""
+        """Return the reading in a block of registers."""
         start = self.block[0]
         return Feedback(
             position=POSITION.within(block, start),
@@ -124,43 +125,45 @@ class DynamixelBus(ServoBus):
         )
 
     def refused(self, error: int) -> str:
-        """Return why a write was not done."""
+        """Return why a write was rejected, from the error byte of the response; empty if it was not."""
         return REFUSALS.get(error & ~ALERT, "")
 
-    def homing_offset(self, reads: int, wanted: int) -> int:
-        """Return the offset: present = actual + offset."""
-        return wanted - reads
+    def homing_offset(self, present: int, wanted: int) -> int:
+        """Return the offset (present = actual + offset)."""
+        return wanted - present
 
     def clear(self, servo: int) -> None:
-        """Start the servo anew: the only way out of a shutdown."""
+        """Reboot the servo, which is the only way to leave a shutdown."""
         self.handler.reboot(self.port, servo)
         deadline = time.monotonic() + REBOOT_S
         while not self.ping(servo):
             if time.monotonic() > deadline:
                 raise HardwareError(
-                    f"id {servo} on {self.port.name} does not come back after a reboot; check its power"
+                    f"servo {servo} on {self.port.name} has not responded within {REBOOT_S:g} s after a reboot; check "
+                    "its power supply"
                 )
 
     def prepare(self, servo: int) -> None:
-        """Extended position mode."""
+        """Select extended position mode."""
         self.change(servo, OPERATING_MODE, EXTENDED_POSITION_MODE)
 
     def configure(self, servo: int, effort_ratio: float) -> None:
-        """Answers without delay, no profile of its own: the robot node ramps."""
+        """Set no return delay, no motion profile and the duty cycle limit: the safety chain limits the motion."""
         self.change(servo, RETURN_DELAY, 0)
         self.write(servo, PROFILE_ACCELERATION, 0)
         self.write(servo, PROFILE_VELOCITY, 0)
-        most = self.read(servo, PWM_LIMIT)
-        self.write(servo, GOAL_PWM, min(most, round(FULL_PWM * effort_ratio)))
+        limit = self.read(servo, PWM_LIMIT)
+        self.write(servo, GOAL_PWM, min(limit, round(FULL_PWM * effort_ratio)))
 
 
-class DynamixelDriver(SerialServoDriver):
-    """Dynamixel X servos on a serial bus, as a Driver (waldo.robots.driver)."""
+class DynamixelDriver(SerialServoDriver[ServoOptions]):
+    """A `Driver` for Dynamixel X servos on a serial bus."""
 
+    Options: ClassVar[type[BusOptions]] = ServoOptions
     vendor: ClassVar[str] = "dynamixel"
 
     def make_bus(self, port: SerialPort) -> ServoBus:
-        """Return ROBOTIS's frames on an open port."""
+        """Return ROBOTIS's frames and registers on an open port."""
         from dynamixel_sdk import PacketHandler
 
         handler: Any = PacketHandler(2.0)

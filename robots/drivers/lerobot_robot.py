@@ -1,14 +1,14 @@
-"""Any robot that LeRobot drives, by its name there, with its cameras and the temperatures that its motors tell."""
+"""Driver for any robot that LeRobot supports, with its cameras and the temperatures that its motors report."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.lerobot_units import Units, make_device
-from waldo.robots.drivers.options import build_options, words
+from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
 from waldo.typing import Array
 
 AMPERES_PER_COUNT = {
@@ -24,46 +24,59 @@ AMPERES_PER_COUNT = {
     **dict.fromkeys(("xl330-m077", "xl330-m288"), 0.001),
     **dict.fromkeys(("xm430-w350", "xm540-w270"), 0.00269),
 }
-"""Motor model, as LeRobot names it -> current per count [A] (Feetech STS memory table, register 69; ROBOTIS e-Manual,
-register 126, in which XL430 and XC430 have a load instead)."""
+"""LeRobot's name of a servo model -> unit of its current [A].
+
+Sources: Feetech STS memory table, register 69; ROBOTIS e-Manual, register 126 (XL430 and XC430 report a load there)."""
+
+SENSOR_REGISTERS = {
+    "Present_Temperature": "driver_c",
+    "Present_Current": "current_a",
+    "Present_Voltage": "voltage_v",
+    "Present_Input_Voltage": "voltage_v",
+}
+"""Register of a servo -> field of `MotorSensors`."""
+FAULT_REGISTERS = ("Status", "Hardware_Error_Status")
+"""Register with the faults of a Feetech and of a Dynamixel servo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeRobotOptions:
-    """Which of LeRobot's robots, and how it is reached."""
+class LeRobotOptions(TypedOptions):
+    """Options of the `lerobot` driver."""
 
     type: str = "so101_follower"
-    """Its registered name: so101_follower, openarm_follower, ..., or a plug-in's."""
+    """LeRobot's registered name of the robot: so101_follower, openarm_follower, ..., or that of a plug-in."""
     id: str = ""
-    """Its id, under which LeRobot keeps its calibration."""
+    """Id under which LeRobot stores the robot's calibration."""
     port: str = ""
-    """Its port, where it has one."""
+    """Port of the robot, if it has one."""
     config: str = ""
-    """The rest of its configuration, as JSON: {"cameras": {"front": {"type": "opencv", "index_or_path": 0, ...}}}."""
-    names: str = ""
-    """LeRobot's name of each joint, in the order of the robot's joints; the joints' own names unless given."""
-    units: str = "degrees"
-    """Units of a device without a motor bus: degrees or radians."""
-    heat_period_s: float = 1.0
-    """How often temperatures, currents and voltages are read [s]: each is a transfer of its own."""
+    """Further configuration as JSON: {"cameras": {"front": {"type": "opencv", "index_or_path": 0, ...}}}."""
+    joint_names: tuple[str, ...] = ()
+    """LeRobot's name of each joint, in the order of the robot's joints; the same names by default."""
+    units: Literal["degrees", "radians"] = "degrees"
+    """Unit of the joint angles of a robot without a motor bus."""
+    sensor_period_s: float = 1.0
+    """Period at which temperatures, currents, voltages and faults are read [s]; each needs a bus transfer."""
 
 
 class LeRobotDriver:
-    """A Driver (waldo.robots.driver) over a `lerobot.robots.Robot`."""
+    """A `Driver` for a `lerobot.robots.Robot`."""
 
-    options_class: ClassVar[type[LeRobotOptions]] = LeRobotOptions
+    Options: ClassVar[type[LeRobotOptions]] = LeRobotOptions
 
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Take the robot's description and the fields of LeRobotOptions, as values or as texts."""
+        """Create a driver for a robot; `options` are the fields of `LeRobotOptions`."""
         self.options = build_options(LeRobotOptions, options)
         self.robot = robot
-        self._names = words("names", self.options.names, len(robot.joints), robot.joint_names)
+        self._names = per_joint("joint_names", self.options.joint_names, len(robot.joints), robot.joint_names)
         self._device: Any = None
         self._cameras = robot.cameras
         self._previous: tuple[int, Array] | None = None
-        self._heat: dict[str, Array] = {}
-        self._heat_at_s = -np.inf
-        self._pictures: dict[str, Any] = {}
+        self._sensors: dict[str, Array] = {}
+        self._fault_bits = [0] * len(robot.joints)
+        self._fault_register = ""
+        self._sensors_read_s = -np.inf
+        self._images: dict[str, Any] = {}
         self._frames: list[Frame] = []
 
     @property
@@ -74,7 +87,11 @@ class LeRobotDriver:
         return self._device
 
     def connect(self) -> None:
-        """Make the robot, connect it without calibrating, and hold; raises HardwareError with what to do."""
+        """Create the robot, connect to it without calibrating it, and hold the present position.
+
+        Raises:
+            HardwareError: If LeRobot cannot connect to the robot, or the robot has no calibration.
+        """
         from lerobot.robots.utils import make_robot_from_config
 
         options = self.options
@@ -87,115 +104,110 @@ class LeRobotDriver:
         if not device.is_calibrated:
             self.disconnect()
             raise HardwareError(
-                f"{options.type} {options.id!r} has no calibration; run lerobot-calibrate --robot.type={options.type} "
-                f"--robot.id={options.id} first"
+                f"{options.type} {options.id!r} has no calibration; run: lerobot-calibrate "
+                f"--robot.type={options.type} --robot.id={options.id}"
             )
         self._units = Units(device, self.robot, self._names, options.units)
-        given = getattr(device, "cameras", {})
-        self.robot = dataclasses.replace(self.robot, cameras=tuple(c for c in self._cameras if c.name in given))
+        available = getattr(device, "cameras", {})
+        self.robot = dataclasses.replace(self.robot, cameras=tuple(c for c in self._cameras if c.name in available))
         self.write(self.read().position)
 
     @contextmanager
-    def _errors(self, what: str) -> Generator[None]:
-        """Turn what LeRobot raises into a HardwareError."""
+    def _errors(self, action: str) -> Generator[None]:
+        """Convert LeRobot's exceptions to HardwareError."""
         try:
             yield
         except (ConnectionError, TimeoutError, RuntimeError, OSError) as error:
             raise HardwareError(
-                f"{self.options.type}: cannot {what} ({' '.join(str(error).split())}); check power and cables, and "
-                "whether lerobot-teleoperate works with it"
+                f"{self.options.type}: cannot {action} ({' '.join(str(error).split())}); check power and cables, and "
+                "that lerobot-teleoperate works with this robot"
             ) from error
 
     def read(self) -> RobotState:
-        """Return the joints' state; velocities are differences, torques NaN, unless the robot tells them."""
+        """Return the joint state; velocities are differences and torques NaN unless the robot reports them."""
         with self._errors("read"):
-            told = self.device.get_observation()
+            observation = self.device.get_observation()
         stamp_ns = time.time_ns()
-        position = self._units.angles(told)
+        position = self._units.angles(observation)
         velocity = np.zeros_like(position)
         if self._previous is not None and stamp_ns > self._previous[0]:
             velocity = (position - self._previous[1]) / ((stamp_ns - self._previous[0]) / 1e9)
         self._previous = (stamp_ns, position)
         effort = np.full_like(position, np.nan)
         for joint, name in enumerate(self._names):
-            if f"{name}.vel" in told:
-                velocity[joint] = self._units.speed(float(told[f"{name}.vel"]), joint)
-            effort[joint] = float(told.get(f"{name}.torque", np.nan))
-        self._heat["torque_nm"] = effort
-        self._keep_pictures(told, stamp_ns)
+            if f"{name}.vel" in observation:
+                velocity[joint] = self._units.speed(float(observation[f"{name}.vel"]), joint)
+            effort[joint] = float(observation.get(f"{name}.torque", np.nan))
+        self._sensors["torque_nm"] = effort
+        self._keep_images(observation, stamp_ns)
         return RobotState(stamp_ns=stamp_ns, position=position, velocity=velocity, effort=effort)
 
-    def _keep_pictures(self, told: dict[str, Any], stamp_ns: int) -> None:
-        """Keep the pictures that are new: LeRobot hands the last one out again while there is no other."""
+    def _keep_images(self, observation: Mapping[str, Any], stamp_ns: int) -> None:
+        """Store new images; LeRobot returns the previous image again if there is no new one."""
         for camera in self.robot.cameras:
-            picture = told.get(camera.name)
-            if picture is None or picture is self._pictures.get(camera.name):
+            image = observation.get(camera.name)
+            if image is None or image is self._images.get(camera.name):
                 continue
-            self._pictures[camera.name] = picture
-            self._frames.append(Frame(camera=camera.name, stamp_ns=stamp_ns, rgb=np.asarray(picture)))
+            self._images[camera.name] = image
+            self._frames.append(Frame(camera=camera.name, stamp_ns=stamp_ns, rgb=np.asarray(image)))
 
     def motors(self) -> MotorSensors:
-        """Return what the motor bus tells, read every `heat_period_s`; NaN for what it does not."""
+        """Return the sensors and faults of the motor bus, read every `sensor_period_s`; NaN if not reported."""
         bus = getattr(self.device, "bus", None)
-        if bus is not None and time.monotonic() - self._heat_at_s >= self.options.heat_period_s:
-            self._heat_at_s = time.monotonic()
-            with self._errors("read the temperatures"):
-                self._heat |= self._read_heat(bus)
-        return dataclasses.replace(MotorSensors.unknown(len(self._names)), **self._heat)
+        if bus is not None and time.monotonic() - self._sensors_read_s >= self.options.sensor_period_s:
+            self._sensors_read_s = time.monotonic()
+            with self._errors("read the motors' sensors"):
+                self._sensors |= self._read_sensors(bus)
+                for self._fault_register in _common_registers(bus, FAULT_REGISTERS):
+                    bits = bus.sync_read(self._fault_register, normalize=False)
+                    self._fault_bits = [int(bits.get(name, 0)) for name in self._names]
+        faults = [_decode_fault(self._fault_register, bits) for bits in self._fault_bits]
+        return dataclasses.replace(
+            MotorSensors.unknown(len(self._names)),
+            **self._sensors,
+            faults=tuple(text for text, _ in faults),
+            disabled=np.array([disabled for _, disabled in faults], dtype=bool),
+        )
 
-    def _read_heat(self, bus: Any) -> dict[str, Array]:
+    def _read_sensors(self, bus: Any) -> dict[str, Array]:
+        """Return field of `MotorSensors` -> values, shape (joints,)."""
         found: dict[str, Array] = {}
-        for register, field in self._heat_registers(bus).items():
+        for register, field in _sensor_registers(bus).items():
             counts = bus.sync_read(register, normalize=False) if _has_table(bus) else bus.sync_read(register)
             values = np.array([float(counts.get(name, np.nan)) for name in self._names])
-            found[field] = self._scaled(bus, register, values)
+            found[field] = self._in_si_units(bus, register, values)
         return found
 
-    def _heat_registers(self, bus: Any) -> dict[str, str]:
-        """Return register -> field of MotorSensors, of those that every motor on the bus has."""
-        if not _has_table(bus):
-            # RobStride's one temperature is the winding's, whatever LeRobot calls it.
-            if type(bus).__name__.startswith("Robstride"):
-                return {"Temperature_MOS": "winding_c"}
-            return {"Temperature_Rotor": "winding_c", "Temperature_MOS": "driver_c"}
-        wanted = {
-            "Present_Temperature": "driver_c",
-            "Present_Current": "current_a",
-            "Present_Voltage": "voltage_v",
-            "Present_Input_Voltage": "voltage_v",
-        }
-        tables = [bus.model_ctrl_table[motor.model] for motor in bus.motors.values()]
-        return {register: field for register, field in wanted.items() if all(register in table for table in tables)}
-
-    def _scaled(self, bus: Any, register: str, counts: Array) -> Array:
-        """Return a register's counts in SI units."""
+    def _in_si_units(self, bus: Any, register: str, counts: Array) -> Array:
+        """Return the values of a register in SI units or °C, shape (joints,)."""
         if register.endswith("Voltage"):
             return counts * 0.1
         if register != "Present_Current":
             return counts
         models = [bus.motors[name].model if name in bus.motors else "" for name in self._names]
         scale = np.array([AMPERES_PER_COUNT.get(model, np.nan) for model in models])
-        # Feetech: sign and magnitude in 16 bits; Dynamixel: two's complement, which LeRobot may have undone.
+        # Feetech: 16-bit sign-magnitude. Dynamixel: two's complement, which LeRobot may have decoded already.
         if type(bus).__name__.startswith("Feetech"):
             return np.where(counts >= 0x8000, -(counts - 0x8000), counts) * scale
         return np.where(counts >= 0x8000, counts - 0x10000, counts) * scale
 
     def write(self, targets: Array) -> Array:
-        """Command position targets (joints,) [rad]; return what LeRobot says that it sent."""
-        wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
-        if not np.all(np.isfinite(wanted)):
+        """Command position targets, shape (joints,) [rad]; return the targets that LeRobot applied."""
+        within = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
+        if not np.all(np.isfinite(within)):
             raise InvalidValueError("targets", targets, "finite numbers")
+        action = self._units.action(within)
         with self._errors("write"):
-            sent = self.device.send_action(self._units.action(wanted))
-        return self._units.angles({**self._units.action(wanted), **sent})
+            applied = self.device.send_action(action)
+        return self._units.angles({**action, **applied})
 
     def frames(self) -> Sequence[Frame]:
-        """Return the pictures taken since the last call."""
+        """Return the images received since the last call."""
         frames, self._frames = self._frames, []
         return frames
 
     def disconnect(self) -> None:
-        """Disconnect; whether the robot then holds is LeRobot's `disable_torque_on_disconnect`."""
+        """Disconnect; LeRobot's `disable_torque_on_disconnect` determines whether the robot holds its position."""
         device, self._device = self._device, None
         if device is not None:
             with contextlib.suppress(ConnectionError, RuntimeError, OSError):
@@ -203,4 +215,34 @@ class LeRobotDriver:
 
 
 def _has_table(bus: Any) -> bool:
+    """Whether a bus has a table of registers, as buses of serial servos do."""
     return bool(getattr(bus, "model_ctrl_table", None))
+
+
+def _decode_fault(register: str, bits: int) -> tuple[str, bool]:
+    """Return a motor's faults as text, and whether it has disabled or reduced its torque."""
+    if not bits:
+        return "", False
+    from waldo.robots.drivers import dynamixel, feetech
+
+    if register == "Status":
+        return feetech.fault_text(bits), bool(bits & feetech.TORQUE_OFF_BITS)
+    return dynamixel.fault_text(bits), True
+
+
+def _common_registers(bus: Any, wanted: Iterable[str]) -> list[str]:
+    """Return those of the wanted registers that every motor on the bus has."""
+    if not _has_table(bus):
+        return []
+    tables = [bus.model_ctrl_table[motor.model] for motor in bus.motors.values()]
+    return [register for register in wanted if all(register in table for table in tables)]
+
+
+def _sensor_registers(bus: Any) -> dict[str, str]:
+    """Return register -> field of `MotorSensors` for the sensors that every motor on the bus has."""
+    if _has_table(bus):
+        return {register: SENSOR_REGISTERS[register] for register in _common_registers(bus, SENSOR_REGISTERS)}
+    # The only temperature of RobStride motors is that of the winding, although LeRobot names it MOS.
+    if type(bus).__name__.startswith("Robstride"):
+        return {"Temperature_MOS": "winding_c"}
+    return {"Temperature_Rotor": "winding_c", "Temperature_MOS": "driver_c"}

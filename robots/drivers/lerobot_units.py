@@ -1,8 +1,8 @@
-"""LeRobot's units and ours: `<joint>.pos` in degrees, -100..100 or 0..100 against radians.
+"""Conversion between LeRobot's joint units (degrees, -100 to 100, or 0 to 100) and radians; creation of its devices.
 
-What a number means is a property of the device's motor bus (lerobot 0.6.1, motors/motors_bus.py, `_normalize`): degrees
-and -100..100 count from the middle of the calibrated range, 0..100 from its lower end. A device without such a bus says
-nothing of its units: they are an option.
+The unit is a property of the device's motor bus (lerobot 0.6.1, motors/motors_bus.py, `_normalize`): degrees and -100
+to 100 are relative to the middle of the calibrated range, 0 to 100 to its lower end. For a device without such a bus,
+the unit is an option.
 """
 
 from __future__ import annotations
@@ -21,21 +21,28 @@ from waldo.typing import Array
 
 
 class Units:
-    """The joints of a LeRobot device, as keys and as numbers."""
+    """Keys and units of the joints of a LeRobot device."""
 
     def __init__(self, device: Any, robot: Robot, names: Sequence[str], units: str) -> None:
-        """Take the device, the robot, the device's name of each joint, and the units of one without a motor bus."""
+        """Determine the unit of each joint.
+
+        Args:
+            device: A LeRobot robot or teleoperator.
+            robot: The robot's description.
+            names: LeRobot's name of each joint, in the order of the robot's joints.
+            units: "degrees" or "radians", for a device without a motor bus.
+        """
         self.names = tuple(names)
         self.keys = tuple(f"{name}.pos" for name in names)
         if units not in ("degrees", "radians"):
             raise InvalidValueError("units", units, "degrees or radians")
-        scales = [self._of_joint(device, robot, i, name, units) for i, name in enumerate(names)]
-        self._scale = np.array([scale for scale, _ in scales])
-        self._zero = np.array([zero for _, zero in scales])
+        units_of = [self._unit(device, robot, i, name, units) for i, name in enumerate(names)]
+        self._scale = np.array([scale for scale, _ in units_of])
+        self._zero = np.array([zero for _, zero in units_of])
 
     @staticmethod
-    def _of_joint(device: Any, robot: Robot, index: int, name: str, units: str) -> tuple[float, float]:
-        """Return radians per unit, and the angle at 0 [rad]."""
+    def _unit(device: Any, robot: Robot, index: int, name: str, units: str) -> tuple[float, float]:
+        """Return the size of a joint's unit [rad] and its angle at 0 [rad]."""
         bus = getattr(device, "bus", None)
         motor = None if bus is None else bus.motors.get(name)
         mode = "" if motor is None else motor.norm_mode.value
@@ -50,27 +57,41 @@ class Units:
             return (limits.range_max - limits.range_min) / 2 * 2 * np.pi / (resolution - 1) / 100, 0.0
         return (np.pi / 180 if (mode or units) == "degrees" else 1.0), 0.0
 
-    def angles(self, told: dict[str, Any]) -> Array:
-        """Return the joints' angles (joints,) [rad] from an observation or an action."""
-        if missing := [key for key in self.keys if key not in told]:
-            raise InvalidValueError("names", ", ".join(missing), f"keys that the device has: {', '.join(told)}")
-        return np.array([float(told[key]) for key in self.keys]) * self._scale + self._zero
+    def angles(self, values: dict[str, Any]) -> Array:
+        """Return joint angles, shape (joints,) [rad], from an observation or an action.
+
+        Raises:
+            UnknownNameError: If the device has no value of a joint's name.
+        """
+        for key in self.keys:
+            if key not in values:
+                raise UnknownNameError("LeRobot joint", key.removesuffix(".pos"), _joint_names(values))
+        return np.array([float(values[key]) for key in self.keys]) * self._scale + self._zero
 
     def action(self, angles: Array) -> dict[str, float]:
-        """Return the action for angles (joints,) [rad]."""
+        """Return the action for joint angles, shape (joints,) [rad]."""
         values = (angles - self._zero) / self._scale
         return {key: float(value) for key, value in zip(self.keys, values, strict=True)}
 
     def speed(self, value: float, joint: int) -> float:
-        """Return a joint's speed [rad/s] from the device's units a second."""
+        """Return the velocity of a joint [rad/s] from the device's units per second."""
         return value * float(self._scale[joint])
 
 
 def make_device(package: str, kind: str, config: str, make: Callable[[Any], Any], **fields: object) -> Any:
-    """Return a LeRobot robot or teleoperator by its registered name, plug-ins included.
+    """Return a LeRobot robot or teleoperator.
 
-    `package` is lerobot.robots or lerobot.teleoperators; `config` is the rest of its configuration as JSON, with
-    cameras and all, in the fields that LeRobot's own command line has.
+    Args:
+        package: lerobot.robots or lerobot.teleoperators.
+        kind: The registered name of the device, which may be that of a LeRobot plug-in.
+        config: Further fields of its configuration (such as cameras) as JSON, named as on LeRobot's command line.
+        make: LeRobot's function that creates the device from its configuration.
+        fields: Further fields of its configuration; empty ones are left out.
+
+    Raises:
+        UnknownNameError: If LeRobot has no such device.
+        InvalidValueError: If the configuration is not JSON or does not fit the device.
+        HardwareError: If a library that the device needs is not installed.
     """
     try:
         import draccus
@@ -85,34 +106,43 @@ def make_device(package: str, kind: str, config: str, make: Callable[[Any], Any]
     if kind not in base.get_known_choices():
         raise UnknownNameError(package.rpartition(".")[2].removesuffix("s"), kind, base.get_known_choices())
     try:
-        told = json.loads(config) if config else {}
+        values = json.loads(config) if config else {}
     except ValueError as error:
         raise InvalidValueError("config", config, "JSON", str(error)) from error
     _register("lerobot.cameras", "")
     given = {key: value for key, value in fields.items() if value}
     try:
-        return make(draccus.decode(base, {"type": kind, **told, **given}))
+        return make(draccus.decode(base, {"type": kind, **values, **given}))
     except ImportError as error:
-        # LeRobot asks for the vendor's library of each device only when the device is made.
-        raise HardwareError(f"{kind} cannot be made: {' '.join(str(error).split())}") from error
+        # LeRobot imports the vendor's library only when the device is created.
+        raise HardwareError(
+            f"{kind} cannot be created ({' '.join(str(error).split())}); install the LeRobot extra of this device"
+        ) from error
     except (draccus.utils.DecodingError, TypeError, ValueError) as error:
-        raise InvalidValueError("config", config, f"what a {kind} needs", " ".join(str(error).split())) from error
+        raise InvalidValueError(
+            "config", config, f"the configuration of {kind}", " ".join(str(error).split())
+        ) from error
+
+
+def _joint_names(values: dict[str, Any]) -> list[str]:
+    return [key.removesuffix(".pos") for key in values if key.endswith(".pos")]
 
 
 def _registry(package: str) -> Any:
+    """Return the base class at which the package's configurations are registered."""
     module = importlib.import_module(f"{package}.config")
     return module.RobotConfig if package.endswith("robots") else module.TeleoperatorConfig
 
 
 def _register(package: str, kind: str) -> None:
-    """Import the package's parts, which register their configurations, until `kind` is known; "" imports all."""
+    """Import the package's modules, which register their configurations, until `kind` is known; "" imports all."""
     root = importlib.import_module(package)
-    for part in pkgutil.iter_modules(root.__path__):
-        if not part.ispkg:
+    for module in pkgutil.iter_modules(root.__path__):
+        if not module.ispkg:
             continue
         try:
-            importlib.import_module(f"{package}.{part.name}")
+            importlib.import_module(f"{package}.{module.name}")
         except ImportError:
-            continue  # It needs an extra of LeRobot's that is not installed.
+            continue  # The module needs an extra of LeRobot that is not installed.
         if kind and kind in _registry(package).get_known_choices():
             return

@@ -1,10 +1,10 @@
-"""MIT mode, the impedance law that Damiao and RobStride drives share, and the counts in which its numbers travel.
+"""MIT mode: the impedance control law of Damiao and RobStride drives, and the encoding of its values.
 
 ::
 
     torque = kp (q_desired - q) + kd (dq_desired - dq) + torque_feedforward
 
-The law and the packing are those of the Mini Cheetah drives (https://github.com/bgkatz/motorcontrol, CAN/CAN_com.cpp).
+The law and the encoding are those of the Mini Cheetah drives (https://github.com/bgkatz/motorcontrol, CAN/CAN_com.cpp).
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from dataclasses import dataclass
 
 
 def to_count(value: float, lower: float, upper: float, bits: int) -> int:
-    """Return a value as a whole number of `bits` bits, 0 at `lower`; values outside are clipped."""
+    """Return a value as an unsigned integer of `bits` bits, clipped to the range; `lower` is 0."""
     top = (1 << bits) - 1
-    share = (min(max(value, lower), upper) - lower) / (upper - lower)
-    return round(share * top)
+    ratio = (min(max(value, lower), upper) - lower) / (upper - lower)
+    return round(ratio * top)
 
 
 def from_count(count: int, lower: float, upper: float, bits: int) -> float:
-    """Return the value that a count of `bits` bits stands for."""
+    """Return the value of an unsigned integer of `bits` bits; the inverse of `to_count`."""
     return lower + count / ((1 << bits) - 1) * (upper - lower)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """What the full counts of a drive stand for: ± each."""
+    """Full-scale values of a drive; position, velocity and torque are symmetric about 0."""
 
     position_rad: float
-    """Largest angle that a frame can carry [rad]."""
+    """Largest position [rad]."""
     velocity_rad_s: float
-    """Largest speed that a frame can carry [rad/s]."""
+    """Largest velocity [rad/s]."""
     torque_nm: float
-    """Largest torque that a frame can carry [N·m]."""
+    """Largest torque [N·m]."""
     kp: float = 500.0
-    """Largest stiffness that a frame can carry [N·m/rad]; stiffness and damping start at 0."""
+    """Largest stiffness [N·m/rad]; the smallest is 0."""
     kd: float = 5.0
-    """Largest damping that a frame can carry [N·m·s/rad]."""
+    """Largest damping [N·m·s/rad]; the smallest is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setpoint:
-    """One drive's command, at the output shaft."""
+    """The command of one drive, at its output shaft."""
 
     position_rad: float
     velocity_rad_s: float = 0.0
@@ -51,3 +51,4 @@ class Setpoint:
     kd: float = 0.0
     """Damping [N·m·s/rad]."""
     torque_nm: float = 0.0
+    """Feed-forward torque [N·m]."""

@@ -1,20 +1,22 @@
-"""RobStride motors (RS00 ... RS06) over CAN, in the vendor's private protocol.
+"""Driver for RobStride motors (RS00 to RS06) over CAN, in the vendor's private protocol.
 
-Frames: RobStride's product manuals (https://github.com/RobStride/Product_Information, RS02, chapter 4). Extended ids::
+Frames have extended ids, as in RobStride's product manuals (https://github.com/RobStride/Product_Information, RS02,
+chapter 4)::
 
     id        communication type 5 | data area 16 | target 8 bits
-    type 1    MIT command: torque in the data area; q, dq, kp, kd in 16 bits each, most significant byte first
+    type 1    MIT command: torque in the data area; q, dq, kp, kd in 16 bits each, big-endian
     type 2    feedback: data area = mode 2 | faults 6 | motor id 8 bits, target = host; q, dq, t, temperature x 10
     type 3    enable; 4 stop (byte 0 = 1: clear the fault too); 6 set zero (byte 0 = 1)
-    type 17   read a parameter; 18 write one: index in bytes 0-1, value in 4-7, least significant byte first
-    type 21   faults in 32 bits, warnings in 32 bits, least significant byte first
+    type 17   read a parameter; 18 write one: index in bytes 0-1, value in bytes 4-7, little-endian
+    type 21   faults in 32 bits, warnings in 32 bits, little-endian
 
-The temperature is that of the thermistor on the motor's winding, in 0.1 °C; the manual reckons each phase's from it.
+The temperature is that of the thermistor on the winding, in 0.1 °C.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 import time
 from collections.abc import Sequence
@@ -22,20 +24,21 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
+from waldo.robots.drivers.bus_driver import BusOptions
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
 from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
+from waldo.typing import Array
 
 COMMAND, FEEDBACK, ENABLE, STOP, SET_ZERO, READ, WRITE, FAULT, REPORT = 1, 2, 3, 4, 6, 17, 18, 21, 24
-"""Communication types; 24 is feedback that the motor sends unasked."""
+"""Communication types; 24 is feedback that a motor sends periodically."""
 RUN_MODE, VBUS, CAN_TIMEOUT = 0x7005, 0x701C, 0x7028
-"""Indices of the parameters: control mode (0: MIT), supply voltage [V], CAN timeout (20000 is 1 s)."""
-VOLTS_EVERY = 60
-"""Cycles between two readings of a motor's supply voltage."""
+"""Parameter indices: control mode (0 is MIT), supply voltage [V], CAN timeout [50 µs]."""
+VOLTAGE_PERIOD_CYCLES = 60
+"""Number of cycles between two readings of a motor's supply voltage."""
 
 FEEDBACK_FAULTS = (
     (0, "under-voltage"),
@@ -45,7 +48,7 @@ FEEDBACK_FAULTS = (
     (4, "stall overload"),
     (5, "encoder not calibrated"),
 )
-"""Bit of the fault field in a feedback's id (its bits 16 to 21) -> words."""
+"""Bit of the fault field in the id of a feedback frame (bits 16 to 21) -> text."""
 FAULTS = (
     (0, "winding over-temperature"),
     (1, "driver chip fault"),
@@ -55,20 +58,20 @@ FAULTS = (
     (5, "over-current in phase C"),
     (7, "encoder not calibrated"),
     (8, "hardware not identified"),
-    (9, "position not initialised"),
+    (9, "position not initialized"),
     (14, "stall overload"),
     (16, "over-current in phase A"),
 )
-"""Bit of a fault frame's value -> words."""
+"""Bit of the faults in a fault frame -> text."""
 WARNING = "winding near its limit"
-"""Bit 0 of a fault frame's warnings: "motor overtemperature warning"."""
+"""Bit 0 of the warnings in a fault frame ("motor overtemperature warning")."""
 
-FOUR_PI_RAD = 12.566370614359172
-"""What the full count of an angle stands for, with every model: 4 π [rad]."""
+FULL_SCALE_RAD = 4 * math.pi
+"""Full-scale angle of every model [rad]."""
 
 
 def _range(velocity_rad_s: float, torque_nm: float, kp: float = 500.0, kd: float = 5.0) -> Range:
-    return Range(position_rad=FOUR_PI_RAD, velocity_rad_s=velocity_rad_s, torque_nm=torque_nm, kp=kp, kd=kd)
+    return Range(position_rad=FULL_SCALE_RAD, velocity_rad_s=velocity_rad_s, torque_nm=torque_nm, kp=kp, kd=kd)
 
 
 RANGES = {
@@ -79,27 +82,28 @@ RANGES = {
     "RobStride RS05": _range(50, 5.5),
     "RobStride RS06": _range(50, 36, 5000, 100),
 }
-"""Motor -> what its full counts stand for: communication type 1 in each model's manual of 2026-04-28. One gain means
-ten times another's on another model: the type of each motor must be right."""
+"""Motor -> full-scale values, from communication type 1 in each model's manual of 2026-04-28.
+
+The full-scale gains differ between models by a factor of ten, so the type of each motor must be correct."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobStrideOptions(CanOptions):
-    """How the motors are reached and driven."""
+    """Options of the `robstride` driver."""
 
     host: int = 0xFD
     """CAN id of this computer."""
     can_timeout_s: float = 0.0
-    """Time without frames after which the motors switch themselves off [s]; 0: never, they hold."""
+    """Time without frames after which the motors disable their torque [s]; with 0 they hold indefinitely."""
 
 
 def frame_id(kind: int, area: int, target: int) -> int:
-    """Return a 29-bit id: communication type, data area, target."""
+    """Return the 29-bit id of a frame from its communication type, data area and target."""
     return kind << 24 | (area & 0xFFFF) << 8 | target & 0xFF
 
 
 def pack_command(setpoint: Setpoint, full: Range) -> tuple[int, bytes]:
-    """Return the data area, which carries the torque, and the 8 bytes of a MIT command."""
+    """Return the data area (the torque) and the 8 bytes of a MIT command."""
     counts = (
         to_count(setpoint.position_rad, -full.position_rad, full.position_rad, 16),
         to_count(setpoint.velocity_rad_s, -full.velocity_rad_s, full.velocity_rad_s, 16),
@@ -110,7 +114,7 @@ def pack_command(setpoint: Setpoint, full: Range) -> tuple[int, bytes]:
 
 
 def unpack_command(area: int, data: bytes, full: Range) -> Setpoint:
-    """Return what a MIT command says."""
+    """Return the setpoint in the data area and 8 bytes of a MIT command."""
     q, dq, kp, kd = struct.unpack(">4H", data)
     return Setpoint(
         position_rad=from_count(q, -full.position_rad, full.position_rad, 16),
@@ -121,13 +125,13 @@ def unpack_command(area: int, data: bytes, full: Range) -> Setpoint:
     )
 
 
-def in_words(bits: int, table: Sequence[tuple[int, str]]) -> str:
-    """Return the faults whose bits are set, with commas between."""
-    return ", ".join(word for bit, word in table if bits >> bit & 1)
+def fault_text(bits: int, table: Sequence[tuple[int, str]]) -> str:
+    """Return the text of every bit that is set, separated by commas."""
+    return ", ".join(text for bit, text in table if bits >> bit & 1)
 
 
 def unpack_feedback(area: int, data: bytes, full: Range) -> Feedback:
-    """Return what a feedback frame says: its id's data area and its 8 bytes."""
+    """Return the reading in the data area and 8 bytes of a feedback frame."""
     q, dq, t, tenths = struct.unpack(">HHHh", data)
     return Feedback(
         position_rad=from_count(q, -full.position_rad, full.position_rad, 16),
@@ -135,48 +139,56 @@ def unpack_feedback(area: int, data: bytes, full: Range) -> Feedback:
         torque_nm=from_count(t, -full.torque_nm, full.torque_nm, 16),
         winding_c=tenths / 10,
         enabled=area >> 14 == 2,
-        fault=in_words(area >> 8 & 0x3F, FEEDBACK_FAULTS),
+        fault=fault_text(area >> 8 & 0x3F, FEEDBACK_FAULTS),
     )
 
 
 class RobStrideProtocol:
-    """A MotorProtocol (waldo.robots.drivers.can_robot) in RobStride's frames."""
+    """RobStride's frames, as a `MotorProtocol`."""
 
     def __init__(
-        self, link: CanLink, ids: Sequence[int], names: Sequence[str], ranges: Sequence[Range], options: CanOptions
+        self,
+        link: CanLink,
+        ids: Sequence[int],
+        names: Sequence[str],
+        ranges: Sequence[Range],
+        options: RobStrideOptions,
     ) -> None:
-        """Take the open bus, each motor's CAN id, name and range, and the options."""
+        """Use an open bus; `ids`, `names` and `ranges` contain one value per motor."""
         self._link, self._ids, self._names, self.ranges = link, tuple(ids), tuple(names), tuple(ranges)
-        self._host = options.host if isinstance(options, RobStrideOptions) else 0xFD
-        timeout_s = options.can_timeout_s if isinstance(options, RobStrideOptions) else 0.0
-        self._timeout = struct.pack("<I", round(timeout_s * 20_000))
-        self._patience_s = options.patience_s
+        self._host = options.host
+        self._can_timeout = struct.pack("<I", round(options.can_timeout_s * 20_000))
+        self._timeout_s = options.motor_timeout_s
         self._motor_of = {can_id: motor for motor, can_id in enumerate(ids)}
         self._faults, self._warnings = [""] * len(ids), [""] * len(ids)
-        self._volts = np.full(len(ids), np.nan)
-        self._asked = [0] * len(ids)
+        self._voltages = np.full(len(ids), np.nan)
+        self._queries = [0] * len(ids)
 
     def identify(self) -> None:
-        """See that every motor is there and in MIT mode (run mode 0), and read its supply voltage."""
+        """Check that every motor responds and is in MIT mode (run mode 0), and read its supply voltage.
+
+        Raises:
+            HardwareError: If a motor does not respond or is in another run mode.
+        """
         for motor, can_id in enumerate(self._ids):
             data = self.read_parameter(motor, RUN_MODE)
             if data is None:
                 raise HardwareError(
-                    f"no answer from {self._names[motor]} (id 0x{can_id:02X}) on {self._link.name}; "
+                    f"no response from {self._names[motor]} (id 0x{can_id:02X}) on {self._link.name}; "
                     "check power, wiring, bit rate and ids"
                 )
             if data[0] != 0:
                 raise HardwareError(
-                    f"{self._names[motor]} (id 0x{can_id:02X}) is in run mode {data[0]}, not 0 (MIT); stop it and "
-                    "set parameter 0x7005 to 0, or switch its power off and on"
+                    f"{self._names[motor]} (id 0x{can_id:02X}) is in run mode {data[0]}, expected 0 (MIT); stop "
+                    "it and set parameter 0x7005 to 0, or power-cycle it"
                 )
-            volts = self.read_parameter(motor, VBUS)
-            self._volts[motor] = np.nan if volts is None else struct.unpack("<f", volts)[0]
+            voltage = self.read_parameter(motor, VBUS)
+            self._voltages[motor] = np.nan if voltage is None else struct.unpack("<f", voltage)[0]
 
     def read_parameter(self, motor: int, index: int) -> bytes | None:
-        """Return the 4 bytes of a parameter, or None if the motor does not answer."""
+        """Return the 4 bytes of a parameter; None if the motor does not respond."""
         self._send(READ, self._host, motor, struct.pack("<HHI", index, 0, 0))
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self._timeout_s
         while (message := self._link.receive(deadline - time.monotonic())) is not None:
             data = bytes(message.data)
             kind, area = message.arbitration_id >> 24, message.arbitration_id >> 8 & 0xFFFF
@@ -188,23 +200,23 @@ class RobStrideProtocol:
     def _send(self, kind: int, area: int, motor: int, data: bytes) -> None:
         self._link.send(frame_id(kind, area, self._ids[motor]), data, extended=True)
 
-    def ask(self, motor: int) -> None:
-        """Ask for feedback without moving anything: writing the CAN timeout, as it is, is answered with it."""
-        self._send(WRITE, self._host, motor, struct.pack("<HH", CAN_TIMEOUT, 0) + self._timeout)
-        self._asked[motor] += 1
-        if self._asked[motor] % VOLTS_EVERY == 0:
+    def query(self, motor: int) -> None:
+        """Write the CAN timeout, to which the motor responds with its feedback: the protocol has no query frame."""
+        self._send(WRITE, self._host, motor, struct.pack("<HH", CAN_TIMEOUT, 0) + self._can_timeout)
+        self._queries[motor] += 1
+        if self._queries[motor] % VOLTAGE_PERIOD_CYCLES == 0:
             self._send(READ, self._host, motor, struct.pack("<HHI", VBUS, 0, 0))
 
     def enable(self, motor: int) -> None:
-        """Switch the motor on."""
+        """Switch the power stage on."""
         self._send(ENABLE, self._host, motor, bytes(8))
 
     def release(self, motor: int) -> None:
-        """Switch the motor off."""
+        """Switch the power stage off."""
         self._send(STOP, self._host, motor, bytes(8))
 
     def clear(self, motor: int) -> None:
-        """Switch the motor off and clear its faults."""
+        """Switch the power stage off and clear the faults."""
         self._send(STOP, self._host, motor, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
         self._faults[motor] = ""
 
@@ -213,13 +225,13 @@ class RobStrideProtocol:
         self._send(SET_ZERO, self._host, motor, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
 
     def command(self, motor: int, setpoint: Setpoint) -> Setpoint:
-        """Send a MIT command; return what its counts say."""
+        """Send a MIT command; return the setpoint as rounded by the frame."""
         area, data = pack_command(setpoint, self.ranges[motor])
         self._send(COMMAND, area, motor, data)
         return unpack_command(area, data, self.ranges[motor])
 
     def parse(self, message: Any) -> tuple[int, Feedback] | None:
-        """Return which motor a feedback frame came from, and what it says; keep faults, warnings and voltages."""
+        """Return the motor and reading of a feedback frame; store faults, warnings and voltages of other frames."""
         data = bytes(message.data)
         kind, area = message.arbitration_id >> 24, message.arbitration_id >> 8 & 0xFFFF
         motor = self._motor_of.get(area & 0xFF)
@@ -227,34 +239,38 @@ class RobStrideProtocol:
             return None
         if kind == FAULT:
             faults, warnings = struct.unpack("<II", data)
-            self._faults[motor] = in_words(faults, FAULTS)
+            self._faults[motor] = fault_text(faults, FAULTS)
             self._warnings[motor] = WARNING if warnings & 1 else ""
         elif kind == READ and struct.unpack_from("<H", data)[0] == VBUS:
-            self._volts[motor] = struct.unpack_from("<f", data, 4)[0]
+            self._voltages[motor] = struct.unpack_from("<f", data, 4)[0]
         elif kind in (FEEDBACK, REPORT):
             return motor, self._complete(motor, unpack_feedback(area, data, self.ranges[motor]))
         return None
 
     def _complete(self, motor: int, feedback: Feedback) -> Feedback:
-        """Add what fault frames told; a motor that runs has no fault any more."""
+        """Add the faults and warnings of earlier fault frames; a motor that is enabled has no fault."""
         if feedback.enabled:
             self._faults[motor] = ""
-        told = dict.fromkeys(word for word in (feedback.fault, self._faults[motor], self._warnings[motor]) if word)
-        return dataclasses.replace(feedback, fault=", ".join(told))
+        texts = dict.fromkeys(filter(None, (feedback.fault, self._faults[motor], self._warnings[motor])))
+        return dataclasses.replace(feedback, fault=", ".join(texts))
 
-    def volts(self) -> NDArray[np.float64]:
-        """Return the supply voltages (motors,) [V]."""
-        return self._volts.copy()
+    def voltages(self) -> Array:
+        """Return the supply voltages, shape (motors,) [V]."""
+        return self._voltages.copy()
 
 
-class RobStrideDriver(CanMotorDriver):
-    """A Driver (waldo.robots.driver) for a robot of RobStride motors."""
+class RobStrideDriver(CanMotorDriver[RobStrideOptions]):
+    """A `Driver` for robots with RobStride motors."""
 
-    options_class: ClassVar[type[CanOptions]] = RobStrideOptions
-    harmless: ClassVar[tuple[str, ...]] = (WARNING,)
+    Options: ClassVar[type[BusOptions]] = RobStrideOptions
+    recoverable: ClassVar[tuple[str, ...]] = (WARNING,)
 
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Take the robot and the fields of RobStrideOptions; every joint's motor must be a known RobStride."""
+        """Create a driver for a robot; `options` are the fields of `RobStrideOptions`.
+
+        Raises:
+            InvalidValueError: If the motor of a joint is not a RobStride motor.
+        """
         super().__init__(robot, **options)
         for joint in self.robot.joints:
             if joint.motor.name not in RANGES:

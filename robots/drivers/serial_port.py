@@ -1,7 +1,7 @@
-"""A serial port as both vendors' packet handlers want one, Feetech's and ROBOTIS's: they differ only in their frames.
+"""A serial port with the interface that the packet handlers of Feetech's and ROBOTIS's SDKs expect.
 
-The SDKs' own ports spin while they wait and give every answer 34 ms; this one sleeps until bytes come, knows when an
-answer is overdue, and belongs to one program at a time.
+The port classes of the SDKs poll in a busy loop and wait at least 34 ms for every response. This one sleeps until bytes
+arrive, has a configurable response timeout, and locks the device.
 """
 
 from __future__ import annotations
@@ -19,92 +19,96 @@ from serial.tools import list_ports
 from waldo.errors import HardwareError
 
 READ_S = 0.002
-"""Longest sleep for bytes before an overdue answer is noticed [s]."""
+"""Longest wait for bytes before the response timeout is checked [s]."""
 BITS_PER_BYTE = 10
-"""Start bit, eight of data, stop bit."""
+"""One start bit, eight data bits and one stop bit."""
 
 
 class SerialPort:
-    """An open port; methods in camel case are those that the SDKs' packet handlers call."""
+    """An open serial port; the methods in camel case are called by the SDKs' packet handlers."""
 
-    def __init__(self, name: str, baudrate: int, answer_s: float) -> None:
-        """Open a port for this program alone.
+    def __init__(self, name: str, baudrate: int, response_timeout_s: float) -> None:
+        """Open and lock a port.
 
         Args:
-            name: the device, /dev/ttyACM0.
-            baudrate: bits a second.
-            answer_s: how long an answer may take beyond its time on the wire [s].
+            name: The device, such as /dev/ttyACM0.
+            baudrate: Baud rate [bit/s].
+            response_timeout_s: Longest wait for a response beyond its time on the wire [s].
 
         Raises:
-            HardwareError: it is not there, not allowed or in use.
+            HardwareError: If the port does not exist, is in use or cannot be opened.
         """
         self.name, self.is_using = name, False
-        self._baudrate, self._answer_s, self._deadline = baudrate, answer_s, 0.0
+        self._baudrate, self._deadline = baudrate, 0.0
+        self.response_timeout_s = response_timeout_s
+        """Longest wait for a response beyond its time on the wire [s]."""
         try:
             self._serial: Any = serial.Serial(name, baudrate, timeout=READ_S, write_timeout=1.0, exclusive=True)
         except (serial.SerialException, ValueError) as error:
-            raise HardwareError(_why_not(name, error)) from error
+            raise HardwareError(_explain(name, error)) from error
         with contextlib.suppress(OSError, AttributeError):
-            # Programs that do not ask for a lock are kept out too, where they are not root's.
+            # Also keeps out programs that do not lock the device, unless they run as root.
             fcntl.ioctl(self._serial.fd, termios.TIOCEXCL)
         with contextlib.suppress(OSError, ValueError, NotImplementedError, AttributeError):
-            # An FTDI adapter keeps each answer for 16 ms unless it is told otherwise.
+            # By default, an FTDI adapter buffers responses for up to 16 ms.
             self._serial.set_low_latency_mode(True)
 
     def close(self) -> None:
-        """Close it; an unplugged one too."""
+        """Close the port; also works after it has been unplugged."""
         self._serial.close()
 
     def _lost(self, error: Exception) -> HardwareError:
         text = " ".join(str(error).split())
-        return HardwareError(f"{self.name} is gone ({text}); check the USB plug and the adapter, then connect again")
+        return HardwareError(
+            f"{self.name} was disconnected ({text}); check the USB plug and the adapter, then connect again"
+        )
 
     def clearPort(self) -> None:  # noqa: N802
-        """Forget what came too late for the last question."""
+        """Discard responses to earlier requests."""
         try:
             self._serial.reset_input_buffer()
         except (serial.SerialException, termios.error, OSError, ValueError) as error:
             raise self._lost(error) from error
 
     def writePort(self, packet: Any) -> int:  # noqa: N802
-        """Send bytes; return how many."""
+        """Send bytes; return their number."""
         try:
             return int(self._serial.write(bytes(packet)) or 0)
         except (serial.SerialException, OSError) as error:
             raise self._lost(error) from error
 
     def readPort(self, length: int) -> bytes:  # noqa: N802
-        """Return up to `length` bytes: as soon as they are there, or what came within READ_S."""
+        """Return up to `length` bytes: as soon as all have arrived, or those that arrived within READ_S."""
         try:
             return bytes(self._serial.read(length))
         except (serial.SerialException, OSError, TypeError) as error:
             raise self._lost(error) from error
 
     def setPacketTimeout(self, packet_length: int) -> None:  # noqa: N802
-        """Wait for so many bytes from now on."""
-        self._deadline = time.monotonic() + packet_length * BITS_PER_BYTE / self._baudrate + self._answer_s
+        """Start the timeout of a response of `packet_length` bytes."""
+        self._deadline = time.monotonic() + packet_length * BITS_PER_BYTE / self._baudrate + self.response_timeout_s
 
     def setPacketTimeoutMillis(self, msec: float) -> None:  # noqa: N802
-        """Wait so long from now on [ms]."""
+        """Start a timeout [ms]."""
         self._deadline = time.monotonic() + msec / 1000
 
     def isPacketTimeout(self) -> bool:  # noqa: N802
-        """Say whether the answer is overdue."""
+        """Return whether the timeout has elapsed."""
         return time.monotonic() > self._deadline
 
     def getBaudRate(self) -> int:  # noqa: N802
-        """Return the bits a second."""
+        """Return the baud rate [bit/s]."""
         return self._baudrate
 
 
-def _why_not(name: str, error: Exception) -> str:
-    """Return why a port cannot be opened, and what to do."""
+def _explain(name: str, error: Exception) -> str:
+    """Return why a port cannot be opened and what to do about it."""
     number = getattr(error, "errno", None)
     if number == errno.ENOENT:
-        there = ", ".join(sorted(port.device for port in list_ports.comports())) or "none"
-        return f"no port {name}; plug the adapter in and name one of those that are there: {there}"
+        ports = ", ".join(sorted(port.device for port in list_ports.comports())) or "none"
+        return f"serial port {name} does not exist (available: {ports}); plug the adapter in, or select another port"
     if number == errno.EACCES:
-        return f"no right to open {name}; add yourself to its group: sudo usermod -aG dialout $USER, then log in again"
+        return f"no permission to open {name}; run: sudo usermod -aG dialout $USER, then log in again"
     if number in (errno.EAGAIN, errno.EBUSY) or "exclusively lock" in str(error):
-        return f"{name} is in use by another program; end it first"
-    return f"cannot open {name} ({' '.join(str(error).split())}); name a serial port and a bit rate that it has"
+        return f"{name} is in use by another program; stop that program first"
+    return f"cannot open {name} ({' '.join(str(error).split())}); check the port and the baud rate"

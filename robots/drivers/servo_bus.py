@@ -1,4 +1,4 @@
-"""The registers of servos on a serial bus, through the vendors' packet handlers: what Feetech and Dynamixel share."""
+"""Register access to serial servos through the vendors' packet handlers; base class for Feetech and Dynamixel."""
 
 from __future__ import annotations
 
@@ -9,63 +9,64 @@ from typing import Any, ClassVar
 from waldo.errors import HardwareError
 from waldo.robots.drivers.serial_port import SerialPort
 
-TRIES = 5
-"""How often a register is asked for before it is given up."""
+ATTEMPTS = 5
+"""Number of times that a register is read or written before the servo counts as not responding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """Where a value lies in a servo's memory."""
+    """Location and encoding of a value in a servo's control table."""
 
     address: int
     size: int
-    """Bytes, the lowest first."""
+    """Number of bytes, in little-endian order."""
     sign_bit: int | None = None
-    """Feetech's way of signs: the bit that says minus."""
+    """Index of the sign bit for sign-magnitude values, as used by Feetech."""
     signed: bool = False
-    """The other way: two's complement."""
+    """Whether the value is in two's complement, as used by Dynamixel."""
 
     def encode(self, value: int) -> bytes:
-        """Return a value's bytes."""
+        """Return the bytes of a value."""
         if self.sign_bit is not None:
             value = abs(value) | (1 << self.sign_bit if value < 0 else 0)
         return value.to_bytes(self.size, "little", signed=self.signed)
 
     def decode(self, data: bytes) -> int:
-        """Return the value of bytes."""
+        """Return the value of the first `size` bytes."""
         value = int.from_bytes(data[: self.size], "little", signed=self.signed)
         if self.sign_bit is not None and value & (1 << self.sign_bit):
             return -(value & ((1 << self.sign_bit) - 1))
         return value
 
     def within(self, block: bytes, start: int) -> int:
-        """Return the value from a block that begins at the address `start`."""
+        """Return the value from a block of bytes that starts at address `start`."""
         return self.decode(block[self.address - start :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """What one servo says of itself, at its own shaft."""
+    """One reading of a servo, at its own shaft."""
 
     position: float
     """[counts]."""
     speed: float
     """[counts/s]."""
     pwm_ratio: float
-    """Share of the supply voltage that is at the winding, -1..1."""
+    """Duty cycle: fraction of the supply voltage applied to the winding, -1 to 1."""
     voltage_v: float
+    """Supply voltage [V]."""
     temperature_c: float
-    """The sensor on the servo's board [°C]."""
+    """Sensor on the servo's board [°C]."""
     current_a: float
-    """NaN where the servo does not measure it [A]."""
+    """Motor current [A]; NaN if the servo does not measure it."""
     fault: str = ""
-    """What is wrong, in words; empty where nothing."""
-    limp: bool = False
-    """Whether it has switched itself off."""
+    """Faults as text; empty if there are none."""
+    disabled: bool = False
+    """Whether a protection has disabled or reduced the servo's torque."""
 
 
 class ServoBus:
-    """One vendor's frames and registers on an open port, through the vendor's packet handler."""
+    """The frames and registers of one vendor's servos on an open serial port."""
 
     homing: ClassVar[Register]
     lower: ClassVar[Register]
@@ -73,65 +74,70 @@ class ServoBus:
     enable: ClassVar[Register]
     goal: ClassVar[Register]
     block: ClassVar[tuple[int, int]]
-    """Address and length of what is read each cycle."""
+    """Address and length [bytes] of the registers that are read in each cycle."""
     header: ClassVar[int]
-    """Bytes of a status frame beside its data."""
+    """Length of a status frame without its data [bytes]."""
     drive_mode: ClassVar[Register | None] = None
-    """Where a servo keeps that it turns the other way round, if it does so by itself; bit 0."""
+    """Register whose bit 0 reverses the servo's direction; None if the servo has no such setting."""
     models: ClassVar[Mapping[int, str]]
-    """Model number -> name of the servos that this driver knows."""
+    """Supported servos: model number -> name."""
 
     def __init__(self, port: SerialPort, handler: Any) -> None:
-        """Take the open port and the SDK's packet handler."""
+        """Use an open port and the packet handler of the vendor's SDK."""
         self.port, self.handler = port, handler
         self.model: dict[int, int] = {}
-        """Id -> model number of the servos that have answered."""
+        """Servo id -> model number of the servos that have responded to a ping."""
 
-    # what the SDKs differ in
+    # Provided by a vendor's class.
 
-    def ask_all(self, ids: Sequence[int], address: int, length: int) -> None:
+    def query_all(self, ids: Sequence[int], address: int, length: int) -> None:
         """Send a sync read."""
         raise NotImplementedError
 
     def receive(self) -> tuple[int, int, bytes] | None:
-        """Return the next frame's id, error byte and data; None for a damaged one or none."""
+        """Return the id, error byte and data of the next frame; None if it is damaged or there is none."""
         raise NotImplementedError
 
     def decode(self, servo: int, block: bytes, error: int) -> Feedback:
-        """Return what a servo's block of registers says."""
+        """Return the reading in a servo's block of registers."""
         raise NotImplementedError
 
-    def homing_offset(self, reads: int, wanted: int) -> int:
-        """Return the offset with which a servo that reads so without one reads what is wanted."""
+    def homing_offset(self, present: int, wanted: int) -> int:
+        """Return the homing offset that changes a servo's reading from `present` to `wanted` [counts]."""
         raise NotImplementedError
 
     def unlock(self, servo: int) -> None:
-        """Let a servo's lasting memory be written, where it is locked while the torque is off."""
+        """Allow writing to the servo's non-volatile memory; does nothing if it has no lock."""
 
     def lock(self, servo: int) -> None:
-        """Lock it again."""
+        """Protect the servo's non-volatile memory; does nothing if it has no lock."""
 
     def clear(self, servo: int) -> None:
         """Clear a latched error."""
         raise NotImplementedError
 
     def prepare(self, servo: int) -> None:
-        """Set what positions depend on: the operating mode."""
+        """Set the operating mode, on which the meaning of positions depends."""
         raise NotImplementedError
 
     def configure(self, servo: int, effort_ratio: float) -> None:
-        """Set a servo up to give up to a share of its torque; one that is set up already keeps holding."""
+        """Set gains and limits; a servo that is configured already keeps holding its position.
+
+        Args:
+            servo: Id of the servo.
+            effort_ratio: Allowed fraction of the servo's stall torque, 0 to 1.
+        """
         raise NotImplementedError
 
-    # what they share
+    # Common to all vendors.
 
     def ping(self, servo: int) -> bool:
-        """Say whether a servo answers, and learn its model."""
-        for _ in range(TRIES):
+        """Return whether a servo responds, and store its model number."""
+        for _ in range(ATTEMPTS):
             try:
                 number, result, _ = self.handler.ping(self.port, servo)
             except IndexError:
-                # Feetech's handler does not expect that the model's answer is another, late one.
+                # Feetech's handler fails on a late response to an earlier request.
                 continue
             if result == 0:
                 self.model[servo] = number
@@ -139,37 +145,49 @@ class ServoBus:
         return False
 
     def read(self, servo: int, register: Register) -> int:
-        """Return a register's value; raises HardwareError when the servo does not answer."""
-        for _ in range(TRIES):
+        """Return the value of a register.
+
+        Raises:
+            HardwareError: If the servo does not respond.
+        """
+        for _ in range(ATTEMPTS):
             data, result, _ = self.handler.readTxRx(self.port, servo, register.address, register.size)
             if result == 0 and len(data) == register.size:
                 return register.decode(bytes(data))
         raise HardwareError(
-            f"no answer from id {servo} on {self.port.name}; check power, the bus cable and noise on it"
+            f"no response from servo {servo} on {self.port.name}; check its power supply, cable and bus noise"
         )
 
     def write(self, servo: int, register: Register, value: int) -> None:
-        """Write a register; raises HardwareError when the servo does not confirm it."""
-        said = "no answer"
-        for _ in range(TRIES):
+        """Write a register.
+
+        Raises:
+            HardwareError: If the servo rejects the value or does not respond.
+        """
+        reason = "no response"
+        for _ in range(ATTEMPTS):
             data = list(register.encode(value))
             result, error = self.handler.writeTxRx(self.port, servo, register.address, register.size, data)
             if result == 0:
                 if refused := self.refused(error):
-                    said = refused
+                    reason = refused
                     continue
                 return
         raise HardwareError(
-            f"id {servo} on {self.port.name} does not take {value} at address {register.address}: {said}"
+            f"servo {servo} on {self.port.name} did not accept {value} at address {register.address} ({reason}); "
+            "check its power supply and that its model matches the driver"
         )
 
     def refused(self, error: int) -> str:
-        """Return why a write was not done, from a status frame's error byte; empty where it was."""
+        """Return why a write was rejected, from the error byte of the response; empty if it was not."""
         del error
         return ""
 
     def change(self, servo: int, register: Register, value: int) -> None:
-        """Write a register of the lasting memory, which wears, only where it differs; the servo lets go for that."""
+        """Write a register in non-volatile memory if its value differs; this disables the servo's torque.
+
+        Unnecessary writes are avoided because the memory wears out.
+        """
         if self.read(servo, register) != value:
             self.write(servo, self.enable, 0)
             self.unlock(servo)
@@ -177,9 +195,12 @@ class ServoBus:
             self.lock(servo)
 
     def read_all(self, ids: Sequence[int]) -> dict[int, Feedback]:
-        """Ask all servos once for their block; return those that answered, in whatever order."""
+        """Read the block of registers of all servos with one request; return servo id -> reading of those that respond.
+
+        Responses may arrive in any order.
+        """
         address, length = self.block
-        self.ask_all(ids, address, length)
+        self.query_all(ids, address, length)
         self.port.setPacketTimeout((self.header + length) * len(ids))
         found: dict[int, Feedback] = {}
         while len(found) < len(ids):
@@ -191,7 +212,7 @@ class ServoBus:
         return found
 
     def write_all(self, register: Register, values: Mapping[int, int]) -> None:
-        """Write a register of several servos with one frame, which nobody answers."""
+        """Write one register of several servos with one frame, to which no servo responds."""
         data = [byte for servo, value in values.items() for byte in (servo, *register.encode(value))]
         self.handler.syncWriteTxOnly(self.port, register.address, register.size, data, len(data))
         self.port.is_using = False

@@ -1,14 +1,13 @@
-"""A robot of servos on one serial bus: what the drivers for Feetech and Dynamixel share.
+"""Base class of the drivers for serial servos (Feetech, Dynamixel).
 
-Each cycle is one question to all servos at once for one block of registers: position, speed, load, voltage, temperature
-and current come together, so heat costs nothing. A servo that misses a cycle keeps its last reading, whose stamp is the
-state's, and tells no heat; one that stays silent is lost (HardwareError).
+One sync read per cycle returns position, speed, load, voltage, temperature and current of all servos, so temperatures
+cost no additional bus time.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,74 +16,71 @@ import numpy as np
 
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
-from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers import calibration
+from waldo.robots.drivers.bus_driver import BusDriver, BusOptions
 from waldo.robots.drivers.calibration import FULL_TURN_RAD, Counts, ServoCalibration
-from waldo.robots.drivers.motor_bus import Attendance, BusOptions, as_motors, torque_constants
-from waldo.robots.drivers.options import build_options, whole_numbers
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.servo_bus import TRIES, Feedback, ServoBus
+from waldo.robots.drivers.servo_bus import ATTEMPTS, Feedback, ServoBus
 from waldo.typing import Array
 
-BESIDE = 60
-"""How far outside its calibrated range a servo may be switched on [counts]: 5 degrees."""
+RANGE_MARGIN = 60
+"""How far outside its calibrated range a servo may be when its torque is enabled [counts]: 5 degrees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServoOptions(BusOptions):
-    """How the servos are reached and driven; lists are in the order of the robot's joints, with commas between."""
+    """Options of serial servos. Tuples contain one value per joint, or a single one for all joints."""
 
     port: str = "/dev/ttyACM0"
-    """The adapter's serial port."""
+    """Serial port of the bus adapter."""
     baudrate: int = 1_000_000
-    """Bits a second on the bus."""
+    """Baud rate of the bus [bit/s]."""
     calibration: str = ""
-    """Calibration file, LeRobot's or waldo's; what the servos themselves hold unless given."""
-    uncalibrated: bool = False
-    """Go on with servos that nobody has calibrated: a turn's middle is then the middle of the joint."""
-    answer_s: float = 0.02
-    """How long an answer may take beyond its time on the wire [s]: a USB adapter may keep it for 16 ms."""
+    """Calibration file in LeRobot's format, which must agree with the servos; by default the servos' own values."""
+    allow_uncalibrated: bool = False
+    """Accept servos that have not been calibrated; the middle of a turn is then the middle of the joint's range."""
+    response_timeout_s: float = 0.02
+    """Longest wait for responses beyond their time on the wire [s]; a USB adapter may delay them by 16 ms."""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
+        """Raise InvalidValueError for a value that cannot be used."""
         BusOptions.__post_init__(self)
-        if not self.baudrate > 0:
-            raise InvalidValueError("baudrate", self.baudrate, "a number above 0")
+        self.require_positive("baudrate")
 
 
-class SerialServoDriver:
-    """A Driver (waldo.robots.driver) over one serial bus."""
+class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
+    """A `Driver` for servos on one serial bus; a vendor's class adds the frames and registers."""
 
-    options_class: ClassVar[type[ServoOptions]] = ServoOptions
+    Options: ClassVar[type[BusOptions]] = ServoOptions
     vendor: ClassVar[str]
-    """Name of the driver."""
+    """Registered name of the driver."""
+    clear_help: ClassVar[str] = (
+        "remove the cause (let the servo cool down, check the supply voltage), then connect again, with "
+        "clear_errors=true if the error is latched"
+    )
 
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Take the robot and the fields of the driver's options, as values or as texts."""
-        self.options = build_options(self.options_class, options)
-        count = len(robot.joints)
-        self.robot = robot = as_motors(robot, self.options.motors)
-        self.ids = whole_numbers("ids", self.options.ids, count, range(1, count + 1))
-        if len(set(self.ids)) != count or not all(0 <= servo <= 252 for servo in self.ids):
-            raise InvalidValueError("ids", self.options.ids, "a different id from 0 to 252 for each servo")
-        self.torque_constant = torque_constants(robot)
+        """Create a driver for a robot; `options` are the fields of the class `Options`."""
+        super().__init__(robot, **options)
+        if not all(0 <= servo <= 252 for servo in self.ids):
+            raise InvalidValueError("ids", self.ids, "ids from 0 to 252")
         self._bus: ServoBus | None = None
-        self._feedback: list[Feedback | None] = [None] * count
-        self._attendance = Attendance(count)
-
-    # what a vendor's driver adds
+        self.counts: Counts
 
     def make_bus(self, port: SerialPort) -> ServoBus:
-        """Return the vendor's frames on an open port."""
+        """Return the vendor's frames and registers on an open port."""
         raise NotImplementedError
 
-    # the protocol of every driver
-
     def connect(self) -> None:
-        """Open the port, find every servo, and hold where they are; raises HardwareError with what to do."""
+        """Open the port, find every servo, check its calibration and hold the present position.
+
+        Raises:
+            HardwareError: If the port cannot be opened, or a servo is missing, uncalibrated, outside its calibrated
+                range or reports a fault.
+        """
         bus = self.open()
         try:
-            self._learn(self.stored())
+            self._load_calibration(self.stored())
             self._first_reading()
             self._refuse_faults()
             for i, servo in enumerate(self.ids):
@@ -92,7 +88,7 @@ class SerialServoDriver:
                 bus.configure(servo, self._effort_ratio(i))
                 if not self.options.torque:
                     bus.write(servo, bus.enable, 0)
-            # What was set up may have changed what is read.
+            # The operating mode may have changed how positions are reported.
             self._first_reading()
             if self.options.torque:
                 for i in range(len(self.ids)):
@@ -102,22 +98,25 @@ class SerialServoDriver:
             raise
 
     def open(self) -> ServoBus:
-        """Open the port and find every servo, without touching them; raises HardwareError with what to do."""
-        port = SerialPort(self.options.port, self.options.baudrate, self.options.answer_s)
+        """Open the port and find every servo, without changing anything in them.
+
+        Raises:
+            HardwareError: If the port cannot be opened, or a servo is missing or of an unsupported model.
+        """
+        port = SerialPort(self.options.port, self.options.baudrate, self.options.response_timeout_s)
         try:
             self._bus = bus = self.make_bus(port)
-            silent = [i for i, servo in enumerate(self.ids) if not bus.ping(servo)]
-            if silent:
-                there = ", ".join(str(servo) for servo in bus.model) or "none"
+            if silent := [i for i, servo in enumerate(self.ids) if not bus.ping(servo)]:
+                responding = ", ".join(str(servo) for servo in bus.model) or "none"
                 raise HardwareError(
-                    f"no answer from {self._names(silent)} on {port.name}, of the others: {there}; "
-                    "check the power supply, the cable to the first that is silent, ids and baudrate"
+                    f"no response from {self._names(silent)} on {port.name} (responding: {responding}); check the "
+                    "power supply, the cable to the first silent servo, ids and baudrate"
                 )
             for i, servo in enumerate(self.ids):
                 if bus.model[servo] not in bus.models:
                     known = ", ".join(f"{name} ({number})" for number, name in bus.models.items())
                     raise HardwareError(
-                        f"{self._names([i])} is of model {bus.model[servo]}; this driver knows {known}: choose the "
+                        f"{self._names([i])} has model number {bus.model[servo]}, expected {known}; select the "
                         "driver of its vendor"
                     )
         except BaseException:
@@ -126,66 +125,6 @@ class SerialServoDriver:
             raise
         return bus
 
-    def read(self) -> RobotState:
-        """Ask all servos at once and return the joints' state; its stamp is the oldest answer's."""
-        self._exchange()
-        lost = self._attendance.lost(self.options.patience_s)
-        if lost:
-            raise HardwareError(
-                f"no answer from {self._names(lost)} for {self.options.patience_s:g} s; check the servo's cable and "
-                "the power supply, then connect again"
-            )
-        known = self._known()
-        return RobotState(
-            stamp_ns=int(self._attendance.heard_ns.min()),
-            position=self.counts.angles(np.array([f.position for f in known])),
-            velocity=self.counts.speeds(np.array([f.speed for f in known])),
-            effort=self._current() * self.torque_constant,
-        )
-
-    def motors(self) -> MotorSensors:
-        """Return what the servos said; the torque is the current times the torque constant."""
-        known = self._known()
-        silent = self._attendance.known
-        current = self._current() * silent
-        return dataclasses.replace(
-            MotorSensors.unknown(len(known)),
-            current_a=current,
-            torque_nm=current * self.torque_constant,
-            pwm_ratio=self.counts.along(np.array([f.pwm_ratio for f in known])) * silent,
-            voltage_v=np.array([f.voltage_v for f in known]) * silent,
-            driver_c=np.array([f.temperature_c for f in known]) * silent,
-            faults=tuple("; ".join(filter(None, (f.fault, self._attendance.missed[i]))) for i, f in enumerate(known)),
-            limp=np.array([self.options.torque and f.limp for f in known]),
-        )
-
-    def write(self, targets: Array) -> Array:
-        """Command position targets (joints,) [rad]; return what the counts say, within limits and calibration."""
-        wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
-        if not np.all(np.isfinite(wanted)):
-            raise InvalidValueError("targets", targets, "finite numbers")
-        if not self.options.torque:
-            return self.counts.angles(np.array([f.position for f in self._known()]))
-        goals = self.counts.goals(wanted)
-        self.bus.write_all(self.bus.goal, dict(zip(self.ids, goals.tolist(), strict=True)))
-        return np.clip(self.counts.angles(goals.astype(float)), self.robot.lower, self.robot.upper)
-
-    def frames(self) -> Sequence[Frame]:
-        """Return nothing: servos have no cameras."""
-        return ()
-
-    def disconnect(self) -> None:
-        """Leave the servos holding the last target, or released, and close the port."""
-        if self._bus is None:
-            return
-        try:
-            if self.options.torque and self.options.on_close == "release":
-                self._bus.write_all(self._bus.enable, dict.fromkeys(self.ids, 0))
-        finally:
-            self._close()
-
-    # calibration
-
     @property
     def bus(self) -> ServoBus:
         """The open bus."""
@@ -193,8 +132,10 @@ class SerialServoDriver:
             raise HardwareError("the serial port is not open; call connect() first")
         return self._bus
 
+    # Calibration.
+
     def stored(self) -> tuple[ServoCalibration, ...]:
-        """Return the calibration that the servos hold."""
+        """Return the calibration stored in the servos."""
         bus = self.bus
         return tuple(
             ServoCalibration(
@@ -207,10 +148,10 @@ class SerialServoDriver:
             for servo in self.ids
         )
 
-    def store(self, wanted: Sequence[ServoCalibration]) -> None:
-        """Write a calibration into the servos' lasting memory; they let go for that."""
+    def store(self, calibrations: Sequence[ServoCalibration]) -> None:
+        """Write a calibration into the servos' non-volatile memory; this disables their torque."""
         bus = self.bus
-        for servo, one in zip(self.ids, wanted, strict=True):
+        for servo, one in zip(self.ids, calibrations, strict=True):
             bus.write(servo, bus.enable, 0)
             bus.prepare(servo)
             if bus.drive_mode is not None:
@@ -220,106 +161,122 @@ class SerialServoDriver:
             bus.change(servo, bus.upper, one.range_max)
 
     def positions(self) -> Array:
-        """Return where the servos are (joints,) [counts], calibrated or not."""
+        """Return the servos' positions, shape (joints,) [counts]; works with and without a calibration."""
         self._first_reading()
         return np.array([f.position for f in self._known()])
 
-    def _learn(self, stored: tuple[ServoCalibration, ...]) -> None:
-        """Take the file's calibration, which the servos must hold as well, or theirs."""
+    def _load_calibration(self, stored: tuple[ServoCalibration, ...]) -> None:
+        """Use the calibration of the file, which must agree with the servos, or that stored in the servos."""
         wanted = stored
-        inverts = self.bus.drive_mode is not None
-        where = f"{self.robot.name} --driver {self.vendor} --port {self.options.port}"
+        reverses_itself = self.bus.drive_mode is not None
+        command = f"waldo calibrate {self.robot.name} --driver {self.vendor} --port {self.options.port}"
         if path := self.options.calibration:
             wanted = calibration.load(Path(path), self.robot.joint_names)
             for i, (one, other) in enumerate(zip(stored, wanted, strict=True)):
-                mode = other.drive_mode if inverts else one.drive_mode
+                mode = other.drive_mode if reverses_itself else one.drive_mode
                 if dataclasses.replace(other, drive_mode=mode, id=one.id) != one:
                     raise HardwareError(
-                        f"{self._names([i])} holds homing offset {one.homing_offset} and range {one.range_min} to "
-                        f"{one.range_max}, {path} says {other.homing_offset} and {other.range_min} to "
-                        f"{other.range_max}; write the file into the servos with: waldo calibrate {where} "
-                        f"--restore {path}"
+                        f"{self._names([i])} has homing offset {one.homing_offset} and range {one.range_min} to "
+                        f"{one.range_max}, but {path} has {other.homing_offset} and {other.range_min} to "
+                        f"{other.range_max}; write the file into the servos with: {command} --restore {path}"
                     )
-        elif not self.options.uncalibrated:
-            around = self.robot.upper - self.robot.lower > FULL_TURN_RAD
-            bad = [i for i, c in enumerate(stored) if c.factory or (c.turns and not around[i])]
+        elif not self.options.allow_uncalibrated:
+            full_turn = self.robot.upper - self.robot.lower > FULL_TURN_RAD
+            bad = [i for i, c in enumerate(stored) if c.factory or (c.turns and not full_turn[i])]
             if bad:
-                raise HardwareError(f"{self._names(bad)} are not calibrated; run: waldo calibrate {where}")
-        # A servo that turns the other way round by itself has told so in all that it says.
-        known = [dataclasses.replace(c, drive_mode=0) for c in wanted] if inverts else wanted
+                raise HardwareError(f"not calibrated: {self._names(bad)}; run: {command}")
+        # A servo that reverses its direction itself already reports reversed positions.
+        known = [dataclasses.replace(c, drive_mode=0) for c in wanted] if reverses_itself else wanted
         self.counts = Counts(self.robot, known)
 
-    def _hold(self, joint: int) -> None:
-        """Switch a servo on where it is; one that is on already goes on holding what it holds."""
-        bus, servo = self.bus, self.ids[joint]
-        if bus.read(servo, bus.enable) == 1:
-            return
-        here = self._known()[joint].position
-        goal = round(float(np.clip(here, self.counts.low[joint], self.counts.high[joint])))
-        if abs(goal - here) > BESIDE:
-            raise HardwareError(
-                f"{self._names([joint])} is at {here:.0f}, outside its calibrated range of "
-                f"{self.counts.low[joint]:.0f} to {self.counts.high[joint]:.0f}; move it back, or calibrate again"
-            )
-        bus.write(servo, bus.goal, goal)
-        if (told := bus.read(servo, bus.goal)) != goal:
-            raise HardwareError(f"{self._names([joint])} does not take {goal} as its goal, but {told}; it stays off")
-        bus.write(servo, bus.enable, 1)
+    # Provided to the base class.
 
-    # inside
-
-    def _names(self, servos: Sequence[int]) -> str:
-        return ", ".join(f"{self.robot.joint_names[i]} (id {self.ids[i]})" for i in servos)
-
-    def _known(self) -> list[Feedback]:
-        known = [feedback for feedback in self._feedback if feedback is not None]
-        if len(known) < len(self.ids):
-            raise HardwareError("the servos have not been read yet; call connect() first")
-        return known
-
-    def _current(self) -> Array:
-        return self.counts.along(np.array([f.current_a for f in self._known()]))
-
-    def _effort_ratio(self, joint: int) -> float:
-        """Return the share of its stall torque that a servo may give."""
-        peak, effort = self.robot.joints[joint].motor.peak_torque_nm, self.robot.joints[joint].effort
-        return 1.0 if peak is None or not np.isfinite(effort) else min(1.0, effort / peak)
-
-    def _first_reading(self) -> None:
-        for _ in range(TRIES):
-            self._exchange()
-            if not any(self._attendance.missed):
-                return
-        silent = [i for i, missed in enumerate(self._attendance.missed) if missed]
-        raise HardwareError(
-            f"{self._names(silent)} answers a ping, but not a sync read; check noise on the bus and its termination"
-        )
-
-    def _refuse_faults(self) -> None:
-        """Raise for errors, clearing first those that the options say to clear."""
-        if self.options.clear_errors:
-            for i, feedback in enumerate(self._known()):
-                if feedback.fault:
-                    self.bus.clear(self.ids[i])
-            self._first_reading()
-        bad = [f"{self._names([i])} reports {f.fault}" for i, f in enumerate(self._known()) if f.fault]
-        if bad:
-            raise HardwareError(
-                f"{', '.join(bad)}; remove the cause (let it cool, check the supply), then connect, with "
-                "clear_errors=true where it is latched"
-            )
-
-    def _exchange(self) -> None:
-        """Ask all servos once."""
+    def _query(self, motors: Sequence[int], timeout_s: float) -> Collection[int]:
+        """Read all servos with one sync read; the port applies the response timeout."""
+        del timeout_s
         found = self.bus.read_all(self.ids)
-        for i, servo in enumerate(self.ids):
-            if servo in found:
-                self._feedback[i] = found[servo]
-                self._attendance.heard(i)
-        joints = range(len(self.ids))
-        self._attendance.end_cycle(joints, [i for i in joints if self.ids[i] not in found])
+        responded = [i for i in motors if self.ids[i] in found]
+        for i in responded:
+            self._keep(i, found[self.ids[i]])
+        return responded
+
+    def _state(self, feedback: Sequence[Feedback]) -> tuple[Array, Array, Array]:
+        position = self.counts.angles(np.array([f.position for f in feedback]))
+        velocity = self.counts.speeds(np.array([f.speed for f in feedback]))
+        return position, velocity, self._current(feedback) * self.torque_constant
+
+    def _sensors(self, feedback: Sequence[Feedback]) -> dict[str, Array]:
+        current = self._current(feedback)
+        return {
+            "current_a": current,
+            "torque_nm": current * self.torque_constant,
+            "pwm_ratio": self.counts.along(np.array([f.pwm_ratio for f in feedback])),
+            "voltage_v": np.array([f.voltage_v for f in feedback]),
+            "driver_c": np.array([f.temperature_c for f in feedback]),
+        }
+
+    def _current(self, feedback: Sequence[Feedback]) -> Array:
+        return self.counts.along(np.array([f.current_a for f in feedback]))
+
+    def _command(self, targets: Array) -> Array:
+        goals = self.counts.goals(targets)
+        self.bus.write_all(self.bus.goal, dict(zip(self.ids, goals.tolist(), strict=True)))
+        return np.clip(self.counts.angles(goals.astype(float)), self.robot.lower, self.robot.upper)
+
+    def _clear(self, motor: int) -> None:
+        self.bus.clear(self.ids[motor])
+
+    def _reread(self, motors: Sequence[int]) -> None:
+        del motors
+        self._first_reading()
+
+    def _release(self) -> None:
+        self.bus.write_all(self.bus.enable, dict.fromkeys(self.ids, 0))
+
+    def _is_open(self) -> bool:
+        return self._bus is not None
 
     def _close(self) -> None:
         bus, self._bus = self._bus, None
         if bus is not None:
             bus.port.close()
+
+    # Connecting.
+
+    def _hold(self, joint: int) -> None:
+        """Enable a servo's torque at its present position; a servo that is enabled already keeps its goal."""
+        bus, servo = self.bus, self.ids[joint]
+        if bus.read(servo, bus.enable) == 1:
+            return
+        position = self._known()[joint].position
+        low, high = self.counts.low[joint], self.counts.high[joint]
+        goal = round(float(np.clip(position, low, high)))
+        if abs(goal - position) > RANGE_MARGIN:
+            raise HardwareError(
+                f"{self._names([joint])} is at {position:.0f}, outside its calibrated range of {low:.0f} to "
+                f"{high:.0f}; move it back into the range, or calibrate again"
+            )
+        bus.write(servo, bus.goal, goal)
+        if (found := bus.read(servo, bus.goal)) != goal:
+            raise HardwareError(
+                f"{self._names([joint])} has goal {found} after {goal} was written, so its torque stays disabled; "
+                "check noise on the bus and that no other program uses it"
+            )
+        bus.write(servo, bus.enable, 1)
+
+    def _effort_ratio(self, joint: int) -> float:
+        """Return the fraction of its stall torque that a servo may apply."""
+        peak, effort = self.robot.joints[joint].motor.peak_torque_nm, self.robot.joints[joint].effort
+        return 1.0 if peak is None or not np.isfinite(effort) else min(1.0, effort / peak)
+
+    def _first_reading(self) -> None:
+        """Read all servos at least once; raises HardwareError for a servo that does not respond to a sync read."""
+        for _ in range(ATTEMPTS):
+            self._exchange(range(len(self.ids)), self.options.response_timeout_s)
+            if not any(self._responses.missed):
+                return
+        silent = [i for i, missed in enumerate(self._responses.missed) if missed]
+        raise HardwareError(
+            f"{self._names(silent)} responds to a ping, but not to a sync read; check noise on the bus and its "
+            "termination"
+        )

@@ -1,8 +1,8 @@
-"""Unitree robots (G1, H1-2, Go2, H1) over DDS: `rt/lowstate` in, `rt/lowcmd` or `rt/arm_sdk` out.
+"""Driver for Unitree robots (G1, H1-2, Go2, H1) over DDS: `rt/lowstate` in, `rt/lowcmd` or `rt/arm_sdk` out.
 
-Sources: https://github.com/unitreerobotics/unitree_sdk2_python (example/g1/low_level: gains, motor indices, mode_pr,
-mode_machine), https://github.com/unitreerobotics/xr_teleoperate (arm_sdk), Unitree's G1 developer pages (fault bits).
-The robot must be in debug mode for `rt/lowcmd` (remote: L2+R2), or its motion service must run for `rt/arm_sdk`.
+Sources: https://github.com/unitreerobotics/unitree_sdk2_python (example/g1/low_level: mode_pr, mode_machine) and
+https://github.com/unitreerobotics/xr_teleoperate (arm_sdk). `rt/lowcmd` requires the robot's debug mode (remote:
+L2+R2), `rt/arm_sdk` its motion service.
 """
 
 from __future__ import annotations
@@ -10,202 +10,152 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from waldo.errors import HardwareError, InvalidValueError
+from waldo.errors import HardwareError, InvalidValueError, MissingOptionError, count
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
+from waldo.robots.drivers.bus_driver import torque_constants
 from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.options import build_options, numbers, whole_numbers
+from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
+from waldo.robots.drivers.unitree_motors import (
+    ARM_SDK_WEIGHT,
+    G1_MOTORS,
+    GO_MOTORS,
+    HG_MOTORS,
+    MOTOR_INDICES,
+    default_gains,
+    fault_text,
+)
 from waldo.robots.drivers.unitree_winding import WindingFinder
 from waldo.typing import Array
 
-_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
-_ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow", "wrist_roll", "wrist_pitch", "wrist_yaw")
-G1_MOTORS: tuple[str, ...] = (
-    *(f"{side}_{part}_joint" for side in ("left", "right") for part in _LEG),
-    *(f"waist_{part}_joint" for part in ("yaw", "roll", "pitch")),
-    *(f"{side}_{part}_joint" for side in ("left", "right") for part in _ARM),
-)
-"""Joint of each motor of the G1 with 29 joints (example/g1/low_level, G1JointIndex)."""
-GO2_MOTORS: tuple[str, ...] = tuple(
-    f"{leg}_{part}_joint" for leg in ("FR", "FL", "RR", "RL") for part in ("hip", "thigh", "calf")
-)
-"""Joint of each motor of the Go2 (example/go2/low_level)."""
-KNOWN_MOTORS: Mapping[str, int] = {name: index for names in (G1_MOTORS, GO2_MOTORS) for index, name in enumerate(names)}
-"""Joint name -> motor index, for the robots whose joints bear Unitree's names."""
-
-HG_MOTORS, GO_MOTORS = 35, 20
-"""Motors in a message."""
-ARM_SDK_WEIGHT = 29
-"""On rt/arm_sdk this motor's q says how much the arms follow, 0..1 (xr_teleoperate, kNotUsedJoint0)."""
-
-FAULTS = (
-    (0x1, "over-current"),
-    (0x2, "transient over-voltage"),
-    (0x4, "lasting over-voltage"),
-    (0x8, "transient under-voltage"),
-    (0x10, "chip over-temperature"),
-    (0x20, "driver over- or under-temperature (MOS)"),
-    (0x40, "driver's temperature sensor wrong (MOS)"),
-    (0x80, "housing over- or under-temperature"),
-    (0x100, "housing's temperature sensor wrong"),
-    (0x200, "winding over-temperature"),
-    (0x400, "rotor encoder 1 wrong"),
-    (0x800, "rotor encoder 2 wrong"),
-    (0x1000, "output encoder wrong"),
-    (0x2000, "calibration data wrong"),
-    (0x4000, "abnormal reset"),
-    (0x8000, "locked: authentication failed"),
-    (0x10000, "chip not genuine"),
-    (0x20000, "in calibration mode"),
-    (0x40000, "communication checksum wrong"),
-    (0x80000, "driver version too old"),
-    (0x40000000, "motor hears no computer"),
-    (0x80000000, "computer hears no motor"),
-)
-"""Bits of motorstate -> words (Unitree's G1 developer pages, "motor status information")."""
-
-
-def in_words(motorstate: int) -> str:
-    """Return a motor's faults in words."""
-    return ", ".join(word for bit, word in FAULTS if motorstate & bit)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitreeOptions:
-    """How the robot is reached and driven; lists are in the order of the robot's joints, with commas between."""
+class UnitreeOptions(TypedOptions):
+    """Options of the `unitree` driver. Tuples contain one value per joint, or a single one for all joints."""
 
     interface: str = ""
-    """Network interface towards the robot: eth0, lo ...; unless given, what Cyclone DDS takes."""
+    """Network interface to the robot: eth0, lo, ...; chosen by Cyclone DDS by default."""
     domain: int = 0
-    """DDS domain; the robots' is 0."""
-    family: str = "hg"
-    """hg: G1, H1-2; go: Go2, B2, H1."""
+    """DDS domain; 0 on the robots."""
+    family: Literal["hg", "go"] = "hg"
+    """Message family: hg for G1 and H1-2; go for Go2, B2 and H1."""
     command_topic: str = "rt/lowcmd"
-    """rt/lowcmd: this program alone drives every motor; rt/arm_sdk: the robot's own controller stands and walks."""
+    """rt/lowcmd: waldo alone drives every motor. rt/arm_sdk: the robot's own controller stands and walks."""
     state_topic: str = "rt/lowstate"
-    """Where the state comes from."""
-    motors: str = ""
-    """Motor index of each joint; by the joints' names unless given (G1, Go2)."""
-    kp: str = ""
-    """Stiffness [N·m/rad]; 80, wrists 40, waist 300 on the G1 (xr_teleoperate), 40 elsewhere."""
-    kd: str = ""
-    """Damping [N·m·s/rad]; 3, wrists 1.5 on the G1 (xr_teleoperate), 1 elsewhere."""
+    """Topic of the robot's state."""
+    motor_indices: tuple[int, ...] = ()
+    """Index of each joint's motor in a message; by default from the joint's name (G1, Go2)."""
+    kp: tuple[float, ...] = ()
+    """Stiffness [N·m/rad]; by default 80, wrists 40, waist 300 for the G1 (xr_teleoperate), 40 otherwise."""
+    kd: tuple[float, ...] = ()
+    """Damping [N·m·s/rad]; by default 3, wrists 1.5 for the G1 (xr_teleoperate), 1 otherwise."""
     mode_pr: int = 0
-    """0: ankles and waist in pitch and roll; 1: in their rods' motors, A and B."""
-    others: str = "hold"
-    """What motors that no joint names do on rt/lowcmd: hold where they were, damp, or off."""
-    winding: str = "auto"
-    """Which of the two temperatures is the winding's: auto (inferred), first or second; go has one: first, or auto."""
-    other: str = "housing"
-    """What the other one is, and go's only one unless it is the winding's: housing or driver."""
+    """0: ankles and waist in pitch and roll. 1: in the angles of their motors A and B."""
+    unused_motors: Literal["hold", "damp", "off"] = "hold"
+    """Command on rt/lowcmd for motors without a joint: hold their position, damp their motion, or no torque."""
+    winding_sensor: Literal["auto", "first", "second"] = "auto"
+    """Which of the two temperatures is that of the winding; auto infers it. Family go has one: first, or auto."""
+    other_sensor: Literal["housing", "driver"] = "housing"
+    """Location of the other temperature, and of the only one of family go unless it is that of the winding."""
     rate_hz: float = 250.0
-    """How often the last command is sent again [1/s]."""
+    """Rate at which the last command is repeated [Hz]."""
     check_crc: bool = True
-    """Refuse states whose checksum is wrong (hg only)."""
-    on_close: str = "hold"
-    """What the last command says: hold, or release (torque off: the arms fall)."""
-    stale_s: float = 0.25
-    """A state that does not change for so long is stale [s]."""
-    patience_s: float = 5.0
-    """How long connecting waits for the first state [s]."""
+    """Reject states with a wrong checksum (family hg)."""
+    on_close: Literal["hold", "release"] = "hold"
+    """Last command: hold the position, or disable the torque, upon which the arms fall."""
+    max_staleness_s: float = 0.25
+    """Age of the last change of the state at which reading fails [s]."""
+    connect_timeout_s: float = 5.0
+    """Longest wait for the first state when connecting [s]."""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
-        choices = {
-            "family": ("hg", "go"),
-            "others": ("hold", "damp", "off"),
-            "winding": ("auto", "first", "second"),
-            "other": ("housing", "driver"),
-            "on_close": ("hold", "release"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InvalidValueError(name, getattr(self, name), f"one of {', '.join(known)}")
-        for name in ("rate_hz", "stale_s", "patience_s"):
-            if not getattr(self, name) > 0:
-                raise InvalidValueError(name, getattr(self, name), "a number above 0")
-
-
-def default_gains(joint: str) -> tuple[float, float]:
-    """Return stiffness [N·m/rad] and damping [N·m·s/rad] of a joint by its name."""
-    if joint.startswith("waist"):
-        return 300.0, 3.0
-    if "wrist" in joint:
-        return 40.0, 1.5
-    return (80.0, 3.0) if "shoulder" in joint or "elbow" in joint else (40.0, 1.0)
+        """Raise InvalidValueError for a value that cannot be used."""
+        TypedOptions.__post_init__(self)
+        self.require_positive("rate_hz", "max_staleness_s", "connect_timeout_s")
 
 
 def empty_command(family: str) -> Any:
-    """Return a LowCmd in which every motor is off."""
+    """Return a LowCmd of a family that disables every motor."""
     from waldo.robots.drivers import unitree_idl as idl
 
     if family == "hg":
         off = [idl.HgMotorCmd(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0) for _ in range(HG_MOTORS)]
         return idl.HgLowCmd(0, 0, off, [0] * 4, 0)
     off = [idl.GoMotorCmd(0, 0.0, 0.0, 0.0, 0.0, 0.0, [0] * 3) for _ in range(GO_MOTORS)]
-    # Head and level flag as in example/go2/low_level.
+    # Head and level flag are those of example/go2/low_level.
     return idl.GoLowCmd(
         [0xFE, 0xEF], 0xFF, 0, [0] * 2, [0] * 2, 0, off, idl.GoBmsCmd(0, [0] * 3), [0] * 40, [0] * 12, [0] * 2, 0, 0, 0
     )
 
 
 def message_types(family: str) -> tuple[Any, Any]:
-    """Return the classes of LowState and LowCmd."""
+    """Return the classes of LowState and LowCmd of a family."""
     from waldo.robots.drivers import unitree_idl as idl
 
     return (idl.HgLowState, idl.HgLowCmd) if family == "hg" else (idl.GoLowState, idl.GoLowCmd)
 
 
 class UnitreeDriver:
-    """A Driver (waldo.robots.driver) over DDS."""
+    """A `Driver` for Unitree robots over DDS."""
 
-    options_class: ClassVar[type[UnitreeOptions]] = UnitreeOptions
+    Options: ClassVar[type[UnitreeOptions]] = UnitreeOptions
 
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Take the robot and the fields of UnitreeOptions, as values or as texts."""
+        """Create a driver for a robot; `options` are the fields of `UnitreeOptions`.
+
+        Raises:
+            InvalidValueError: If a joint has no motor index, or two joints have the same one.
+        """
         self.options = build_options(UnitreeOptions, options)
-        # Cameras are devices of their own.
+        # The robot's cameras are read by separate drivers.
         self.robot = robot = dataclasses.replace(robot, cameras=())
         names = robot.joint_names
-        self.motors_of = whole_numbers("motors", self.options.motors, len(names), self._by_name())
-        places = HG_MOTORS if self.options.family == "hg" else GO_MOTORS
-        if len(set(self.motors_of)) != len(names) or not all(0 <= i < places for i in self.motors_of):
+        self.indices = per_joint("motor_indices", self.options.motor_indices, len(names), self._indices_by_name())
+        """Motor index of each joint."""
+        motors = HG_MOTORS if self.options.family == "hg" else GO_MOTORS
+        if len(set(self.indices)) != len(names) or not all(0 <= i < motors for i in self.indices):
             raise InvalidValueError(
-                "motors", self.options.motors, f"a different index from 0 to {places - 1} for each joint"
+                "motor_indices", self.indices, f"a different index from 0 to {motors - 1} for each joint"
             )
         gains = [default_gains(name) for name in names]
-        self.kp = numbers("kp", self.options.kp, len(names), [kp for kp, _ in gains])
-        self.kd = numbers("kd", self.options.kd, len(names), [kd for _, kd in gains])
-        constants = [joint.motor.torque_constant_nm_per_a for joint in robot.joints]
-        self._torque_constant = np.array([np.nan if k is None else k for k in constants])
+        self.kp = per_joint("kp", self.options.kp, len(names), [kp for kp, _ in gains])
+        self.kd = per_joint("kd", self.options.kd, len(names), [kd for _, kd in gains])
+        self._torque_constant = torque_constants(robot)
         self.finder = WindingFinder()
         self.refused = 0
-        """States whose checksum was wrong."""
+        """Number of states with a wrong checksum."""
         self._state: Any = None
-        self._heard_ns = self._found_ns = 0
-        self._heard_s = 0.0
+        self._received_ns = self._sorted_ns = 0
+        self._received_s = 0.0
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._participant: Any = None
 
-    def _by_name(self) -> Sequence[int]:
-        if self.options.motors:
+    def _indices_by_name(self) -> Sequence[int]:
+        """Return the motor index of each joint, if the options do not contain them."""
+        if self.options.motor_indices:
             return ()
-        if unknown := [name for name in self.robot.joint_names if name not in KNOWN_MOTORS]:
-            raise InvalidValueError(
-                "motors", "", f"the motor index of each joint: {', '.join(unknown)} are not joints of the G1 or Go2"
+        if unknown := [name for name in self.robot.joint_names if name not in MOTOR_INDICES]:
+            raise MissingOptionError(
+                "--driver unitree",
+                "the option motor_indices for joints other than those of the G1 and Go2",
+                f"pass the motor index of each joint, including {', '.join(unknown)}",
             )
-        return [KNOWN_MOTORS[name] for name in self.robot.joint_names]
+        return [MOTOR_INDICES[name] for name in self.robot.joint_names]
 
     def connect(self) -> None:
-        """Join the domain, wait for the robot's state, and hold where it is; raises HardwareError with what to do."""
+        """Join the domain, wait for the robot's state, and hold the present position.
+
+        Raises:
+            HardwareError: If the domain cannot be joined, or the robot publishes no valid state.
+        """
         from cyclonedds.core import Listener
         from cyclonedds.pub import DataWriter
         from cyclonedds.sub import DataReader
@@ -218,55 +168,60 @@ class UnitreeDriver:
         self._writer: Any = DataWriter(
             self._participant, Topic(self._participant, options.command_topic, command_type), listener=Listener()
         )
-        deadline = time.monotonic() + options.patience_s
+        deadline = time.monotonic() + options.connect_timeout_s
         while self._state is None:
             if time.monotonic() > deadline:
                 self._close()
-                raise HardwareError(self._nothing())
-            self._take_in()
+                raise HardwareError(self._no_state())
+            self._receive()
             time.sleep(0.002)
         self._command = empty_command(options.family)
         self._prepare()
         self._set_targets(self._positions())
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._send_on, name="unitree command", daemon=True)
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._repeat_command, name="unitree command", daemon=True)
         self._thread.start()
 
-    def _nothing(self) -> str:
+    def _no_state(self) -> str:
+        """Return the message for a robot without a valid state."""
         options = self.options
-        wrong = f", {self.refused} states had a wrong checksum (check_crc=false takes them)" if self.refused else ""
         return (
-            f"no {options.state_topic} in DDS domain {options.domain} on {options.interface or 'any interface'} for "
-            f"{options.patience_s:g} s{wrong}; is the robot on, plugged in, and of the family {options.family}?"
+            f"no valid state on {options.state_topic} in DDS domain {options.domain} on "
+            f"{options.interface or 'any interface'} within {options.connect_timeout_s:g} s{self._checksum_text()}; "
+            f"check that the robot is on, connected, and of the family {options.family}"
         )
 
+    def _checksum_text(self) -> str:
+        """Return how many states were rejected, for messages; empty if none was."""
+        return f" ({self.refused} with a wrong checksum; check_crc=false accepts them)" if self.refused else ""
+
     def _prepare(self) -> None:
-        """Fill in what stays the same in every command."""
+        """Set the fields that are the same in every command."""
         options, command = self.options, self._command
         if options.family == "hg":
             command.mode_pr = options.mode_pr
             command.mode_machine = self._state.mode_machine
         for i, motor in enumerate(command.motor_cmd):
-            held = i not in self.motors_of and i < len(G1_MOTORS) and options.command_topic == "rt/lowcmd"
-            if held and options.others != "off":
+            held = i not in self.indices and i < len(G1_MOTORS) and options.command_topic == "rt/lowcmd"
+            if held and options.unused_motors != "off":
                 motor.mode, motor.q = 1, float(self._state.motor_state[i].q)
-                motor.kp, motor.kd = (60.0, 1.0) if options.others == "hold" else (0.0, 2.0)
-        for i, kp, kd in zip(self.motors_of, self.kp, self.kd, strict=True):
+                motor.kp, motor.kd = (60.0, 1.0) if options.unused_motors == "hold" else (0.0, 2.0)
+        for i, kp, kd in zip(self.indices, self.kp, self.kd, strict=True):
             command.motor_cmd[i].mode, command.motor_cmd[i].kp, command.motor_cmd[i].kd = 1, float(kp), float(kd)
         if options.command_topic == "rt/arm_sdk":
             command.motor_cmd[ARM_SDK_WEIGHT].q = 1.0
 
-    def _send_on(self) -> None:
-        """Send the last command again and again: the motors stop when they hear nothing."""
+    def _repeat_command(self) -> None:
+        """Send the last command periodically, because the motors stop without commands."""
         from waldo.robots.drivers.unitree_crc import checksum
 
-        while not self._ended.wait(1 / self.options.rate_hz):
+        while not self._stop.wait(1 / self.options.rate_hz):
             with self._lock:
                 self._command.crc = checksum(self._command)
                 self._writer.write(self._command)
 
-    def _take_in(self) -> None:
-        """Keep the newest state that is sound and new."""
+    def _receive(self) -> None:
+        """Store the newest state that differs from the last one and has a correct checksum."""
         from waldo.robots.drivers.unitree_crc import checksum
 
         for state in self._reader.take(16):
@@ -276,45 +231,49 @@ class UnitreeDriver:
             if checked and state.crc != checksum(state):
                 self.refused += 1
             elif self._state is None or state.tick != self._state.tick:
-                self._state, self._heard_ns, self._heard_s = state, time.time_ns(), time.monotonic()
+                self._state, self._received_ns, self._received_s = state, time.time_ns(), time.monotonic()
 
     def read(self) -> RobotState:
-        """Return the newest state; raises HardwareError when the robot has fallen silent."""
-        self._take_in()
+        """Return the newest state.
+
+        Raises:
+            HardwareError: If the state has not changed for `max_staleness_s`.
+        """
+        self._receive()
         if self._state is None:
             raise HardwareError("the robot has not been read yet; call connect() first")
-        silent_s = time.monotonic() - self._heard_s
-        if silent_s > self.options.stale_s:
+        age_s = time.monotonic() - self._received_s
+        if age_s > self.options.max_staleness_s:
             raise HardwareError(
-                f"{self.options.state_topic} is stale: nothing new for {silent_s:.2f} s; is the robot still on and the "
-                "cable plugged in?"
+                f"no new state on {self.options.state_topic} for {age_s:.2f} s{self._checksum_text()}; check that the "
+                "robot is on and its cable plugged in"
             )
-        motors = [self._state.motor_state[i] for i in self.motors_of]
+        motors = [self._state.motor_state[i] for i in self.indices]
         return RobotState(
-            stamp_ns=self._heard_ns,
+            stamp_ns=self._received_ns,
             position=np.array([m.q for m in motors]),
             velocity=np.array([m.dq for m in motors]),
             effort=np.array([m.tau_est for m in motors]),
         )
 
     def _positions(self) -> Array:
-        return np.array([self._state.motor_state[i].q for i in self.motors_of])
+        return np.array([self._state.motor_state[i].q for i in self.indices])
 
     def motors(self) -> MotorSensors:
-        """Return what the motors said; which temperature is the winding's is inferred unless the options tell."""
-        motors = [self._state.motor_state[i] for i in self.motors_of]
+        """Return the motors' sensors and faults; the options determine which temperature is that of the winding."""
+        motors = [self._state.motor_state[i] for i in self.indices]
         torque = np.array([m.tau_est for m in motors])
         sensors = dataclasses.replace(
             MotorSensors.unknown(len(motors)), torque_nm=torque, current_a=torque / self._torque_constant
         )
-        place = {"housing": "housing_c", "driver": "driver_c"}[self.options.other]
+        other = {"housing": "housing_c", "driver": "driver_c"}[self.options.other_sensor]
         if self.options.family == "go":
-            place = "winding_c" if self.options.winding == "first" else place
+            only = "winding_c" if self.options.winding_sensor == "first" else other
             return dataclasses.replace(
                 sensors,
-                **{place: np.array([float(m.temperature) for m in motors])},
+                **{only: np.array([float(m.temperature) for m in motors])},
                 voltage_v=np.full(len(motors), self._state.power_v),
-                faults=tuple(f"{m.lost} frames lost" if m.lost else "" for m in motors),
+                faults=tuple(f"{count(m.lost, 'frame')} lost" if m.lost else "" for m in motors),
             )
         both = np.array([m.temperature for m in motors], dtype=float)
         winding_c, other_c = self._sort(both)
@@ -322,46 +281,50 @@ class UnitreeDriver:
             sensors,
             voltage_v=np.array([m.vol for m in motors]),
             winding_c=winding_c,
-            faults=tuple(in_words(m.motorstate) for m in motors),
-            **{place: other_c},
+            faults=tuple(fault_text(m.motorstate) for m in motors),
+            **{other: other_c},
         )
 
     def _sort(self, both: Array) -> tuple[Array, Array]:
-        """Return the winding's temperatures and the others', (joints,) each [°C], from (joints, 2)."""
-        dt_s = (self._heard_ns - self._found_ns) / 1e9 if self._found_ns else 0.0
-        self._found_ns = self._heard_ns
+        """Return the temperatures of the windings and of the other location [°C], each of shape (joints,).
+
+        Args:
+            both: Both temperatures of each motor, shape (joints, 2) [°C].
+        """
+        dt_s = (self._received_ns - self._sorted_ns) / 1e9 if self._sorted_ns else 0.0
+        self._sorted_ns = self._received_ns
         self.finder.add(both, min(dt_s, 1.0))
-        winding = {"first": 0, "second": 1, "auto": self.finder.winding}[self.options.winding]
+        winding = {"first": 0, "second": 1, "auto": self.finder.winding}[self.options.winding_sensor]
         if winding is None:
-            # Until it is clear, the hotter one stands for the winding: that errs on the safe side.
+            # The higher temperature is the safe choice until the winding has been identified.
             return both.max(axis=1), np.full(len(both), np.nan)
         return both[:, winding], both[:, 1 - winding]
 
     def write(self, targets: Array) -> Array:
-        """Command position targets (joints,) [rad]; return them within the joints' limits."""
-        wanted = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
-        if not np.all(np.isfinite(wanted)):
+        """Command position targets, shape (joints,) [rad]; return the applied targets, within the joint limits."""
+        within = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
+        if not np.all(np.isfinite(within)):
             raise InvalidValueError("targets", targets, "finite numbers")
-        self._set_targets(wanted)
-        return wanted.astype(np.float32).astype(float)
+        self._set_targets(within)
+        return within.astype(np.float32).astype(float)
 
     def _set_targets(self, targets: Array) -> None:
         with self._lock:
-            for i, target in zip(self.motors_of, targets, strict=True):
+            for i, target in zip(self.indices, targets, strict=True):
                 self._command.motor_cmd[i].q = float(target)
 
     def frames(self) -> Sequence[Frame]:
-        """Return nothing: cameras are their own devices."""
+        """Return no frames: the robot's cameras are read by separate drivers."""
         return ()
 
     def disconnect(self) -> None:
-        """Send the last command once more, holding or released, and leave the domain."""
+        """Hold the position or disable the torque, according to `on_close`, and leave the domain."""
         from waldo.robots.drivers.unitree_crc import checksum
 
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        self._ended.set()
+        self._stop.set()
         thread.join(10)
         if self.options.on_close == "release":
             for motor in self._command.motor_cmd:
@@ -370,7 +333,7 @@ class UnitreeDriver:
                 self._command.motor_cmd[ARM_SDK_WEIGHT].q = 0.0
         self._command.crc = checksum(self._command)
         self._writer.write(self._command)
-        # What is on its way leaves before its writer does.
+        # Deleting the writer immediately could discard the sample.
         time.sleep(0.05)
         self._close()
 

@@ -1,10 +1,10 @@
-"""Unitree's DDS messages, for Eclipse Cyclone DDS: types and field order as the robots have them.
+"""Unitree's DDS messages for Eclipse Cyclone DDS, with the types and field order of the robots.
 
-Source: https://github.com/unitreerobotics/unitree_sdk2_python, unitree_sdk2py/idl. `unitree_hg` is spoken by G1 and
-H1-2, `unitree_go` by Go2, B2 and H1. Names of types and fields are Unitree's own: DDS matches topics by them.
+Source: https://github.com/unitreerobotics/unitree_sdk2_python, unitree_sdk2py/idl. `unitree_hg` is used by G1 and
+H1-2, `unitree_go` by Go2, B2 and H1. DDS matches topics by the names of types and fields, which are Unitree's.
 """
 
-# No `from __future__ import annotations`: Cyclone DDS reads the fields' types when the class is made.
+# No `from __future__ import annotations`: Cyclone DDS evaluates the annotations when the class is created.
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import cyclonedds.idl.annotations as annotate
 from cyclonedds.idl import IdlStruct
 from cyclonedds.idl.types import array, float32, int16, int32, uint8, uint16, uint32
 
-# Cyclone DDS makes its types at run time, where a checker cannot follow.
+# Cyclone DDS creates its types at run time, which a type checker cannot evaluate.
 if TYPE_CHECKING:
     type u8 = int
     type u16 = int
@@ -55,10 +55,10 @@ else:
 @annotate.final
 @annotate.autoid("sequential")
 class HgMotorCmd(IdlStruct, typename="unitree_hg.msg.dds_.MotorCmd_"):
-    """One motor's command: torque = kp (q - position) + kd (dq - velocity) + tau."""
+    """Command of one motor: torque = kp (q - position) + kd (dq - velocity) + tau."""
 
     mode: u8
-    """1: on, 0: off."""
+    """1 enables the motor, 0 disables it."""
     q: f32
     dq: f32
     tau: f32
@@ -77,7 +77,7 @@ else:
 @annotate.final
 @annotate.autoid("sequential")
 class HgMotorState(IdlStruct, typename="unitree_hg.msg.dds_.MotorState_"):
-    """One motor's state; `temperature` holds two values [°C], whose order Unitree's own sources do not agree on."""
+    """State of one motor; the order of the two temperatures [°C] differs between Unitree's own sources."""
 
     mode: u8
     q: f32
@@ -101,7 +101,7 @@ else:
 @annotate.final
 @annotate.autoid("sequential")
 class HgImuState(IdlStruct, typename="unitree_hg.msg.dds_.IMUState_"):
-    """The pelvis's inertial unit."""
+    """State of the inertial measurement unit in the pelvis."""
 
     quaternion: f32x4
     gyroscope: f32x3
@@ -144,10 +144,10 @@ class HgLowState(IdlStruct, typename="unitree_hg.msg.dds_.LowState_"):
 @annotate.final
 @annotate.autoid("sequential")
 class GoMotorCmd(IdlStruct, typename="unitree_go.msg.dds_.MotorCmd_"):
-    """One motor's command."""
+    """Command of one motor."""
 
     mode: u8
-    """1: on (Go2: field-oriented control), 0: off."""
+    """1 enables the motor (field-oriented control), 0 disables it."""
     q: f32
     dq: f32
     tau: f32
@@ -166,7 +166,7 @@ else:
 @annotate.final
 @annotate.autoid("sequential")
 class GoMotorState(IdlStruct, typename="unitree_go.msg.dds_.MotorState_"):
-    """One motor's state, with one temperature [°C]."""
+    """State of one motor, with one temperature [°C]."""
 
     mode: u8
     q: f32
@@ -191,7 +191,7 @@ else:
 @annotate.final
 @annotate.autoid("sequential")
 class GoImuState(IdlStruct, typename="unitree_go.msg.dds_.IMUState_"):
-    """The body's inertial unit."""
+    """State of the inertial measurement unit in the body."""
 
     quaternion: f32x4
     gyroscope: f32x3
@@ -204,7 +204,7 @@ class GoImuState(IdlStruct, typename="unitree_go.msg.dds_.IMUState_"):
 @annotate.final
 @annotate.autoid("sequential")
 class GoBmsState(IdlStruct, typename="unitree_go.msg.dds_.BmsState_"):
-    """The battery."""
+    """State of the battery."""
 
     version_high: u8
     version_low: u8
@@ -221,7 +221,7 @@ class GoBmsState(IdlStruct, typename="unitree_go.msg.dds_.BmsState_"):
 @annotate.final
 @annotate.autoid("sequential")
 class GoBmsCmd(IdlStruct, typename="unitree_go.msg.dds_.BmsCmd_"):
-    """The battery's command."""
+    """Command of the battery."""
 
     off: u8
     reserve: u8x3

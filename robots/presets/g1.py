@@ -1,4 +1,4 @@
-"""The upper body of Unitree's G1 humanoid (29 joints, rev 1.0): waist and two arms on a pelvis that is fixed.
+"""Upper body of Unitree's G1 humanoid (29 joints, rev 1.0): waist and two arms on a fixed pelvis.
 
 Joint names, limits and torques: Unitree g1_29dof.xml, as in https://github.com/unitreerobotics/unitree_mujoco.
 """
@@ -17,7 +17,7 @@ SOURCES = (
 )
 
 SPEED_RAD_S = 3.0
-"""Largest commanded speed; xr_teleoperate allows the arms 20 to 30, which no operator needs [rad/s]."""
+"""Largest commanded speed [rad/s]; xr_teleoperate allows 20 to 30 for the arms, faster than an operator moves."""
 ACCELERATION_RAD_S2 = 20.0
 """Largest commanded acceleration [rad/s²]."""
 

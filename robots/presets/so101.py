@@ -1,4 +1,4 @@
-"""The SO-101 arm of TheRobotStudio, with Feetech STS3215 servos: the follower, and the leader that an operator holds.
+"""The SO-101 arm of TheRobotStudio with Feetech STS3215 servos: the follower, and the leader moved by an operator.
 
 Dimensions, limits and inertias: https://github.com/TheRobotStudio/SO-ARM100, Simulation/SO101/so101_new_calib.xml.
 """
@@ -16,9 +16,9 @@ SOURCES = (
 )
 
 SPEED_RAD_S = 3.0
-"""Largest commanded speed: two thirds of the servo's 45 rpm without load [rad/s]."""
+"""Largest commanded speed [rad/s]: two thirds of the servo's no-load speed of 45 rpm."""
 ACCELERATION_RAD_S2 = 20.0
-"""Largest commanded acceleration: 0.7 N·m over the inertia of the stretched arm, about 0.035 kg·m² [rad/s²]."""
+"""Largest commanded acceleration [rad/s²]: 0.7 N·m over the inertia of the extended arm, about 0.035 kg·m²."""
 
 
 def _joint(name: str, lower: float, upper: float, home: float, effort: float = 1.91) -> Joint:
@@ -40,7 +40,7 @@ JOINTS = (
     _joint("elbow_flex", -1.69, 1.69, 0.58),
     _joint("wrist_flex", -1.65806, 1.65806, 1.45),
     _joint("wrist_roll", -2.74385, 2.84121, 0.0),
-    # LeRobot halves this servo's torque limit so that a closed gripper does not burn it out.
+    # LeRobot halves the torque limit of this servo, so that a closed gripper does not overheat it.
     _joint("gripper", -0.17453, 1.74533, 0.30, effort=0.955),
 )
 
@@ -62,4 +62,4 @@ SO101_LEADER = Robot(
     mjcf="so101.xml",
     sources=SOURCES,
 )
-"""The arm in the operator's hand: the same joints, read with the torque off."""
+"""The leader arm: the same joints, with torque disabled."""

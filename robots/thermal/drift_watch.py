@@ -88,7 +88,7 @@ class DriftWatch:
             self._model.mean[first, W] = self._model.mean[first, H] = measured[first]
             self._begun |= first
 
-    def says(self, motor: int) -> str:
+    def describe(self, motor: int) -> str:
         """Return what is wrong with a motor, in words; empty where nothing is."""
         if not self.alarm[motor]:
             return ""

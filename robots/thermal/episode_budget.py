@@ -155,7 +155,7 @@ def _mean(stretches: deque[_Stretch] | list[_Stretch]) -> Load:
     return Load(copper_j / seconds, other_j / seconds)
 
 
-def says(left: Array, episodes: int, joints: Sequence[str]) -> str:
+def describe(left: Array, episodes: int, joints: Sequence[str]) -> str:
     """Return what the operator should hear of the episodes left (motors,); empty where there is no end, or none yet."""
     if not episodes or not np.isfinite(left).any():
         return ""

@@ -96,7 +96,7 @@ class Governor:
         self.derating = Derating(self._speed, factor, deciding, needs_rest=rest)
         return self.derating
 
-    def says(self, joints: Sequence[str]) -> str:
+    def describe(self, joints: Sequence[str]) -> str:
         """Return what the operator should hear; empty while nothing is held back."""
         now = self.derating
         if now.tightest < 0:

@@ -19,7 +19,7 @@ from waldo.robots.motor_readings import MotorReadings
 from waldo.robots.thermal import forecast, state_file
 from waldo.robots.thermal.drift_watch import DriftWatch
 from waldo.robots.thermal.duty import DutyMeter
-from waldo.robots.thermal.episode_budget import EpisodeLoads, episodes_left, says
+from waldo.robots.thermal.episode_budget import EpisodeLoads, describe, episodes_left
 from waldo.robots.thermal.forecast import Quantiles
 from waldo.robots.thermal.governor import Derating, Governor, GovernorConfig
 from waldo.robots.thermal.losses import UNKNOWN as UNKNOWN_CURRENT
@@ -190,9 +190,9 @@ class HeatMonitor:
         self.episodes_left = np.where(self.known & ~self.blind, left, np.nan)
         if self._ended:
             self._ended = False
-            self._told_episodes = says(self.episodes_left, len(self.episodes), self.robot.joint_names)
+            self._told_episodes = describe(self.episodes_left, len(self.episodes), self.robot.joint_names)
 
-    def says_episodes(self) -> str:
+    def pop_episode_message(self) -> str:
         """Return how many more episodes fit, in words, once after each that has ended; else nothing."""
         text, self._told_episodes = self._told_episodes, ""
         return text
@@ -208,7 +208,7 @@ class HeatMonitor:
         blind = [
             "tells neither current nor torque: its heat is only what a sensor reads" * b for b in self.blind.tolist()
         ]
-        drifts = [self.drift.says(i) * bool(known[i]) for i in range(len(known))]
+        drifts = [self.drift.describe(i) * bool(known[i]) for i in range(len(known))]
         seen = _first_known(sensors.winding_c, sensors.housing_c, sensors.driver_c)
         speed = 1.0 if self.derating is None else self.derating.speed_ratio
 

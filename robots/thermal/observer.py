@@ -232,7 +232,7 @@ class HeatObserver:
 
     def health(self) -> list[str]:
         """Return what is wrong with each motor's sensors or model, in words; empty where nothing is."""
-        texts = [[w.says(i, name) for name, w in self.watches.items()] for i in range(len(self.model))]
+        texts = [[w.describe(i, name) for name, w in self.watches.items()] for i in range(len(self.model))]
         scale = self.scale
         for i in np.flatnonzero(self._scaled):
             texts[i].append(f"makes {scale[i]:.1f} times the heat of its constants: blocked fan or another motor?")

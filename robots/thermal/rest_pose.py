@@ -18,7 +18,7 @@ LEAST_ROOM_K = 1.0
 """Even a motor at its limit counts no more than if it had so much room [K]."""
 
 
-class RestAdvice:
+class RestPoseAdvisor:
     """Searches the pose near the present one that costs the least heat to hold, once each time that it is asked."""
 
     def __init__(self, robot: Robot) -> None:
@@ -27,7 +27,7 @@ class RestAdvice:
         self._thread: Thread | None = None
         self._text = ""
 
-    def ask(self, position: Array, headroom_k: Array) -> None:
+    def request(self, position: Array, headroom_k: Array) -> None:
         """Begin to search from joint positions (joints,); a motor with less room to its limit [K] counts for more.
 
         While a search runs, another is not begun. Of a motor without a known limit the heat counts as the others' mean.
@@ -43,13 +43,13 @@ class RestAdvice:
     def _search(self, position: Array, weights: Array) -> None:
         try:
             search = registry.load("waldo.rest_poses", "mujoco", "rest pose search")
-            self._text = search(self._robot, position, weights).says(self._robot.joint_names)
+            self._text = search(self._robot, position, weights).describe(self._robot.joint_names)
         except ImportError:
             return
         except (WaldoError, ValueError) as error:
             self._text = f"no pose to rest in can be found: {error}"
 
-    def text(self) -> str:
+    def pop_message(self) -> str:
         """Return what was found, in words and once; empty before."""
         text, self._text = self._text, ""
         return text

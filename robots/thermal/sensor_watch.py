@@ -78,7 +78,7 @@ class SensorWatch:
         for i in np.flatnonzero(which):
             self._why[i] = text.format(values[i])
 
-    def says(self, motor: int, name: str) -> str:
+    def describe(self, motor: int, name: str) -> str:
         """Return what is wrong with a motor's sensor; empty where nothing is."""
         if self._doubt_s[motor] > 0:
             return f"{name} sensor {self._why[motor]}"

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from waldo.robots.drivers.mit import Range
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 STEP_S = 0.002
 """Longest wait for a frame between two steps of the plant [s]."""
@@ -39,9 +39,9 @@ class CanMotors:
     limit_c: ClassVar[float] = 120.0
     """Winding temperature at which a motor switches itself off [°C]."""
 
-    def __init__(self, plant: Plant, bus: Any, ids: Sequence[int], ranges: Sequence[Range]) -> None:
+    def __init__(self, joints: EmulatedJoints, bus: Any, ids: Sequence[int], ranges: Sequence[Range]) -> None:
         """Take the joints, an open python-can bus, and each motor's id and range."""
-        self.plant, self.ids, self.ranges = plant, tuple(ids), tuple(ranges)
+        self.joints, self.ids, self.ranges = joints, tuple(ids), tuple(ranges)
         joints = len(self.ids)
         self.silent: set[int] = set()
         """Motors that answer nothing: unplugged."""
@@ -86,14 +86,14 @@ class CanMotors:
         while not self._ended.is_set():
             message = self._bus.recv(STEP_S)
             now = time.monotonic()
-            self.plant.advance(now - last)
+            self.joints.advance(now - last)
             last = now
             self._protect()
             if message is not None and not message.is_error_frame:
                 self.answer(message)
 
     def _protect(self) -> None:
-        for motor in np.flatnonzero(self.plant.heat[:, 0] >= self.limit_c):
+        for motor in np.flatnonzero(self.joints.heat[:, 0] >= self.limit_c):
             if not self.fault[motor]:
                 self.fault[motor] = self.too_hot
                 self.switch(int(motor), False)
@@ -115,7 +115,7 @@ class CanMotors:
     def _apply(self) -> None:
         law = self._law.copy()
         law[2:, [not on for on in self.enabled]] = 0
-        self.plant.command(*law)
+        self.joints.command(*law)
 
     def answer(self, message: Any) -> None:
         """Answer one frame."""
@@ -127,18 +127,18 @@ class DamiaoMotors(CanMotors):
 
     too_hot: ClassVar[int] = 0xC
 
-    def __init__(self, plant: Plant, bus: Any, ids: Sequence[int], ranges: Sequence[Range]) -> None:
+    def __init__(self, joints: EmulatedJoints, bus: Any, ids: Sequence[int], ranges: Sequence[Range]) -> None:
         """Take the joints, an open bus, and each motor's id and range."""
-        super().__init__(plant, bus, ids, ranges)
+        super().__init__(joints, bus, ids, ranges)
         self.registers = [
             {
-                1: float(plant.torque_constant[i]),
+                1: float(joints.torque_constant[i]),
                 2: self.limit_c,
                 7: 0x10 + self.ids[i],
                 8: self.ids[i],
                 9: 0,
                 10: 2,
-                17: float(plant.resistance[i]),
+                17: float(joints.resistance[i]),
                 20: 10.0,
                 21: ranges[i].position_rad,
                 22: ranges[i].velocity_rad_s,
@@ -195,10 +195,10 @@ class DamiaoMotors(CanMotors):
         self.send(0x10 + self.ids[motor], data[:4] + struct.pack(form, told), extended=False)
 
     def _tell(self, motor: int) -> None:
-        full, plant = self.ranges[motor], self.plant
-        q = count(plant.position[motor], full.position_rad, 16)
-        dq = count(plant.velocity[motor], full.velocity_rad_s, 12)
-        t = count(plant.effort[motor], full.torque_nm, 12)
+        full, joints = self.ranges[motor], self.joints
+        q = count(joints.position[motor], full.position_rad, 16)
+        dq = count(joints.velocity[motor], full.velocity_rad_s, 12)
+        t = count(joints.effort[motor], full.torque_nm, 12)
         state = self.fault[motor] or int(self.enabled[motor])
         self.send(
             0x10 + self.ids[motor],
@@ -211,7 +211,7 @@ class DamiaoMotors(CanMotors):
                     (dq & 0xF) << 4 | t >> 8,
                     t & 0xFF,
                     round(self.driver_c[motor]),
-                    round(plant.heat[motor, 0]),
+                    round(joints.heat[motor, 0]),
                 ]
             ),
             extended=False,
@@ -275,14 +275,14 @@ class RobStrideMotors(CanMotors):
         self.send(17 << 24 | self.ids[motor] << 8 | host, data[:2] + bytes(2) + told, extended=True)
 
     def _tell(self, motor: int, host: int) -> None:
-        full, plant = self.ranges[motor], self.plant
+        full, joints = self.ranges[motor], self.joints
         area = (2 if self.enabled[motor] else 0) << 14 | self.fault[motor] << 8 | self.ids[motor]
         data = struct.pack(
             ">HHHh",
-            count(plant.position[motor], full.position_rad, 16),
-            count(plant.velocity[motor], full.velocity_rad_s, 16),
-            count(plant.effort[motor], full.torque_nm, 16),
-            round(plant.heat[motor, 0] * 10),
+            count(joints.position[motor], full.position_rad, 16),
+            count(joints.velocity[motor], full.velocity_rad_s, 16),
+            count(joints.effort[motor], full.torque_nm, 16),
+            round(joints.heat[motor, 0] * 10),
         )
         self.send(2 << 24 | area << 8 | host, data, extended=True)
 

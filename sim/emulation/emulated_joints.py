@@ -33,7 +33,7 @@ ASSUMED_OHM, ASSUMED_NM_PER_A = 0.7, 1.2
 """Stand in for a resistance and a torque constant that nobody published [Ω, N·m/A]."""
 
 
-class Plant:
+class EmulatedJoints:
     """Joints under impedance control. Arrays have shape (joints,), in the order of `robot.joints`."""
 
     def __init__(self, robot: Robot, model_path: Path | None = None) -> None:

@@ -24,7 +24,7 @@ def swinging(robot: Robot) -> Callable[[float], Array]:
     return lambda seconds: home + SWING_RAD * np.sin(rates * seconds)
 
 
-class Hand:
+class EmulatedLeader:
     """Joints that follow `path`: seconds since the start -> positions (joints,)."""
 
     def __init__(self, robot: Robot, path: Callable[[float], Array] | None = None) -> None:

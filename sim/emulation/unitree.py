@@ -15,14 +15,15 @@ import numpy as np
 
 from waldo.robots.description import Robot
 from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.unitree import KNOWN_MOTORS, message_types
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.robots.drivers.unitree import message_types
+from waldo.robots.drivers.unitree_motors import MOTOR_INDICES
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 MODE_MACHINE = 5
 """What a G1 with 29 joints says of its kind."""
 
 
-class UnitreeTwin:
+class EmulatedUnitree:
     """A robot of the unitree_hg family in a thread; a context manager."""
 
     volts: ClassVar[float] = 58.0
@@ -38,8 +39,8 @@ class UnitreeTwin:
         winding_first: bool = False,
     ) -> None:
         """Take the robot, the DDS domain and interface, how often it speaks [1/s], and the temperatures' order."""
-        self.plant = Plant(robot)
-        self.indices = [KNOWN_MOTORS[name] for name in robot.joint_names]
+        self.joints = EmulatedJoints(robot)
+        self.indices = [MOTOR_INDICES[name] for name in robot.joint_names]
         self.refused = 0
         """Commands with a wrong checksum or for another kind of robot."""
         self.taken = 0
@@ -83,7 +84,7 @@ class UnitreeTwin:
                 if hasattr(command, "motor_cmd"):
                     self._obey(command)
             now = time.monotonic()
-            self.plant.advance(now - last)
+            self.joints.advance(now - last)
             last = now
             self._tick += 1
             if not self.mute:
@@ -100,16 +101,16 @@ class UnitreeTwin:
         wanted = [command.motor_cmd[i] for i in self.indices]
         on = np.array([float(motor.mode == 1) for motor in wanted])
         q, dq, kp, kd, tau = (np.array([getattr(m, name) for m in wanted]) for name in ("q", "dq", "kp", "kd", "tau"))
-        self.plant.command(q, dq, kp * on, kd * on, tau * on)
+        self.joints.command(q, dq, kp * on, kd * on, tau * on)
 
     def state(self) -> Any:
         """Return the present LowState."""
         from waldo.robots.drivers.unitree_crc import checksum
         from waldo.robots.drivers.unitree_idl import HgImuState, HgLowState, HgMotorState
 
-        plant = self.plant
-        with plant.lock:
-            q, dq, tau, heat = plant.position, plant.velocity, plant.effort, plant.heat
+        joints = self.joints
+        with joints.lock:
+            q, dq, tau, heat = joints.position, joints.velocity, joints.effort, joints.heat
         motors = [HgMotorState(0, 0.0, 0.0, 0.0, 0.0, [25, 25], 0.0, [0, 0], 0, [0] * 4) for _ in range(35)]
         for joint, i in enumerate(self.indices):
             winding, housing = round(heat[joint, 0]), round(heat[joint, 1])

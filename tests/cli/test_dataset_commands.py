@@ -78,9 +78,9 @@ def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     code, text = run("recover", dataset.path)
     assert code == 0
     assert text.startswith(
-        "episode 1: kept as unknown (interrupted); kept 0.18 s, up to 2023-11-14 22:13:20.183333 UTC: 12 joints/state, "
+        "episode 1: saved as unknown (interrupted); recovered 0.18 s until 2023-11-14 22:13:20.183333 UTC: 12 joints/state, "
     )
-    assert text.endswith("; lost what was on its way then, 0.5 s at most\n")
+    assert text.endswith("; lost at most 0.5 s after that\n")
 
 
 def test_export_prints_its_result(run, record, script, tmp_path):

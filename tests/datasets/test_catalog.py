@@ -6,11 +6,9 @@ import pytest
 
 from tests.durability import crash_before, recorded, tree
 from waldo.datasets import jsonlines
-from waldo.datasets.catalog import FILE, Entry
+from waldo.datasets.catalog import FILE
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.selection import Selection
-from waldo.datasets.split import split
 from waldo.errors import ConfigError, FileError
 
 
@@ -76,28 +74,6 @@ def test_unreadable_episode_is_named_and_the_others_are_listed(dataset):
     assert numbers(found) == [0]
     assert sorted(found.unreadable) == [1, 2]
     assert "zarr.json cannot be read" in found.unreadable[1]
-
-
-def test_selection(dataset):
-    def of(**filters):
-        return dataset.select(Selection(**filters))
-
-    assert of() == [0, 1, 2]
-    assert of(outcome=("success", "unknown")) == [0, 2]
-    assert of(task=("put*",)) == of(task=("put it down",)) == [1]
-    assert of(episodes="1-7") == [1, 2]
-    assert of(min_duration_s=0.25) == [1, 2]
-    assert of(min_duration_s=0.25, max_duration_s=0.4) == [2]
-    assert of(max_lost=0) == [0, 2]
-    assert of(max_winding_c=50) == [0, 1]
-    assert of(min_winding_c=50) == [2]
-    assert of(reason=("interrupted",)) == []
-
-
-def test_episode_without_temperatures_matches_no_temperature_filter():
-    entry = Entry(0, "t", "success", "operator", 0, 1.0, 1, 0, None, 1)
-    assert Selection(max_winding_c=100).of([entry]) == []
-    assert Selection().of([entry]) == [0]
 
 
 def test_deleting_and_restoring_touch_no_episode(dataset):
@@ -243,41 +219,6 @@ def test_reserved_indices_are_not_allocated_again(locked, streams):
     assert writer.destination.name == "episode_000003.zarr"
     writer.discard()
     assert locked.next_index == 3
-
-
-def entries(*tasks):
-    return [Entry(n, task, "success", "operator", 0, 1.0, 1, 0, None, 1) for n, task in enumerate(tasks)]
-
-
-def test_split_gives_each_part_its_fraction_of_each_task():
-    found = split(entries(*"ab" * 50), {"train": 0.8, "val": 0.2}, seed=1)
-    assert (len(found["train"]), len(found["val"])) == (80, 20)
-    assert sorted(found["train"] + found["val"]) == list(range(100))
-    assert sum(index % 2 for index in found["val"]) == 10
-    assert found == split(entries(*"ab" * 50), {"train": 0.8, "val": 0.2}, seed=1)
-    assert found != split(entries(*"ab" * 50), {"train": 0.8, "val": 0.2}, seed=2)
-
-
-def test_split_of_many_tasks_keeps_the_fractions():
-    found = split(entries(*map(str, range(50))), {"train": 0.9, "val": 0.1}, seed=0)
-    assert (len(found["train"]), len(found["val"])) == (45, 5)
-
-
-@pytest.mark.parametrize(
-    ("parts", "message"),
-    [
-        ({"a": 0.9, "b": 0.2}, "the sum of the fractions is 1.1, expected at most 1"),
-        ({"a": 1.5}, "part a is 1.5, expected a fraction above 0 and at most 1"),
-        ({"a": {1, 2}, "b": {2}}, "episode 2 is in both a and b; assign it to one part"),
-        ({"a": {70}}, "part a would contain no episode (of 4 episodes); give it more episodes"),
-        ({"a": {1}, "b": 0.5}, "parts a, b mix fractions and episodes; use one kind for all parts"),
-        ({"a": 0.9, "b": 0.01}, "part b would contain no episode (of 4 episodes); give it more episodes"),
-    ],
-)
-def test_invalid_splits_are_refused(parts, message):
-    with pytest.raises(ConfigError) as error:
-        split(entries("a", "a", "b", "b"), parts, 0)
-    assert str(error.value) == message
 
 
 def test_entries_are_json(dataset):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from waldo.robots.description import load_robot
-from waldo.robots.thermal.rest_pose import RestAdvice
+from waldo.robots.thermal.rest_pose import RestPoseAdvisor
 from waldo.sim.experts.kinematics import Kinematics
 from waldo.sim.idle_pose import TRIFLE, HoldingHeat, IdlePose, idle_pose
 
@@ -63,21 +63,21 @@ def test_the_same_question_has_the_same_answer():
 def test_the_pose_in_words():
     pose = IdlePose(position=np.array([0.0, -1.21, 1.6]), heat_ratio=0.123, moved=(1, 2))
     assert (
-        pose.says(("pan", "shoulder_lift", "elbow"))
+        pose.describe(("pan", "shoulder_lift", "elbow"))
         == "rest at shoulder_lift -1.2, elbow 1.6: holds with 12% of the heat"
     )
-    assert replace(pose, moved=()).says(("pan", "shoulder_lift", "elbow")) == ""
+    assert replace(pose, moved=()).describe(("pan", "shoulder_lift", "elbow")) == ""
 
 
 def test_advice_is_given_once_and_only_to_robots_with_a_model():
-    advice = RestAdvice(ARM)
-    advice.ask(STRETCHED, np.array([20.0, 0.5, 20.0, np.nan, 20.0, 20.0]))
+    advice = RestPoseAdvisor(ARM)
+    advice.request(STRETCHED, np.array([20.0, 0.5, 20.0, np.nan, 20.0, 20.0]))
     advice.join()
-    text = advice.text()
+    text = advice.pop_message()
     assert text.startswith("rest at shoulder_lift ")
     assert text.endswith("% of the heat")
-    assert advice.text() == ""
-    nothing = RestAdvice(replace(ARM, mjcf=""))
-    nothing.ask(STRETCHED, np.full(6, 20.0))
+    assert advice.pop_message() == ""
+    nothing = RestPoseAdvisor(replace(ARM, mjcf=""))
+    nothing.request(STRETCHED, np.full(6, 20.0))
     nothing.join()
-    assert nothing.text() == ""
+    assert nothing.pop_message() == ""

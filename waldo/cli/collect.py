@@ -13,7 +13,7 @@ from waldo import console, registry
 from waldo.collect.devices.device import Device
 from waldo.datasets.streams import CRF
 from waldo.errors import InvalidValueError, UnknownNameError
-from waldo.robots.drivers.options import parse_options
+from waldo.robots.drivers.options import convert_options, options_class, parse_options, split_options
 
 if TYPE_CHECKING:
     from waldo.collect.recorder.uploader import Uploader
@@ -56,11 +56,11 @@ class Teleop:
     def run(self) -> int:
         """Steer until the device is finished, SIGINT or SIGTERM."""
         from waldo.collect.teleop import Teleop as Node
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         device = self._device()
         with join_graph("teleop", self.namespace or robot.name) as graph:
@@ -85,19 +85,22 @@ class Teleop:
 
             return Gamepad(load_robot(self.robot))
         if self.device == "leader":
-            from waldo.collect.devices.leader import LeaderArm
+            from waldo.collect.devices.leader import EngageOptions, LeaderArm
             from waldo.collect.devices.terminal_keys import HELP as KEYS
             from waldo.robots.description import presets
 
             console.err().print(f"lead the arm close to the robot's pose, and it follows   {KEYS}")
             arm = f"{self.robot}_leader"
+            texts = split_options(self.option)
+            driver = texts.pop("driver", "feetech")
+            options = convert_options(texts, EngageOptions, options_class(driver)) | self._port()
             return LeaderArm(
-                load_robot(self.robot), load_robot(arm if arm in presets() else self.robot), **self._options()
+                load_robot(self.robot), load_robot(arm if arm in presets() else self.robot), driver, **options
             )
         if self.device == "lerobot":
-            from waldo.collect.devices.lerobot_teleop import LeRobotTeleop
+            from waldo.collect.devices.lerobot_teleop import LeRobotTeleop, TeleopOptions
 
-            return LeRobotTeleop(load_robot(self.robot), **self._options())
+            return LeRobotTeleop(load_robot(self.robot), **(parse_options(self.option, TeleopOptions) | self._port()))
         if self.device == "script":
             from waldo.collect.devices.scripted import Expert, Scripted
 
@@ -105,8 +108,8 @@ class Teleop:
             return Scripted(lambda n: make(self.task, seed=n, human=self.human), self.episodes, self.first)
         raise UnknownNameError("device", self.device, DEVICES)
 
-    def _options(self) -> dict[str, Any]:
-        return parse_options(self.option) | ({"port": self.port} if self.port else {})
+    def _port(self) -> dict[str, Any]:
+        return {"port": self.port} if self.port else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +144,11 @@ class Record:
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder.topics import parse_cameras
         from waldo.datasets.dataset import Dataset
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
         config = RecorderConfig(codec=self.video, crf=self.crf, encoder=self.encoder, lockstep=self.lockstep)

@@ -17,7 +17,7 @@ import tyro
 from waldo import console
 from waldo.errors import FileError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 EMULATED = ("feetech", "dynamixel", "damiao", "robstride", "unitree")
 """Drivers for which there is an emulation."""
@@ -44,9 +44,9 @@ class Emulate:
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM."""
-        from waldo.process import until_signalled
+        from waldo.process import until_signaled
 
-        done = until_signalled()
+        done = until_signaled()
         robot = load_robot(self.robot)
         driver = self.driver or ("unitree" if robot.name == "g1" else "feetech")
         if driver not in EMULATED:
@@ -61,10 +61,10 @@ class Emulate:
     def _start(self, robot: Robot, driver: str, stack: contextlib.ExitStack) -> str:
         """Start the emulation; return how to reach it."""
         if driver == "unitree":
-            from waldo.sim.emulation.unitree import UnitreeTwin
+            from waldo.sim.emulation.unitree import EmulatedUnitree
 
             where = "lo" if self.interface == "udp_multicast" else self.interface
-            stack.enter_context(UnitreeTwin(robot, self.domain, where, rate_hz=500.0))
+            stack.enter_context(EmulatedUnitree(robot, self.domain, where, rate_hz=500.0))
             return (
                 f"{robot.name} speaks on DDS domain {self.domain}, interface {where}: waldo robot {self.robot} "
                 f"--driver unitree --option domain={self.domain} --option interface={where}"
@@ -76,12 +76,12 @@ class Emulate:
                 f"{driver} --option interface={self.interface} --option channel={self.channel}"
             )
         from waldo.sim.emulation.dynamixel import DynamixelServos
-        from waldo.sim.emulation.emulated_leader import Hand
+        from waldo.sim.emulation.emulated_leader import EmulatedLeader
         from waldo.sim.emulation.feetech import FeetechServos
 
         led = all(joint.effort == 0 for joint in robot.joints)
         kind = FeetechServos if driver == "feetech" else DynamixelServos
-        servos = kind(Hand(robot) if led else Plant(robot), calibrated=self.calibrated)
+        servos = kind(EmulatedLeader(robot) if led else EmulatedJoints(robot), calibrated=self.calibrated)
         stack.enter_context(servos)
         port = servos.port
         if self.link is not None:
@@ -108,13 +108,16 @@ class Emulate:
         if driver == "damiao":
             efforts = [max(1.0, joint.effort) for joint in robot.joints]
             return DamiaoMotors(
-                Plant(robot), bus, ids, [Range(position_rad=12.5, velocity_rad_s=30, torque_nm=e) for e in efforts]
+                EmulatedJoints(robot),
+                bus,
+                ids,
+                [Range(position_rad=12.5, velocity_rad_s=30, torque_nm=e) for e in efforts],
             )
         names = [joint.motor.name for joint in robot.joints]
         if unknown := [name for name in names if name not in RANGES]:
             bus.shutdown()
             raise InvalidValueError("robot", ", ".join(sorted(set(unknown))), f"motors of {', '.join(RANGES)}")
-        return RobStrideMotors(Plant(robot), bus, ids, [RANGES[name] for name in names])
+        return RobStrideMotors(EmulatedJoints(robot), bus, ids, [RANGES[name] for name in names])
 
 
 def _link(path: Path, port: str) -> None:

@@ -95,11 +95,15 @@ def parse(name: str, args: Sequence[str]) -> Command:
     from waldo.cli.config import load_defaults, split_config
 
     path, words = split_config(args)
+    # A command may have options that depend on its arguments, and option groups with a prefix.
+    for_arguments = getattr(command, "for_arguments", None)
+    command = command if for_arguments is None else for_arguments(words, path)
+    config = getattr(command, "tyro_config", (tyro.conf.OmitArgPrefixes,))
     options: dict[str, Any] = {} if path is None else {"default": load_defaults(command, path)}
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(command, prog=f"waldo {name}", args=words, config=(tyro.conf.OmitArgPrefixes,), **options)
+            return tyro.cli(command, prog=f"waldo {name}", args=words, config=config, **options)
     except SystemExit as stop:
         if not stop.code:
             raise

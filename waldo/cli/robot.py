@@ -3,105 +3,211 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import tyro
 
 from waldo import console
-from waldo.errors import InvalidValueError
+from waldo.errors import ConflictingOptionsError, UnsupportedOptionError
+from waldo.robots.control.safety import SafetyConfig
+from waldo.robots.thermal.monitor import MonitorConfig
+
+if TYPE_CHECKING:
+    from waldo.robots.description import Robot
+    from waldo.robots.driver import Driver
+    from waldo.robots.node import NodeConfig
+
+SIMULATIONS = ("twin", "model")
+"""Drivers that simulate the robot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RobotCommand:
     """Run a robot on the ROS graph: its simulated twin, or real hardware through another driver."""
 
+    tyro_config: ClassVar[tuple[Any, ...]] = (tyro.conf.AvoidSubcommands,)
+    driver_field: ClassVar[str] = ""
+
     robot: tyro.conf.Positional[str] = "so101"
-    """so101 or g1; or, alone in a simulation, an MJCF file or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
+    """Robot: so101 or g1. In a simulation also an MJCF file, or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
     driver: str = ""
-    """What moves: twin, a task's simulation, or model, a simulation of the robot alone; chosen by the robot's name."""
+    """Driver: twin simulates the robot in a task scene, model simulates the robot alone; the default depends on the
+    robot. Others control hardware; with --help, their options are listed."""
     task: str = "lift"
-    """Task whose world the twin simulates."""
+    """Task scene of the twin."""
     port: str = ""
-    """Serial port of a robot of serial servos: /dev/ttyACM0."""
+    """Serial port of a robot with serial servos, such as /dev/ttyACM0."""
     rate: int = 60
-    """Control cycles a second of a real robot."""
+    """Control cycles per second of a real robot."""
     namespace: str = ""
-    """ROS namespace; the robot's name unless given."""
+    """ROS namespace; the robot's name by default."""
     cameras: bool = True
     """Render and publish the cameras."""
     lockstep: tuple[str, ...] = ()
-    """Simulated time on /clock that waits for these: operator, recorder. Empty: real time."""
+    """Simulated time on /clock that waits for these processes: operator, recorder. Empty for real time."""
     seed: int = 0
-    """Seed of the first world; each reset takes the next one."""
+    """Seed of the first scene; each reset uses the next one."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """An option of the driver as name=value, such as --option channel=can0; may be given several times."""
+    """Driver option as name=value, such as --option channel=can0; repeatable."""
     camera: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A camera beside a real robot as name=source, such as --camera front=0 or wrist=realsense:SERIAL; also a video."""
+    """Camera of a real robot as name=source, such as --camera front=0, wrist=realsense:SERIAL or a video file;
+    repeatable."""
+    jpeg_quality: int = 90
+    """JPEG quality of the published images, 1 to 100; images that a camera delivers as JPEG are passed through."""
     motors: Path | None = None
-    """Constants that `waldo identify` found of this robot's own motors; those of the library unless given."""
+    """File of motor constants from `waldo identify`; those of the motor library by default."""
     heat_state: Path | None = None
-    """File in which the motors' heat survives a restart; a real robot has one of its own in the user's state folder."""
+    """File that stores the motors' heat across restarts; in the user's state folder for a real robot by default."""
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
+    """Thresholds of the safety chain."""
+    heat: MonitorConfig = field(default_factory=MonitorConfig)
+    """Monitoring of the motors' heat, and the governor that slows the robot down before a limit."""
+    govern: bool = True
+    """Slow the robot down before a motor reaches its heat limit; without it the robot holds at the limit."""
+
+    @classmethod
+    def for_arguments(cls, args: Sequence[str], config: Path | None = None) -> type[Self]:
+        """Return the command with the options of the driver that `--driver` or the YAML file selects."""
+        driver = _selected_driver(args, config)
+        options = _options_class(driver) if driver else None
+        if options is None:
+            return cls
+        name = driver.replace("-", "_")
+        if name in {one.name for one in dataclasses.fields(cls)}:
+            name += "_options"
+        return dataclasses.make_dataclass(
+            cls.__name__,
+            [(name, options, field(default_factory=options))],
+            bases=(cls,),
+            namespace={"driver_field": name, "__doc__": cls.__doc__},
+            frozen=True,
+            kw_only=True,
+            module=cls.__module__,
+        )
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM."""
-        from waldo.process import until_signalled
-        from waldo.robots.cameras.rig import WithCameras, parse_cameras
-        from waldo.robots.description import load_robot, presets
-        from waldo.robots.driver import SimulatedDriver, load_driver
-        from waldo.robots.drivers.options import parse_options
-        from waldo.robots.node import NodeConfig, RobotNode
-        from waldo.robots.thermal import constants_file
+        from waldo.process import until_signaled
+        from waldo.robots.driver import SimulatedDriver
+        from waldo.robots.node import RobotNode
         from waldo.robots.thermal.state_file import state_path
         from waldo.ros import join_graph
 
-        done = until_signalled()
-        name = self.driver or ("twin" if self.robot in presets() else "model")
-        driver_class = load_driver(name)
-        robot = load_robot(self.robot)
-        if not self.cameras:
-            robot = dataclasses.replace(robot, cameras=())
-        options: dict[str, Any] = {"task": self.task, "seed": self.seed} if name == "twin" else {}
-        simulated = name in ("twin", "model")
-        given = parse_options(self.option) | ({"port": self.port} if self.port else {})
-        if given and simulated:
-            raise InvalidValueError(
-                "option", " ".join(given), "nothing for a simulation", "name the driver of a real robot"
-            )
-        options |= given
-        if self.camera and simulated:
-            raise InvalidValueError(
-                "camera", " ".join(self.camera), "nothing for a simulation", "it draws its own cameras"
-            )
-        if self.motors is not None:
-            robot = constants_file.apply(self.motors, robot)
-        sources = parse_cameras(", ".join(self.camera), robot)
-        driver = driver_class(robot, **options)
-        if sources:
-            driver = WithCameras(driver, sources, robot.cameras)
-        state = self.heat_state or (
-            None if isinstance(driver, SimulatedDriver) else state_path(self.namespace or robot.name)
-        )
-        config = NodeConfig(rate_hz=self.rate, lockstep=self.lockstep, seed=self.seed, heat_state=state)
+        done = until_signaled()
+        driver = self.make_driver()
+        namespace = self.namespace or driver.robot.name
+        state = self.heat_state or (None if isinstance(driver, SimulatedDriver) else state_path(namespace))
         driver.connect()
         try:
-            with join_graph("robot", self.namespace or robot.name) as graph:
-                RobotNode(graph, driver, config).run(done)
+            with join_graph("robot", namespace) as graph:
+                RobotNode(graph, driver, self.node_config(state)).run(done)
         finally:
             driver.disconnect()
         return 0
 
+    def node_config(self, heat_state: Path | None) -> NodeConfig:
+        """Return the options of the robot node."""
+        from waldo.robots.node import NodeConfig
+
+        return NodeConfig(
+            rate_hz=self.rate,
+            lockstep=self.lockstep,
+            seed=self.seed,
+            jpeg_quality=self.jpeg_quality,
+            safety=self.safety,
+            heat=self.heat if self.govern else dataclasses.replace(self.heat, governor=None),
+            heat_state=heat_state,
+        )
+
+    def make_driver(self) -> Driver:
+        """Return the driver with its options and cameras, not yet connected."""
+        from waldo.robots.cameras.rig import WithCameras, parse_cameras
+        from waldo.robots.description import presets
+        from waldo.robots.driver import load_driver
+
+        name = self.driver or ("twin" if self.robot in presets() else "model")
+        driver_class = load_driver(name)
+        robot = self._load_robot()
+        options = self._driver_options(name)
+        if self.camera and name in SIMULATIONS:
+            raise UnsupportedOptionError("--camera", "a simulation", do="it renders its own cameras")
+        sources = parse_cameras(self.camera, robot)
+        driver = driver_class(robot, **options)
+        return WithCameras(driver, sources, robot.cameras) if sources else driver
+
+    def _load_robot(self) -> Robot:
+        from waldo.robots.description import load_robot
+        from waldo.robots.thermal import constants_file
+
+        robot = load_robot(self.robot)
+        if not self.cameras:
+            robot = dataclasses.replace(robot, cameras=())
+        return robot if self.motors is None else constants_file.apply(self.motors, robot)
+
+    def _driver_options(self, name: str) -> dict[str, Any]:
+        """Return the driver's options: those that differ from their defaults, --option and --port."""
+        from waldo.robots.drivers.options import options_class, parse_options
+
+        if (self.option or self.port) and name in SIMULATIONS:
+            option = "--option" if self.option else "--port"
+            raise UnsupportedOptionError(option, "a simulation", do="select a hardware driver with --driver")
+        typed: dict[str, Any] = {}
+        if self.driver_field:
+            options = getattr(self, self.driver_field)
+            default = type(options)()
+            typed = {
+                one.name: getattr(options, one.name)
+                for one in dataclasses.fields(options)
+                if getattr(options, one.name) != getattr(default, one.name)
+            }
+        shorthand = {**parse_options(self.option, options_class(name)), **({"port": self.port} if self.port else {})}
+        if twice := sorted(typed.keys() & shorthand.keys()):
+            flag = "--port" if twice[0] == "port" and self.port else f"--option {twice[0]}"
+            raise ConflictingOptionsError(f"--{self.driver_field}.{twice[0].replace('_', '-')}", flag)
+        scene = {"task": self.task, "seed": self.seed} if name == "twin" else {}
+        return {**scene, **typed, **shorthand}
+
+
+def _selected_driver(args: Sequence[str], config: Path | None) -> str:
+    """Return the driver that the arguments or the YAML file select; empty if none."""
+    selected = ""
+    if config is not None and config.is_file():
+        import yaml
+
+        try:
+            values = yaml.safe_load(config.read_text())
+        except yaml.YAMLError:
+            values = None  # Reported when the file is loaded.
+        selected = str(values.get("driver", "")) if isinstance(values, dict) else ""
+    for at, word in enumerate(args):
+        if word.startswith("--driver="):
+            selected = word.removeprefix("--driver=")
+        elif word == "--driver" and at + 1 < len(args):
+            selected = args[at + 1]
+    return selected
+
+
+def _options_class(driver: str) -> type | None:
+    """Return the dataclass of a driver's options; None if it has none or is not installed."""
+    from waldo import registry
+    from waldo.robots.drivers.options import options_class
+
+    # An unknown driver is reported when it is loaded.
+    return options_class(driver) if driver in registry.entries("waldo.drivers") else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Motors:
-    """Print the motor library: each value with its unit and source, and what nobody has published."""
+    """Print the motor library: each value with its uncertainty and source, and values that are not published."""
 
     name: Annotated[str, tyro.conf.Positional] = ""
-    """One motor's name; all of them unless given."""
+    """Name of a motor; all motors by default."""
 
     def run(self) -> int:
-        """Print one table a motor."""
+        """Print one table per motor."""
         from rich.table import Table
 
         from waldo.robots.motors.library import MOTORS, load_motor
@@ -110,16 +216,16 @@ class Motors:
             motor = load_motor(key)
             table = Table("value", "figure", "source", title=f"{key}: {motor.name}", title_justify="left")
             table.columns[2].overflow = "fold"
-            for field in dataclasses.fields(motor):
-                value = getattr(motor, field.name)
-                if field.name in ("name", "sources", "uncertainty", "thermal"):
+            for one in dataclasses.fields(motor):
+                value = getattr(motor, one.name)
+                if one.name in ("name", "sources", "uncertainty", "thermal"):
                     continue
-                std = motor.relative_std(field.name)
+                std = motor.relative_std(one.name)
                 figure = "not published" if value is None else f"{value:g} ±{std:.0%}"
-                table.add_row(field.name, figure, motor.sources.get(field.name, ""))
+                table.add_row(one.name, figure, motor.sources.get(one.name, ""))
             if motor.thermal is not None:
-                for field in dataclasses.fields(motor.thermal)[:4]:
+                for one in dataclasses.fields(motor.thermal)[:4]:
                     source = f"{motor.thermal.basis}: {motor.thermal.source}"
-                    table.add_row(field.name, format(getattr(motor.thermal, field.name), "g"), source)
+                    table.add_row(one.name, format(getattr(motor.thermal, one.name), "g"), source)
             console.out().print(table)
         return 0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import SimulatedDriver, load_driver
+from waldo.robots.drivers.options import convert_options, options_class
 
 STEP_LIMIT = 60
 """Most control periods that a simulation catches up at once."""
@@ -56,7 +57,9 @@ class DriverLink:
 
     def __init__(self, robot: Robot, driver: str, options: dict[str, str]) -> None:
         """Take the robot, the driver's name and its options."""
-        self._driver = load_driver(driver)(robot, **options)
+        kind = options_class(driver)
+        given = options if kind is None else convert_options(options, kind)
+        self._driver = load_driver(driver)(robot, **given)
         self._pictures: dict[str, Any] = {}
         self._started_s = 0.0
         self._ticks = 0
@@ -79,7 +82,7 @@ class DriverLink:
         """Return what is known now."""
         self._keep_pace()
         state, sensors = self._driver.read(), self._driver.motors()
-        self._pictures |= {frame.camera: frame.rgb for frame in self._driver.frames()}
+        self._pictures |= {frame.camera: frame.to_rgb() for frame in self._driver.frames()}
         heat = {name: getattr(sensors, name) for name in ("winding_c", "housing_c", "current_a", "torque_nm")}
         return Snapshot(state.position, heat, dict(self._pictures))
 

@@ -50,7 +50,7 @@ def test_episode_is_flushed_renamed_and_its_parent_flushed_before_the_journal_is
     folders = {str(partial)} | {os.path.dirname(name) for name in files}
     assert files | folders <= set(flushed)
     # No file changes after it was flushed.
-    last_change = max(n for n, call in enumerate(calls[:renamed]) if call.name != "fsync")
+    last_change = max((n for n, call in enumerate(calls[:renamed]) if call.name != "fsync"), default=-1)
     assert all(call.name == "fsync" for call in calls[last_change + 1 : renamed])
     assert files | folders <= {call.path for call in calls[last_change + 1 : renamed]}
     parent = next(n for n in range(renamed, len(calls)) if calls[n] == ("fsync", str(saved.path), ""))

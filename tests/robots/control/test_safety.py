@@ -18,14 +18,14 @@ COOL = np.full(2, 40.0)
 
 
 def robot() -> Robot:
-    """A robot with two joints."""
+    """Return a robot with two joints."""
     one = {"motor": Motor(name="m"), "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 30.0, "effort": 1.0}
     return Robot(name="toy", model="toy", joints=(Joint(name="a", **one), Joint(name="b", **one)), cameras=(), mjcf="")
 
 
 @pytest.fixture
 def chain() -> SafetyChain:
-    """A chain that is following a command at time 0."""
+    """Return a chain that follows a command at time 0."""
     chain = SafetyChain(robot())
     chain.reset(np.zeros(2))
     chain.command(["a", "b"], [0.5, -0.5], 0)
@@ -46,13 +46,13 @@ def test_follows_a_fresh_command(chain: SafetyChain) -> None:
     np.testing.assert_allclose(setpoint, [0.5, -0.5], atol=1e-6)
 
 
-def test_holds_in_the_cycle_in_which_the_operator_lets_go(chain: SafetyChain) -> None:
+def test_holds_in_the_cycle_in_which_the_operator_releases_control(chain: SafetyChain) -> None:
     chain.command([], [], S // 60)
     step(chain, S // 60)
-    assert chain.status == Status(Mode.HOLDING, "the operator let go")
+    assert chain.status == Status(Mode.HOLDING, "operator released control")
 
 
-def test_holds_when_no_command_comes(chain: SafetyChain) -> None:
+def test_holds_without_new_commands(chain: SafetyChain) -> None:
     step(chain, int(0.19 * S))
     assert chain.status.mode is Mode.FOLLOWING
     step(chain, int(0.21 * S))
@@ -62,20 +62,22 @@ def test_holds_when_no_command_comes(chain: SafetyChain) -> None:
 @pytest.mark.parametrize(
     ("names", "positions", "reason"),
     [
-        (["a", "b"], [math.nan, 0.0], "the command is not finite at a"),
-        (["a", "b"], [0.0, math.inf], "the command is not finite at b"),
-        (["a", "c"], [0.0, 0.0], "the command names joints that toy does not have: c"),
-        (["a", "b"], [0.0], "the command has 2 names and 1 positions"),
+        (["a", "b"], [math.nan, 0.0], "command is not finite for a"),
+        (["a", "b"], [0.0, math.inf], "command is not finite for b"),
+        (["a", "c"], [0.0, 0.0], "command contains unknown joints: c (known: a, b)"),
+        (["a", "b"], [0.0], "command has 2 names but 1 positions"),
     ],
 )
-def test_holds_at_a_bad_command(chain: SafetyChain, names: list[str], positions: list[float], reason: str) -> None:
+def test_holds_after_an_invalid_command(
+    chain: SafetyChain, names: list[str], positions: list[float], reason: str
+) -> None:
     chain.command(names, positions, S // 60)
     setpoint = step(chain, S // 60)
     assert chain.status == Status(Mode.HOLDING, reason)
     assert np.all(np.isfinite(setpoint))
 
 
-def test_a_good_command_after_a_bad_one_is_followed(chain: SafetyChain) -> None:
+def test_a_valid_command_after_an_invalid_one_is_followed(chain: SafetyChain) -> None:
     chain.command(["a"], [math.nan], 1)
     step(chain, 1)
     chain.command(["a"], [0.1], 2)
@@ -99,7 +101,7 @@ def test_stops_and_stays_stopped_until_enabled(chain: SafetyChain) -> None:
 
 def test_a_state_that_is_not_finite_is_a_latched_stop(chain: SafetyChain) -> None:
     setpoint = step(chain, 1, position=(math.nan, 0.0))
-    assert chain.status == Status(Mode.STOPPED, "the robot's state is not finite")
+    assert chain.status == Status(Mode.STOPPED, "robot state is not finite")
     assert np.all(np.isfinite(setpoint))
     step(chain, 2)
     assert chain.status.mode is Mode.STOPPED
@@ -107,20 +109,20 @@ def test_a_state_that_is_not_finite_is_a_latched_stop(chain: SafetyChain) -> Non
 
 def test_holds_when_the_state_is_stale(chain: SafetyChain) -> None:
     chain.step(int(0.15 * S), np.zeros(2), 0, COOL, DT)
-    assert chain.status == Status(Mode.HOLDING, "the robot's state is 0.15 s old")
+    assert chain.status == Status(Mode.HOLDING, "robot state is 0.15 s old")
 
 
-def test_refuses_to_jump_at_engage() -> None:
+def test_holds_while_the_first_command_is_too_far_away() -> None:
     chain = SafetyChain(robot())
     chain.reset(np.zeros(2))
     chain.command(["a", "b"], [0.0, 1.5], 0)
     step(chain, 0)
-    assert chain.status == Status(Mode.HOLDING, "b would jump by 1.50, allowed is 1: move nearer first")
+    assert chain.status == Status(Mode.HOLDING, "command for b is 1.50 from the robot, limit 1; move closer to engage")
 
 
 def test_heat_holds_with_hysteresis(chain: SafetyChain) -> None:
     step(chain, 1, headroom=(40.0, 1.0))
-    assert chain.status == Status(Mode.HOLDING, "b is 1.0 K below its heat limit: let it cool")
+    assert chain.status == Status(Mode.HOLDING, "b is 1.0 K below its heat limit; let it cool down")
     step(chain, 2, headroom=(40.0, 5.0))
     assert chain.status.mode is Mode.HOLDING
     step(chain, 3, headroom=(40.0, 11.0))
@@ -151,13 +153,13 @@ def test_a_guard_cannot_be_switched_off_by_configuration() -> None:
 
 
 @pytest.mark.parametrize("value", [1e6, -3.5])
-def test_a_command_beyond_reason_holds(chain: SafetyChain, value: float) -> None:
+def test_holds_after_a_command_far_beyond_a_limit(chain: SafetyChain, value: float) -> None:
     chain.command(["a"], [value], 1)
     step(chain, 1)
-    assert chain.status == Status(Mode.HOLDING, f"the command for a is {value:.4g}, its limits are -2.00 to 2.00")
+    assert chain.status == Status(Mode.HOLDING, f"command for a is {value:.4g}, limits -2.00 to 2.00")
 
 
-def test_a_command_a_little_beyond_a_limit_is_the_limit(chain: SafetyChain) -> None:
+def test_a_command_slightly_beyond_a_limit_is_clipped(chain: SafetyChain) -> None:
     chain.command(["a"], [2.4], 1)
     for i in range(1, 200):
         chain.command(["a"], [min(2.4, i * 0.02)], i)
@@ -166,15 +168,14 @@ def test_a_command_a_little_beyond_a_limit_is_the_limit(chain: SafetyChain) -> N
     assert chain.limiter.position[0] == pytest.approx(2.0)
 
 
-def test_a_joint_beyond_its_limits_stops_for_good(chain: SafetyChain) -> None:
+def test_a_joint_beyond_its_limits_is_a_latched_stop(chain: SafetyChain) -> None:
     chain.step(1, np.array([2.3, 0.0]), 1, np.full(2, np.nan), 1 / 60)
-    assert chain.status == Status(Mode.STOPPED, "a is at 2.30, its limits are -2.00 to 2.00: move it back by hand")
+    assert chain.status == Status(Mode.STOPPED, "a is at 2.30, limits -2.00 to 2.00; move it back by hand")
     step(chain, 2)
     assert chain.status.mode is Mode.STOPPED
 
 
-def test_a_moving_hand_is_followed_closely_and_its_silence_moves_nothing_on() -> None:
-    """A target that moves steadily is met where it is; when its commands cease the joint stops at the last one."""
+def test_a_moving_target_is_followed_closely_and_stands_still_without_further_commands() -> None:
     chain = SafetyChain(robot())
     chain.reset(np.zeros(2))
     for k in range(60):
@@ -189,7 +190,7 @@ def test_a_moving_hand_is_followed_closely_and_its_silence_moves_nothing_on() ->
     assert chain.status.mode is Mode.FOLLOWING
 
 
-def test_a_hand_that_stops_dead_is_overrun_by_little_and_bad_stamps_by_nothing() -> None:
+def test_overshoot_over_a_target_that_stops_instantly_is_bounded_for_any_stamps() -> None:
     for stamp in (lambda k: k * S // 60, lambda k: k * 1000, lambda k: S - k):
         chain = SafetyChain(robot())
         chain.reset(np.zeros(2))
@@ -203,7 +204,7 @@ def test_a_hand_that_stops_dead_is_overrun_by_little_and_bad_stamps_by_nothing()
         assert setpoint[0] == pytest.approx(1.5, abs=1e-3)
 
 
-def test_a_clock_that_was_set_back_ends_in_a_hold(chain: SafetyChain) -> None:
+def test_holds_after_a_clock_was_set_back(chain: SafetyChain) -> None:
     chain.command(["a", "b"], [0.5, -0.5], 10 * S)
     step(chain, 10 * S)
     assert chain.status.mode is Mode.FOLLOWING
@@ -212,18 +213,51 @@ def test_a_clock_that_was_set_back_ends_in_a_hold(chain: SafetyChain) -> None:
     assert chain.status.mode is Mode.HOLDING
 
 
-def test_a_motor_that_switched_itself_off_stops_the_robot_and_does_not_snap_back(chain: SafetyChain) -> None:
+def test_a_disabled_motor_stops_the_robot_and_does_not_snap_back(chain: SafetyChain) -> None:
     for k in range(1, 30):
         chain.command(["a", "b"], [0.5, -0.5], k * S // 60)
         step(chain, k * S // 60, (0.5, -0.5))
-    chain.give_way(np.array([False, True]), ("", "over-temperature"))
+    chain.handle_disabled_motors(np.array([False, True]), ("", "over-temperature"))
     sunk = step(chain, S // 2, (0.5, -1.4))
     assert chain.status.mode is Mode.STOPPED
-    assert chain.status.reason.startswith("no torque at b (over-temperature): support the arm")
+    assert chain.status.reason.startswith("no torque at b (over-temperature); support the arm")
     assert sunk[1] == pytest.approx(-1.4)
     assert sunk[0] == pytest.approx(0.5, abs=0.1)
-    # It has cooled: it stays where it sank to until it is enabled and told otherwise.
-    chain.give_way(np.array([False, False]), ("", ""))
+    # The motor is back: it stays where it sank to until the robot is enabled.
+    chain.handle_disabled_motors(np.array([False, False]), ("", ""))
     chain.command(["a", "b"], [0.5, -0.5], S // 2)
     assert step(chain, S // 2, (0.5, -1.4))[1] == pytest.approx(-1.4)
     assert chain.status.mode is Mode.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason", "fault"),
+    [
+        (Mode.FOLLOWING, "", False),
+        (Mode.HOLDING, "waiting for a command", False),
+        (Mode.HOLDING, "operator released control", False),
+        (Mode.HOLDING, "no command for 0.2 s", True),
+        (Mode.STOPPED, "stopped by the operator", True),
+    ],
+)
+def test_a_hold_that_the_operator_intends_is_not_a_fault(mode: Mode, reason: str, fault: bool) -> None:
+    assert Status(mode, reason).is_fault is fault
+
+
+def test_a_disabled_motor_without_a_fault_text_is_named(chain: SafetyChain) -> None:
+    chain.handle_disabled_motors(np.array([True, False]), ("", ""))
+    step(chain, 1)
+    assert chain.status.reason.startswith("no torque at a (torque disabled); support the arm")
+
+
+def test_a_speed_ratio_slows_the_setpoint(chain: SafetyChain) -> None:
+    """Three tenths of full speed is 0.9 rad/s, for a target that stands still and for one that moves."""
+    for k in range(1, 40):
+        chain.command(["a"], [0.9], k * S // 60)
+        chain.step(k * S // 60, np.zeros(2), k * S // 60, COOL, DT, speed_ratio=0.3)
+        assert abs(chain.limiter.velocity[0]) <= 0.9 + 1e-9
+    for k in range(40, 80):
+        chain.command(["a"], [0.9 + 0.02 * (k - 40)], k * S // 60)
+        chain.step(k * S // 60, np.zeros(2), k * S // 60, COOL, DT, speed_ratio=0.3)
+        assert abs(chain.limiter.velocity[0]) <= 0.9 + 1e-9
+    assert chain.limiter.velocity[0] == pytest.approx(0.9)

@@ -1,4 +1,4 @@
-"""Every driver passes what every driver must pass, each against the emulation of its robot."""
+"""Every driver passes the conformance tests with an emulation of its robot."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from waldo.robots.drivers.unitree import UnitreeDriver
 from waldo.robots.motors.library import DM_J4310, RS03
 from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors
 from waldo.sim.emulation.dynamixel import DynamixelServos
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
-from waldo.sim.emulation.unitree import UnitreeTwin
+from waldo.sim.emulation.unitree import EmulatedUnitree
 from waldo.sim.model_robot import ModelDriver, load_model_robot
 from waldo.sim.twin import TwinDriver
 
 DOMAIN = 1 + os.getpid() % 100
 CHANNELS = count()
-PATIENT = {"patience_s": 20.0, "answer_s": 2.0}
-"""A shared machine can stand still for seconds."""
+TIMEOUTS = {"motor_timeout_s": 20.0, "response_timeout_s": 2.0}
+"""A busy machine may pause a process for seconds."""
 
 
 class TestTwin(DriverConformance):
@@ -56,25 +56,25 @@ class TestToy(DriverConformance):
     def make(self) -> Driver:
         return self._make()
 
-    def test_a_write_returns_what_was_sent_within_the_limits(self, driver: Driver) -> None:
-        # The toy goes wherever it is told: it is there to be reckoned by hand.
+    def test_write_returns_the_applied_target_within_the_limits(self, driver: Driver) -> None:
+        # The toy robot has no limits.
         target = np.array([9.0, -9.0])
         assert (driver.write(target) == target).all()
 
-    def test_frames_are_a_sequence(self, driver: Driver) -> None:
-        # Its time stands still until it is told to go on, and so does its picture.
+    def test_every_frame_is_returned_once(self, driver: Driver) -> None:
+        # The toy robot renders its image on every call.
         assert len(driver.frames()) == 1
 
 
 class TestFeetech(DriverConformance):
     @pytest.fixture(autouse=True)
     def _servos(self) -> Iterator[None]:
-        with FeetechServos(Plant(load_robot("so101"))) as servos:
+        with FeetechServos(EmulatedJoints(load_robot("so101"))) as servos:
             self._port = servos.port
             yield
 
     def make(self) -> Driver:
-        return feetech.FeetechDriver(load_robot("so101"), port=self._port, **PATIENT)
+        return feetech.FeetechDriver(load_robot("so101"), port=self._port, **TIMEOUTS)
 
     def make_absent(self) -> Driver:
         return feetech.FeetechDriver(load_robot("so101"), port="/dev/no-such-port")
@@ -83,19 +83,19 @@ class TestFeetech(DriverConformance):
 class TestDynamixel(DriverConformance):
     @pytest.fixture(autouse=True)
     def _servos(self) -> Iterator[None]:
-        with DynamixelServos(Plant(load_robot("so101"))) as servos:
+        with DynamixelServos(EmulatedJoints(load_robot("so101"))) as servos:
             self._port = servos.port
             yield
 
     def make(self) -> Driver:
-        return dynamixel.DynamixelDriver(load_robot("so101"), port=self._port, **PATIENT)
+        return dynamixel.DynamixelDriver(load_robot("so101"), port=self._port, **TIMEOUTS)
 
     def make_absent(self) -> Driver:
         return dynamixel.DynamixelDriver(load_robot("so101"), port="/dev/no-such-port")
 
 
 class CanConformance(DriverConformance):
-    """Two emulated motors on a bus of their own."""
+    """Two emulated motors on their own bus."""
 
     __test__ = False
     vendor: Any
@@ -111,15 +111,15 @@ class CanConformance(DriverConformance):
         self._robot = Robot(name="arm", model="arm", joints=joints, cameras=(), mjcf=str(tmp_path / "arm.xml"))
         self._channel = f"conformance{next(CHANNELS)}"
         bus = can.Bus(interface="virtual", channel=self._channel)
-        with self.emulator(Plant(self._robot), bus, [1, 2], [self.full, self.full]):
+        with self.emulator(EmulatedJoints(self._robot), bus, [1, 2], [self.full, self.full]):
             yield
 
     def make(self) -> Driver:
-        # Stiff, so that gravity does not keep it from its target.
-        return self.vendor(self._robot, interface="virtual", channel=self._channel, kp="150", kd="3", **PATIENT)
+        # A high stiffness, because gravity must not keep the arm from its target.
+        return self.vendor(self._robot, interface="virtual", channel=self._channel, kp=(150.0,), kd=(3.0,), **TIMEOUTS)
 
     def make_absent(self) -> Driver:
-        return self.vendor(self._robot, interface="virtual", channel="nobody", patience_s=0.1)
+        return self.vendor(self._robot, interface="virtual", channel="empty", motor_timeout_s=0.1)
 
 
 class TestDamiao(CanConformance):
@@ -136,29 +136,29 @@ class TestRobStride(CanConformance):
 class TestUnitree(DriverConformance):
     @pytest.fixture(autouse=True)
     def _twin(self) -> Iterator[None]:
-        with UnitreeTwin(load_robot("g1"), 100 + DOMAIN, rate_hz=100):
+        with EmulatedUnitree(load_robot("g1"), 100 + DOMAIN, rate_hz=100):
             yield
 
     def make(self) -> Driver:
-        options = {"interface": "lo", "patience_s": 60.0, "stale_s": 30.0, "rate_hz": 100}
+        options = {"interface": "lo", "connect_timeout_s": 60.0, "max_staleness_s": 30.0, "rate_hz": 100}
         return UnitreeDriver(load_robot("g1"), domain=100 + DOMAIN, **options)
 
     def make_absent(self) -> Driver:
-        return UnitreeDriver(load_robot("g1"), interface="lo", domain=210, patience_s=0.2)
+        return UnitreeDriver(load_robot("g1"), interface="lo", domain=210, connect_timeout_s=0.2)
 
 
 class TestLeRobot(DriverConformance):
-    """LeRobot's own SO-101 follower on emulated servos."""
+    """LeRobot's SO-101 follower with emulated servos."""
 
     @pytest.fixture(autouse=True)
-    def _servos(self, tmp_path: Path) -> Iterator[None]:
+    def _servos(self, tmp_path: Path, lerobot_timeouts: None) -> Iterator[None]:
         from waldo.robots.drivers import calibration
 
         robot = load_robot("so101")
         self._folder = tmp_path
-        with FeetechServos(Plant(robot)) as servos:
+        with FeetechServos(EmulatedJoints(robot)) as servos:
             self._port = servos.port
-            reader = feetech.FeetechDriver(robot, port=self._port, torque=False, **PATIENT)
+            reader = feetech.FeetechDriver(robot, port=self._port, torque=False, **TIMEOUTS)
             reader.open()
             calibration.save(tmp_path / "mine.json", robot.joint_names, reader.stored())
             reader.disconnect()
@@ -185,8 +185,8 @@ class TestTopics(DriverConformance):
             yield
 
     def make(self) -> Driver:
-        options = {"command": "/jtc/joint_trajectory", "patience_s": 60.0, "stale_s": 30.0}
+        options = {"command": "/jtc/joint_trajectory", "connect_timeout_s": 60.0, "max_staleness_s": 30.0}
         return TopicMapDriver(self._robot, **options)
 
     def make_absent(self) -> Driver:
-        return TopicMapDriver(self._robot, joint_states="/nowhere", patience_s=0.2)
+        return TopicMapDriver(self._robot, joint_states="/nowhere", connect_timeout_s=0.2)

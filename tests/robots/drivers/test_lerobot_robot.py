@@ -1,4 +1,4 @@
-"""LeRobot's own OpenArm follower and leader, as driver and as device, against emulated Damiao motors on a CAN bus."""
+"""LeRobot's OpenArm follower and leader, as a driver and as a device, with emulated Damiao motors on a CAN bus."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 
 from waldo.collect.devices.device import Observation
 from waldo.collect.devices.lerobot_teleop import LeRobotTeleop
-from waldo.errors import ConfigError, HardwareError, UnknownNameError
+from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.drivers.lerobot_robot import LeRobotDriver
 from waldo.robots.drivers.lerobot_units import Units, make_device
 from waldo.robots.drivers.mit import Range
 from waldo.robots.motors.library import DM_J4310
 from waldo.sim.emulation.can_bus import DamiaoMotors
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -34,7 +34,7 @@ CHANNELS = count()
 
 
 def arm(folder: Path) -> Robot:
-    """An arm of eight separate joints that turn about the vertical."""
+    """Return a robot of eight separate joints with vertical axes."""
     bodies = "".join(
         f'<body pos="{i} 0 0"><joint name="{n}" axis="0 0 1" damping=".5" armature=".02"/>'
         '<geom size=".05" mass=".2"/></body>'
@@ -60,7 +60,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.robot, self.channel, self.folder = arm(folder), f"openarm{next(CHANNELS)}", folder
-        self.plant = Plant(self.robot)
+        self.plant = EmulatedJoints(self.robot)
         ranges = [Range(position_rad=FULL[t][0], velocity_rad_s=FULL[t][1], torque_nm=FULL[t][2]) for t in TYPES]
         bus = can.Bus(interface="virtual", channel=self.channel)
         self.motors = DamiaoMotors(self.plant, bus, range(1, 9), ranges)
@@ -77,26 +77,27 @@ class Bench:
             json.dumps({name: {"id": i + 1, **one} for i, name in enumerate(NAMES)})
         )
 
-    def driver(self, **more: object) -> LeRobotDriver:
-        told = {"type": "openarm_follower", "id": "mine", "port": self.channel, "config": self.config}
-        return LeRobotDriver(self.robot, **{**told, **more})
+    def driver(self, **options: object) -> LeRobotDriver:
+        defaults = {"type": "openarm_follower", "id": "mine", "port": self.channel, "config": self.config}
+        return LeRobotDriver(self.robot, **{**defaults, **options})
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    with made.motors:
-        yield made
+    bench = Bench(tmp_path)
+    with bench.motors:
+        yield bench
 
 
-def test_lerobots_own_openarm_is_read_and_driven_in_radians(bench: Bench) -> None:
+@pytest.mark.usefixtures("lerobot_timeouts")
+def test_lerobots_openarm_is_read_and_driven_in_radians(bench: Bench) -> None:
     bench.calibrate()
     more = json.dumps({**json.loads(bench.config), "use_velocity_and_torque": True})
-    driver = bench.driver(config=more, heat_period_s=0)
+    driver = bench.driver(config=more, sensor_period_s=0.0)
     driver.connect()
-    # LeRobot clips to 5 degrees unless told which side the arm is, and a gripper only closes: what is sent is returned.
-    sent = driver.write(np.full(8, 0.07))
-    np.testing.assert_allclose(sent, [0.07] * 7 + [0.0], atol=1e-6)
+    # LeRobot limits the joints to 5 degrees if the side of the arm is not configured, and the gripper to closing.
+    applied = driver.write(np.full(8, 0.07))
+    np.testing.assert_allclose(applied, [0.07] * 7 + [0.0], atol=1e-6)
     deadline = time.monotonic() + 60
     while np.abs(driver.read().position[:7] - 0.07).max() > 0.01:
         assert time.monotonic() < deadline, driver.read()
@@ -107,56 +108,61 @@ def test_lerobots_own_openarm_is_read_and_driven_in_radians(bench: Bench) -> Non
     while driver.motors().winding_c[2] < 70:
         assert time.monotonic() < deadline
         driver.read()
-    said = driver.motors()
-    np.testing.assert_allclose(said.driver_c, 35.0)
-    assert np.isnan(said.voltage_v).all()
+    sensors = driver.motors()
+    np.testing.assert_allclose(sensors.driver_c, 35.0)
+    assert np.isnan(sensors.voltage_v).all()
     assert driver.frames() == []
     driver.disconnect()
 
 
-def test_a_robot_without_calibration_or_power_says_what_to_do(bench: Bench) -> None:
-    with pytest.raises(HardwareError, match="openarm_follower 'mine' has no calibration; run lerobot-calibrate"):
-        bench.driver().connect()
+def test_errors_for_a_robot_without_power(bench: Bench) -> None:
     bench.calibrate()
     bench.motors.silent.update(range(8))
     with pytest.raises(HardwareError, match=r"openarm_follower: cannot connect \(.*did not respond: \['joint_1'"):
         bench.driver().connect()
 
 
-def test_what_lerobot_does_not_know_is_named(bench: Bench) -> None:
+@pytest.mark.usefixtures("lerobot_timeouts")
+def test_a_robot_without_calibration_is_rejected(bench: Bench) -> None:
+    with pytest.raises(HardwareError, match="openarm_follower 'mine' has no calibration; run: lerobot-calibrate"):
+        bench.driver().connect()
+
+
+def test_errors_for_unknown_names_and_configurations(bench: Bench) -> None:
     with pytest.raises(UnknownNameError, match="unknown robot 'so101_folower'; did you mean 'so101_follower'"):
         bench.driver(type="so101_folower").connect()
-    with pytest.raises(ConfigError, match="config is 'port=3', expected JSON"):
+    with pytest.raises(InvalidValueError, match="config is 'port=3', expected JSON"):
         bench.driver(config="port=3").connect()
-    with pytest.raises(ConfigError, match="expected what a openarm_follower needs"):
+    with pytest.raises(InvalidValueError, match="expected the configuration of openarm_follower"):
         bench.driver(config='{"no_such_field": 1}').connect()
 
 
-def test_a_device_whose_library_is_not_installed_says_so() -> None:
+def test_a_missing_library_of_a_device_is_an_error() -> None:
     def make(_: object) -> None:
         raise ImportError("'feetech-servo-sdk' is required but not installed")
 
-    with pytest.raises(HardwareError, match="so101_leader cannot be made: 'feetech-servo-sdk' is required"):
+    with pytest.raises(HardwareError, match=r"so101_leader cannot be created \('feetech-servo-sdk' is required"):
         make_device("lerobot.teleoperators", "so101_leader", "", make, port="/dev/null")
 
 
 class _Bus:
-    """What Units and the driver look at of a motor bus with a register table."""
+    """The parts of a motor bus with a register table that the driver uses."""
 
     def __init__(self, mode: str, model: str = "sts3215") -> None:
         self.motors = {"a": SimpleNamespace(norm_mode=SimpleNamespace(value=mode), model=model)}
         self.calibration = {"a": SimpleNamespace(range_min=1024, range_max=3072)}
         self.model_resolution_table = {model: 4097}
-        registers = dict.fromkeys(("Present_Temperature", "Present_Current", "Present_Voltage"))
+        registers = dict.fromkeys(("Present_Temperature", "Present_Current", "Present_Voltage", "Status"))
         self.model_ctrl_table = {model: registers}
 
     def sync_read(self, register: str, *, normalize: bool) -> dict[str, int]:
         assert not normalize
-        return {"a": {"Present_Temperature": 41, "Present_Current": 0x8000 + 100, "Present_Voltage": 74}[register]}
+        counts = {"Present_Temperature": 41, "Present_Current": 0x8000 + 100, "Present_Voltage": 74, "Status": 0x24}
+        return {"a": counts[register]}
 
 
 class FeetechBus(_Bus):
-    """Its name is how the driver knows how a current's sign is told."""
+    """The driver selects the encoding of the current by the name of this class."""
 
 
 def one_joint() -> Robot:
@@ -168,26 +174,28 @@ def one_joint() -> Robot:
     ("mode", "value", "angle"),
     [("degrees", 90.0, np.pi / 2), ("range_m100_100", 50.0, np.pi / 4), ("range_0_100", 25.0, 0.0)],
 )
-def test_units_are_those_of_the_motor_bus(mode: str, value: float, angle: float) -> None:
+def test_units_depend_on_the_motor_bus(mode: str, value: float, angle: float) -> None:
     units = Units(SimpleNamespace(bus=_Bus(mode)), one_joint(), ["a"], "degrees")
     np.testing.assert_allclose(units.angles({"a.pos": value}), [angle], atol=1e-12)
     np.testing.assert_allclose(units.action(np.array([angle]))["a.pos"], value, atol=1e-9)
 
 
-def test_units_without_a_bus_are_an_option() -> None:
+def test_units_without_a_motor_bus_are_an_option() -> None:
     np.testing.assert_allclose(Units(object(), one_joint(), ["a"], "radians").angles({"a.pos": 0.4}), [0.4])
-    with pytest.raises(ConfigError, match=r"names is 'a\.pos', expected keys that the device has: b\.pos"):
+    with pytest.raises(UnknownNameError, match=r"unknown LeRobot joint 'a' \(known: b\)"):
         Units(object(), one_joint(), ["a"], "radians").angles({"b.pos": 1})
 
 
-def test_heat_registers_and_pictures() -> None:
+def test_sensor_registers_faults_and_images() -> None:
     driver = LeRobotDriver(one_joint())
     driver._device = SimpleNamespace(bus=FeetechBus("degrees"))
-    said = driver.motors()
-    np.testing.assert_allclose([said.driver_c[0], said.voltage_v[0], said.current_a[0]], [41, 7.4, -0.65])
-    picture = np.zeros((2, 4, 3), np.uint8)
-    driver._keep_pictures({"c": picture}, 5)
-    driver._keep_pictures({"c": picture}, 6)
+    sensors = driver.motors()
+    np.testing.assert_allclose([sensors.driver_c[0], sensors.voltage_v[0], sensors.current_a[0]], [41, 7.4, -0.65])
+    assert sensors.faults == ("over-temperature, overload",)
+    assert sensors.disabled.tolist() == [True]
+    image = np.zeros((2, 4, 3), np.uint8)
+    driver._keep_images({"c": image}, 5)
+    driver._keep_images({"c": image}, 6)
     (frame,) = driver.frames()
     assert (frame.camera, frame.stamp_ns) == ("c", 5)
 
@@ -197,6 +205,7 @@ class NoSession:
     def ask(self, name: str) -> None: ...
 
 
+@pytest.mark.usefixtures("lerobot_timeouts")
 def test_lerobots_leader_is_a_device(bench: Bench) -> None:
     bench.calibrate()
     leader = LeRobotTeleop(bench.robot, type="openarm_leader", id="mine", port=bench.channel, config=bench.config)
@@ -207,12 +216,12 @@ def test_lerobots_leader_is_a_device(bench: Bench) -> None:
     target = leader.step(near, NoSession(), 1 / 60)
     assert target is not None
     np.testing.assert_allclose(target, 0.0, atol=0.05)
-    # Once it follows, it may be left behind farther than where it began.
+    # The distance for releasing is larger than that for engaging.
     assert leader.step(far, NoSession(), 1 / 60) is not None
     assert not leader.finished
     leader.close()
 
 
-def test_a_teleoperator_that_nobody_knows() -> None:
+def test_an_unknown_teleoperator_is_an_error() -> None:
     with pytest.raises(UnknownNameError, match="unknown teleoperator 'so101_leadr'; did you mean 'so101_leader'"):
         make_device("lerobot.teleoperators", "so101_leadr", "", lambda config: config)

@@ -1,4 +1,4 @@
-"""The robot node on a servo arm whose plug is pulled: it stops, says so, and goes on when it is there again."""
+"""The robot node stops when the USB plug of a servo arm is pulled, and continues after it is reconnected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waldo.robots.control.safety import Mode
 from waldo.robots.description import load_robot
 from waldo.robots.drivers.feetech import FeetechDriver
 from waldo.robots.node import NodeConfig, RobotNode
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
@@ -24,27 +24,27 @@ SO101 = load_robot("so101")
 
 @contextmanager
 def plugged(link: Path) -> Iterator[FeetechServos]:
-    """An emulated arm behind a link that stays the same."""
-    with FeetechServos(Plant(SO101)) as servos:
+    """Yield an emulated arm whose port is reachable through a symbolic link."""
+    with FeetechServos(EmulatedJoints(SO101)) as servos:
         link.unlink(missing_ok=True)
         link.symlink_to(servos.port)
         yield servos
 
 
-def test_a_pulled_plug_stops_the_robot_and_it_is_found_again(tmp_path: Path) -> None:
+def test_a_pulled_plug_stops_the_robot_until_it_is_reconnected_and_enabled(tmp_path: Path) -> None:
     from sensor_msgs.msg import JointState
     from std_srvs.srv import SetBool
 
     link = tmp_path / "arm"
-    driver = FeetechDriver(SO101, port=str(link), answer_s=1.0, patience_s=20.0)
-    ended, ready = threading.Event(), threading.Event()
+    driver = FeetechDriver(SO101, port=str(link), response_timeout_s=1.0, motor_timeout_s=20.0)
+    stop, ready = threading.Event(), threading.Event()
     nodes: list[RobotNode] = []
 
     def work() -> None:
         with ros.join_graph("robot", "arm") as graph:
             nodes.append(RobotNode(graph, driver, NodeConfig(rate_hz=100)))
             ready.set()
-            nodes[0].run(ended.is_set)
+            nodes[0].run(stop.is_set)
 
     thread = threading.Thread(target=work)
     try:
@@ -63,20 +63,20 @@ def test_a_pulled_plug_stops_the_robot_and_it_is_found_again(tmp_path: Path) -> 
             assert graph.spin_until(lambda: follows(servos, 0.2), 120)
             servos.unplug()
             assert graph.spin_until(lambda: nodes[0].safety.status.mode is Mode.STOPPED, 120)
-            assert "is gone" in nodes[0].safety.status.reason
+            assert "was disconnected" in nodes[0].safety.status.reason
             assert "check the USB plug" in nodes[0].safety.status.reason
             with plugged(link) as again:
                 assert graph.spin_until(lambda: any(servo.memory[40] for servo in again.servos), 120)
-                # It holds where it is, and moves for nobody until it is enabled.
+                # It holds its position and ignores commands until it is enabled.
                 assert not graph.spin_until(lambda: follows(again, 0.2), 0.5)
                 np.testing.assert_allclose(again.joints.position[0], SO101.home[0], atol=0.01)
                 enable = graph.node.create_client(SetBool, "robot/enable")
                 assert graph.call(enable, SetBool.Request(data=True), 60).success
                 assert graph.spin_until(lambda: follows(again, 0.2), 120)
-                ended.set()
+                stop.set()
                 thread.join(60)
     finally:
-        ended.set()
+        stop.set()
         if thread.is_alive():
             thread.join(60)
         driver.disconnect()

@@ -1,4 +1,4 @@
-"""The topic-map driver against a real rclpy node that stands for a ros2_control robot, in a ROS domain of its own."""
+"""The `topics` driver with a ROS node that emulates a ros2_control robot, in its own ROS domain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from waldo import ros
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.topic_map import TopicMapDriver
 
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 class Controlled:
-    """A robot under ros2_control: joints in another order, one more than we want, two controllers."""
+    """A robot under ros2_control with one more joint, another joint order and two controllers."""
 
     def __init__(self) -> None:
         self.position = {"wheel": 0.0, "B": 0.2, "A": -0.1}
-        self.heard: list[Any] = []
+        self.received: list[Any] = []
         self.mute = False
         self.with_effort = True
-        self._ended, self._ready = threading.Event(), threading.Event()
+        self._stop, self._ready = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work)
 
     def __enter__(self) -> Controlled:
@@ -37,15 +37,15 @@ class Controlled:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._stop.set()
         self._thread.join(60)
 
     def _trajectory(self, message: Any) -> None:
-        self.heard.append(message)
+        self.received.append(message)
         self.position |= dict(zip(message.joint_names, message.points[-1].positions, strict=True))
 
     def _forward(self, message: Any) -> None:
-        self.heard.append(message)
+        self.received.append(message)
         self.position |= dict(zip(("A", "B"), message.data, strict=True))
 
     def _work(self) -> None:
@@ -66,25 +66,25 @@ class Controlled:
             diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos)
             temperature = node.create_publisher(Temperature, "/B/temperature", qos)
             image = node.create_publisher(Image, "/cam/image_raw", qos)
-            picture = Image(height=2, width=2, step=8, encoding="bgr8", data=bytes([1, 2, 3, 4, 5, 6, 0, 0] * 2))
-            told = DiagnosticArray(
+            frame = Image(height=2, width=2, step=8, encoding="bgr8", data=bytes([1, 2, 3, 4, 5, 6, 0, 0] * 2))
+            report = DiagnosticArray(
                 status=[
                     status("arm: A", "hot", 1, **{"Motor Temperature [C]": "61.5 C"}),
                     status("waldo: B", winding_std_kelvin="1", winding_celsius="99", temperature="99"),
-                    status("/arm/B", temperature="41"),
+                    status("/arm/B", level=2, temperature="41"),
                 ]
             )
             self._ready.set()
-            while not self._ended.is_set():
+            while not self._stop.is_set():
                 if not self.mute:
                     message = JointState(name=list(self.position), position=list(self.position.values()))
                     message.effort = [0.0, 2.0, 1.0] if self.with_effort else []
                     message.header.stamp = ros.ns_to_stamp(time.time_ns())
                     states.publish(message)
                     states.publish(JointState(name=["gripper"], position=[1.0]))
-                    diagnostics.publish(told)
+                    diagnostics.publish(report)
                     temperature.publish(Temperature(temperature=44.0))
-                    image.publish(picture)
+                    image.publish(frame)
                 graph.spin_for(0.01)
 
 
@@ -95,13 +95,18 @@ def robot(toy_robot: Robot) -> Robot:
 
 @pytest.fixture
 def controlled() -> Iterator[Controlled]:
-    with Controlled() as made:
-        yield made
+    with Controlled() as robot:
+        yield robot
 
 
 def driver(robot: Robot, **options: object) -> TopicMapDriver:
-    patient = {"names": "A, B", "command": "/jtc/joint_trajectory", "patience_s": 60.0, "stale_s": 30.0}
-    return TopicMapDriver(robot, **{**patient, **options})
+    defaults = {
+        "joint_names": ("A", "B"),
+        "command": "/jtc/joint_trajectory",
+        "connect_timeout_s": 60.0,
+        "max_staleness_s": 30.0,
+    }
+    return TopicMapDriver(robot, **{**defaults, **options})
 
 
 def until(done: Callable[[], bool]) -> None:
@@ -111,8 +116,8 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_states_are_matched_by_name_and_trajectories_are_sent(robot: Robot, controlled: Controlled) -> None:
-    made = driver(robot, reach_s=1.25)
+def test_states_are_matched_by_name_and_commands_are_trajectories(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, time_from_start_s=1.25)
     made.connect()
     state = made.read()
     np.testing.assert_allclose(state.position, [-0.1, 0.2])
@@ -120,18 +125,18 @@ def test_states_are_matched_by_name_and_trajectories_are_sent(robot: Robot, cont
     assert np.isnan(state.velocity).all()
     assert made.write(np.array([0.5, 9.0])).tolist() == [0.5, 2.0]
     until(lambda: np.allclose(made.read().position, [0.5, 2.0]))
-    message = controlled.heard[-1]
+    message = controlled.received[-1]
     assert list(message.joint_names) == ["A", "B"]
-    reach = message.points[0].time_from_start
-    assert (reach.sec, reach.nanosec) == (1, 250_000_000)
-    # Connecting held the robot where it was.
-    np.testing.assert_allclose(controlled.heard[0].points[0].positions, [-0.1, 0.2])
-    with pytest.raises(ConfigError, match="expected finite numbers"):
+    duration = message.points[0].time_from_start
+    assert (duration.sec, duration.nanosec) == (1, 250_000_000)
+    # Connecting commands the present position.
+    np.testing.assert_allclose(controlled.received[0].points[0].positions, [-0.1, 0.2])
+    with pytest.raises(InvalidValueError, match="expected finite numbers"):
         made.write(np.array([np.inf, np.nan]))
     made.disconnect()
 
 
-def test_forward_commands_have_the_maps_order(robot: Robot, controlled: Controlled) -> None:
+def test_forward_commands_have_the_order_of_joint_names(robot: Robot, controlled: Controlled) -> None:
     made = driver(robot, command="/fpc/commands", command_type="forward")
     made.connect()
     made.write(np.array([0.3, -0.4]))
@@ -139,19 +144,19 @@ def test_forward_commands_have_the_maps_order(robot: Robot, controlled: Controll
     made.disconnect()
 
 
-def test_temperatures_come_from_diagnostics_but_not_from_our_own(robot: Robot, controlled: Controlled) -> None:
-    made = driver(robot, temperatures="diagnostics", temperature_of="winding")
+def test_temperatures_come_from_diagnostics_without_waldos_own_estimates(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, temperature_source="diagnostics", temperature_location="winding")
     made.connect()
     until(lambda: not np.isnan(made.motors().winding_c).any())
-    said = made.motors()
-    assert said.winding_c.tolist() == [61.5, 41.0]
-    assert said.faults == ("hot", "")
-    assert said.torque_nm.tolist() == [1.0, 2.0]
+    sensors = made.motors()
+    assert sensors.winding_c.tolist() == [61.5, 41.0]
+    assert sensors.faults == ("hot", "error")
+    assert sensors.torque_nm.tolist() == [1.0, 2.0]
     made.disconnect()
 
 
 def test_temperatures_come_from_temperature_topics(robot: Robot, controlled: Controlled) -> None:
-    made = driver(robot, temperatures="temperature")
+    made = driver(robot, temperature_source="temperature")
     made.connect()
     until(lambda: not np.isnan(made.motors().housing_c[1]))
     assert made.motors().housing_c[1] == 44.0
@@ -159,18 +164,18 @@ def test_temperatures_come_from_temperature_topics(robot: Robot, controlled: Con
     made.disconnect()
 
 
-def test_dynamic_joint_states(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = driver(robot, temperatures="dynamic")
+def test_temperatures_come_from_dynamic_joint_states(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = driver(robot, temperature_source="dynamic")
     values = SimpleNamespace(interface_names=["position", "temperature"], values=[0.1, 52.0])
-    made._on_dynamic(SimpleNamespace(joint_names=["wheel", "B"], interface_values=[values, values]))
+    made._temperatures._on_dynamic(SimpleNamespace(joint_names=["wheel", "B"], interface_values=[values, values]))
     assert made.motors().housing_c[1] == 52.0
     monkeypatch.setitem(__import__("sys").modules, "control_msgs.msg", None)
-    with pytest.raises(HardwareError, match="temperatures=dynamic needs control_msgs"):
+    with pytest.raises(HardwareError, match="temperature_source=dynamic requires control_msgs"):
         made.connect()
 
 
-def test_pictures_are_turned_to_rgb(robot: Robot, controlled: Controlled) -> None:
-    made = driver(robot, cameras="front=/cam/image_raw")
+def test_images_are_converted_to_rgb(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, cameras={"front": "/cam/image_raw"})
     made.connect()
     frames: list[Any] = []
     until(lambda: bool(frames.extend(made.frames()) or frames))
@@ -179,23 +184,25 @@ def test_pictures_are_turned_to_rgb(robot: Robot, controlled: Controlled) -> Non
     assert driver(robot).robot.cameras == ()
 
 
-def test_silence_is_an_error(robot: Robot, controlled: Controlled) -> None:
+def test_reading_a_silent_robot_is_an_error(robot: Robot, controlled: Controlled) -> None:
     made = driver(robot)
     made.connect()
     controlled.mute = True
-    made.options = replace(made.options, stale_s=0.05)
+    made.options = replace(made.options, max_staleness_s=0.05)
     time.sleep(0.3)
-    with pytest.raises(HardwareError, match=r"/joint_states is stale: nothing for \d+\.\d\d s"):
+    with pytest.raises(HardwareError, match=r"no joint states on /joint_states for \d+\.\d\d s; check"):
         made.read()
     made.disconnect()
 
 
-def test_what_is_missing_is_named(robot: Robot, controlled: Controlled) -> None:
-    with pytest.raises(HardwareError, match="no complete joint states on /nowhere for 0"):
-        driver(robot, joint_states="/nowhere", patience_s=0.3).connect()
-    with pytest.raises(HardwareError, match="nobody listens to /nowhere; is the controller active"):
-        driver(robot, command="/nowhere", patience_s=3.0).connect()
-    with pytest.raises(ConfigError, match=r"cameras is 'side=/x', expected camera=topic with a camera"):
-        driver(robot, cameras="side=/x")
-    with pytest.raises(ConfigError, match="command_type is 'effort', expected one of trajectory, forward, joint_state"):
+def test_errors_name_the_missing_topic_or_camera(robot: Robot, controlled: Controlled) -> None:
+    with pytest.raises(
+        HardwareError, match=r"no state of all joints \(A, B\) received on /nowhere within 0\.3 s; check"
+    ):
+        driver(robot, joint_states="/nowhere", connect_timeout_s=0.3).connect()
+    with pytest.raises(HardwareError, match="no subscriber on /nowhere within 3 s; check that the controller"):
+        driver(robot, command="/nowhere", connect_timeout_s=3.0).connect()
+    with pytest.raises(UnknownNameError, match="unknown camera 'side'"):
+        driver(robot, cameras={"side": "/x"})
+    with pytest.raises(InvalidValueError, match="'effort', expected trajectory, forward or joint_state"):
         driver(robot, command_type="effort")

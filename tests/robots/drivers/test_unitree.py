@@ -1,4 +1,4 @@
-"""The Unitree driver against a simulated G1 over real DDS, on the loopback in a domain of its own."""
+"""The Unitree driver with a simulated G1 over DDS, on the loopback interface in its own domain."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ from typing import Any
 import numpy as np
 import pytest
 
-from waldo.errors import ConfigError, HardwareError
+from waldo.errors import HardwareError, InvalidValueError, MissingOptionError
 from waldo.robots.description import load_robot
 from waldo.robots.drivers import unitree_idl as idl
 from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.unitree import G1_MOTORS, GO2_MOTORS, UnitreeDriver, empty_command, in_words
+from waldo.robots.drivers.unitree import UnitreeDriver, empty_command
 from waldo.robots.drivers.unitree_crc import checksum, crc32_words
+from waldo.robots.drivers.unitree_motors import G1_MOTORS, GO2_MOTORS, fault_text
 from waldo.robots.drivers.unitree_winding import WindingFinder
 from waldo.robots.thermal.two_node import TwoNodeModel
-from waldo.sim.emulation.unitree import MODE_MACHINE, UnitreeTwin
+from waldo.sim.emulation.unitree import MODE_MACHINE, EmulatedUnitree
 
 DOMAIN = 101 + os.getpid() % 100
 G1 = load_robot("g1")
 
 
 def driver(**options: object) -> UnitreeDriver:
-    # A shared machine can stand still for seconds.
-    return UnitreeDriver(G1, **{"interface": "lo", "domain": DOMAIN, "patience_s": 60.0, "stale_s": 30.0, **options})
+    # A busy machine may pause a process for seconds.
+    return UnitreeDriver(
+        G1, **{"interface": "lo", "domain": DOMAIN, "connect_timeout_s": 60.0, "max_staleness_s": 30.0, **options}
+    )
 
 
 @pytest.fixture
-def twin() -> Iterator[UnitreeTwin]:
-    """A simulated G1 that speaks 100 times a second."""
-    with UnitreeTwin(G1, DOMAIN, rate_hz=100) as made:
+def twin() -> Iterator[EmulatedUnitree]:
+    """A simulated G1 that publishes its state at 100 Hz."""
+    with EmulatedUnitree(G1, DOMAIN, rate_hz=100) as made:
         yield made
 
 
 @pytest.fixture
-def connected(twin: UnitreeTwin) -> Iterator[UnitreeDriver]:
-    """A driver that holds the simulated G1."""
+def connected(twin: EmulatedUnitree) -> Iterator[UnitreeDriver]:
+    """A driver that is connected to the simulated G1."""
     made = driver(rate_hz=100)
     made.connect()
     yield made
@@ -53,7 +56,7 @@ def until(done: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_it_holds_then_follows(twin: UnitreeTwin, connected: UnitreeDriver) -> None:
+def test_the_driver_holds_its_position_and_follows_commands(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
     np.testing.assert_allclose(connected.read().position, G1.home, atol=0.1)
     target = np.clip(G1.home + 0.2, G1.lower, G1.upper)
     np.testing.assert_allclose(connected.write(target), target, atol=1e-6)
@@ -61,45 +64,45 @@ def test_it_holds_then_follows(twin: UnitreeTwin, connected: UnitreeDriver) -> N
     assert twin.refused == 0
     command = twin.last_command
     assert (command.mode_machine, command.mode_pr) == (MODE_MACHINE, 0)
-    # left_shoulder_pitch is motor 15; the left knee, which is no joint of this description, is held where it was.
+    # left_shoulder_pitch is motor 15. The left knee is not a joint of this description and holds its position.
     np.testing.assert_allclose(command.motor_cmd[15].q, target[3], atol=1e-6)
     assert (command.motor_cmd[15].kp, command.motor_cmd[12].kp, command.motor_cmd[20].kp) == (80, 300, 40)
     assert (command.motor_cmd[3].mode, command.motor_cmd[3].kp) == (1, 60)
     assert command.motor_cmd[34].mode == 0
     assert connected.write(G1.upper + 1).tolist() == G1.upper.astype(np.float32).tolist()
-    with pytest.raises(ConfigError, match="expected finite numbers"):
+    with pytest.raises(InvalidValueError, match="expected finite numbers"):
         connected.write(np.full(len(G1.joints), np.nan))
 
 
-def test_heat_and_faults_are_told_in_words(twin: UnitreeTwin, connected: UnitreeDriver) -> None:
+def test_temperatures_and_faults_are_reported(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
     twin.motorstate[15] = 0x200 | 0x20
-    with twin.plant.lock:
-        twin.plant.heat[3] = [90.0, 50.0]
+    with twin.joints.lock:
+        twin.joints.heat[3] = [90.0, 50.0]
 
-    def said() -> Any:
+    def sensors() -> Any:
         connected.read()
         return connected.motors()
 
-    until(lambda: said().faults[3] != "" and said().winding_c[3] >= 80)
-    now = said()
+    until(lambda: sensors().faults[3] != "" and sensors().winding_c[3] >= 80)
+    now = sensors()
     assert now.faults[3] == "driver over- or under-temperature (MOS), winding over-temperature"
     assert now.faults[4] == ""
-    # Nothing has swung yet: the hotter one stands for the winding, and nothing is said of the other.
+    # The winding has not been identified yet: the higher temperature is used, and the other is unknown.
     assert np.isnan(now.housing_c).all()
     np.testing.assert_allclose(now.voltage_v, 58.0)
-    connected.options = replace(connected.options, winding="second")
+    connected.options = replace(connected.options, winding_sensor="second")
     np.testing.assert_allclose(connected.motors().housing_c[3], 50, atol=3)
-    connected.options = replace(connected.options, winding="first", other="driver")
-    np.testing.assert_allclose(connected.motors().driver_c[3], said().winding_c[3] + 40, atol=12)
+    connected.options = replace(connected.options, winding_sensor="first", other_sensor="driver")
+    np.testing.assert_allclose(connected.motors().driver_c[3], sensors().winding_c[3] + 40, atol=12)
 
 
 @pytest.mark.parametrize("winding_first", [True, False])
-def test_the_winding_is_found_by_how_it_swings(winding_first: bool) -> None:
+def test_the_winding_is_identified_by_its_fluctuation(winding_first: bool) -> None:
     thermal = TwoNodeModel([joint.motor.need_thermal("test") for joint in G1.joints])
     finder, heat = WindingFinder(), thermal.at_ambient(25.0)
     step = thermal.stepper(1.0)
     for second in range(600):
-        # Half a minute of work, half a minute of rest, as somebody who teleoperates.
+        # Alternating load of 30 s on and 30 s off, as in teleoperation.
         loss = np.full(len(G1.joints), 30.0 if second // 30 % 2 == 0 else 0.0)
         heat = step(heat, loss, 25.0)
         both = np.round(heat if winding_first else heat[:, ::-1])
@@ -111,31 +114,30 @@ def test_the_winding_is_found_by_how_it_swings(winding_first: bool) -> None:
     assert still.winding is None
 
 
-def test_a_robot_that_falls_silent_is_an_error(twin: UnitreeTwin, connected: UnitreeDriver) -> None:
+def test_reading_a_silent_robot_is_an_error(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
     connected.read()
     twin.mute = True
-    connected.options = replace(connected.options, stale_s=0.05)
+    connected.options = replace(connected.options, max_staleness_s=0.05)
     time.sleep(0.3)
-    with pytest.raises(HardwareError, match=r"rt/lowstate is stale: nothing new for \d+\.\d\d s; is the robot"):
+    with pytest.raises(HardwareError, match=r"no new state on rt/lowstate for \d+\.\d\d s; check that the robot is on"):
         connected.read()
 
 
-def test_without_a_robot_connecting_says_what_to_look_at(twin: UnitreeTwin) -> None:
+def test_connecting_without_valid_states_is_an_error(twin: EmulatedUnitree) -> None:
     twin.corrupt = True
     time.sleep(0.1)
-    alone = driver(patience_s=1.0)
-    with pytest.raises(HardwareError, match="states had a wrong checksum") as caught:
-        alone.connect()
-    assert "no rt/lowstate in DDS domain" in str(caught.value)
-    trusting = driver(check_crc="no", rate_hz=100)
+    with pytest.raises(HardwareError, match=r"\d+ with a wrong checksum; check_crc=false accepts them") as caught:
+        driver(connect_timeout_s=1.0).connect()
+    assert "no valid state on rt/lowstate in DDS domain" in str(caught.value)
+    trusting = driver(check_crc=False, rate_hz=100)
     trusting.connect()
     trusting.read()
     trusting.disconnect()
-    with pytest.raises(HardwareError, match=r"for 0\.2 s; is the robot on, plugged in, and of the family hg"):
-        driver(patience_s=0.2, state_topic="rt/nobody").connect()
+    with pytest.raises(HardwareError, match=r"within 0\.2 s; check that the robot is on, connected, and of"):
+        driver(connect_timeout_s=0.2, state_topic="rt/empty").connect()
 
 
-def test_commands_with_a_wrong_checksum_or_for_another_robot_are_refused_by_the_twin(twin: UnitreeTwin) -> None:
+def test_the_simulated_robot_rejects_wrong_checksums_and_machine_modes(twin: EmulatedUnitree) -> None:
     command = empty_command("hg")
     command.mode_machine = MODE_MACHINE
     command.crc = checksum(command) ^ 1
@@ -146,7 +148,7 @@ def test_commands_with_a_wrong_checksum_or_for_another_robot_are_refused_by_the_
     assert (twin.refused, twin.taken) == (2, 0)
 
 
-def test_releasing_switches_the_motors_off(twin: UnitreeTwin) -> None:
+def test_on_close_release_disables_the_torque(twin: EmulatedUnitree) -> None:
     made = driver(on_close="release", rate_hz=100)
     made.connect()
     until(lambda: twin.taken > 3 and twin.last_command.motor_cmd[15].mode == 1)
@@ -154,7 +156,7 @@ def test_releasing_switches_the_motors_off(twin: UnitreeTwin) -> None:
     until(lambda: twin.last_command.motor_cmd[15].mode == 0)
 
 
-def test_arm_sdk_leaves_the_legs_alone() -> None:
+def test_arm_sdk_does_not_command_the_legs() -> None:
     made = UnitreeDriver(G1, command_topic="rt/arm_sdk")
     made._command = empty_command("hg")
     made._state = type("S", (), {"mode_machine": 3, "motor_state": [type("M", (), {"q": 0.5})()] * 35})()
@@ -164,7 +166,7 @@ def test_arm_sdk_leaves_the_legs_alone() -> None:
 
 
 def crc_bit_by_bit(words: list[int]) -> int:
-    """Unitree's own way."""
+    """Return the checksum with the algorithm of Unitree's SDK."""
     crc = 0xFFFFFFFF
     for word in words:
         for bit in range(31, -1, -1):
@@ -175,11 +177,11 @@ def crc_bit_by_bit(words: list[int]) -> int:
     return crc
 
 
-def test_the_checksum_is_unitrees() -> None:
+def test_the_checksum_agrees_with_unitrees_algorithm() -> None:
     words = [0, 1, 0xDEADBEEF, 0xFFFFFFFF, 12345]
     data = b"".join(word.to_bytes(4, "little") for word in words)
     assert crc32_words(data) == crc_bit_by_bit(words)
-    # Its size is that of the C struct, of which the last word is the checksum itself.
+    # The layout has the size of the C struct, whose last word is the checksum.
     for family, size in (("hg", 1004), ("go", 812)):
         command = empty_command(family)
         before = checksum(command)
@@ -190,7 +192,7 @@ def test_the_checksum_is_unitrees() -> None:
         assert _LAYOUTS[command.__idl_typename__].size == size
 
 
-def test_types_and_indices_are_the_vendors() -> None:
+def test_type_names_and_indices_are_those_of_the_sdk() -> None:
     assert idl.HgLowCmd.__idl_typename__ == "unitree_hg.msg.dds_.LowCmd_"
     assert idl.GoLowState.__idl_typename__ == "unitree_go.msg.dds_.LowState_"
     assert (G1_MOTORS[12], G1_MOTORS[15], G1_MOTORS[28]) == (
@@ -198,29 +200,29 @@ def test_types_and_indices_are_the_vendors() -> None:
     )  # fmt: skip
     assert GO2_MOTORS[0] == "FR_hip_joint"
     assert len(G1_MOTORS) == 29
-    assert in_words(0) == ""
+    assert fault_text(0) == ""
     go = empty_command("go")
     assert idl.GoLowCmd.deserialize(go.serialize()).head == b"\xfe\xef"
 
 
-def test_options_are_checked() -> None:
-    with pytest.raises(ConfigError, match="winding is 'third', expected one of auto, first, second"):
-        UnitreeDriver(G1, winding="third")
-    strange = replace(G1, joints=(replace(G1.joints[0], name="neck"),))
-    with pytest.raises(ConfigError, match="neck are not joints of the G1 or Go2"):
-        UnitreeDriver(strange)
-    assert UnitreeDriver(strange, motors="4").motors_of == (4,)
-    with pytest.raises(ConfigError, match="a different index from 0 to 19 for each joint"):
-        UnitreeDriver(strange, motors="20", family="go")
+def test_impossible_options_are_rejected() -> None:
+    with pytest.raises(InvalidValueError, match="winding_sensor is 'third', expected auto, first or second"):
+        UnitreeDriver(G1, winding_sensor="third")
+    other = replace(G1, joints=(replace(G1.joints[0], name="neck"),))
+    with pytest.raises(MissingOptionError, match=r"requires the option motor_indices .*, including neck"):
+        UnitreeDriver(other)
+    assert UnitreeDriver(other, motor_indices=(4,)).indices == (4,)
+    with pytest.raises(InvalidValueError, match="a different index from 0 to 19 for each joint"):
+        UnitreeDriver(other, motor_indices=(20,), family="go")
     join_domain(DOMAIN, "lo")
     with pytest.raises(HardwareError, match="is already joined on interface 'lo', not 'eth9'"):
         join_domain(DOMAIN, "eth9")
 
 
 def test_go_has_one_temperature() -> None:
-    made = UnitreeDriver(replace(G1, joints=G1.joints[:1]), family="go", motors="2", other="driver")
+    made = UnitreeDriver(replace(G1, joints=G1.joints[:1]), family="go", motor_indices=(2,), other_sensor="driver")
     motor = idl.GoMotorState(1, 0.1, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 61, 3, [0, 0])
     made._state = type("S", (), {"motor_state": [motor] * 20, "power_v": 29.0})()
-    said = made.motors()
-    assert (said.driver_c[0], said.voltage_v[0], said.faults) == (61.0, 29.0, ("3 frames lost",))
-    assert np.isnan(said.winding_c[0])
+    sensors = made.motors()
+    assert (sensors.driver_c[0], sensors.voltage_v[0], sensors.faults) == (61.0, 29.0, ("3 frames lost",))
+    assert np.isnan(sensors.winding_c[0])

@@ -26,7 +26,7 @@ def test_joints_are_the_models_joints(robot, model):
     np.testing.assert_allclose(ranges[:, 1], robot.upper, atol=1e-6)
 
 
-def test_actuators_bear_the_joints_names_and_torques(robot, model):
+def test_actuators_have_the_joints_names_and_torques(robot, model):
     assert {model.actuator(i).name for i in range(model.nu)} == set(robot.joint_names)
     for joint in robot.joints:
         actuator = model.actuator(joint.name)
@@ -38,9 +38,9 @@ def test_actuators_bear_the_joints_names_and_torques(robot, model):
         assert joint.effort <= joint.motor.need("peak_torque_nm", "a test")
 
 
-def test_cameras_are_there(robot, model):
-    there = set() if robot is SO101_LEADER else {model.camera(i).name for i in range(model.ncam)}
-    assert {camera.name for camera in robot.cameras} == there
+def test_cameras_are_those_of_the_model(robot, model):
+    cameras = set() if robot is SO101_LEADER else {model.camera(i).name for i in range(model.ncam)}
+    assert {camera.name for camera in robot.cameras} == cameras
 
 
 def test_home_is_within_the_limits(robot):
@@ -61,7 +61,7 @@ def test_arms_mirror_each_other():
 
 
 def test_so101_reaches_as_far_as_the_official_model():
-    """Frames of so101_new_calib.xml at the zero pose; our grip point lies between the jaws, theirs on the fixed one."""
+    """Frames of so101_new_calib.xml at the zero pose; its grip point is on the fixed jaw, ours between the jaws."""
     model = mujoco.MjModel.from_xml_path(str(SO101.mjcf_path))
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
@@ -75,7 +75,7 @@ def test_the_leader_has_the_followers_joints_and_no_torque():
     assert all(joint.effort == 0 for joint in SO101_LEADER.joints)
 
 
-def test_an_unknown_robot_is_answered_with_the_nearest():
+def test_an_unknown_robot_suggests_the_closest_name():
     with pytest.raises(UnknownNameError) as error:
         load_robot("so100")
     assert str(error.value) == "unknown robot 'so100'; did you mean 'so101'? (known: g1, so101, so101_leader)"

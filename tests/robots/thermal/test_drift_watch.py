@@ -66,7 +66,7 @@ def test_healthy_motors_raise_no_alarm_in_an_hour(sensor):
     motors = Motors(20)
     motors.work(60, sensor)
     assert not motors.ever.any()
-    assert [motors.watch.says(i) for i in range(20)] == [""] * 20
+    assert [motors.watch.describe(i) for i in range(20)] == [""] * 20
 
 
 def test_a_fan_that_stops_is_told_within_forty_minutes_and_no_longer_when_it_runs_again():
@@ -77,7 +77,7 @@ def test_a_fan_that_stops_is_told_within_forty_minutes_and_no_longer_when_it_run
     motors.true.r2 = 2.5 * cooled
     motors.work(40)
     assert motors.watch.alarm.all()
-    assert motors.watch.says(0).endswith("K hotter than its constants say: blocked fan or another motor?")
+    assert motors.watch.describe(0).endswith("K hotter than its constants say: blocked fan or another motor?")
     motors.true.r2 = cooled
     motors.work(60)
     assert not motors.watch.alarm.any()
@@ -90,7 +90,7 @@ def test_another_motor_is_told_within_an_hour(factor, said):
         setattr(motors.true, name, getattr(motors.true, name) * by)
     motors.work(60, "winding")
     assert motors.watch.alarm.all()
-    assert f"K {said} than its constants say" in motors.watch.says(0)
+    assert f"K {said} than its constants say" in motors.watch.describe(0)
 
 
 def test_a_motor_that_begins_hot_is_not_taken_for_another():
@@ -105,7 +105,7 @@ def test_without_a_sensor_there_is_no_drift():
     for value in (np.nan, -886.0, np.nan):
         watch.step(Load(np.full(1, 5.0), np.zeros(1)), 400.0, {"housing": np.full(1, value)})
     assert np.isnan(watch.drift_k).all()
-    assert watch.says(0) == ""
+    assert watch.describe(0) == ""
 
 
 def test_the_monitor_passes_it_on():

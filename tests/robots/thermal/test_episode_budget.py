@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from waldo.robots.thermal.episode_budget import EpisodeLoads, Work, episodes_left, says
+from waldo.robots.thermal.episode_budget import EpisodeLoads, Work, describe, episodes_left
 from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
 
 MODEL = TwoNodeModel(
@@ -90,8 +90,8 @@ def test_a_slip_of_the_hand_is_no_episode():
 
 def test_what_the_operator_hears():
     joints = ("shoulder", "elbow")
-    assert says(np.array([np.inf, 5.0]), 3, joints) == "5 more episodes like the last 3 fit; elbow ends them"
-    assert says(np.array([np.nan, 1.0]), 1, joints) == "1 more episode like the last one fits; elbow ends them"
-    assert says(np.array([0.0, 5.0]), 2, joints) == "no episode like the last 2 fits any more: let shoulder cool"
-    assert says(np.array([np.inf, np.inf]), 3, joints) == ""
-    assert says(np.array([np.nan, np.nan]), 3, joints) == ""
+    assert describe(np.array([np.inf, 5.0]), 3, joints) == "5 more episodes like the last 3 fit; elbow ends them"
+    assert describe(np.array([np.nan, 1.0]), 1, joints) == "1 more episode like the last one fits; elbow ends them"
+    assert describe(np.array([0.0, 5.0]), 2, joints) == "no episode like the last 2 fits any more: let shoulder cool"
+    assert describe(np.array([np.inf, np.inf]), 3, joints) == ""
+    assert describe(np.array([np.nan, np.nan]), 3, joints) == ""

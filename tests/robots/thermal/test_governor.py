@@ -46,7 +46,7 @@ class Work:
 def test_what_stays_cool_runs_at_full_speed():
     work = Work([4.0, 1.0], [1.0, 0.5]).run(3600)
     assert min(work.speeds) == 1.0
-    assert work.governor.says(("a", "b")) == ""
+    assert work.governor.describe(("a", "b")) == ""
 
 
 def test_it_keeps_below_the_limit_what_would_overheat():
@@ -56,7 +56,7 @@ def test_it_keeps_below_the_limit_what_would_overheat():
     assert max(held.hottest) < 80
     # It is not timid: it ends within a few degrees of what it may.
     assert held.hottest[-1] > 70
-    assert held.governor.says(("elbow", "wrist")).endswith("so that elbow stays cool")
+    assert held.governor.describe(("elbow", "wrist")).endswith("so that elbow stays cool")
 
 
 def test_it_is_smooth_and_does_not_swing():
@@ -74,13 +74,13 @@ def test_it_lets_go_again_when_it_is_cool():
     work.run(1800)
     assert slow < 0.95
     assert work.speeds[-1] == 1.0
-    assert work.governor.says(("a",)) == ""
+    assert work.governor.describe(("a",)) == ""
 
 
 def test_where_even_holding_is_too_much_it_asks_for_rest():
     work = Work([1.0], [25.0]).run(1800)
     assert work.governor.derating.needs_rest
-    assert work.governor.says(("elbow",)) == "elbow is too hot for any motion: put down what is held and rest"
+    assert work.governor.describe(("elbow",)) == "elbow is too hot for any motion: put down what is held and rest"
     assert min(work.speeds) >= GovernorConfig().slowest
 
 

@@ -79,8 +79,8 @@ def test_the_operator_hears_how_many_more_episodes_fit_and_so_it_comes():
     assert np.isnan(readings.time_to_limit_planned_s).all()
     for _ in range(3):
         record(monitor, 1.5, 30, 5)
-        text = monitor.says_episodes()
-        assert monitor.says_episodes() == ""
+        text = monitor.pop_episode_message()
+        assert monitor.pop_episode_message() == ""
     assert text == "7 more episodes like the last 3 fit; shoulder_pan ends them"
     assert (monitor.step(sensors(current_a=0.05), STILL, 0.1, 0).episodes_left == 7).all()
     peaks = [record(monitor, 1.5, 30, 5) for _ in range(8)]

@@ -1,0 +1,141 @@
+"""`waldo robot`: typed options of the driver, the safety chain and the heat monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from waldo import registry
+from waldo.cli.main import main, parse
+from waldo.cli.robot import RobotCommand
+from waldo.errors import ConfigError
+from waldo.robots.cameras.rig import WithCameras
+from waldo.robots.description import Robot
+from waldo.robots.drivers.options import driver_options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmOptions:
+    """Options of the driver of these tests."""
+
+    port: str = ""
+    """Serial port of the arm."""
+    ids: tuple[int, ...] = (1, 2)
+    """Bus id of each joint."""
+    stale_s: float = 0.25
+    """Largest age of a reading [s]."""
+
+
+class ArmDriver:
+    """A driver that stores its options."""
+
+    Options: ClassVar[type] = ArmOptions
+
+    def __init__(self, robot: Robot, **options: Any) -> None:
+        self.robot, self.options = robot, options
+
+
+@pytest.fixture(autouse=True)
+def arm_driver() -> Iterator[None]:
+    """Register the driver as "arm"."""
+    entries = registry.entries("waldo.drivers")
+    entries["arm"] = EntryPoint("arm", f"{__name__}:ArmDriver", "waldo.drivers")
+    yield
+    del entries["arm"]
+
+
+def robot(*args: str) -> RobotCommand:
+    command = parse("robot", args)
+    assert isinstance(command, RobotCommand)
+    return command
+
+
+def test_the_options_of_the_selected_driver_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["robot", "so101", "--driver", "arm", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--arm.port STR Serial port of the arm." in text
+    assert "--arm.ids [INT [INT ...]] Bus id of each joint. (default: 1 2)" in text
+    assert "--arm.stale-s FLOAT Largest age of a reading [s]. (default: 0.25)" in text
+    assert "--safety.timeout-s FLOAT Hold if the last command is older than this [s]. (default: 0.2)" in text
+    assert "--heat.governor.margin-k FLOAT" in text
+    assert "--govern, --no-govern" in text
+
+
+@pytest.mark.parametrize(
+    "driver", ["feetech", "dynamixel", "damiao", "robstride", "unitree", "lerobot", "topics", "twin", "model"]
+)
+def test_every_driver_lists_its_options(driver: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["robot", "so101", "--driver", driver, "--help"])
+    listed = capsys.readouterr().out
+    for option in driver_options(driver):
+        assert f"--{driver}.{option.name.replace('_', '-')}" in listed
+
+
+def test_typed_driver_options_reach_the_driver() -> None:
+    driver: Any = robot("so101", "--driver", "arm", "--arm.ids", "3", "4", "--arm.stale-s", "0.5").make_driver()
+    assert driver.options == {"ids": (3, 4), "stale_s": 0.5}
+
+
+def test_option_and_port_are_shorthands() -> None:
+    command = robot("so101", "--driver=arm", "--option", "stale_s=0.5", "--port", "/dev/ttyACM0")
+    assert set(command._driver_options("arm")) == {"stale_s", "port"}
+    with pytest.raises(ConfigError, match=r"^--arm\.port and --port cannot be combined$"):
+        robot("so101", "--driver", "arm", "--arm.port", "a", "--port", "b").make_driver()
+    with pytest.raises(ConfigError, match=r"^--arm\.stale-s and --option stale_s cannot be combined$"):
+        robot("so101", "--driver", "arm", "--arm.stale-s", "1", "--option", "stale_s=2").make_driver()
+
+
+def test_safety_and_governor_options_reach_the_node() -> None:
+    config = robot(
+        "so101", "--safety.heat-margin-k", "3", "--heat.governor.margin-k", "6", "--jpeg-quality", "70"
+    ).node_config(None)
+    assert config.safety.heat_margin_k == 3.0
+    assert config.heat.governor is not None
+    assert config.heat.governor.margin_k == 6.0
+    assert config.jpeg_quality == 70
+    assert robot("so101", "--no-govern").node_config(None).heat.governor is None
+
+
+def test_the_same_options_from_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "robot.yaml"
+    path.write_text("driver: arm\narm: {ids: [5, 6]}\nsafety: {timeout_s: 0.5}\nheat: {governor: {margin_k: 7}}\n")
+    command = robot("--config", str(path))
+    driver: Any = command.make_driver()
+    assert driver.options == {"ids": (5, 6)}
+    config = command.node_config(None)
+    assert config.safety.timeout_s == 0.5
+    assert config.heat.governor is not None
+    assert config.heat.governor.margin_k == 7
+
+
+def test_an_invalid_threshold_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robot", "so101", "--safety.timeout-s", "0"]) == 2
+    assert "timeout_s is 0.0, expected a finite number above 0" in " ".join(capsys.readouterr().err.split())
+
+
+def test_cameras_are_added_to_the_driver(tmp_path: Path) -> None:
+    video = tmp_path / "clip.avi"
+    video.touch()
+    driver = robot("so101", "--driver", "arm", "--camera", f"front={video}").make_driver()
+    assert isinstance(driver, WithCameras)
+    assert [camera.name for camera in driver.robot.cameras] == ["front"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--option", "channel=can0"), "--option is not supported with a simulation; select a hardware driver"),
+        (("--port", "/dev/ttyACM0"), "--port is not supported with a simulation; select a hardware driver"),
+        (("--camera", "front=0"), "--camera is not supported with a simulation; it renders its own cameras"),
+    ],
+)
+def test_options_of_hardware_are_refused_in_a_simulation(args: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        robot("so101", *args).make_driver()

@@ -1,0 +1,435 @@
+"""The control cycle without ROS: the joints between driver, safety chain, heat monitor and governor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from waldo import registry
+from waldo.errors import ConfigError, HardwareError
+from waldo.robots.control.cycle import Acted, ControlCycle, CycleConfig, Sensed
+from waldo.robots.control.safety import Mode
+from waldo.robots.description import Robot
+from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus
+from waldo.robots.driver import Frame, MotorSensors, RobotState
+from waldo.robots.event import Event
+from waldo.robots.motors.library import STS3215_7V
+from waldo.robots.thermal.governor import Derating
+from waldo.robots.thermal.monitor import MonitorConfig
+
+S = 1_000_000_000
+START_NS = 1_700_000_000 * S
+RATE_HZ = 60
+
+
+class RealArm:
+    """A real robot of two joints that reaches each target within a cycle, with faults to inject."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        joints = len(robot.joints)
+        self.position = np.zeros(joints)
+        self.stamp_ns = START_NS
+        self.sensors = replace(
+            MotorSensors.unknown(joints), winding_c=np.full(joints, 30.0), current_a=np.full(joints, 0.5)
+        )
+        self.unplugged = False
+        self.connections: list[str] = []
+        self.images: list[Frame] = []
+        self.written: list[np.ndarray] = []
+        self.faults: dict[str, str] = {}
+        self.happened: list[Event] = []
+
+    def connect(self) -> None:
+        self.connections.append("connect")
+        self._check()
+
+    def disconnect(self) -> None:
+        self.connections.append("disconnect")
+
+    def _check(self) -> None:
+        if self.unplugged:
+            raise HardwareError("no servo answers")
+
+    def read(self) -> RobotState:
+        self._check()
+        still = np.zeros_like(self.position)
+        return RobotState(stamp_ns=self.stamp_ns, position=self.position.copy(), velocity=still, effort=still)
+
+    def motors(self) -> MotorSensors:
+        return self.sensors
+
+    def write(self, targets: np.ndarray) -> np.ndarray:
+        self._check()
+        self.position = targets.copy()
+        self.written.append(targets.copy())
+        return targets
+
+    def frames(self) -> Sequence[Frame]:
+        images, self.images = self.images, []
+        return images
+
+    def camera_faults(self) -> Mapping[str, str]:
+        return self.faults
+
+    def events(self) -> Sequence[Event]:
+        events, self.happened = self.happened, []
+        return events
+
+
+class Runner:
+    """Runs cycles at 60 Hz and collects what they return."""
+
+    def __init__(self, driver: Any, config: CycleConfig | None = None) -> None:
+        self.driver = driver
+        self.cycle = ControlCycle(driver, config)
+        self.ticks = 0
+        self.sensed: list[Sensed] = []
+        self.acted: list[Acted] = []
+
+    @property
+    def now_ns(self) -> int:
+        return START_NS + self.ticks * S // RATE_HZ
+
+    def run(self, cycles: int = 1, target: float | None = None) -> None:
+        """Run cycles; command joint "a" to a target in each."""
+        for _ in range(cycles):
+            self.ticks += 1
+            seconds = self.ticks / RATE_HZ
+            self.driver.stamp_ns = self.now_ns
+            self.sensed.append(self.cycle.sense(self.now_ns, seconds))
+            if target is not None:
+                self.cycle.command(["a"], [target], self.now_ns, self.now_ns)
+            self.acted.append(self.cycle.act(self.now_ns, seconds))
+
+    @property
+    def events(self) -> list[Event]:
+        """All events so far, in order."""
+        return [event for pair in zip(self.sensed, self.acted, strict=True) for one in pair for event in one.events]
+
+    @property
+    def texts(self) -> list[str]:
+        return [event.text for event in self.events]
+
+    def status(self, component: str) -> ComponentStatus:
+        """Return the last published status of a component."""
+        statuses = next(acted.statuses for acted in reversed(self.acted) if acted.statuses)
+        return next(status for status in statuses if status.component == component)
+
+
+@pytest.fixture
+def arm(toy_robot: Robot) -> RealArm:
+    return RealArm(toy_robot)
+
+
+@pytest.fixture
+def runner(arm: RealArm) -> Runner:
+    """A cycle that follows a command."""
+    runner = Runner(arm)
+    runner.run(2, target=0.1)
+    assert runner.cycle.safety.status.mode is Mode.FOLLOWING
+    return runner
+
+
+def test_a_command_moves_the_robot(runner: Runner, arm: RealArm) -> None:
+    runner.run(60, target=0.5)
+    assert arm.position[0] == pytest.approx(0.5)
+    np.testing.assert_array_equal(runner.acted[-1].applied, arm.written[-1])
+    assert runner.texts == ["following"]
+
+
+def test_silence_of_the_operator_holds(runner: Runner) -> None:
+    runner.run(13)
+    assert runner.texts == ["following", "holding: no command for 0.2 s"]
+    assert runner.status("control") == ComponentStatus(
+        component="control",
+        level=WARN,
+        message="holding: no command for 0.2 s",
+        values={"mode": "holding", "reason": "no command for 0.2 s"},
+    )
+
+
+def test_a_hot_winding_holds_the_robot(runner: Runner, arm: RealArm) -> None:
+    """The headroom of the motor readings reaches the safety chain."""
+    arm.sensors = replace(arm.sensors, winding_c=np.array([30.0, 69.0]))
+    runner.run(7, target=0.1)
+    assert runner.cycle.safety.status.mode is Mode.HOLDING
+    assert "holding: b is 1.0 K below its heat limit; let it cool down" in runner.texts
+    assert runner.status("control").level == WARN
+    assert Event("motor b: winding at 69.0 °C, 1.0 K below the limit", WARN) in runner.events
+    arm.sensors = replace(arm.sensors, winding_c=np.array([30.0, 50.0]))
+    runner.run(7, target=0.1)
+    assert runner.cycle.safety.status.mode is Mode.FOLLOWING
+    assert runner.texts[-2:] == ["motor b: winding at 50.0 °C", "following"]
+
+
+def test_the_governor_slows_the_robot(runner: Runner, arm: RealArm) -> None:
+    governor = runner.cycle.heat.governor
+    assert governor is not None
+    runner.run(1, target=0.1)
+    governor.derating = Derating(0.3, np.full(2, np.inf), 1, needs_rest=False)
+    governor.step = lambda *_: governor.derating  # type: ignore[method-assign]
+    start = len(arm.written)
+    runner.run(30, target=1.5)
+    speeds = np.diff(np.array(arm.written[start:])[:, 0]) * RATE_HZ
+    assert speeds.max() == pytest.approx(0.3 * 3.0)
+    status = runner.status("governor")
+    assert (status.level, status.values["speed_ratio"]) == (WARN, "0.3")
+    assert status.message == governor.describe(["a", "b"])
+    assert runner.texts[-1] == f"governor: {status.message}"
+    governor.derating = Derating(1.0, np.full(2, np.inf), -1, needs_rest=False)
+    runner.run(1, target=1.5)
+    assert runner.texts[-1] == "governor: full speed"
+
+
+def test_a_hot_motor_makes_the_governor_slow_the_robot(toy_robot: Robot) -> None:
+    """The whole chain: current -> losses -> forecast -> governor -> readings and status."""
+    joints = tuple(replace(joint, motor=STS3215_7V) for joint in toy_robot.joints)
+    arm = RealArm(replace(toy_robot, joints=joints))
+    limit = STS3215_7V.winding_limit_c
+    assert limit is not None
+    arm.sensors = replace(
+        arm.sensors,
+        current_a=np.full(2, 2.4),
+        voltage_v=np.full(2, 7.4),
+        winding_c=np.full(2, math.nan),
+        housing_c=np.full(2, limit - 30.0),
+    )
+    runner = Runner(arm)
+    runner.run(40 * 60, target=0.1)
+    derating = runner.cycle.heat.derating
+    assert derating is not None
+    assert derating.speed_ratio < 0.95
+    assert runner.status("governor").level == WARN
+    readings = [sensed.readings for sensed in runner.sensed if sensed.readings is not None]
+    assert readings[-1].derate_ratio[0] == derating.speed_ratio
+
+
+def test_without_a_governor_the_robot_keeps_full_speed(arm: RealArm) -> None:
+    runner = Runner(arm, CycleConfig(heat=MonitorConfig(governor=None)))
+    runner.run(30, target=0.9)
+    assert np.diff(np.array(arm.written)[:, 0]).max() * RATE_HZ == pytest.approx(3.0)
+    assert {status.component for status in runner.cycle.statuses()} == {"control", "camera front"}
+
+
+def test_a_motor_without_torque_stops_the_robot(runner: Runner, arm: RealArm) -> None:
+    arm.sensors = replace(arm.sensors, disabled=np.array([False, True]), faults=("", "overload"))
+    runner.run(7, target=0.1)
+    assert runner.cycle.safety.status.mode is Mode.STOPPED
+    reason = "no torque at b (overload); support the arm, remove the cause, then call ~/enable"
+    assert runner.texts[-2:] == ["motor b: overload", f"stopped: {reason}"]
+    assert [event.level for event in runner.events[-2:]] == [WARN, ERROR]
+    arm.position[1] = -0.4
+    runner.run(1, target=0.1)
+    assert arm.written[-1][1] == -0.4
+
+
+def test_a_motor_fault_is_logged_once_and_cleared(runner: Runner, arm: RealArm) -> None:
+    arm.sensors = replace(arm.sensors, faults=("", "supply at 6.1 V"))
+    runner.run(12, target=0.1)
+    arm.sensors = replace(arm.sensors, faults=("", "supply at 6.0 V"))
+    runner.run(12, target=0.1)
+    arm.sensors = replace(arm.sensors, faults=("", ""))
+    runner.run(12, target=0.1)
+    assert runner.events[1:] == [Event("motor b: supply at 6.1 V", WARN), Event("motor b: fault cleared", OK)]
+    assert [sensed.readings.notes[1] for sensed in runner.sensed if sensed.readings is not None][-1] == ""
+
+
+def test_a_stop_is_reported_and_latched(runner: Runner) -> None:
+    runner.cycle.safety.stop("stopped by the operator")
+    runner.run(3, target=0.1)
+    assert runner.events[-1] == Event("stopped: stopped by the operator", ERROR)
+    assert runner.status("control").level == ERROR
+    assert runner.status("control").values == {"mode": "stopped", "reason": "stopped by the operator"}
+    runner.cycle.safety.enable()
+    runner.run(1, target=0.1)
+    assert runner.events[-1] == Event("following", OK)
+
+
+def test_a_robot_that_disconnects_stops_and_is_reconnected(runner: Runner, arm: RealArm) -> None:
+    arm.unplugged = True
+    runner.run(5, target=0.3)
+    assert runner.events[-1] == Event("stopped: robot disconnected: no servo answers", ERROR)
+    assert runner.status("control").message == "stopped: robot disconnected: no servo answers"
+    assert runner.sensed[-1].state is None
+    assert arm.connections == []
+    runner.run(60)
+    # The old connection is closed before a new one is tried, once per second.
+    assert arm.connections == ["disconnect", "connect"]
+    arm.unplugged = False
+    runner.run(60, target=0.3)
+    assert arm.connections == ["disconnect", "connect"] * 2
+    assert Event("robot reconnected; call ~/enable to continue", WARN) in runner.events
+    assert runner.sensed[-1].state is not None
+    assert runner.cycle.safety.status.mode is Mode.STOPPED
+    written = len(arm.written)
+    assert np.ptp(np.array(arm.written[-5:])[:, 0]) == 0.0
+    runner.cycle.safety.enable()
+    runner.run(60, target=0.3)
+    assert arm.position[0] == pytest.approx(0.3)
+    assert len(arm.written) > written
+
+
+def test_a_robot_that_disconnects_while_commanded_stops(runner: Runner, arm: RealArm) -> None:
+    def fail(targets: np.ndarray) -> np.ndarray:
+        raise HardwareError("bus error")
+
+    arm.write = fail  # type: ignore[method-assign]
+    runner.run(2, target=0.3)
+    assert runner.cycle.safety.status.reason == "robot disconnected: bus error"
+
+
+def test_heat_continues_over_the_time_of_a_disconnection(runner: Runner, arm: RealArm) -> None:
+    steps: list[float] = []
+    step = runner.cycle.heat.step
+
+    def record(sensors: Any, velocity: Any, dt_s: float, now_ns: int) -> Any:
+        steps.append(dt_s)
+        return step(sensors, velocity, dt_s, now_ns)
+
+    runner.cycle.heat.step = record  # type: ignore[method-assign]
+    runner.run(12)
+    arm.unplugged = True
+    runner.run(120)
+    arm.unplugged = False
+    runner.run(120)
+    assert sum(steps) == pytest.approx(252 / RATE_HZ, abs=0.3)
+    assert max(steps) > 1.9
+
+
+def test_a_camera_that_disconnects_is_reported(runner: Runner, arm: RealArm) -> None:
+    arm.faults = {"front": "/dev/video0 disconnected"}
+    arm.happened = [Event("camera front: /dev/video0 disconnected; no images until it reconnects", ERROR)]
+    runner.run(1, target=0.1)
+    assert runner.events[-1] == Event("camera front: /dev/video0 disconnected; no images until it reconnects", ERROR)
+    status = runner.status("camera front")
+    assert (status.level, status.message) == (ERROR, "/dev/video0 disconnected")
+    arm.faults = {}
+    arm.happened = [Event("camera front: /dev/video0 reconnected after 2.0 s")]
+    runner.run(1, target=0.1)
+    assert runner.texts[-1] == "camera front: /dev/video0 reconnected after 2.0 s"
+    assert runner.status("camera front").level == OK
+
+
+def test_the_status_is_published_on_each_change_and_once_per_second(runner: Runner) -> None:
+    runner.run(118, target=0.1)
+    published = [i for i, acted in enumerate(runner.acted) if acted.statuses]
+    assert published == [0, 60]
+    runner.cycle.safety.stop("stopped by the operator")
+    runner.run(1)
+    assert runner.acted[-1].statuses
+
+
+def test_motors_are_read_ten_times_per_second(runner: Runner) -> None:
+    runner.run(58)
+    assert [i for i, sensed in enumerate(runner.sensed) if sensed.readings is not None] == list(range(0, 60, 6))
+
+
+class RestPose:
+    """A pose found by `search_rest_pose`."""
+
+    def describe(self, joints: Sequence[str]) -> str:
+        return f"to cool down, move {joints[0]} to 0.0"
+
+
+def search_rest_pose(robot: Robot, position: np.ndarray, weights: np.ndarray) -> RestPose:
+    """Find the same pose for every robot."""
+    assert position.shape == weights.shape == (len(robot.joints),)
+    return RestPose()
+
+
+def test_a_robot_that_needs_rest_gets_a_pose_to_rest_in_once(
+    arm: RealArm, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = EntryPoint("mujoco", f"{__name__}:search_rest_pose", "waldo.rest_poses")
+    monkeypatch.setitem(registry.entries("waldo.rest_poses"), "mujoco", found)
+    arm.robot = replace(toy_robot, mjcf="toy.xml")
+    runner = Runner(arm)
+    governor = runner.cycle.heat.governor
+    assert governor is not None
+    governor.derating = Derating(0.15, np.full(2, 0.5), 1, needs_rest=True)
+    governor.step = lambda *_: governor.derating  # type: ignore[method-assign]
+    runner.run(7)
+    runner.cycle._rest.join()
+    runner.run(60)
+    assert runner.texts.count("to cool down, move a to 0.0") == 1
+    assert runner.status("governor").values["needs_rest"] == "true"
+
+
+def test_the_number_of_further_episodes_is_logged(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = iter(["about 5 more episodes"])
+    monkeypatch.setattr(runner.cycle.heat, "pop_episode_message", lambda: next(messages, ""))
+    runner.run(60)
+    assert runner.texts.count("about 5 more episodes") == 1
+
+
+def test_a_silent_recorder_no_longer_records(runner: Runner) -> None:
+    seconds = runner.ticks / RATE_HZ
+    runner.cycle.set_recorder_state(recording=True, monotonic_s=seconds)
+    runner.run(270)
+    assert runner.cycle.heat.recording
+    runner.run(60)
+    assert not runner.cycle.heat.recording
+
+
+def test_heat_survives_a_restart(arm: RealArm, tmp_path: Path) -> None:
+    config = CycleConfig(heat_state=tmp_path / "heat.json")
+    first = Runner(arm, config)
+    assert first.cycle.restore_heat(START_NS)[0].text.startswith("motor heat: ")
+    first.run(6)
+    first.cycle.save_heat(first.now_ns)
+    (event,) = Runner(arm, config).cycle.restore_heat(first.now_ns + S)
+    assert event.text.startswith("motor heat: 2 of 2 motors")
+
+
+def test_frames_of_a_simulation_in_real_time_have_stamps_of_the_system_clock(
+    make_toy_driver: Callable[[], Any],
+) -> None:
+    cycle = ControlCycle(make_toy_driver())
+    sensed = cycle.sense(START_NS, 0.0)
+    assert sensed.state is not None
+    assert (sensed.state.stamp_ns, sensed.frames[0].stamp_ns) == (START_NS, START_NS)
+    assert sensed.environment is not None
+    assert sensed.environment[0] == ("cube.x", "cube.y")
+
+
+def test_simulated_time_is_the_clock_of_commands_and_states(make_toy_driver: Callable[[], Any]) -> None:
+    driver = make_toy_driver()
+    cycle = ControlCycle(driver, simulated_time=True)
+    for tick in range(4):
+        sensed = cycle.sense(START_NS + 100 * tick * S, 100.0 * tick)
+        cycle.command(["a"], [0.1], START_NS + 100 * tick * S, None)
+        acted = cycle.act(START_NS + 100 * tick * S, 100.0 * tick)
+        assert sensed.state is not None
+        assert sensed.state.stamp_ns == acted.stamp_ns == round(tick * 1e9 / 60)
+        assert cycle.safety.status.mode is Mode.FOLLOWING
+
+
+def test_a_reset_world_is_read_again_before_it_is_commanded(make_toy_driver: Callable[[], Any]) -> None:
+    driver = make_toy_driver()
+    cycle = ControlCycle(driver)
+    for tick in range(30):
+        cycle.sense(START_NS + tick * S // 60, tick / 60)
+        cycle.command(["a"], [0.5], START_NS + tick * S // 60, None)
+        cycle.act(START_NS + tick * S // 60, tick / 60)
+    assert driver.position[0] > 0.4
+    assert cycle.reset_world() == 1
+    assert cycle.world_reset
+    np.testing.assert_array_equal(cycle.act(START_NS + S // 2, 0.5).applied, [0.0, 0.0])
+    assert not cycle.world_reset
+
+
+def test_options_that_do_not_fit_the_driver_are_refused(arm: RealArm, make_toy_driver: Callable[[], Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^--lockstep is not supported with a real robot; leave it out$"):
+        ControlCycle(arm, simulated_time=True)
+    with pytest.raises(ConfigError, match=r"^--rate is not supported with a simulation; leave it out; the rate is 60"):
+        ControlCycle(make_toy_driver(), CycleConfig(rate_hz=100))
+    with pytest.raises(ConfigError, match=r"^rate is 10, expected 20 to 1000 cycles per second$"):
+        CycleConfig(rate_hz=10)
