@@ -78,7 +78,8 @@ def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     code, text = run("recover", dataset.path)
     assert code == 0
     assert text.startswith(
-        "episode 1: saved as unknown (interrupted); recovered 0.18 s until 2023-11-14 22:13:20.183333 UTC: 12 joints/state, "
+        "episode 1: saved as unknown (interrupted); recovered 0.18 s until 2023-11-14 22:13:20.183333 UTC: "
+        "12 joints/state, "
     )
     assert text.endswith("; lost at most 0.5 s after that\n")
 
