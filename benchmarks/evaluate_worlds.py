@@ -1,6 +1,6 @@
 """Simulation throughput of the lift task: waldo's batch of worlds against gymnasium's vector environments.
 
-Same worlds, same commands, same number of steps; only who steps them differs. Run it with
+Both step the same worlds with the same commands for the same number of ticks. Usage:
 
     uv run python benchmarks/evaluate_worlds.py [worlds] [seconds of motion]
 """
@@ -21,16 +21,17 @@ from waldo.console import out
 from waldo.sim.world import CONTROL_HZ, World
 
 ROUNDS = 5
+"""Repetitions of each contender, in turn."""
 
 
 def commands(home: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    """Return slow waves around the home position, shape (steps, joints) [rad]."""
+    """Return slow sine waves around the home position, (steps, joints) [rad]."""
     phase = np.arange(steps)[:, None] / CONTROL_HZ + np.arange(len(home))
     return home + 0.2 * np.sin(phase)
 
 
 def batch(worlds: int, steps: int, threads: int) -> Callable[[], None]:
-    """Return what runs all worlds in one batch."""
+    """Return a function that runs all worlds in one batch."""
     world = World("lift", worlds=worlds, threads=threads)
     targets = commands(world.robot.home, steps)
 
@@ -44,7 +45,7 @@ def batch(worlds: int, steps: int, threads: int) -> Callable[[], None]:
 
 
 def vector(worlds: int, steps: int, kind: str) -> Callable[[], None]:
-    """Return what runs the gymnasium environments, each a world of its own, in this process or in two others."""
+    """Return a function that runs one gymnasium environment per world, in this process or in worker processes."""
     make = [lambda: gymnasium.make("waldo/Lift-v0", cameras=False) for _ in range(worlds)]
     environments = gymnasium.vector.SyncVectorEnv(make) if kind == "sync" else gymnasium.vector.AsyncVectorEnv(make)
     home = World("lift").robot.home
@@ -60,7 +61,7 @@ def vector(worlds: int, steps: int, kind: str) -> Callable[[], None]:
 
 
 def main() -> None:
-    """Time the contenders in turn and print medians and ratios."""
+    """Time the contenders in turn, and print medians and ratios."""
     worlds = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 4.0
     steps = round(seconds * CONTROL_HZ)
@@ -78,11 +79,14 @@ def main() -> None:
             run()
             times[name].append(time.perf_counter() - start)
     peer = statistics.median(times["gymnasium SyncVectorEnv"])
-    out().print(f"{worlds} worlds, {seconds:g} s of motion each, median of {ROUNDS} rounds in turn")
+    out().print(
+        f"{worlds} worlds, {seconds:g} s of motion each, median of {ROUNDS} rounds in turn, "
+        f"gymnasium {gymnasium.__version__}"
+    )
     for name, values in times.items():
-        middle = statistics.median(values)
+        median = statistics.median(values)
         out().print(
-            f"{name:26s} {middle:7.2f} s  {worlds * seconds / middle:7.0f} x real time  {peer / middle:5.1f} x the peer"
+            f"{name:26s} {median:7.2f} s  {worlds * seconds / median:7.0f} x real time  {peer / median:5.1f} x peer"
         )
 
 

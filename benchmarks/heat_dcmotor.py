@@ -1,11 +1,11 @@
-"""Is the twin's heat right? Against the analytic course, and against MuJoCo's own `dcmotor`.
+"""Accuracy of the simulated motor heat, compared with differential equations and with MuJoCo's `dcmotor`.
 
 Usage: uv run python benchmarks/heat_dcmotor.py
 
-1. Constant current: the twin's step against the differential equations, integrated by SciPy to 1e-9.
-2. Constant voltage, shaft blocked: dcmotor heats by its own law, the twin by its step from the same voltage. Its
-   one node is two of ours with a housing that stays at the ambient.
-3. A current limit: dcmotor clamps the force and not the heat; the true course is that of the limited current.
+1. Constant current: the simulation's step against the differential equations, integrated by SciPy to 1e-9.
+2. Constant voltage, blocked shaft: `dcmotor` against the simulation's step at the same voltage. The single node of
+   `dcmotor` corresponds to two nodes with a housing at ambient temperature.
+3. Current limit: `dcmotor` limits the force but not the heat; the true solution is that of the limited current.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from workload import print_table
 
+from waldo.robots.motor import ThermalConstants
 from waldo.robots.motors.library import MOTORS
-from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, ThermalConstants, TwoNodeModel
+from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, TwoNodeModel
 from waldo.sim.engine import mujoco
 from waldo.sim.world import CONTROL_HZ
 from waldo.typing import Array
 
 RTH_K_PER_W, C_J_PER_K, R_OHM, K = 4.0, 8.0, 2.0, 0.5
-"""The dcmotor's thermal resistance, heat capacity, electric resistance at 25 °C, and motor constant [N·m/A]."""
+"""Thermal resistance, heat capacity, electrical resistance at 25 °C [Ω], and motor constant [N·m/A] of the motor."""
 
 MODEL = """
 <mujoco>
@@ -44,16 +45,16 @@ MODEL = """
 
 @dataclass(frozen=True)
 class Dcmotor:
-    """What MuJoCo's own motor came to."""
+    """Result of MuJoCo's motor."""
 
     rise_k: float
-    """Rise of its temperature state [K]."""
+    """Temperature rise [K]."""
     current_a: float
-    """Current behind its force at the end [A]."""
+    """Current that corresponds to the force at the end [A]."""
 
 
 def dcmotor(volts: float, seconds: float, limit_a: float | None) -> Dcmotor:
-    """Run MuJoCo's motor blocked under a voltage."""
+    """Simulate MuJoCo's motor with a blocked shaft."""
     limit = "" if limit_a is None else f'saturation="{K * limit_a} 0 0"'
     text = MODEL.format(k=K, r=R_OHM, rth=RTH_K_PER_W, c=C_J_PER_K, alpha=COPPER_ALPHA_PER_K, limit=limit)
     model = mujoco.MjModel.from_xml_string(text)
@@ -65,7 +66,7 @@ def dcmotor(volts: float, seconds: float, limit_a: float | None) -> Dcmotor:
 
 
 def one_node() -> TwoNodeModel:
-    """Return the dcmotor's node as waldo has it: a housing that stays at the ambient."""
+    """Return a model that is equivalent to the single node of `dcmotor`: the housing stays at ambient temperature."""
     return TwoNodeModel(
         [
             ThermalConstants(
@@ -80,8 +81,8 @@ def one_node() -> TwoNodeModel:
     )
 
 
-def twin_rise(volts: float, seconds: float, limit_a: float | None) -> float:
-    """Return the rise by the twin's step [K], whose loss is i² R(T)."""
+def simulated_rise(volts: float, seconds: float, limit_a: float | None) -> float:
+    """Return the temperature rise of the simulation's step, with the loss i² R(T) [K]."""
     model = one_node()
     step, state = model.stepper(1 / CONTROL_HZ), model.at_ambient(25.0)
     for _ in range(round(seconds * CONTROL_HZ)):
@@ -92,7 +93,7 @@ def twin_rise(volts: float, seconds: float, limit_a: float | None) -> float:
 
 
 def true_rise(volts: float, seconds: float, limit_a: float | None) -> float:
-    """Return the rise by the differential equation [K]."""
+    """Return the temperature rise of the differential equation [K]."""
 
     def slope(_: float, rise: Array) -> Array:
         resistance = R_OHM * (1 + COPPER_ALPHA_PER_K * rise)
@@ -103,14 +104,14 @@ def true_rise(volts: float, seconds: float, limit_a: float | None) -> float:
 
 
 def against_analysis(seconds: float) -> tuple[float, str]:
-    """Return the twin's largest error on every motor of the library [K], and which one has it."""
+    """Return the largest error of the step over all motors of the library [K], and the name of that motor."""
     worst = (0.0, "")
     for name, motor in MOTORS.items():
         if motor.thermal is None:
             continue
         c = motor.thermal
-        # A load that takes the winding near its limit in that time.
-        watts = 60.0 / (c.winding_to_housing_k_per_w + c.housing_to_ambient_k_per_w)
+        # A load with a steady rise of about 60 K, near the limit of many motors.
+        watts = 60.0 / c.total_k_per_w
 
         def slope(_: float, x: Array, c: ThermalConstants = c, watts: float = watts) -> Array:
             flow = (x[0] - x[1]) / c.winding_to_housing_k_per_w
@@ -131,19 +132,21 @@ def main() -> None:
     """Run the three comparisons and print the table."""
     seconds, volts, limit = 1200.0, 6.0, 1.0
     error, motor = against_analysis(seconds)
-    free, held = dcmotor(volts, seconds, None), dcmotor(volts, seconds, limit)
+    free, limited = dcmotor(volts, seconds, None), dcmotor(volts, seconds, limit)
     rows = [
-        [f"constant load, every motor of the library (worst: {motor})", "", "", "", f"{error:.4f}"],
+        [f"constant load, every motor of the library (largest error: {motor})", "", "", "", f"{error:.4f}"],
         _row("constant voltage, blocked", free, volts, seconds, None),
-        _row(f"the same, limited to {limit:g} A", held, volts, seconds, limit),
+        _row(f"constant voltage, blocked, limited to {limit:g} A", limited, volts, seconds, limit),
     ]
-    columns = ["case", "true rise K", "dcmotor K", "waldo K", "waldo off by K"]
-    notes = [f"{seconds:g} s. Current behind dcmotor's force: {free.current_a:.3f} A, limited {held.current_a:.3f} A."]
-    print_table("The twin's heat", columns, rows, notes)
+    columns = ["case", "true rise K", "dcmotor K", "waldo K", "waldo error K"]
+    notes = [
+        f"{seconds:g} s. Current of dcmotor at the end: {free.current_a:.3f} A, limited: {limited.current_a:.3f} A."
+    ]
+    print_table("Simulated motor heat", columns, rows, notes)
 
 
 def _row(case: str, found: Dcmotor, volts: float, seconds: float, limit_a: float | None) -> list[str]:
-    truth, ours = true_rise(volts, seconds, limit_a), twin_rise(volts, seconds, limit_a)
+    truth, ours = true_rise(volts, seconds, limit_a), simulated_rise(volts, seconds, limit_a)
     return [case, f"{truth:.2f}", f"{found.rise_k:.2f}", f"{ours:.2f}", f"{abs(ours - truth):.4f}"]
 
 

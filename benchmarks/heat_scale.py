@@ -1,9 +1,9 @@
-"""What watching heat costs: ten thousand motors stepped and forecast, and the share of a simulation step.
+"""Cost of heat monitoring: observer and forecast of ten thousand motors, one robot, and simulated worlds.
 
 Usage: uv run python benchmarks/heat_scale.py [--motors 10000]
 
-One core. The motors have every kind of constants that the library knows; each step takes a housing sensor's readings.
-A robot's monitor is the robot node's own, at its 10 Hz; the simulation beside it is one twin, and 50 worlds together.
+One core. The motors have all constants of the library; each step includes the readings of a housing sensor. The monitor
+of one robot runs at the robot node's 10 Hz. The simulation has 1 or 50 worlds.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from waldo.sim.world import World
 from waldo.typing import Array
 
 MONITOR_HZ = 10
-"""How often motors are watched."""
+"""Rate of the monitor [Hz]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Time the steps, each the median of some rounds."""
+    """Measure the time of each step, the median of several rounds."""
 
     motors: int = 10_000
-    """Motors that are watched together."""
+    """Number of motors that are monitored together."""
     rounds: int = 15
-    """Rounds a figure."""
+    """Rounds per figure."""
 
 
 def timed(call: Callable[[], object], rounds: int) -> float:
-    """Return what a call takes, the median after one to warm up [s]."""
+    """Return the median duration of a call after one warm-up [s]."""
     call()
     times: list[float] = []
     for _ in range(rounds):
@@ -58,7 +58,7 @@ def timed(call: Callable[[], object], rounds: int) -> float:
 
 
 def fleet_rows(config: Config) -> list[list[str]]:
-    """Time observer, forecast and governor of many motors."""
+    """Measure observer, forecast and governor of many motors."""
     constants = [m.thermal for m in MOTORS.values() if m.thermal is not None]
     n = config.motors
     observer = HeatObserver(TwoNodeModel([constants[k % len(constants)] for k in range(n)]))
@@ -69,11 +69,12 @@ def fleet_rows(config: Config) -> list[list[str]]:
     def step() -> None:
         observer.step(load, 1 / MONITOR_HZ, {"housing": np.round(observer.housing_c)})
 
-    def tell() -> None:
-        course = forecast.course(observer.model, observer.mean, observer.covariance, load, 0.15, forecast.instants())
-        forecast.time_to_limit(course, limit, observer.winding_c)
+    def predict() -> None:
+        grid = forecast.time_grid()
+        trajectory = forecast.predict(observer.model, observer.mean, observer.covariance, load, 0.15, grid)
+        forecast.time_to_limit(trajectory, limit, observer.winding_c)
 
-    parts = {"observer": step, "forecast p10/p50/p90": tell}
+    parts = {"observer": step, "forecast p10/p50/p90": predict}
     costs = {name: timed(call, config.rounds) for name, call in parts.items()}
     costs["both"] = sum(costs.values())
     costs["governor"] = timed(lambda: governor.step(observer, load, 1 / MONITOR_HZ), config.rounds)
@@ -84,11 +85,11 @@ def fleet_rows(config: Config) -> list[list[str]]:
 
 
 def nothing(*_: object) -> None:
-    """Count no heat; a mock would take longer than the heat."""
+    """Replace the heat model; a `Mock` would cost more than the model itself."""
 
 
 def simulation_rows(config: Config) -> list[list[str]]:
-    """Time the simulation with and without its heat, in turns, over whole periods of its bookkeeping."""
+    """Measure the simulation with and without heat, alternately, over whole update periods of the heat."""
     robot = load_robot("so101")
     rows: list[list[str]] = []
     for worlds in (1, 50):
@@ -105,15 +106,15 @@ def simulation_rows(config: Config) -> list[list[str]]:
             costs["with"].append(timed(period, 1) / ticks)
             with mock.patch.object(world.motors, "add", nothing):
                 costs["without"].append(timed(period, 1) / ticks)
-        whole = median(costs["with"])
-        heat = whole - median(costs["without"])
-        text = f"{heat / whole:.1%} of a step of {whole * 1e3:.3f} ms"
+        total = median(costs["with"])
+        heat = total - median(costs["without"])
+        text = f"{heat / total:.1%} of a step of {total * 1e3:.3f} ms"
         rows.append([f"{worlds} simulated worlds: heat and duty", f"{heat * 1e6:.1f} µs", text])
     return rows
 
 
 def robot_rows(config: Config) -> list[list[str]]:
-    """Time the monitor of one robot."""
+    """Measure the monitor of one robot."""
     robot = load_robot("so101")
     monitor, still = HeatMonitor(robot), np.zeros(len(robot.joints))
     sensors = dataclasses.replace(
@@ -129,7 +130,7 @@ def main() -> None:
     config = tyro.cli(Config, description=__doc__)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = fleet_rows(config) + robot_rows(config) + simulation_rows(config)
-    print_table("What watching heat costs, one core", ["what", "a step", "share"], rows)
+    print_table("Cost of heat monitoring, one core", ["part", "time per step", "load"], rows)
 
 
 if __name__ == "__main__":

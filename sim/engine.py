@@ -1,6 +1,6 @@
-"""MuJoCo, imported once the GL back end has been chosen: `from waldo.sim.engine import mujoco`, never `import mujoco`.
+"""MuJoCo, imported after the GL back end was chosen: use `from waldo.sim.engine import mujoco`, never `import mujoco`.
 
-MuJoCo carries no types that a checker can follow, so its objects are `Any` here, under names that say what they are.
+MuJoCo ships no types that a checker can follow; its objects are `Any` here, under descriptive names.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from waldo.sim.camera import choose_backend
+from waldo.sim.graphics import choose_backend
 
 type Spec = Any
-"""An mujoco.MjSpec: a scene being built."""
+"""A mujoco.MjSpec: a scene that is being built."""
 type Model = Any
-"""An mujoco.MjModel: a compiled scene."""
+"""A mujoco.MjModel: a compiled scene."""
 type Data = Any
-"""An mujoco.MjData: a scene's state."""
+"""A mujoco.MjData: the state of a scene."""
 
 choose_backend()
 mujoco: Any = importlib.import_module("mujoco")

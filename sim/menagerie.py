@@ -1,4 +1,4 @@
-"""Models of MuJoCo Menagerie by folder name: from a local checkout, else downloaded with git, one folder at a time."""
+"""Models of MuJoCo Menagerie by folder name: from a local checkout, or downloaded with git, one folder at a time."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 from waldo.errors import FileError
 
 SOURCE = "https://github.com/google-deepmind/mujoco_menagerie"
-"""Where Menagerie lives."""
-
+"""Address of the repository."""
 PREFIX = "menagerie:"
-"""What a robot's name begins with when it means a folder of Menagerie."""
-
+"""Prefix of a robot name that names a folder of Menagerie."""
 CHECKOUT = "MUJOCO_MENAGERIE"
-"""Environment variable that names a local checkout."""
+"""Environment variable with the path of a local checkout."""
 
 
 def find_model(name: str) -> Path:
-    """Return the MJCF file of a Menagerie folder, such as `unitree_g1`: from the local checkout or the cache."""
+    """Return the MJCF file of a Menagerie folder such as `unitree_g1`, from the local checkout or the cache.
+
+    Raises:
+        FileError: If there is no such folder, or if it cannot be downloaded.
+    """
     local = os.environ.get(CHECKOUT)
     root = Path(local) if local else Path.home() / ".cache" / "waldo" / "mujoco_menagerie"
     if not local:
@@ -27,13 +29,13 @@ def find_model(name: str) -> Path:
     folder = root / name
     files = [path for path in folder.glob("*.xml") if not path.stem.startswith("scene") and "mjx" not in path.stem]
     if not files or root not in folder.resolve().parents:
-        raise FileError(folder, "is no model of MuJoCo Menagerie", f"its folders are listed at {SOURCE}")
-    # A folder's plain variant has the shortest name: g1.xml beside g1_with_hands.xml.
+        raise FileError(folder, "is not a model of MuJoCo Menagerie", f"see the list of folders at {SOURCE}")
+    # The basic variant of a folder has the shortest name: g1.xml beside g1_with_hands.xml.
     return min(files, key=lambda path: (len(path.stem), path.stem))
 
 
 def _download(root: Path, name: str) -> None:
-    """Fetch one folder into the cache; what is there already is not fetched again."""
+    """Fetch one folder into the cache unless it is there already."""
     if (root / name).is_dir():
         return
     steps = [["git", "-C", str(root), "sparse-checkout", "add", name]]
@@ -46,6 +48,6 @@ def _download(root: Path, name: str) -> None:
         except FileNotFoundError as error:
             raise FileError(SOURCE, "cannot be downloaded: git is not installed", "install git") from error
         if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["git said nothing"])[-1]
-            do = f"set {CHECKOUT} to a local checkout, or name an MJCF file"
-            raise FileError(SOURCE, f"cannot be downloaded ({last})", do)
+            reason = (done.stderr.strip().splitlines() or [f"git exited with {done.returncode}"])[-1]
+            do = f"set {CHECKOUT} to a local checkout, or give the path of an MJCF file"
+            raise FileError(SOURCE, f"cannot be downloaded ({reason})", do)

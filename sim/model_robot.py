@@ -1,6 +1,6 @@
 """Any MJCF model as a robot: a description read from its joints and actuators, and a driver that simulates it alone.
 
-What an MJCF does not tell stays unknown: the motors have no published values, so their heat is not simulated.
+An MJCF file contains no motor constants, so motor heat is not simulated.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,52 +16,60 @@ from waldo.errors import FileError
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
-from waldo.sim.camera import NoGraphicsError, Renderer
-from waldo.sim.engine import mujoco
+from waldo.sim.camera import Renderer
+from waldo.sim.engine import Model, mujoco
+from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.menagerie import PREFIX, find_model
 from waldo.sim.twin import FRAME_TICKS, stamp_of
 from waldo.sim.world import CONTROL_HZ
 from waldo.typing import Array
 
 SPEED, ACCELERATION = 3.0, 20.0
-"""Limits where the model has none [rad/s, rad/s²], [m/s, m/s²]."""
-
-PICTURE = (320, 240)
-"""Width and height of the pictures of a model's cameras."""
+"""Velocity and acceleration limits where the model has none [rad/s, rad/s²] or [m/s, m/s²]."""
+IMAGE_SIZE = (320, 240)
+"""Width and height of the images of a model's cameras [px]."""
 
 
 def load_model_robot(name: str) -> Robot:
-    """Return the robot of an MJCF file, or of a folder of MuJoCo Menagerie ("menagerie:unitree_g1")."""
+    """Return the robot of an MJCF file, or of a folder of MuJoCo Menagerie ("menagerie:unitree_g1").
+
+    Raises:
+        FileError: If the file is not a model with position actuators.
+    """
     path = find_model(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else Path(name)
     model = _compile(path)
     joints: list[Joint] = []
     for i in range(model.nu):
         joints.append(_joint(path, model, i))
     if not joints:
-        raise FileError(path, "has no actuators", "name a model with position actuators")
+        raise FileError(path, "has no actuators", "use a model with position actuators")
     cameras = tuple(
-        Camera(name=model.camera(i).name, width=PICTURE[0], height=PICTURE[1], fps=30) for i in range(model.ncam)
+        Camera(name=model.camera(i).name, width=IMAGE_SIZE[0], height=IMAGE_SIZE[1], fps=30) for i in range(model.ncam)
     )
     return Robot(name=path.stem, model=path.stem, joints=tuple(joints), cameras=cameras, mjcf=str(path.absolute()))
 
 
-def _compile(path: Path) -> Any:
+def _compile(path: Path) -> Model:
     if not path.is_file():
-        raise FileError(path, "is not there", "name an MJCF file")
+        raise FileError(path, "no such file", "give the path of an MJCF file")
     try:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         raise FileError(path, f"is not an MJCF model ({' '.join(str(error).split())})") from error
 
 
-def _joint(path: Path, model: Any, actuator: int) -> Joint:
-    """Return the joint that an actuator drives; only position actuators on joints can be commanded."""
+def _joint(path: Path, model: Model, actuator: int) -> Joint:
+    """Return the joint of an actuator; raises FileError unless it is a position actuator on a joint."""
     name = model.actuator(actuator).name
     if model.actuator_trntype[actuator] != mujoco.mjtTrn.mjTRN_JOINT:
-        raise FileError(path, f"actuator {name!r} does not drive a joint", "waldo commands joint positions only")
-    # A position servo pulls back in proportion to its joint's position.
+        raise FileError(
+            path, f"actuator {name!r} does not drive a joint", "waldo supports joint position actuators only"
+        )
+    # The bias force of a position servo is proportional to its joint's position.
     if model.actuator_biasprm[actuator, 1] >= 0:
-        raise FileError(path, f"actuator {name!r} is no position actuator", "waldo commands joint positions only")
+        raise FileError(
+            path, f"actuator {name!r} is not a position actuator", "waldo supports joint position actuators only"
+        )
     joint = int(model.actuator_trnid[actuator, 0])
     lower, upper = model.jnt_range[joint] if model.jnt_limited[joint] else (-2 * np.pi, 2 * np.pi)
     if model.actuator_ctrllimited[actuator]:
@@ -85,10 +92,10 @@ def _joint(path: Path, model: Any, actuator: int) -> Joint:
 
 
 class ModelDriver:
-    """A SimulatedDriver (waldo.robots.driver) over one MJCF model with nothing around it and nothing to do."""
+    """A SimulatedDriver (waldo.robots.driver) of one MJCF model, without surroundings and without a task."""
 
     def __init__(self, robot: Robot) -> None:
-        """Take a robot of `load_model_robot`."""
+        """Build the simulation of a robot from `load_model_robot`."""
         self.robot = robot
         self._model = _compile(robot.mjcf_path)
         self._data = mujoco.MjData(self._model)
@@ -103,11 +110,11 @@ class ModelDriver:
         self.reset(0)
 
     def connect(self) -> None:
-        """Take the first pictures; a machine that cannot draw has no cameras."""
+        """Render the first images; without graphics the robot has no cameras."""
         self._expose()
 
     def read(self) -> RobotState:
-        """Return the present state."""
+        """Return the current state."""
         data = self._data
         return RobotState(
             stamp_ns=stamp_of(self._tick),
@@ -117,17 +124,17 @@ class ModelDriver:
         )
 
     def motors(self) -> MotorSensors:
-        """Return the torques; nothing else is known of the motors."""
+        """Return the torques; the other motor readings are unknown."""
         unknown = MotorSensors.unknown(len(self.robot.joints))
         return dataclasses.replace(unknown, torque_nm=self._data.actuator_force.copy())
 
     def write(self, targets: Array) -> Array:
-        """Command position targets (joints,); return them within the joints' limits."""
+        """Set the position targets (joints,) [rad]; return them clipped to the joint limits."""
         self._data.ctrl[:] = np.clip(targets, self.robot.lower, self.robot.upper)
         return self._data.ctrl.copy()
 
     def frames(self) -> Sequence[Frame]:
-        """Return the pictures taken since the last call."""
+        """Return the images rendered since the last call."""
         frames, self._frames = self._frames, []
         return frames
 
@@ -136,14 +143,14 @@ class ModelDriver:
         self._renderer.close()
 
     def advance(self) -> None:
-        """Let one control period pass; every second one ends with a picture from each camera."""
+        """Advance one control period; every second one ends with an image of each camera."""
         mujoco.mj_step(self._model, self._data, self._substeps)
         self._tick += 1
         if self._tick % FRAME_TICKS == 0:
             self._expose()
 
     def reset(self, seed: int) -> None:
-        """Go back to the first keyframe, or the model's zero; time goes on."""
+        """Reset to the first keyframe, or to zero if there is none; time continues."""
         self._seed = seed
         if self._model.nkey:
             mujoco.mj_resetDataKeyframe(self._model, self._data, 0)
@@ -153,7 +160,7 @@ class ModelDriver:
         mujoco.mj_forward(self._model, self._data)
 
     def environment(self) -> tuple[tuple[str, ...], Array]:
-        """Return nothing: there is nothing but the robot."""
+        """Return no names and no values: there are no objects."""
         return (), np.zeros(0)
 
     def task(self) -> Mapping[str, object]:
@@ -161,15 +168,15 @@ class ModelDriver:
         return {"task": "", "name": "", "seed": self._seed}
 
     def success(self) -> bool:
-        """Nothing is asked for."""
+        """Return False: there is no goal."""
         return False
 
     def _expose(self) -> None:
         stamp = stamp_of(self._tick)
         try:
             for camera in self.robot.cameras:
-                rgb = self._renderer.draw(self._data, camera.name, camera.width, camera.height)
+                rgb = self._renderer.render(self._data, camera.name, camera.width, camera.height)
                 self._frames.append(Frame(camera=camera.name, stamp_ns=stamp, rgb=rgb))
         except NoGraphicsError as error:
             self.robot = dataclasses.replace(self.robot, cameras=())
-            err().print(f"waldo: {error}; going on without cameras")
+            err().print(f"waldo: {error}; continuing without cameras")

@@ -1,7 +1,7 @@
-"""The simulated twin of a robot: the robot node's driver for one world of a task, in simulated time.
+"""The simulated twin of a robot: a driver for one world of a task, in simulated time.
 
-Same seed, same commands, same bits: time is counted in control ticks, stamps come from the tick's number, and pictures
-are taken at every second tick.
+The same seed and commands give the same readings bit for bit: time is counted in control ticks, timestamps are computed
+from the tick number, and images are rendered at every second tick.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from waldo.console import err
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
-from waldo.sim.camera import NoGraphicsError
+from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.world import CONTROL_HZ, World
 from waldo.typing import Array
 
 FRAME_TICKS = 2
-"""Control ticks between two pictures (30 a second)."""
+"""Control ticks between two images: 30 fps."""
 
 
 def stamp_of(tick: int) -> int:
-    """Return the time of control tick `tick` [ns of simulated time]; it never drifts."""
+    """Return the simulated time of a control tick [ns], without accumulated rounding error."""
     return round(tick * 1_000_000_000 / CONTROL_HZ)
 
 
@@ -32,7 +32,14 @@ class TwinDriver:
     """A SimulatedDriver (waldo.robots.driver) over one world."""
 
     def __init__(self, robot: Robot, task: str = "lift", cameras: bool = True, seed: int = 0) -> None:
-        """Take the robot, the task's name, whether pictures are drawn, and the seed that the world is laid out from."""
+        """Build the world and reset it with `seed`.
+
+        Args:
+            robot: The robot.
+            task: Registered name of the task.
+            cameras: Whether images are rendered.
+            seed: Seed of the first layout.
+        """
         self.robot = robot
         self._world = World(task, worlds=1, threads=1, robot=robot)
         self._world.reset([seed])
@@ -45,18 +52,18 @@ class TwinDriver:
 
     @property
     def world(self) -> World:
-        """The world behind the driver."""
+        """The simulated world."""
         return self._world
 
     def connect(self) -> None:
-        """Hold the present position and take the first pictures; a machine that cannot draw has no cameras."""
+        """Hold the current position and render the first images; without graphics the robot has no cameras."""
         self._targets = self._world.position[0].copy()
         self._expose()
         if not self._cameras:
             self.robot = dataclasses.replace(self.robot, cameras=())
 
     def read(self) -> RobotState:
-        """Return the present state."""
+        """Return the current state."""
         world = self._world
         return RobotState(
             stamp_ns=stamp_of(self._tick),
@@ -66,7 +73,7 @@ class TwinDriver:
         )
 
     def motors(self) -> MotorSensors:
-        """Return what the motors say; the voltage is the nominal one."""
+        """Return the motor readings; the voltage is the nominal one."""
         world = self._world
         return dataclasses.replace(
             MotorSensors.unknown(len(self.robot.joints)),
@@ -78,12 +85,12 @@ class TwinDriver:
         )
 
     def write(self, targets: Array) -> Array:
-        """Command position targets (joints,) from the next tick on; return them within the joints' limits."""
+        """Set the position targets (joints,) [rad] from the next tick on; return them clipped to the joint limits."""
         self._targets = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         return self._targets.copy()
 
     def frames(self) -> Sequence[Frame]:
-        """Return the pictures taken since the last call."""
+        """Return the images rendered since the last call."""
         frames, self._frames = self._frames, []
         return frames
 
@@ -92,42 +99,42 @@ class TwinDriver:
         self._world.close()
 
     def advance(self) -> None:
-        """Let one control period pass; every second one ends with a picture from each camera."""
+        """Advance one control period; every second one ends with an image of each camera."""
         self._world.step(self._targets[None])
         self._tick += 1
         if self._tick % FRAME_TICKS == 0:
             self._expose()
 
     def reset(self, seed: int) -> None:
-        """Lay the world out anew from `seed`; time goes on and the motors stay as warm as they are."""
+        """Reset the world with `seed`; time continues and the motors keep their temperatures."""
         self._world.reset([seed], keep_heat=True)
         self._targets = self._world.position[0].copy()
 
     def environment(self) -> tuple[tuple[str, ...], Array]:
-        """Return the names and values (n,) of the ground truth: the things' poses and the goal."""
+        """Return the names and values (n,) of the ground truth: object poses and the goal."""
         return self._world.environment_names, self._world.environment()[0]
 
     def task(self) -> Mapping[str, object]:
-        """Return what is to be done: {"task": text, "name": task name, "seed": seed}."""
+        """Return the task: {"task": instruction, "name": task name, "seed": seed}."""
         world = self._world
         return {"task": world.goal(0).text, "name": world.task.name, "seed": int(world.seeds[0])}
 
     def set_goal(self, goal: Goal) -> None:
-        """Ask for another goal in the same world."""
+        """Set another goal in the same world."""
         self._world.set_goal(None, goal)
 
     def success(self) -> bool:
-        """Say whether the goal is reached now."""
+        """Return whether the goal is reached now."""
         return bool(self._world.goal_reached()[0])
 
     def _expose(self) -> None:
         if not self._cameras:
             return
         try:
-            pictures = [(c.name, self._world.render(0, c.name)) for c in self.robot.cameras]
+            images = [(c.name, self._world.render(0, c.name)) for c in self.robot.cameras]
         except NoGraphicsError as error:
             self._cameras = False
-            err().print(f"waldo: {error}; going on without cameras")
+            err().print(f"waldo: {error}; continuing without cameras")
             return
         stamp = stamp_of(self._tick)
-        self._frames += [Frame(camera=name, stamp_ns=stamp, rgb=rgb) for name, rgb in pictures]
+        self._frames += [Frame(camera=name, stamp_ns=stamp, rgb=rgb) for name, rgb in images]

@@ -1,7 +1,7 @@
-"""Many copies of a task's world, stepped together: physics on a thread pool, motor heat with it.
+"""Many copies of a task's world, stepped together: physics on a thread pool, and motor heat.
 
-Physics runs at the model's own step, control at 60 Hz. A world's course depends on its seed and its commands alone: the
-same for one world as for a thousand, on one thread as on many.
+Physics runs at the model's own time step, control at 60 Hz. The trajectory of a world depends only on its seed and its
+commands: it is the same bit for bit alone or among a thousand worlds, on one thread or on many.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from waldo.sim.tasks.task import Task, load_task
 from waldo.typing import Array
 
 CONTROL_HZ = 60
-"""Commands a second."""
+"""Control rate [Hz]."""
 HELD_M = 0.02
-"""A thing this far above where it rests is in the hand [m]."""
+"""An object raised this far above its resting height counts as held [m]."""
 
 
 class World:
@@ -35,7 +35,14 @@ class World:
     def __init__(
         self, task: str | Task, *, worlds: int = 1, threads: int | None = None, robot: Robot | None = None
     ) -> None:
-        """Build `worlds` copies of `task`, world i laid out from seed i; `threads` None means all cores, at most 8."""
+        """Build the worlds and reset world i with seed i.
+
+        Args:
+            task: The task or its registered name.
+            worlds: Number of worlds.
+            threads: Threads of the physics; None: all cores, at most 8.
+            robot: Robot with the joint names of the task's preset; None: the preset itself.
+        """
         if worlds < 1:
             raise InvalidValueError("worlds", worlds, "a number from 1")
         self.task = load_task(task) if isinstance(task, str) else task
@@ -53,14 +60,14 @@ class World:
         if not np.isclose(self.substeps * self.model.opt.timestep, 1 / CONTROL_HZ):
             raise InvalidValueError("timestep", self.model.opt.timestep, f"a whole part of 1/{CONTROL_HZ} s")
         self.motors = SimulatedHeat(self.robot, worlds, 1 / CONTROL_HZ, self._actuators, self.model.nu)
-        """The motors' heat."""
+        """Temperatures and load of the motors."""
         self.ticks = np.zeros(worlds, dtype=np.int64)
         self._seeds = np.zeros(worlds, dtype=np.int64)
-        self._goals: list[Goal] = [self.task.choose(np.random.default_rng(0))] * worlds
+        self._goals: list[Goal] = [self.task.sample_goal(np.random.default_rng(0))] * worlds
         self.reset(range(worlds))
 
     def _bind(self) -> None:
-        """Find the joints', actuators' and things' places in MuJoCo's arrays."""
+        """Look up the indices of the joints, actuators and objects in MuJoCo's arrays."""
         model, names = self.model, self.robot.joint_names
         for name in names:
             if mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_JOINT, name) < 0:
@@ -68,15 +75,15 @@ class World:
         self._qpos_at = np.array([model.joint(name).qposadr[0] for name in names])
         self._qvel_at = np.array([model.joint(name).dofadr[0] for name in names])
         self._actuators = np.array([model.actuator(name).id for name in names])
-        things = self.task.things
-        self._thing_qpos = np.array([model.joint(t.key).qposadr[0] + np.arange(7) for t in things])
-        self._thing_qvel = np.array([model.joint(t.key).dofadr[0] + np.arange(6) for t in things])
+        keys = [one.key for one in self.task.objects]
+        self._object_qpos = np.array([model.joint(key).qposadr[0] + np.arange(7) for key in keys])
+        self._object_qvel = np.array([model.joint(key).dofadr[0] + np.arange(6) for key in keys])
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self._ctrl, self._force = self._batch.bind("ctrl"), self._batch.bind("actuator_force")
         self._friction, self._mass = self._batch.expand("geom_friction"), self._batch.expand("body_mass")
         self._inertia = self._batch.expand("body_inertia")
-        self._thing_geoms = np.array([model.geom(t.key).id for t in things])
-        self._thing_bodies = np.array([model.body(t.key).id for t in things])
+        self._object_geoms = np.array([model.geom(key).id for key in keys])
+        self._object_bodies = np.array([model.body(key).id for key in keys])
 
     def reset(
         self,
@@ -86,22 +93,25 @@ class World:
         warm: ArrayLike | None = None,
         keep_heat: bool = False,
     ) -> None:
-        """Lay worlds out anew, one seed each; `which` names them (None: all).
+        """Reset worlds to the layouts that their seeds give.
 
-        `warm`: winding and housing temperatures to start from, (..., 2) or (..., motors, 2) [°C]; None: at ambient.
-        `keep_heat`: the motors stay as warm, and their duty as counted, as they were.
+        Args:
+            seeds: One seed for each world to reset.
+            which: Indices of the worlds; None: all.
+            warm: Temperatures of winding and housing at the start, (..., 2) or (..., motors, 2) [°C]; None: ambient.
+            keep_heat: Whether the motors keep their temperatures and counted load.
         """
         indices = np.arange(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64))
         if len(seeds) != len(indices):
-            raise InvalidValueError("seeds", len(seeds), f"as many seeds as worlds to reset, {len(indices)}")
+            raise InvalidValueError("seeds", len(seeds), f"{len(indices)}, one for each world to reset")
         if not len(indices):
             return
         order = np.argsort(indices)
         ids = indices[order]
         self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         for seed, world in zip(seeds, indices, strict=True):
-            self._lay_out(int(seed), int(world))
-        self._sort_goals()
+            self._randomize(int(seed), int(world))
+        self._index_goals()
         self._batch.set_const(ids)
         self._batch.forward(ids)
         self.ticks[indices] = 0
@@ -111,19 +121,18 @@ class World:
             self.motors.restart(indices, warm)
 
     def add_mass(self, body: str, mass_kg: float) -> None:
-        """Let a body of the robot weigh so much more at its centre of mass [kg], in all worlds, from their reset on."""
+        """Add mass to a body of the robot at its center of mass [kg], in all worlds; takes effect at the next reset."""
         self._mass[:, self.model.body(body).id] += mass_kg
 
-    def _lay_out(self, seed: int, world: int) -> None:
+    def _randomize(self, seed: int, world: int) -> None:
         rng = np.random.default_rng([seed & 0xFFFFFFFF, *self.task.name.encode()])
         home = self.robot.home if self.task.home is None else np.array(self.task.home)
         start = np.clip(home + rng.normal(0, self.task.home_noise, len(home)), self.robot.lower, self.robot.upper)
         self._qpos[world, self._qpos_at] = start
         self._ctrl[world, self._actuators] = start
-        poses = self.task.place(rng)
-        self._qpos[world, self._thing_qpos] = poses
-        self._goals[world] = self.task.choose(rng)
-        geoms, bodies = self._thing_geoms, self._thing_bodies
+        self._qpos[world, self._object_qpos] = self.task.sample_poses(rng)
+        self._goals[world] = self.task.sample_goal(rng)
+        geoms, bodies = self._object_geoms, self._object_bodies
         self._friction[world, geoms] = self.model.geom_friction[geoms] * rng.uniform(0.9, 1.1, (len(geoms), 1))
         scale = rng.uniform(0.9, 1.1, len(bodies))
         self._mass[world, bodies] = self.model.body_mass[bodies] * scale
@@ -131,7 +140,7 @@ class World:
         self._seeds[world] = seed
 
     def step(self, targets: ArrayLike, which: NDArray[np.int64] | None = None) -> None:
-        """Command position targets (worlds, joints) [rad] and let 1/60 s pass; in the worlds `which` (None: all)."""
+        """Apply position targets (worlds, joints) [rad] for 1/60 s in the worlds `which` (None: all)."""
         self._ctrl[:, self._actuators] = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         self._batch.step(ids=which, nstep=self.substeps)
         self.ticks[slice(None) if which is None else which] += 1
@@ -149,87 +158,87 @@ class World:
 
     @property
     def effort(self) -> Array:
-        """Torques of the drives at the joints, (worlds, joints) [N·m]."""
+        """Joint torques of the drives, (worlds, joints) [N·m]."""
         return self._force[:, self._actuators]
 
     @property
     def heat(self) -> Array:
-        """Winding and housing temperatures, (worlds, joints, 2) [°C]."""
+        """Temperatures of winding and housing, (worlds, joints, 2) [°C]."""
         return self.motors.state_c
 
     @property
     def current(self) -> Array:
-        """Currents of the drives, (worlds, joints) [A]. Joint friction is MuJoCo's, so no gear loss here."""
+        """Currents of the drives, (worlds, joints) [A]; gear losses are MuJoCo's joint friction and not included."""
         return self.effort / self.motors.torque_constant
 
     @property
     def duty(self) -> DutyMeter:
-        """What the motors were asked to do since their last reset."""
+        """Load of the motors since their last reset."""
         return self.motors.duty
 
     @property
     def seconds(self) -> Array:
-        """Time since each world's reset, (worlds,) [s]."""
+        """Time since the reset of each world, (worlds,) [s]."""
         return self.ticks / CONTROL_HZ
 
     @property
     def seeds(self) -> NDArray[np.int64]:
-        """The seed that each world was laid out from, (worlds,)."""
+        """Seed of each world's last reset, (worlds,)."""
         return self._seeds.copy()
 
     @property
     def poses(self) -> Array:
-        """Poses of the things, (worlds, things, 7): x y z qw qx qy qz [m]; qw is never negative."""
-        poses = self._qpos[:, self._thing_qpos]
+        """Poses of the objects, (worlds, objects, 7): x y z qw qx qy qz [m]; qw is never negative."""
+        poses = self._qpos[:, self._object_qpos]
         poses[..., 3:] *= np.where(poses[..., 3:4] < 0, -1.0, 1.0)
         return poses
 
     @property
     def environment_names(self) -> tuple[str, ...]:
-        """Labels of `environment()`: "red_cube.x" ... "goal.red_cube" ... "goal.left_bin"."""
-        return self.task.labels
+        """Names of the values of `environment()`: "red_cube.x" ... "goal.red_cube" ... "goal.left_bin"."""
+        return self.task.environment_names
 
     def environment(self) -> Array:
-        """Return the simulation's ground truth, (worlds, n): the things' poses and the goal as ones and zeros."""
+        """Return the ground truth, (worlds, n): the poses of the objects, then the goal one-hot."""
         return np.concatenate([self.poses.reshape(self.worlds, -1), self._goal_values], axis=1)
 
-    def _sort_goals(self) -> None:
-        """Work out once what every tick asks of the goals: their ones and zeros, and which worlds share one."""
+    def _index_goals(self) -> None:
+        """Compute once what every tick needs of the goals: their one-hot values, and which worlds share a goal."""
         self._goal_values = np.array([self._one_hot(goal) for goal in self._goals])
         self._sharing = {goal: np.array([g == goal for g in self._goals]) for goal in set(self._goals)}
 
     def _one_hot(self, goal: Goal) -> list[float]:
-        things = [float(name == goal.object) for name in self.task.thing_names]
-        return things + [float(name == goal.target) for name in self.task.bin_names]
+        objects = [float(name == goal.object) for name in self.task.object_names]
+        return objects + [float(name == goal.target) for name in self.task.bin_names]
 
     def goal(self, world: int) -> Goal:
-        """Return what a world is asked to do."""
+        """Return the goal of a world."""
         return self._goals[world]
 
     def set_goal(self, which: ArrayLike | None, goal: Goal) -> None:
-        """Ask worlds (None: all) to do `goal`; refuses what the task does not know."""
+        """Set the goal of the worlds `which` (None: all); raises as `Task.check` does if the task has no such goal."""
         self.task.check(goal)
         for world in range(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64)):
             self._goals[int(world)] = goal
-        self._sort_goals()
+        self._index_goals()
 
     def goal_reached(self) -> NDArray[np.bool_]:
-        """Say in which worlds the goal is reached now, (worlds,)."""
+        """Return in which worlds the goal is reached now, (worlds,)."""
         poses = self.poses
-        speeds = np.linalg.norm(self._qvel[:, self._thing_qvel][..., :3], axis=-1)
+        speeds = np.linalg.norm(self._qvel[:, self._object_qvel][..., :3], axis=-1)
         reached = np.zeros(self.worlds, dtype=bool)
         for goal, worlds in self._sharing.items():
             reached |= worlds & self.task.reached(goal, poses, speeds)
         return reached
 
     def scene(self, world: int) -> Scene:
-        """Return what there is in a world, in words."""
+        """Return the objects and targets of a world in words."""
         task = self.task
-        rests = np.array([task.surface_m + thing.half[2] for thing in task.things])
-        raised = self.poses[world, :, 2] - rests
+        resting = np.array([task.surface_m + one.half[2] for one in task.objects])
+        raised = self.poses[world, :, 2] - resting
         highest = int(np.argmax(raised))
-        holding = task.thing_names[highest] if raised[highest] > HELD_M else None
-        return Scene(objects=task.thing_names, targets=task.bin_names, holding=holding)
+        holding = task.object_names[highest] if raised[highest] > HELD_M else None
+        return Scene(objects=task.object_names, targets=task.bin_names, holding=holding)
 
     @cached_property
     def _renderer(self) -> Renderer:
@@ -240,7 +249,13 @@ class World:
         return mujoco.MjData(self.model)
 
     def render(self, world: int, camera_name: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-        """Return a camera's picture of a world, uint8 (height, width, 3); `size` (width, height) or the camera's."""
+        """Return a camera's image of a world, uint8 (height, width, 3).
+
+        Args:
+            world: Index of the world.
+            camera_name: Name of the camera.
+            size: Width and height of the image [px]; None: the camera's own.
+        """
         if size is None:
             known = {c.name: (c.width, c.height) for c in self.robot.cameras}
             size = known.get(camera_name, (320, 240))
@@ -248,10 +263,10 @@ class World:
         mujoco.mj_kinematics(self.model, self._data)
         mujoco.mj_comPos(self.model, self._data)
         mujoco.mj_camlight(self.model, self._data)
-        return self._renderer.draw(self._data, camera_name, *size)
+        return self._renderer.render(self._data, camera_name, *size)
 
     def close(self) -> None:
-        """Free the GL contexts, if pictures were drawn."""
+        """Free the GL contexts."""
         if "_renderer" in self.__dict__:
             self._renderer.close()
             del self.__dict__["_renderer"]

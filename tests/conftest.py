@@ -13,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from waldo.datasets.store_path import ObjectPath
+from waldo.robots.constant import Constant
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
-from waldo.sim.camera import choose_backend
+from waldo.sim.graphics import choose_backend
 
 pytest_plugins = ("tests.machine", "tests.recordings", "tests.dashboards", "tests.trainings", "tests.ray_cluster")
 """Fixtures that tests of several rooms use."""
@@ -95,7 +96,7 @@ class ToyDriver:
 def toy_robot() -> Robot:
     """Two joints and one camera."""
     one = {
-        "motor": Motor(name="m", winding_limit_c=70.0),
+        "motor": Motor(name="m", winding_limit=Constant(70.0, "°C", "assumed", "a test")),
         "lower": -2.0,
         "upper": 2.0,
         "velocity": 3.0,

@@ -15,6 +15,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream
+from waldo.robots.constant import Constant
 from waldo.robots.description import Joint, Robot
 from waldo.robots.motor import Motor
 
@@ -46,7 +47,7 @@ class Script:
 
 @pytest.fixture
 def robot() -> Robot:
-    motor = Motor(name="motor", winding_limit_c=70.0)
+    motor = Motor(name="motor", winding_limit=Constant(70.0, "°C", "assumed", "a test"))
     joints = tuple(
         Joint(name=n, motor=motor, lower=-1.0, upper=1.0, velocity=5.0, acceleration=20.0, effort=2.0) for n in JOINTS
     )

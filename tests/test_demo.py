@@ -54,7 +54,7 @@ def test_it_ends_with_a_report_a_plan_and_a_picture(demo: Path) -> None:
     report = json.loads((demo / "evaluation" / "report.json").read_text())
     assert len(report["success"]) == 10
     assert {motor["joint"] for motor in report["motors"]} >= {"shoulder_pan", "gripper"}
-    assert all(24 <= motor["peak_winding_c"] < 70 for motor in report["motors"])
+    assert all(24 <= motor["max_winding_c"] < 70 for motor in report["motors"])
     assert "<video" in (demo / "evaluation" / "report.html").read_text()
     assert (demo / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((demo / "plan.json").read_text())["plan"] == [

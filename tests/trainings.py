@@ -19,7 +19,7 @@ def lerobot_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small LeRobot v3.0 dataset with the keys and shapes that `waldo export` gives the task "lift"."""
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-    joints, labels = list(load_robot("so101").joint_names), list(load_task("lift").labels)
+    joints, labels = list(load_robot("so101").joint_names), list(load_task("lift").environment_names)
     vector = {"dtype": "float32", "shape": (len(joints),), "names": joints}
     root = tmp_path_factory.mktemp("data") / "lift"
     dataset = LeRobotDataset.create(
@@ -58,7 +58,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.streams import Field, ScalarStream, VideoStream
 
-    joints, labels = load_robot("so101").joint_names, load_task("lift").labels
+    joints, labels = load_robot("so101").joint_names, load_task("lift").environment_names
     position, size = Field("position", "rad", joints), {"width": 64, "height": 48, "rate_hz": 30.0}
     streams = (
         ScalarStream(name="joints/state", rate_hz=60.0, fields=(position, Field("velocity", "rad/s", joints))),
@@ -71,7 +71,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store") / "lift"
     dataset = Dataset.create(root, robot="so101")
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    image = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     with dataset.lock():
         for number, ticks in enumerate((60, 60, 30)):
             task = ("lift the red cube", "put it down")[number % 2]
@@ -87,7 +87,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     writer.row("motors", values={"winding": pose + 40}, **(kw | {"sequence": tick // 6 + 1}))
                 if tick % 2 == 0 and (number, tick) != (1, 24):
                     for camera in ("cameras/front", "cameras/wrist"):
-                        shown = np.roll(picture, tick + 3 * number, axis=camera == "cameras/wrist")
+                        shown = np.roll(image, tick + 3 * number, axis=camera == "cameras/wrist")
                         writer.frame(camera, image=shown, **(kw | {"sequence": tick // 2 + 1}))
             writer.save("success")
     return root

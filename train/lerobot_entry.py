@@ -1,12 +1,12 @@
-"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with four things added.
+"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with four additions.
 
-* SIGINT or SIGTERM saves a checkpoint at the step reached and then stops (LeRobot would lose all since the last one);
-  so does the end of the process that started this one, however it ends.
-* `--waldo-memory`: batches come from memory (`memory_dataset`), for policies that see no images.
+* SIGINT or SIGTERM saves a checkpoint at the current step and then stops (LeRobot alone would lose the steps since the
+  last checkpoint). The same happens when the parent process ends.
+* `--waldo-memory`: batches are read from memory (`in_memory_dataset`), for policies without images.
 * `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
-* Values that never changed in the data are not divided by zero (`keep_std_away_from_zero`).
+* Values that are constant in the data do not cause a division by zero (`raise_std`).
 
-Everything else, the loop, the optimiser, the checkpoints, is LeRobot's; version 0.6.1 is pinned, a test trains with it.
+The training loop, the optimizer and the checkpoints are LeRobot's; version 0.6.1 is pinned, and a test trains with it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
-STOPPED = 130
-"""Exit code after a stop that was asked for."""
+INTERRUPTED = 130
+"""Exit code after an interruption that saved a checkpoint."""
 
 
 class _Stop:
-    """Whether a stop was asked for."""
+    """Handler of SIGINT and SIGTERM."""
 
-    asked = False
+    requested = False
 
-    def ask(self, number: int, frame: FrameType | None) -> None:
-        """Remember the signal; a second one ends the process at once."""
-        self.asked = True
+    def request(self, number: int, frame: FrameType | None) -> None:
+        """Record the signal; a second one ends the process at once."""
+        self.requested = True
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def stop_with_parent() -> None:
-    """Have Linux send SIGTERM when the parent is gone; elsewhere a killed `waldo train` leaves this process running."""
+    """Receive SIGTERM when the parent process ends (Linux only; elsewhere this process then continues)."""
     if sys.platform == "linux":
         import ctypes
 
@@ -48,15 +48,15 @@ def stop_with_parent() -> None:
 
 
 def main() -> None:
-    """Train with the command line's options."""
+    """Train with the options of the command line."""
     stop, lerobot = _Stop(), lerobot_train
-    signal.signal(signal.SIGINT, stop.ask)
-    signal.signal(signal.SIGTERM, stop.ask)
+    signal.signal(signal.SIGINT, stop.request)
+    signal.signal(signal.SIGTERM, stop.request)
     stop_with_parent()
     memory = MEMORY in sys.argv
     store = next((a.removeprefix(STORE) for a in sys.argv if a.startswith(STORE)), None)
     sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY and not a.startswith(STORE))]
-    due, mark_last, make = (
+    is_due, update_last, make = (
         lerobot.should_save_checkpoint,
         lerobot.update_last_checkpoint,
         lerobot.make_train_eval_datasets,
@@ -68,27 +68,27 @@ def main() -> None:
 
         make = use_store(lerobot, StoreSource.from_json(store))
 
-    def due_or_stopping(step: int, save_freq: int, total_steps: int) -> bool:
-        return stop.asked or due(step, save_freq, total_steps)
+    def is_due_or_stopping(step: int, save_freq: int, total_steps: int) -> bool:
+        return stop.requested or is_due(step, save_freq, total_steps)
 
-    def mark_last_and_stop(checkpoint_dir: Path) -> None:
-        mark_last(checkpoint_dir)
-        if stop.asked:
-            raise SystemExit(STOPPED)
+    def update_last_and_stop(checkpoint_dir: Path) -> None:
+        update_last(checkpoint_dir)
+        if stop.requested:
+            raise SystemExit(INTERRUPTED)
 
     def make_datasets(config: Any) -> Any:
-        from waldo.train.data.in_memory_dataset import hold_in_memory, keep_std_away_from_zero
+        from waldo.train.data.in_memory_dataset import load_into_memory, raise_std
 
         datasets = make(config)
-        keep_std_away_from_zero(datasets[0].meta.stats)
+        raise_std(datasets[0].meta.stats)
         if memory and store is None and not config.dataset.streaming:
             for dataset in filter(None, datasets):
-                hold_in_memory(dataset)
+                load_into_memory(dataset)
         return datasets
 
     vars(lerobot).update(
-        should_save_checkpoint=due_or_stopping,
-        update_last_checkpoint=mark_last_and_stop,
+        should_save_checkpoint=is_due_or_stopping,
+        update_last_checkpoint=update_last_and_stop,
         make_train_eval_datasets=make_datasets,
     )
     lerobot.main()

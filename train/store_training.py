@@ -1,7 +1,7 @@
-"""Puts a waldo dataset in the place of LeRobot's inside `lerobot-train`; all that is made from it is made by LeRobot.
+"""A waldo dataset in place of LeRobot's own inside `lerobot-train`.
 
-LeRobot's factory is left as it is (offsets from the policy, ImageNet's statistics, the split for evaluation); what it
-finds under the names of its dataset and sampler is ours. Tested with LeRobot 0.6.1.
+LeRobot's factory is unchanged (offsets from the policy, ImageNet statistics, the split for evaluation); its names of
+the dataset and sampler classes are bound to the classes here. Tested with LeRobot 0.6.1.
 """
 
 from __future__ import annotations
@@ -26,12 +26,19 @@ LOG = logging.getLogger("waldo.train")
 
 
 class StoreSampler(EpisodeAwareSampler):
-    """LeRobot's sampler with the order of a block shuffle; resumes as LeRobot's does."""
+    """LeRobot's sampler with the order of a block shuffle; can be resumed like LeRobot's."""
 
-    def __init__(self, *args: Any, order: Callable[..., Any], ahead: Callable[[list[int]], None] | None, **kw: Any):
-        """Take LeRobot's arguments, what makes an epoch's order, and what hears of the batches to come."""
+    def __init__(self, *args: Any, order: Callable[..., Any], prefetch: Callable[[list[int]], None] | None, **kw: Any):
+        """Initialize the sampler.
+
+        Args:
+            args: Positional arguments of LeRobot's sampler.
+            order: Returns the order of the rows in an epoch.
+            prefetch: Called with the next items before they are needed; None: no prefetch.
+            kw: Keyword arguments of LeRobot's sampler.
+        """
         super().__init__(*args, **kw)
-        self._order, self._ahead = order, ahead
+        self._order, self._prefetch = order, prefetch
 
     def _iter_epoch(self, epoch: int, start: int) -> Iterator[int]:
         if not self.shuffle:
@@ -40,18 +47,18 @@ class StoreSampler(EpisodeAwareSampler):
         lengths = np.diff(self._cum_lengths, prepend=0)
         rows = self._order(self._starts, self._starts + lengths, seed=self.seed, epoch=epoch)[start:].tolist()
         items = rows if self._absolute_to_relative is None else [self._absolute_to_relative[row] for row in rows]
-        yield from items if self._ahead is None else _announced(items, self._ahead)
+        yield from items if self._prefetch is None else _with_prefetch(items, self._prefetch)
 
 
-def _announced(items: Sequence[int], ahead: Callable[[list[int]], None], step: int = 8) -> Iterator[int]:
-    """Yield items; `ahead` hears of each step of them when the step before it begins."""
+def _with_prefetch(items: Sequence[int], prefetch: Callable[[list[int]], None], step: int = 8) -> Iterator[int]:
+    """Yield items, calling `prefetch` with the next `step` items before each run of `step` items."""
     for at in range(0, len(items), step):
-        ahead(list(items[at + step : at + 2 * step]))
+        prefetch(list(items[at + step : at + 2 * step]))
         yield from items[at : at + step]
 
 
 def use_store(lerobot_train: Any, source: StoreSource) -> Callable[[Any], Any]:
-    """Return what makes the training and the evaluation dataset in place of `make_train_eval_datasets`."""
+    """Return a function that replaces LeRobot's `make_train_eval_datasets` and reads the waldo dataset `source`."""
 
     def make(config: Any) -> Any:
         readers = max(1, config.num_workers) * PartialState().num_processes
@@ -59,8 +66,8 @@ def use_store(lerobot_train: Any, source: StoreSource) -> Callable[[Any], Any]:
         block = source.options.shuffle == "block" or (source.options.shuffle == "auto" and decoded)
         cache_bytes = source.options.memory_mb * 10**6 // readers if block else 0
         windows = source.windows(cache_bytes)
-        for index, why in windows.skipped.items():
-            LOG.warning("episode %d is left out: %s", index, why)
+        for index, reason in windows.skipped.items():
+            LOG.warning("skipping episode %d: %s", index, reason)
         metadata = store_metadata(windows)
         names = cast("dict[str, Any]", vars(factory))
         names["LeRobotDatasetMetadata"] = lambda *args, **kw: metadata
@@ -70,8 +77,8 @@ def use_store(lerobot_train: Any, source: StoreSource) -> Callable[[Any], Any]:
             order = partial(
                 store_order, windows=windows, batch=config.batch_size, readers=readers, cache_bytes=cache_bytes
             )
-            ahead = training.prefetch if config.num_workers == 0 and readers == 1 else None
-            vars(lerobot_train)["EpisodeAwareSampler"] = partial(StoreSampler, order=order, ahead=ahead)
+            prefetch = training.prefetch if config.num_workers == 0 and readers == 1 else None
+            vars(lerobot_train)["EpisodeAwareSampler"] = partial(StoreSampler, order=order, prefetch=prefetch)
         return training, evaluation
 
     return make
@@ -87,7 +94,7 @@ def _dataset(
     image_transforms: Any = None,
     **options: Any,
 ) -> StoreDataset:
-    """Stand in for LeRobotDataset's constructor, as its factory calls it."""
+    """Replace the constructor of LeRobotDataset, with the arguments that its factory passes."""
     moved = windows.with_deltas(delta_timestamps or {})
     return StoreDataset(
         moved,
@@ -101,7 +108,7 @@ def _dataset(
 def store_order(
     starts: Any, stops: Any, *, windows: Windows, batch: int, readers: int, cache_bytes: int, seed: int, epoch: int
 ) -> Any:
-    """Return an epoch's order of rows; as many groups are open as each reader's `cache_bytes` hold."""
+    """Return the order of rows in an epoch; the groups that are mixed fit into `cache_bytes` of each reader."""
     window = readers * max(1, cache_bytes // max(1, windows.group_nbytes))
     blocks = cut_blocks(starts, stops, windows.groups)
     return block_order(blocks, window=window, batch=batch, lanes=readers, seed=seed, epoch=epoch)

@@ -1,84 +1,95 @@
-"""What a training run is, and the `lerobot-train` options that say so."""
+"""Options of a training run, and the `lerobot-train` options that they become."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.datasets.store_path import StorePath
-from waldo.errors import FileError, InvalidValueError
+from waldo.errors import FileError, InvalidValueError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 
-STATE, ENVIRONMENT, IMAGES = "observation.state", "observation.environment_state", "observation.images."
-"""LeRobot's keys of the joints and of the simulation's ground truth, and the prefix of its cameras."""
 NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "MEAN_STD"))
-"""ACT's normalisation with the environment's values in it; LeRobot's default leaves them as they are."""
+"""Normalization of ACT that includes the ground-truth values, which LeRobot's default does not normalize."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A training run of one LeRobot policy on one dataset."""
+    """Options of a training run of one LeRobot policy on one dataset."""
 
     dataset: StorePath
-    """Where a waldo dataset lies, or the folder of a LeRobot v3.0 dataset."""
+    """Path or address of a waldo dataset, or the folder of a LeRobot v3.0 dataset."""
     output: Path
-    """Folder for checkpoints, the log and the loss."""
+    """Folder for checkpoints, log and loss."""
     policy: str = "act"
     """LeRobot's name of the policy."""
     steps: int = 2000
-    """Optimiser steps in all."""
+    """Total number of optimizer steps."""
     inputs: Literal["auto", "state", "images"] = "auto"
     """`state`: joints and environment_state, no images; `images`: joints and cameras, no environment_state."""
     preset: Literal["auto", "small", "lerobot"] = "auto"
-    """`small` suits a CPU and a small dataset (ACT only); `lerobot` leaves LeRobot's defaults as they are."""
+    """`small` suits a CPU and a small dataset (ACT only); `lerobot`: LeRobot's own defaults."""
     device: str = "auto"
     """`cpu`, `cuda`, `mps`, or `auto`: a GPU if there is one."""
     save_every: int | None = None
-    """Steps between checkpoints; None: a fifth of the run, at least 100 steps."""
+    """Steps between checkpoints; None: a fifth of the run, at least 100."""
     threads: int | None = None
-    """CPU threads; None: all cores, or two for the small preset without images, which has no use for more."""
+    """CPU threads; None: all cores, or two for the small preset without images, which does not use more."""
     seed: int = 1000
     """Seed of the weights and of the order of the data."""
     store: StoreOptions = field(default_factory=StoreOptions)
     """How a waldo dataset is read."""
     options: tuple[str, ...] = ()
-    """Options of lerobot-train, passed on as they are; they win over the preset."""
+    """Options passed on to lerobot-train unchanged; they override the preset."""
 
     def __post_init__(self) -> None:
-        """Refuse impossible values."""
+        """Reject values out of range and options that do not apply."""
         if self.steps < 1:
             raise InvalidValueError("steps", self.steps, "a whole number from 1")
         if self.store != StoreOptions() and not is_store(self.dataset):
-            differing = [f.name for f in fields(StoreOptions) if getattr(self.store, f.name) != f.default]
-            found, expected = ", ".join(differing), "none of a waldo dataset's options with a LeRobot dataset"
-            raise InvalidValueError("options", found, expected, "give them to waldo export")
+            option = _first_difference(self.store, StoreOptions())
+            raise UnsupportedOptionError(f"--{option}", "a LeRobot dataset", do="pass it to waldo export")
         for option in self.options:
             if not option.startswith("--"):
                 raise InvalidValueError(
-                    "option", option, "the form --key=value", "lerobot-train's options follow a lone --"
+                    "option", option, "the form --key=value", "options of lerobot-train follow a lone --"
                 )
 
 
-def find_device(wanted: str) -> str:
-    """Return the device to train on; asks the driver, as importing torch would take seconds."""
-    if wanted != "auto":
-        return wanted
+def _first_difference(value: Any, default: Any) -> str:
+    """Return the command-line name of the first field that differs from the default."""
+    for one in fields(value):
+        mine, other = getattr(value, one.name), getattr(default, one.name)
+        if mine != other:
+            return _first_difference(mine, other) if is_dataclass(mine) else one.name.replace("_", "-")
+    raise AssertionError("the values are equal")
+
+
+def find_device(name: str) -> str:
+    """Return the device to train on; "auto" looks for the driver, since importing torch would take seconds."""
+    if name != "auto":
+        return name
     return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
 
 
 def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
-    """Return the features of a LeRobot dataset, by key."""
+    """Return the features of a LeRobot dataset by key.
+
+    Raises:
+        FileError: If the folder is not a LeRobot v3.0 dataset.
+    """
     path = dataset / "meta" / "info.json"
     if not dataset.is_dir():
         raise FileError(dataset, "no such dataset folder", "record one with: waldo record DATASET")
     if not path.is_file():
         raise FileError(
             dataset,
-            "is no dataset of waldo (it has no dataset.json) nor of LeRobot (it has no meta/info.json)",
+            "is neither a waldo dataset (no dataset.json) nor a LeRobot dataset (no meta/info.json)",
             "check the path",
         )
     try:
@@ -87,18 +98,22 @@ def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(path, f"cannot be read ({error!r})", "export the dataset again") from error
     if not version.startswith("v3."):
-        raise FileError(path, f"is of version {version}, expected v3.0", "convert it with LeRobot's own converter")
+        raise FileError(path, f"has version {version}, expected v3.0", "convert it with LeRobot's converter")
     return features
 
 
 def choose_inputs(
     config: TrainConfig, features: Mapping[str, Mapping[str, Any]], device: str
 ) -> Literal["state", "images"]:
-    """Return what the policy shall see, and refuse what the dataset cannot give."""
-    cameras = [key for key in features if key.startswith(IMAGES)]
-    has_environment = ENVIRONMENT in features
+    """Return the inputs of the policy.
+
+    Raises:
+        InvalidValueError: If the dataset does not contain the requested inputs.
+    """
+    cameras = [key for key in features if key.startswith(OBSERVATION_IMAGES)]
+    has_environment = OBSERVATION_ENVIRONMENT in features
     if config.inputs == "images" and not cameras:
-        raise InvalidValueError("inputs", "images", "'state', as the dataset has no cameras")
+        raise InvalidValueError("inputs", "images", "'state': the dataset has no cameras")
     if config.inputs != "auto":
         chosen = config.inputs
     elif cameras and (device != "cpu" or not has_environment):
@@ -106,29 +121,30 @@ def choose_inputs(
     else:
         chosen = "state"
     if chosen == "state" and not has_environment and config.policy == "act":
-        found = "observation.state alone"
-        raise InvalidValueError("inputs", found, "a camera or observation.environment_state beside it, which ACT needs")
+        raise InvalidValueError(
+            "inputs", OBSERVATION_STATE, "a camera or the environment state too, which ACT requires"
+        )
     return chosen
 
 
 def input_features(
     features: Mapping[str, Mapping[str, Any]], inputs: Literal["state", "images"]
 ) -> dict[str, dict[str, Any]]:
-    """Return the policy's inputs as LeRobot writes them: type and shape by key, images channel first."""
+    """Return the policy's inputs in LeRobot's format: type and shape by key, images channel first."""
     chosen: dict[str, dict[str, Any]] = {}
     for key, feature in features.items():
         shape = list(feature["shape"])
-        if key == STATE:
+        if key == OBSERVATION_STATE:
             chosen[key] = {"type": "STATE", "shape": shape}
-        elif key == ENVIRONMENT and inputs == "state":
+        elif key == OBSERVATION_ENVIRONMENT and inputs == "state":
             chosen[key] = {"type": "ENV", "shape": shape}
-        elif key.startswith(IMAGES) and inputs == "images":
+        elif key.startswith(OBSERVATION_IMAGES) and inputs == "images":
             chosen[key] = {"type": "VISUAL", "shape": [shape[2], shape[0], shape[1]]}
     return chosen
 
 
 def small_act(inputs: Literal["state", "images"], steps: int) -> dict[str, object]:
-    """Return the options of an ACT that learns a table-top task from 50 demonstrations on a CPU."""
+    """Return the options of an ACT that learns a tabletop task from 50 demonstrations on a CPU."""
     state = inputs == "state"
     rate = 1e-3 if state else 3e-4
     return {
@@ -158,20 +174,20 @@ def small_act(inputs: Literal["state", "images"], steps: int) -> dict[str, objec
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """A training run worked out: what will be run, and what the user is told."""
+    """A training run with all options resolved."""
 
     arguments: tuple[str, ...]
     """Options of lerobot-train."""
     memory: bool
-    """Whether batches come from memory."""
+    """Whether batches are read from memory."""
     store: str | None
-    """The waldo dataset that is read as it is, in the words of `StoreSource.to_json`; None for a LeRobot dataset."""
+    """The waldo dataset as `StoreSource.to_json`; None for a LeRobot dataset."""
     device: str
-    """Where it runs."""
+    """Device to train on."""
     inputs: str
-    """What the policy sees: "state" or "images"."""
+    """Inputs of the policy: "state" or "images"."""
     preset: str
-    """The preset used."""
+    """Preset: "small" or "lerobot"."""
     log_every: int
     """Steps between lines of the log."""
     threads: int
@@ -179,16 +195,18 @@ class TrainPlan:
 
 
 def plan_training(config: TrainConfig) -> TrainPlan:
-    """Work out the options of lerobot-train, the preset's under the user's own."""
+    """Resolve the options of lerobot-train; the user's own override the preset.
+
+    Raises:
+        UnsupportedOptionError: If the preset does not support the policy.
+    """
     source = StoreSource(path=config.dataset.resolve(), options=config.store) if is_store(config.dataset) else None
     features = read_features(config.dataset) if source is None else source.features()
     device = find_device(config.device)
     inputs = choose_inputs(config, features, device)
     small = config.preset == "small" or (config.preset == "auto" and config.policy == "act" and device == "cpu")
     if small and config.policy != "act":
-        raise InvalidValueError(
-            "preset", "small", f"'lerobot' for the policy {config.policy!r}: the small preset is for act"
-        )
+        raise UnsupportedOptionError("--preset small", f"the policy {config.policy!r}", ["act"])
     cores = os.cpu_count() or 1
     options: dict[str, object] = {
         "dataset.repo_id": f"local/{config.dataset.resolve().name}",

@@ -1,4 +1,4 @@
-"""Runs LeRobot's training in a process of its own: progress, the loss on disk, a stop that loses nothing, resuming."""
+"""Training with LeRobot in a process of its own, with a log, the loss on disk, clean interruption and resumption."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from waldo.console import err, progress
 from waldo.errors import FileError, WaldoError
 from waldo.train.loss_log import LossLog
 from waldo.train.policies.names import check_policy
@@ -22,33 +21,39 @@ from waldo.train.train_config import TrainConfig, TrainPlan, plan_training
 
 STEP = re.compile(r"^Training:.*\| (\d+)/(\d+) \[")
 NUMBERS = re.compile(r"\b(loss|grdn|lr|updt_s|data_s):([-+0-9.einfa]+)")
-STOPPED = 130
+INTERRUPTED = 130
+"""Exit code of lerobot-train after an interruption that saved a checkpoint."""
+TAIL_LINES = 15
+"""Lines of output that `TrainingError` keeps."""
 
 
 class TrainingError(WaldoError):
-    """lerobot-train ended with an error."""
+    """lerobot-train failed."""
 
-    def __init__(self, code: int, last: str, log: Path) -> None:
-        """Take its exit code, the last thing that it said and where all of it is."""
-        said = last if len(last) <= 200 else last[:197] + "..."
-        super().__init__(f"lerobot-train ended with exit code {code}: {said}; its whole output is in {log}")
+    def __init__(self, code: int, tail: list[str], log: Path) -> None:
+        """Build the message from the exit code, the last lines of output and the path of the log."""
+        self.tail = tail
+        """The last lines of output."""
+        last = tail[-1] if tail else "no output"
+        last = last if len(last) <= 200 else last[:197] + "..."
+        super().__init__(f"lerobot-train exited with code {code}: {last}; see the log: {log}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a training run left."""
+    """Result of a training run."""
 
     checkpoint: Path
     """Folder of the policy, for `waldo eval`."""
     step: int
-    """Optimiser steps done in all."""
+    """Total number of optimizer steps so far."""
     finished: bool
-    """False after a stop that was asked for."""
+    """False after an interruption."""
 
 
 @dataclass
 class _Run:
-    """What is known of a running training."""
+    """State of a running training process."""
 
     first: int
     steps: int
@@ -70,49 +75,71 @@ def last_checkpoint(output: Path) -> tuple[Path, int] | None:
     return None
 
 
-def train(config: TrainConfig, *, resume: bool = False) -> TrainResult:
-    """Train, showing progress; Ctrl-C saves a checkpoint and stops, `resume` goes on from the last one."""
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    advance: Callable[[int, int, str], None] = lambda done, total, note: None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> TrainResult:
+    """Train a policy; Ctrl-C saves a checkpoint and stops.
+
+    Args:
+        config: The options.
+        resume: Whether to continue from the last checkpoint in the output folder.
+        advance: Progress callback: steps done, steps in total, note for the user.
+        announce: Called once with a description of the run before it starts.
+
+    Raises:
+        FileError: If the output folder is in use, or has no checkpoint to resume from.
+        TrainingError: If lerobot-train fails.
+    """
     check_policy(config.policy)
     plan = plan_training(config)
     before = last_checkpoint(config.output)
     arguments, first = plan.arguments, 0
     if resume:
         if before is None:
-            raise FileError(config.output, "holds no checkpoint to resume from", "train without --resume")
+            raise FileError(config.output, "contains no checkpoint to resume from", "train without --resume")
         checkpoint, first = before
         if first >= config.steps:
             return TrainResult(checkpoint=checkpoint, step=first, finished=True)
-        arguments = _resuming(plan, config, checkpoint)
+        arguments = _resume_arguments(plan, config, checkpoint)
     elif config.output.is_dir() and any(config.output.iterdir()):
-        raise FileError(
-            config.output, "already holds a training" if before else "is not empty", "give --resume or another --output"
-        )
+        found = "already contains a training run" if before else "is not empty"
+        raise FileError(config.output, found, "pass --resume or another --output")
     elif config.output.is_dir():
-        config.output.rmdir()  # lerobot-train insists on making it
-    _announce(config, plan, first)
+        config.output.rmdir()  # lerobot-train requires that the folder does not exist
+    announce(_describe(config, plan, first))
     run = _Run(first, config.steps, LossLog(first), plan.log_every)
-    code = _run(config, plan, arguments, run)
+    code = _run(config, plan, arguments, run, advance)
     return _finish(config, run, code)
 
 
-def _resuming(plan: TrainPlan, config: TrainConfig, checkpoint: Path) -> tuple[str, ...]:
-    """Return the options that go on from a checkpoint: its own, with only the steps and the user's options on top."""
+def _resume_arguments(plan: TrainPlan, config: TrainConfig, checkpoint: Path) -> tuple[str, ...]:
+    """Return the options that continue from a checkpoint: its own, overridden by the steps and the user's options."""
     kept = ("--steps=", "--save_freq=", "--log_freq=", "--num_workers=", "--dataset.root=", "--output_dir=")
     again = [a for a in plan.arguments if a.startswith(kept)]
     again += [o for o in config.options if not o.startswith(kept)]
     return (f"--config_path={checkpoint / 'train_config.json'}", "--resume=true", *again)
 
 
-def _announce(config: TrainConfig, plan: TrainPlan, first: int) -> None:
+def _describe(config: TrainConfig, plan: TrainPlan, first: int) -> str:
     start = f"from step {first}" if first else "from scratch"
-    err().print(
+    inputs = "joints and cameras" if plan.inputs == "images" else "joints and the environment state"
+    return (
         f"training {config.policy} ({plan.preset} preset) {start} to step {config.steps} on {plan.device}; "
-        f"it sees {'joints and cameras' if plan.inputs == 'images' else 'joints and the environment'}",
-        markup=False,
+        f"inputs: {inputs}"
     )
 
 
-def _run(config: TrainConfig, plan: TrainPlan, arguments: tuple[str, ...], run: _Run) -> int:
+def _run(
+    config: TrainConfig,
+    plan: TrainPlan,
+    arguments: tuple[str, ...],
+    run: _Run,
+    advance: Callable[[int, int, str], None],
+) -> int:
     """Run lerobot-train to its end and return its exit code."""
     command = [
         sys.executable,
@@ -122,23 +149,21 @@ def _run(config: TrainConfig, plan: TrainPlan, arguments: tuple[str, ...], run: 
         *([f"--waldo-store={plan.store}"] if plan.store else []),
         *arguments,
     ]
-    environment = {**os.environ, **child_environment(plan.threads)}
-    # a session of its own: Ctrl-C on the terminal reaches us alone, and we ask it to stop in its own time
+    # A session of its own: Ctrl-C in the terminal reaches this process alone, which then interrupts the child.
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=environment,
+        env=child_environment(os.environ, plan.threads, config.options),
         start_new_session=True,
     )
     try:
-        with progress() as bar:
-            task = bar.add_task("train", total=config.steps, completed=run.first, note="starting LeRobot")
-            for _ in _watch(process, run):
-                note = "saving a checkpoint, then stopping" if run.stopping else run.log.note
-                bar.update(task, completed=run.step, note=note or "starting LeRobot")
+        advance(run.first, config.steps, "starting LeRobot")
+        for _ in _watch(process, run):
+            note = "saving a checkpoint, then stopping" if run.stopping else run.log.note
+            advance(run.step, config.steps, note or "starting LeRobot")
     finally:
         if process.poll() is None:
             process.terminate()
@@ -148,16 +173,16 @@ def _run(config: TrainConfig, plan: TrainPlan, arguments: tuple[str, ...], run: 
         if config.output.is_dir():
             with (config.output / "train.log").open("a") as file:
                 file.writelines(run.lines)
-    return STOPPED if run.stopping and code in (-signal.SIGINT, -signal.SIGTERM) else code
+    return INTERRUPTED if run.stopping and code in (-signal.SIGINT, -signal.SIGTERM) else code
 
 
 def _watch(process: subprocess.Popen[str], run: _Run) -> Iterator[None]:
-    """Read the output as it comes, and yield whenever something is new; Ctrl-C asks the process to stop."""
+    """Read the output line by line and yield after each one; Ctrl-C interrupts the process."""
     assert process.stdout is not None
     while True:
         try:
             for line in process.stdout:
-                _take(line, run)
+                _parse(line, run)
                 yield
             return
         except KeyboardInterrupt:
@@ -168,21 +193,30 @@ def _watch(process: subprocess.Popen[str], run: _Run) -> Iterator[None]:
             yield
 
 
-def child_environment(threads: int) -> dict[str, str]:
-    """Return the variables that keep lerobot-train offline and within its threads."""
-    return {
+def child_environment(environment: Mapping[str, str], threads: int, options: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the environment of lerobot-train.
+
+    By default the process is offline: no model is fetched from the hub and nothing is sent to Weights & Biases. The
+    user's own variables take precedence, and `--wandb.enable=true` among the options leaves Weights & Biases enabled.
+
+    Args:
+        environment: The user's environment.
+        threads: CPU threads of the process.
+        options: Options that the user passes on to lerobot-train.
+    """
+    defaults = {
         "HF_HUB_OFFLINE": "1",
-        "WANDB_MODE": "disabled",
-        "OMP_NUM_THREADS": str(threads),
-        # Threads that spin while they wait make a step seven times slower as soon as another process wants a core.
+        # Threads that spin while they wait make a step seven times slower as soon as another process needs a core.
         "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    if "--wandb.enable=true" not in options:
+        defaults["WANDB_MODE"] = "disabled"
+    return {**defaults, **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
 
 
-def _take(line: str, run: _Run) -> None:
-    """Make use of one line of lerobot-train's output."""
+def _parse(line: str, run: _Run) -> None:
+    """Update the state of the run from one line of output."""
     if match := STEP.match(line):
         run.step = max(run.step, run.first + int(match[1]))
         line = line[match.end() :]
@@ -191,7 +225,7 @@ def _take(line: str, run: _Run) -> None:
     run.lines.append(line if line.endswith("\n") else line + "\n")
     values: dict[str, Any] = dict(NUMBERS.findall(line))
     if "loss" in values:
-        # the log writes steps as "2K" and the bar skips some, but a line comes exactly every log_every steps
+        # The log abbreviates steps ("2K") and the bar skips some, but a line is written exactly every log_every steps.
         run.logged = (max(run.logged, run.first) // run.log_every + 1) * run.log_every
         run.step = max(run.step, run.logged)
         run.log.add(run.logged, values)
@@ -202,17 +236,15 @@ def _finish(config: TrainConfig, run: _Run, code: int) -> TrainResult:
     if config.output.is_dir():
         run.log.write(config.output)
     found = last_checkpoint(config.output)
-    if code == STOPPED:
+    if code == INTERRUPTED:
         if found is None:
             raise KeyboardInterrupt
         return TrainResult(checkpoint=found[0], step=found[1], finished=False)
     if code != 0 or found is None:
-        spoken = [line.strip() for line in run.lines if line.strip()]
-        for line in spoken[-15:]:
-            err().print(line, markup=False)
         if not log.exists():
             log = config.output.with_suffix(".train.log")
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("".join(run.lines))
-        raise TrainingError(code, spoken[-1] if spoken else "it said nothing", log)
+        tail = [line.strip() for line in run.lines if line.strip()][-TAIL_LINES:]
+        raise TrainingError(code, tail, log)
     return TrainResult(checkpoint=found[0], step=found[1], finished=True)

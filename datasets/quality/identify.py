@@ -1,7 +1,7 @@
-"""What recorded episodes tell of each motor: its currents and its sensors, as the fit of its constants wants them.
+"""Identification of motor constants from recorded episodes.
 
-The load is the mean of i² R over each second. The sensors' own readings are used, not the estimates that were recorded
-beside them; a dataset from before they were recorded has only the estimates, and is refused.
+The load is the mean of i² R over each second. The readings of the sensors are used, not the recorded estimates. A
+dataset without the sensor readings is refused.
 """
 
 from __future__ import annotations
@@ -13,90 +13,92 @@ import numpy as np
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
+from waldo.datasets.schema import MOTORS
 from waldo.datasets.streams import ScalarStream
 from waldo.errors import WaldoError
 from waldo.robots.description import Joint
-from waldo.robots.thermal.fit import Fit, NothingLearnedError, Recording, fit
-from waldo.robots.thermal.two_node import ThermalConstants
+from waldo.robots.motor import ThermalConstants
+from waldo.robots.thermal.fit import InsufficientDataError, Recording, ThermalFit, fit_constants
 from waldo.typing import Array
 
 STEP_S = 1.0
 """Length of a step of the fit [s]."""
 
-NEEDED = ("current", "winding_sensor", "housing_sensor", "driver_sensor")
-"""Fields of the motors that the fit rests on."""
+REQUIRED_FIELDS = ("current", "winding_sensor", "housing_sensor", "driver_sensor")
+"""Fields of the motor stream that the fit uses."""
 
-BODY = ThermalConstants(
+PRIOR = ThermalConstants(
     winding_j_per_k=15.0,
     housing_j_per_k=100.0,
     winding_to_housing_k_per_w=2.0,
     housing_to_ambient_k_per_w=4.0,
     basis="assumed",
-    source="a servo of a hundred grams, where the library has no constants to begin with",
+    source="a servo of 100 g, for a motor without constants in the library",
 )
 
 
 class UnidentifiableError(WaldoError):
-    """A dataset that cannot tell a motor's constants."""
+    """A motor whose constants cannot be identified from a dataset."""
 
-    def __init__(self, joint: str, why: str) -> None:
-        """Take the joint and what is missing."""
-        super().__init__(f"{joint}: {why}")
+    def __init__(self, joint: str, reason: str) -> None:
+        """Build the message from the joint and the missing information."""
+        super().__init__(f"{joint}: {reason}")
 
 
 def recordings(dataset: Dataset, joint: str, resistance_ohm: float) -> list[Recording]:
-    """Return what the episodes recorded of one joint's motor, in the order of time."""
+    """Return the recordings of one joint's motor in all episodes, in the order of time.
+
+    Raises:
+        UnidentifiableError: If an episode lacks the joint or a required field.
+    """
     found: list[tuple[int, int, Recording]] = []
     for index in dataset.indices:
         episode = dataset.episode(index)
-        stream = episode.streams.get("motors")
-        if not isinstance(stream, ScalarStream) or episode.count("motors") < 2:
+        stream = episode.streams.get(MOTORS)
+        if not isinstance(stream, ScalarStream) or episode.count(MOTORS) < 2:
             continue
-        missing = set(NEEDED) - {field.name for field in stream.fields}
+        missing = set(REQUIRED_FIELDS) - {field.name for field in stream.fields}
         if missing:
-            raise UnidentifiableError(joint, f"episode {index} has no {', '.join(sorted(missing))} in its motors")
-        if joint not in episode.field("motors", "current").labels:
-            raise UnidentifiableError(joint, f"episode {index} has no such motor")
+            raise UnidentifiableError(joint, f"episode {index} lacks motor fields: {', '.join(sorted(missing))}")
+        if joint not in episode.field(MOTORS, "current").labels:
+            raise UnidentifiableError(joint, f"episode {index} has no motor of this joint")
         found.append(_recording(episode, joint, resistance_ohm))
     found.sort(key=lambda one: one[0])
     out: list[Recording] = []
-    before_ns: int | None = None
+    previous_end_ns: int | None = None
     for start_ns, end_ns, recording in found:
-        gap_s = 0.0 if before_ns is None else max(0.0, (start_ns - before_ns) / 1e9)
+        gap_s = 0.0 if previous_end_ns is None else max(0.0, (start_ns - previous_end_ns) / 1e9)
         out.append(replace(recording, gap_s=gap_s))
-        before_ns = end_ns
+        previous_end_ns = end_ns
     return out
 
 
 def _recording(episode: Episode, joint: str, resistance_ohm: float) -> tuple[int, int, Recording]:
-    """Return when it begins and ends [ns], and one episode's motor in steps of STEP_S."""
-    time_ns = episode.time_ns("motors")
-    at = list(episode.field("motors", "current").labels).index(joint)
+    """Return start and end [ns] of an episode, and its recording of one motor in steps of `STEP_S`."""
+    time_ns = episode.time_ns(MOTORS)
+    column_index = list(episode.field(MOTORS, "current").labels).index(joint)
 
     def column(name: str) -> Array:
-        return np.asarray(episode.values("motors", name)[:, at], dtype=np.float64)
+        return np.asarray(episode.values(MOTORS, name)[:, column_index], dtype=np.float64)
 
     step = ((time_ns - time_ns[0]) / 1e9 // STEP_S).astype(np.int64)
     steps = int(step[-1]) + 1
     heat = np.nan_to_num(np.square(column("current")) * resistance_ohm)
     rows = np.bincount(step, minlength=steps)
     mean = np.bincount(step, weights=heat, minlength=steps) / np.maximum(rows, 1)
-    # A step without a row carries the load of the one before.
+    # A step without a row has the load of the previous one.
     filled = np.maximum.accumulate(np.where(rows > 0, np.arange(steps), 0))
     last = np.searchsorted(step, np.arange(steps), side="right") - 1
     housing = column("housing_sensor")
     housing = np.where(np.isfinite(housing), housing, column("driver_sensor"))
-    return (
-        int(time_ns[0]),
-        int(time_ns[-1]),
-        Recording(
-            dt_s=STEP_S,
-            copper_w=mean[filled],
-            other_w=np.zeros(steps),
-            winding_c=column("winding_sensor")[last],
-            housing_c=housing[last],
-        ),
+    recording = Recording(
+        dt_s=STEP_S,
+        copper_w=mean[filled],
+        other_w=np.zeros(steps),
+        winding_c=column("winding_sensor")[last],
+        housing_c=housing[last],
     )
+    return int(time_ns[0]), int(time_ns[-1]), recording
 
 
 def identify(
@@ -105,18 +107,28 @@ def identify(
     *,
     ambient_c: float | None = None,
     advance: Callable[[str], None] = lambda joint: None,
-) -> tuple[dict[str, Fit], dict[str, str]]:
-    """Return what was fitted of each joint's motor, and of which nothing can be said, with the reason."""
-    fits: dict[str, Fit] = {}
-    silent: dict[str, str] = {}
+) -> tuple[dict[str, ThermalFit], dict[str, str]]:
+    """Fit the constants of motors to the episodes of a dataset.
+
+    Args:
+        dataset: The dataset.
+        joints: Joints whose motors are fitted.
+        ambient_c: Air temperature [°C]; None to fit it.
+        advance: Called with the name of each joint that is done.
+
+    Returns:
+        The fits by joint name, and the reasons for the joints without a fit.
+    """
+    fits: dict[str, ThermalFit] = {}
+    failed: dict[str, str] = {}
     for joint in joints:
         motor = joint.motor
         try:
             if motor.resistance_ohm is None:
-                raise UnidentifiableError(joint.name, f"nobody published the resistance of {motor.name}")
+                raise UnidentifiableError(joint.name, f"the resistance of {motor.name} is not published")
             recorded = recordings(dataset, joint.name, motor.resistance_ohm)
-            fits[joint.name] = fit(recorded, motor.thermal or BODY, ambient_c=ambient_c)
-        except (NothingLearnedError, UnidentifiableError) as error:
-            silent[joint.name] = str(error)
+            fits[joint.name] = fit_constants(recorded, motor.thermal or PRIOR, ambient_c=ambient_c)
+        except (InsufficientDataError, UnidentifiableError) as error:
+            failed[joint.name] = str(error)
         advance(joint.name)
-    return fits, silent
+    return fits, failed

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from waldo.errors import InvalidValueError
 from waldo.robots.control.limits import MotionLimiter
 from waldo.robots.description import Joint, Robot
+from waldo.robots.thermal.limits import HOLD_HYSTERESIS_K, HOLD_MARGIN_K
 from waldo.typing import Array
 
 
@@ -45,10 +46,10 @@ class SafetyConfig:
     """Hold if a command exceeds a joint limit by more than this; a smaller excess is clipped [rad or m]."""
     max_state_excess: float = 0.15
     """Stop if a joint is beyond its limits by more than this: an external force moves it [rad or m]."""
-    heat_margin_k: float = 2.0
+    heat_margin_k: float = HOLD_MARGIN_K
     """Hold if a winding is within this margin of its limit [K]. Smaller than the governor's margin, so that the robot
     slows down first; above 0, so that it holds before the drive shuts down."""
-    heat_hysteresis_k: float = 5.0
+    heat_hysteresis_k: float = HOLD_HYSTERESIS_K
     """Additional margin that a winding must reach before the robot follows again [K]."""
 
     def __post_init__(self) -> None:

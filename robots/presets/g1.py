@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.motor import Motor
-from waldo.robots.motors.library import G1_4010, G1_5020, G1_5020_PAIR, G1_7520_14
+from waldo.robots.motors.unitree import G1_4010, G1_5020, G1_5020_PAIR, G1_7520_14
 
 SOURCES = (
     "https://github.com/unitreerobotics/unitree_mujoco/blob/main/unitree_robots/g1/g1_29dof.xml",

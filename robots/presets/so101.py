@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from waldo.robots.description import Camera, EndEffector, Joint, Robot
-from waldo.robots.motors.library import STS3215_7V
+from waldo.robots.motors.feetech import STS3215_7V
 
 SOURCES = (
     "https://github.com/TheRobotStudio/SO-ARM100/blob/main/Simulation/SO101/so101_new_calib.xml",

@@ -1,7 +1,8 @@
-"""Fit the constants of a motor's two-node model to what was recorded of it, with their uncertainty.
+"""Fit of the constants of a motor's two-node model to recordings, with their uncertainty.
 
-Recorded are a load and one or two temperatures. What the data do not tell stays as wide as before: the fit is that
-of a posterior (Gauss-Newton on logarithms, priors as residuals), and its covariance is the inverse of the curvature.
+A recording contains the load and one or two temperatures. The fit maximizes the posterior probability: least squares on
+the logarithms of the constants, with the priors as further residuals. A constant that the data do not determine keeps
+the width of its prior. The covariance is the inverse of the curvature.
 """
 
 from __future__ import annotations
@@ -14,93 +15,123 @@ from typing import Any, cast
 import numpy as np
 
 from waldo.errors import WaldoError
-from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.robots.motor import ThermalConstants
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.typing import Array
 
 NAMES = ("heat_scale", "winding_j_per_k", "winding_to_housing_k_per_w", "housing_j_per_k", "housing_to_ambient_k_per_w")
-"""What is fitted: how many times the assumed copper loss there is, and the four constants. All are above 0."""
+"""Fitted quantities: the ratio of the actual to the assumed copper loss, and the four constants. All are positive."""
 
 PRIOR_STD = np.array([0.3, 0.7, 0.5, 0.7, 0.5])
-"""Standard deviation of each logarithm before anything was recorded."""
+"""Prior standard deviation of the logarithm of each of `NAMES`."""
 
 RESIDUAL_EVERY_S = 10.0
-"""Readings closer together than this say the same [s]."""
+"""Interval of the readings that are used: errors of closer readings are correlated [s]."""
 
-ENOUGH_K = 5.0
-"""A motor that did not warm by so much tells nothing of its constants [K]."""
+MIN_RANGE_K = 5.0
+"""Smallest range of temperatures that a fit is attempted with [K]."""
+
+MIN_READINGS = 10
+"""Smallest number of readings that a fit is attempted with."""
+
+MISMATCH_RATIO = 1.7
+"""Ratio of the fitted to the assumed steady temperature rise, or its inverse, that is reported as a mismatch."""
+
+IDENTIFIED_RATIO = 0.7
+"""A constant is identified if its standard deviation is below this fraction of the prior's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """What was recorded of one motor without a break: arrays of shape (steps,)."""
+    """A continuous recording of one motor. Arrays have shape (steps,)."""
 
     dt_s: float
     """Length of a step [s]."""
     copper_w: Array
-    """Mean copper loss at 25 °C in each step, by the assumed resistance [W]."""
+    """Mean copper loss at 25 °C in each step, computed with the assumed resistance [W]."""
     other_w: Array
     """Mean of the other losses in each step [W]."""
     winding_c: Array
-    """The winding's sensor at the end of each step [°C]; NaN where there is none."""
+    """Reading of the winding's sensor at the end of each step [°C]; NaN if there is none."""
     housing_c: Array
-    """The housing's sensor at the end of each step [°C]; NaN where there is none."""
+    """Reading of the housing's sensor at the end of each step [°C]; NaN if there is none."""
     gap_s: float = 0.0
-    """How long the motor rested before, since the recording before this one [s]."""
-
-
-UNLIKE = 1.7
-"""A motor that warms so many times as much as it should, or as little, has another's constants or cooling."""
+    """Time without load since the previous recording [s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """Fitted constants."""
+class ThermalFit:
+    """Fitted constants of one motor."""
 
     constants: ThermalConstants
-    """The constants."""
     heat_scale: float
-    """How many times the assumed copper loss there is: multiplies the resistance."""
+    """Ratio of the actual to the assumed copper loss; it multiplies the resistance."""
     ambient_c: float
-    """The temperature of the air [°C]."""
+    """Air temperature [°C]."""
     std: Array
-    """Standard deviation of the logarithm of each of NAMES, (5,): about a relative error."""
+    """Standard deviations of the logarithms of `NAMES`, (5,): approximately relative errors."""
     covariance: Array
-    """Covariance of those logarithms, (5, 5)."""
+    """Covariance of these logarithms, (5, 5)."""
     rms_k: float
-    """Root mean square of what the fit does not explain [K]."""
+    """Root mean square of the residuals [K]."""
     readings: int
-    """How many readings it rests on."""
+    """Number of readings used."""
 
-    def learned(self, name: str) -> bool:
-        """Say whether the data told more of a constant than was assumed before."""
-        at = NAMES.index(name)
-        return bool(self.std[at] < 0.7 * PRIOR_STD[at])
+    def is_identified(self, name: str) -> bool:
+        """Return whether the data determine one of `NAMES` noticeably better than the prior."""
+        index = NAMES.index(name)
+        return bool(self.std[index] < IDENTIFIED_RATIO * PRIOR_STD[index])
 
 
-def unlike(found: Fit, assumed: ThermalConstants) -> str:
-    """Return what is to be said of a motor that ends far hotter or colder than its constants say; else nothing.
+def describe_mismatch(fit: ThermalFit, assumed: ThermalConstants) -> str:
+    """Return a warning if a motor gets much hotter or less hot than its assumed constants predict; else empty text.
 
-    What counts is the steady rise that a current makes, which the heat's scale and both resistances decide together.
+    Compared are the steady temperature rises of a given current, the product of heat scale and total resistance.
     """
-    c = found.constants
-    whole = c.winding_to_housing_k_per_w + c.housing_to_ambient_k_per_w
-    ratio = found.heat_scale * whole / (assumed.winding_to_housing_k_per_w + assumed.housing_to_ambient_k_per_w)
-    by = np.array([1.0, 0.0, c.winding_to_housing_k_per_w / whole, 0.0, c.housing_to_ambient_k_per_w / whole])
-    std = math.sqrt(float(by @ found.covariance @ by))
-    if abs(math.log(ratio)) < max(math.log(UNLIKE), 2 * std):
+    c = fit.constants
+    total = c.total_k_per_w
+    ratio = fit.heat_scale * total / assumed.total_k_per_w
+    gradient = np.array([1.0, 0.0, c.winding_to_housing_k_per_w / total, 0.0, c.housing_to_ambient_k_per_w / total])
+    std = math.sqrt(float(gradient @ fit.covariance @ gradient))
+    if abs(math.log(ratio)) < max(math.log(MISMATCH_RATIO), 2 * std):
         return ""
-    return f"warms {ratio:.1f} times as much as its constants say: blocked fan or another motor?"
+    return f"temperature rise is {ratio:.1f} times the expected one: blocked fan or a different motor?"
 
 
-class NothingLearnedError(WaldoError):
-    """Recordings that say nothing of a motor's constants."""
+class InsufficientDataError(WaldoError):
+    """Recordings that do not determine a motor's constants."""
 
-    def __init__(self, why: str) -> None:
-        """Take what is missing."""
-        super().__init__(f"the constants cannot be fitted: {why}; record the motor warming up under load, and cooling")
+    def __init__(self, reason: str) -> None:
+        """Build the message from the missing information."""
+        super().__init__(
+            f"the constants cannot be fitted: {reason}; record the motor while it warms up under load and cools down"
+        )
 
 
-def fit(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Problem:
+    """The least-squares problem. A point is the logarithms of `NAMES` and the air temperature [°C], (6,)."""
+
+    recordings: Sequence[Recording]
+    center: Array
+    """Prior mean of a point, (6,)."""
+    prior_std: Array
+    """Prior standard deviations of a point, (6,)."""
+    sensor_std_k: float
+
+    def residuals(self, points: Array) -> Array:
+        """Return the residuals of several points (points, 6) at once, (points, residuals)."""
+        errors = _simulate(self.recordings, points)
+        return np.concatenate([errors / self.sensor_std_k, (points - self.center) / self.prior_std], axis=1)
+
+    def jacobian(self, point: Array) -> Array:
+        """Return the derivatives of the residuals by central differences, (residuals, 6)."""
+        steps = np.array([1e-4] * 5 + [1e-2])
+        moved = self.residuals(np.concatenate([point + np.diag(steps), point - np.diag(steps)]))
+        return ((moved[:6] - moved[6:]) / (2 * steps[:, None])).T
+
+
+def fit_constants(
     recordings: Sequence[Recording],
     guess: ThermalConstants,
     *,
@@ -108,83 +139,86 @@ def fit(
     sensor_std_k: float = 0.6,
     prior_std: Array = PRIOR_STD,
     advance: Callable[[float], None] = lambda cost: None,
-) -> Fit:
-    """Fit a motor's constants; `ambient_c` None takes the air's temperature as unknown around the first reading."""
+) -> ThermalFit:
+    """Fit a motor's constants to recordings in the order of time.
+
+    Args:
+        recordings: Recordings of one motor.
+        guess: Prior mean of the constants.
+        ambient_c: Air temperature [°C]; None to fit it around the first reading.
+        sensor_std_k: Standard deviation of a reading [K].
+        prior_std: Prior standard deviations of the logarithms of `NAMES`, (5,).
+        advance: Called with the sum of squares after each evaluation.
+
+    Raises:
+        InsufficientDataError: If there are too few readings, or the temperatures are nearly constant.
+    """
     from scipy.optimize import least_squares
 
-    readings = np.concatenate([np.concatenate([r.winding_c, r.housing_c]) for r in recordings]) if recordings else []
-    known = np.asarray(readings)[np.isfinite(readings)]
-    if known.size < 10:
-        raise NothingLearnedError("there are no temperatures")
-    if np.ptp(known) < ENOUGH_K:
-        raise NothingLearnedError(f"the temperatures moved by {np.ptp(known):.1f} K only")
-    start_c = float(known[0]) if ambient_c is None else ambient_c
-    centre = np.log(
-        [
-            1.0,
-            guess.winding_j_per_k,
-            guess.winding_to_housing_k_per_w,
-            guess.housing_j_per_k,
-            guess.housing_to_ambient_k_per_w,
-        ]
+    first_c = _first_reading(recordings)
+    start_c, ambient_std = (first_c, 5.0) if ambient_c is None else (ambient_c, 0.3)
+    problem = _Problem(
+        recordings=recordings,
+        center=np.append(np.log([1.0, *(getattr(guess, name) for name in NAMES[1:])]), start_c),
+        prior_std=np.append(prior_std, ambient_std),
+        sensor_std_k=sensor_std_k,
     )
-    air_std = 5.0 if ambient_c is None else 0.3
 
-    def residuals(points: Array) -> Array:
-        """Return the residuals of several points (points, 6) at once, (points, residuals)."""
-        found = _simulate(recordings, points)
-        priors = np.concatenate([(points[:, :5] - centre) / prior_std, (points[:, 5:] - start_c) / air_std], axis=1)
-        return np.concatenate([found / sensor_std_k, priors], axis=1)
-
-    def jacobian(point: Array) -> Array:
-        steps = np.array([1e-4] * 5 + [1e-2])
-        moved = residuals(np.concatenate([point + np.diag(steps), point - np.diag(steps)]))
-        return ((moved[:6] - moved[6:]) / (2 * steps[:, None])).T
-
-    def one(point: Array) -> Array:
-        values = residuals(point[None])[0]
+    def residuals(point: Array) -> Array:
+        values = problem.residuals(point[None])[0]
         advance(float(values @ values))
         return values
 
-    solved = least_squares(
-        one, np.append(centre, start_c), jac=cast("Any", jacobian), x_scale=np.append(prior_std, air_std)
-    )
-    covariance = np.linalg.inv(solved.jac.T @ solved.jac)
-    values = np.exp(solved.x[:5])
-    count = len(solved.fun) - 6
-    rms = float(np.sqrt(np.mean(np.square(solved.fun[:count])))) * sensor_std_k
-    # What the model cannot explain makes every constant less certain than the sensors alone would.
+    solution = least_squares(residuals, problem.center, jac=cast("Any", problem.jacobian), x_scale=problem.prior_std)
+    return _result(solution, sensor_std_k, prior_std)
+
+
+def _first_reading(recordings: Sequence[Recording]) -> float:
+    """Return the first temperature [°C], or raise if the recordings do not suffice for a fit."""
+    readings = np.concatenate([[], *(np.concatenate([r.winding_c, r.housing_c]) for r in recordings)])
+    known = readings[np.isfinite(readings)]
+    if known.size < MIN_READINGS:
+        raise InsufficientDataError("there are no temperatures")
+    if np.ptp(known) < MIN_RANGE_K:
+        raise InsufficientDataError(f"the temperatures changed by only {np.ptp(known):.1f} K")
+    return float(known[0])
+
+
+def _result(solution: Any, sensor_std_k: float, prior_std: Array) -> ThermalFit:
+    """Return the fit with the covariance of the solution's curvature."""
+    covariance = np.linalg.inv(solution.jac.T @ solution.jac)
+    values = np.exp(solution.x[:5])
+    readings = len(solution.fun) - 6
+    rms = float(np.sqrt(np.mean(np.square(solution.fun[:readings])))) * sensor_std_k
+    # Residuals beyond the sensor noise are model errors, which make every constant less certain.
     covariance *= max(1.0, (rms / sensor_std_k) ** 2)
     covariance = np.minimum(covariance[:5, :5], np.diag(np.square(prior_std)) + np.abs(covariance[:5, :5]))
     constants = ThermalConstants(
-        winding_j_per_k=float(values[1]),
-        winding_to_housing_k_per_w=float(values[2]),
-        housing_j_per_k=float(values[3]),
-        housing_to_ambient_k_per_w=float(values[4]),
+        **dict(zip(NAMES[1:], values[1:].tolist(), strict=True)),
         basis="fitted",
-        source=f"waldo identify, {count} readings, {rms:.1f} K unexplained",
+        source=f"waldo identify, {readings} readings, {rms:.1f} K unexplained",
     )
-    return Fit(
+    return ThermalFit(
         constants=constants,
         heat_scale=float(values[0]),
-        ambient_c=float(solved.x[5]),
+        ambient_c=float(solution.x[5]),
         std=np.sqrt(np.diag(covariance)),
         covariance=covariance,
         rms_k=rms,
-        readings=count,
+        readings=readings,
     )
 
 
 def _simulate(recordings: Sequence[Recording], points: Array) -> Array:
-    """Return model minus sensor [K] of several points (points, 6), each reading that counts, (points, readings)."""
+    """Return model minus sensor of several points (points, 6) at the readings that are used, (points, readings) [K]."""
     scale, cw, r1, ch, r2 = np.exp(points[:, :5]).T
-    model = TwoNodeModel.of_arrays(cw, ch, r1, r2)
+    model = TwoNodeModel.from_arrays(cw, ch, r1, r2)
     ambient = points[:, 5]
     state: Array | None = None
-    out: list[Array] = []
+    errors: list[Array] = []
     for recording in recordings:
         state = _start(recording, state, model, ambient)
-        # A recording that is shorter than that counts with its last reading.
+        # A recording that is shorter than the interval counts with its last reading.
         every = max(1, min(round(RESIDUAL_EVERY_S / recording.dt_s), len(recording.copper_w)))
         for k in range(len(recording.copper_w)):
             load = Load(recording.copper_w[k] * scale, recording.other_w[k] + 0 * scale)
@@ -192,19 +226,19 @@ def _simulate(recordings: Sequence[Recording], points: Array) -> Array:
             if k % every == every - 1:
                 for node, values in ((0, recording.winding_c), (1, recording.housing_c)):
                     if np.isfinite(values[k]):
-                        out.append(state[:, node] - values[k])
-    if not out:
-        raise NothingLearnedError(f"no temperature was read at the ends of steps of {RESIDUAL_EVERY_S:g} s")
-    return np.stack(out, axis=1)
+                        errors.append(state[:, node] - values[k])
+    if not errors:
+        raise InsufficientDataError(f"there is no reading at the end of any {RESIDUAL_EVERY_S:g} s interval")
+    return np.stack(errors, axis=1)
 
 
 def _start(recording: Recording, before: Array | None, model: TwoNodeModel, ambient: Array) -> Array:
-    """Return the state (points, 2) at a recording's begin: measured where it can be, else cooled since the last one."""
-    nothing = np.zeros_like(ambient)
+    """Return the state at the start of a recording, (points, 2) [°C]: measured, or cooled since the previous one."""
+    zero = np.zeros_like(ambient)
     if before is None:
         state = np.stack([ambient, ambient], axis=-1)
     else:
-        state = model.step(before, Load(nothing, nothing), ambient, recording.gap_s)
+        state = model.step(before, Load(zero, zero), ambient, recording.gap_s)
     for node, values in ((0, recording.winding_c), (1, recording.housing_c)):
         if before is None and len(values) and np.isfinite(values[0]):
             state[:, node] = values[0]

@@ -1,8 +1,9 @@
-"""When does a winding reach its limit, and how long must it cool? Quantiles, under the recent load or a planned one.
+"""Time to the temperature limit and cool-down time as quantiles, under the recent load or a planned one.
 
-The winding's course under a constant load is known exactly (two_node.py), and how it depends on what is uncertain:
-the present temperatures, the air, the heat's scale and the load itself. These stay what they are for minutes, so the
-course is uncertain as a whole: the quantiles of the time are the crossings of mean + z σ(t). Shapes (..., motors).
+The winding temperature under a constant load is known exactly (two_node.py), and so are its derivatives with respect to
+the uncertain quantities: the present temperatures, the ambient temperature, the heat scale and the load. These stay
+constant for minutes, so the trajectory is uncertain as a whole: the quantiles of a time are the crossings of
+mean + z σ(t) with the limit. Shapes (..., motors).
 """
 
 from __future__ import annotations
@@ -11,26 +12,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from waldo.robots.thermal.observer import A, H, S, W
+from waldo.robots.thermal.observer import AMBIENT, HOUSING, SCALE, WINDING
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.typing import Array
 
 HORIZON_S = 3600.0
-"""Beyond this a time is not told: infinity [s]."""
+"""Longest time of a forecast; a later crossing is reported as infinity [s]."""
 
 FIRST_S = 0.5
-"""The shortest time that is looked at [s]."""
+"""Shortest time of a forecast [s]."""
 
 POINTS = 28
-"""Instants between the two, evenly in the logarithm of time; crossings are interpolated between them."""
+"""Number of times between the two, spaced logarithmically; crossings are interpolated."""
 
 STEP = 0.02
-"""Change of the heat's scale from which its effect is taken."""
+"""Relative change of the load for finite differences."""
+
+Z90 = 1.2815515655446004
+"""90 % quantile of the standard normal distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
-    """A time as far as it is known: shorter with 10 % and 90 % probability. (..., motors) [s]; infinity: never."""
+    """10 %, 50 % and 90 % quantiles of a time, (..., motors) [s]; infinity for never."""
 
     p10: Array
     p50: Array
@@ -38,107 +42,128 @@ class Quantiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """A winding's temperature over time, (..., motors, instants)."""
+class Trajectory:
+    """Forecast of winding temperatures."""
 
     seconds: Array
-    """The instants from now on [s], (instants,)."""
+    """Times from now, (times,) [s]."""
     mean_c: Array
-    """Expected temperature [°C]."""
+    """Expected temperatures, (..., motors, times) [°C]."""
     std_k: Array
-    """Standard deviation [K]."""
+    """Standard deviations, (..., motors, times) [K]."""
 
 
-def instants(points: int = POINTS, horizon_s: float = HORIZON_S) -> Array:
-    """Return instants from now on, (points,) [s]."""
+def time_grid(points: int = POINTS, horizon_s: float = HORIZON_S) -> Array:
+    """Return the times of a forecast, (points,) [s]."""
     return np.geomspace(FIRST_S, horizon_s, points, dtype=np.float64)
 
 
-def course(
+def predict(
     model: TwoNodeModel,
     mean: Array,
     covariance: Array,
     load: Load,
     load_std: Array | float,
     seconds: Array,
-) -> Course:
-    """Return how the winding's temperature goes on under a load that is constant but uncertain by a share `load_std`.
+) -> Trajectory:
+    """Return the winding temperatures under a constant load.
 
-    `mean` (motors, 4) and `covariance` (motors, 4, 4) are an observer's.
+    Args:
+        model: The motors' constants.
+        mean: State estimates of a `HeatObserver`, (motors, 4).
+        covariance: Their covariances, (motors, 4, 4).
+        load: Load that is expected to continue, (motors,) [W].
+        load_std: Relative standard deviation of the load.
+        seconds: Times from now, (times,) [s].
     """
-    wide = _wide(model)
-    expected = load * np.exp(mean[:, S])
+    wide = _with_time_axis(model)
+    expected = load * np.exp(mean[:, SCALE])
     scaled = Load(expected.copper_w[..., None], expected.other_w[..., None])
-    ambient = mean[:, A, None]
+    ambient = mean[:, AMBIENT, None]
     r = wide.response(scaled.copper_w, seconds)
     u1, u2 = wide.inputs(scaled, ambient)
-    w, h = mean[:, W, None], mean[:, H, None]
+    w, h = mean[:, WINDING, None], mean[:, HOUSING, None]
     winding = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
-    more = scaled * (1 + STEP)
-    by_scale = (
-        wide.winding_at(seconds, np.stack([w + 0 * seconds, h + 0 * seconds], axis=-1), more, ambient) - winding
-    ) / STEP
-    by_air = r.i12 / (wide.r2 * wide.ch)
-    gradient = np.stack([r.e11, r.e12, by_air, by_scale], axis=-1)
+    start = np.stack([w + 0 * seconds, h + 0 * seconds], axis=-1)
+    by_scale = (wide.winding_at(seconds, start, scaled * (1 + STEP), ambient) - winding) / STEP
+    by_ambient = r.i12 / (wide.r2 * wide.ch)
+    gradient = np.stack([r.e11, r.e12, by_ambient, by_scale], axis=-1)
     variance = np.einsum("mti,mij,mtj->mt", gradient, covariance, gradient, optimize=True)
     variance += np.square(by_scale * np.asarray(load_std)[..., None])
-    return Course(seconds, winding, np.sqrt(np.maximum(variance, 0)))
+    return Trajectory(seconds, winding, np.sqrt(np.maximum(variance, 0)))
 
 
-def time_to_limit(found: Course, limit_c: Array, now_c: Array) -> Quantiles:
-    """Return when the course reaches a limit (motors,) [°C]; NaN where the motor has none."""
-    times = [_rise(found, limit_c, now_c, z) for z in (Z90, 0.0, -Z90)]
+def time_to_limit(trajectory: Trajectory, limit_c: Array, now_c: Array) -> Quantiles:
+    """Return when the windings reach their limits.
+
+    Args:
+        trajectory: Forecast of the winding temperatures.
+        limit_c: Limits (motors,) [°C]; NaN for none.
+        now_c: Present winding temperatures (motors,) [°C].
+
+    Returns:
+        Quantiles (motors,): 0 if the winding is at the limit already, NaN if there is no limit.
+    """
+    times = [_rise(trajectory, limit_c, now_c, z) for z in (Z90, 0.0, -Z90)]
     return Quantiles(p10=times[0], p50=times[1], p90=times[2])
 
 
-def cool_down(found: Course, target_c: Array, now_c: Array) -> Quantiles:
-    """Return when a course without load has fallen to a temperature (motors,) [°C]; 0 where it is below now."""
-    times = [_fall(found, target_c, now_c, z) for z in (-Z90, 0.0, Z90)]
+def cool_down_time(trajectory: Trajectory, target_c: Array, now_c: Array) -> Quantiles:
+    """Return when the windings have cooled down to `target_c` (motors,) [°C]; 0 if they are below it already."""
+    times = [_fall(trajectory, target_c, now_c, z) for z in (-Z90, 0.0, Z90)]
     return Quantiles(p10=times[0], p50=times[1], p90=times[2])
 
 
-Z90 = 1.2815515655446004
-"""The standard normal distribution's 90 % quantile."""
+def interval(trajectory: Trajectory, limit_c: Array, now_c: Array, z: float) -> tuple[Array, Array]:
+    """Return the earliest and latest time to a limit, `z` standard deviations to either side, (motors,) [s]."""
+    return _rise(trajectory, limit_c, now_c, z), _rise(trajectory, limit_c, now_c, -z)
 
 
-def interval(found: Course, limit_c: Array, now_c: Array, z: float) -> tuple[Array, Array]:
-    """Return the earliest and the latest time to a limit, `z` standard deviations on either side [s]."""
-    return _rise(found, limit_c, now_c, z), _rise(found, limit_c, now_c, -z)
-
-
-def _rise(found: Course, limit_c: Array, now_c: Array, z: float) -> Array:
-    """Return when mean + z σ first rises to a limit, after a fall from above it if it begins there."""
-    above = found.mean_c + z * found.std_k - limit_c[:, None]
-    first = _crossing(found.seconds, above)
+def _rise(trajectory: Trajectory, limit_c: Array, now_c: Array, z: float) -> Array:
+    """Return when mean + z σ first rises above a limit."""
+    above = trajectory.mean_c + z * trajectory.std_k - limit_c[:, None]
+    first = _crossing(trajectory.seconds, above)
     return np.where(np.isnan(limit_c), np.nan, np.where(now_c >= limit_c, 0.0, first))
 
 
-def _fall(found: Course, target_c: Array, now_c: Array, z: float) -> Array:
-    above = found.mean_c + z * found.std_k - target_c[:, None]
-    first = _crossing(found.seconds, -above)
+def _fall(trajectory: Trajectory, target_c: Array, now_c: Array, z: float) -> Array:
+    """Return when mean + z σ first falls below a target."""
+    above = trajectory.mean_c + z * trajectory.std_k - target_c[:, None]
+    first = _crossing(trajectory.seconds, -above)
     return np.where(np.isnan(target_c), np.nan, np.where(now_c <= target_c, 0.0, first))
 
 
 def _crossing(seconds: Array, values: Array) -> Array:
-    """Return when values (motors, instants) first become positive, interpolated in the logarithm of time."""
+    """Return when values (motors, times) first become positive, interpolated in the logarithm of time."""
     positive = values > 0
     first = positive.argmax(axis=1)
     rows = np.arange(len(values))
     after, before = values[rows, first], values[rows, np.maximum(first - 1, 0)]
-    share = np.where(first > 0, -before / np.maximum(after - before, 1e-12), 1.0)
+    fraction = np.where(first > 0, -before / np.maximum(after - before, 1e-12), 1.0)
     logs = np.log(seconds)
     low = np.where(first > 0, logs[np.maximum(first - 1, 0)], logs[0])
-    times = np.exp(low + np.clip(share, 0, 1) * (logs[first] - low))
+    times = np.exp(low + np.clip(fraction, 0, 1) * (logs[first] - low))
     return np.where(positive.any(axis=1), np.where(first == 0, seconds[0], times), np.inf)
 
 
-def allowed(
+def allowed_load_factor(
     model: TwoNodeModel, state_c: Array, ambient_c: Array, target_c: Array, load: Load, seconds: float
 ) -> Array:
-    """Return by which factor a load (motors,) may be multiplied so that the winding is at `target_c` after `seconds`.
+    """Return the factor by which a load may be multiplied so that the winding is at `target_c` after `seconds`.
 
-    Found on the exact course by Newton's method, from no load upwards: the winding's temperature is convex in the load,
-    so it converges from above. Below 0 where even no load at all is too much.
+    Newton's method on the exact solution, starting from no load: the winding temperature is convex in the load, so the
+    iteration converges from above.
+
+    Args:
+        model: The motors' constants.
+        state_c: Present temperatures (motors, 2) [°C].
+        ambient_c: Ambient temperatures (motors,) [°C].
+        target_c: Winding temperatures at the horizon (motors,) [°C].
+        load: Load (motors,) [W].
+        seconds: Horizon [s].
+
+    Returns:
+        Factors (motors,); below 0 if even without load the winding is above the target.
     """
     factor = np.zeros_like(target_c)
     for _ in range(6):
@@ -148,6 +173,6 @@ def allowed(
     return factor
 
 
-def _wide(model: TwoNodeModel) -> TwoNodeModel:
-    """Return the model with an axis for instants behind that of the motors."""
-    return TwoNodeModel.of_arrays(*(part[:, None] for part in (model.cw, model.ch, model.r1, model.r2)))
+def _with_time_axis(model: TwoNodeModel) -> TwoNodeModel:
+    """Return the model with an axis for times after the axis of the motors."""
+    return TwoNodeModel.from_arrays(*(part[:, None] for part in (model.cw, model.ch, model.r1, model.r2)))

@@ -1,8 +1,8 @@
-"""How much heat a motor makes, from whatever it tells of itself: current, else torque, else duty cycle and voltage.
+"""Losses of a motor from what its drive reports: current, else torque, else duty cycle and voltage.
 
-The loss is `i² R(T)` in the winding, plus what turning costs: iron and friction. The current behind a torque depends on
-which way power flows: a gear with efficiency η takes its share from the motor when it drives, from the load when it is
-driven. Shapes (..., motors); NaN is "not told".
+The loss is `i² R(T)` in the winding plus speed-dependent losses (iron, friction). The current that belongs to a torque
+depends on the direction of the power flow: a gear with efficiency η adds its loss to the motor's torque when the motor
+drives the load, and subtracts it when the load drives the motor. Shapes (..., motors); NaN for unknown.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ from waldo.robots.thermal.two_node import Load, resistance_at
 from waldo.typing import Array
 
 MEASURED, FROM_TORQUE, FROM_DUTY, UNKNOWN = 0, 1, 2, 3
-"""Where a current comes from, the best first."""
+"""Origins of a current, in order of preference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Currents:
-    """Winding currents and how they are known."""
+    """Winding currents and their origin."""
 
     current_a: Array
-    """Current [A] (..., motors); 0 where unknown."""
-    basis: NDArray[np.int64]
-    """MEASURED, FROM_TORQUE, FROM_DUTY or UNKNOWN."""
+    """Current, (..., motors) [A]; 0 where unknown."""
+    origin: NDArray[np.int64]
+    """MEASURED, FROM_TORQUE, FROM_DUTY or UNKNOWN, (..., motors)."""
 
 
 class LossModel:
-    """The losses of several motors; every argument and result has shape (..., motors)."""
+    """The losses of several motors; all arguments and results have shape (..., motors)."""
 
     def __init__(self, motors: Sequence[Motor]) -> None:
-        """Take the motors; values that nobody published are NaN, and what needs them is not available."""
         self.kt = _column(motors, "torque_constant_nm_per_a")
+        """Torque constants, (motors,) [N·m/A]; NaN if not published."""
         self.r25 = _column(motors, "resistance_ohm")
-        self.efficiency = np.array([m.gear_efficiency if m.gear_efficiency is not None else 1.0 for m in motors])
+        """Winding resistances at 25 °C, (motors,) [Ω]; NaN if not published."""
+        self.efficiency = np.array([m.efficiency_ratio if m.efficiency_ratio is not None else 1.0 for m in motors])
         self.iron = np.array([m.iron_loss_w_per_rad2_s2 or 0.0 for m in motors])
 
-    def current_of_torque(self, torque_nm: Array, velocity_rad_s: Array) -> Array:
-        """Return the current [A] behind a torque at the joint [N·m] while it turns at a speed [rad/s]."""
-        drives = torque_nm * velocity_rad_s >= 0
-        return torque_nm / self.kt * np.where(drives, 1 / self.efficiency, self.efficiency)
+    def current_from_torque(self, torque_nm: Array, velocity_rad_s: Array) -> Array:
+        """Return the current [A] of a joint torque [N·m] at a joint speed [rad/s]."""
+        driving = torque_nm * velocity_rad_s >= 0
+        return torque_nm / self.kt * np.where(driving, 1 / self.efficiency, self.efficiency)
 
-    def current_of_duty(self, duty_ratio: Array, voltage_v: Array, velocity_rad_s: Array, winding_c: Array) -> Array:
-        """Return the current [A] of a brushed motor from its PWM ratio -1..1, supply voltage [V] and speed [rad/s]."""
+    def current_from_duty(self, duty_ratio: Array, voltage_v: Array, velocity_rad_s: Array, winding_c: Array) -> Array:
+        """Return the current [A] of a brushed motor from PWM ratio (-1 to 1), supply voltage [V] and speed [rad/s]."""
         return (duty_ratio * voltage_v - self.kt * velocity_rad_s) / resistance_at(self.r25, winding_c)
 
     def currents(
@@ -60,16 +61,16 @@ class LossModel:
         velocity_rad_s: Array,
         winding_c: Array,
     ) -> Currents:
-        """Return the best current that can be had of each motor."""
-        by_torque = self.current_of_torque(torque_nm, velocity_rad_s)
-        by_duty = self.current_of_duty(duty_ratio, voltage_v, velocity_rad_s, winding_c)
-        known = np.stack([np.isfinite(values) for values in (current_a, by_torque, by_duty)])
-        basis = np.where(known.any(axis=0), known.argmax(axis=0), UNKNOWN)
-        chosen = np.choose(basis, [current_a, by_torque, by_duty, np.zeros_like(by_torque)])
-        return Currents(chosen, basis)
+        """Return the best available current of each motor."""
+        from_torque = self.current_from_torque(torque_nm, velocity_rad_s)
+        from_duty = self.current_from_duty(duty_ratio, voltage_v, velocity_rad_s, winding_c)
+        known = np.stack([np.isfinite(values) for values in (current_a, from_torque, from_duty)])
+        origin = np.where(known.any(axis=0), known.argmax(axis=0), UNKNOWN)
+        chosen = np.choose(origin, [current_a, from_torque, from_duty, np.zeros_like(from_torque)])
+        return Currents(chosen, origin)
 
     def load(self, current_a: Array, velocity_rad_s: Array) -> Load:
-        """Return what a current [A] and a speed [rad/s] heat; a motor without a published resistance makes NaN."""
+        """Return the losses of a current [A] at a joint speed [rad/s]; NaN if the resistance is not published."""
         return Load(np.square(current_a) * self.r25, self.iron * np.square(np.nan_to_num(velocity_rad_s)))
 
 

@@ -1,11 +1,13 @@
-"""Winding and housing temperature of motors with standard deviations: the two-node model corrected by sensors.
+"""State observer for motor temperatures: the two-node model corrected by sensors, with standard deviations.
 
-An extended Kalman filter with four states a motor: winding and housing [°C], the ambient that the housing really sees
-[°C], and the logarithm of how much more heat there is than the model thinks (friction, a gear, a wrong constant).
-The last two wander about what is expected of them, so a prediction without sensors has a bounded, honest width. A
-sensor's offset stays: it does not average out, and says nothing of how fast a motor warms (Schmidt-Kalman).
+An extended Kalman filter with four states per motor: the winding and housing temperatures [°C], the ambient temperature
+at the housing [°C], and the logarithm of the heat scale, the ratio of the actual heat to the modeled heat (friction, a
+gear, a wrong constant). The last two are first-order Gauss-Markov processes around their expected values, so a
+prediction without sensors has a bounded standard deviation. The offset of a sensor is constant: it does not average
+out, and it does not affect how fast a motor appears to warm up (Schmidt-Kalman filter).
 
-Sensors may be rounded, late, absurd, stuck or absent; what is not believed is said (`health`). Shapes: (motors,).
+Sensors may be rounded, delayed, implausible, stuck or missing; `health` describes the readings that are rejected.
+Shapes: (motors,).
 """
 
 from __future__ import annotations
@@ -17,223 +19,240 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.robots.thermal.sensor_watch import FAR_SIGMA, SensorWatch
+from waldo.robots.thermal.limits import AMBIENT_C
+from waldo.robots.thermal.sensor_watch import OUTLIER_SIGMA, Sensor, SensorWatch
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.typing import Array
 
-W, H, A, S = range(4)
-"""States: winding, housing, ambient, log of the heat's scale."""
+WINDING, HOUSING, AMBIENT, SCALE = range(4)
+"""Indices of the states: three temperatures [°C] and the logarithm of the heat scale."""
 
-
-SCALE_SIGMA, SCALE_BACK_SIGMA = 3.0, 2.0
-"""A scale so far off is told, and no longer told when it is nearer than this, in standard deviations expected."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensor:
-    """How a kind of temperature sensor reads."""
-
-    std_k: float
-    """Offset and placement: an error that stays, one standard deviation [K]."""
-    noise_k: float = 0.3
-    """Error that changes, besides rounding, one standard deviation [K]."""
-    step_k: float = 1.0
-    """Resolution [K]: most servos round to a degree."""
-    delay_s: float = 0.0
-    """How late a reading is [s]."""
+SCALE_ON_SIGMA, SCALE_OFF_SIGMA = 3.0, 2.0
+"""A heat scale is reported from the first bound on until it is below the second, in expected standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObserverConfig:
-    """What is expected of motors and sensors."""
+    """Error models of motors and sensors."""
 
     winding: Sensor = field(default_factory=lambda: Sensor(std_k=1.0))
     """A sensor in the winding."""
     housing: Sensor = field(default_factory=lambda: Sensor(std_k=1.5))
     """A sensor on the housing."""
     driver: Sensor = field(default_factory=lambda: Sensor(std_k=4.0))
-    """A sensor on the driver's board, which is taken for a bad one on the housing."""
-    ambient_c: float = 25.0
-    """Temperature of the air where nobody measures it [°C]."""
+    """A sensor on the motor controller's board, used as an inaccurate housing sensor."""
+    ambient_c: float = AMBIENT_C
+    """Expected air temperature [°C]."""
     ambient_std_k: float = 4.0
-    """How far the ambient may be from that, one standard deviation [K]."""
+    """Standard deviation of the air temperature [K]."""
     scale_std: float = 0.18
-    """How far the heat may be from what the model says, one standard deviation of its logarithm."""
+    """Standard deviation of the logarithm of the heat scale."""
     wander_s: float = 1800.0
-    """Time in which ambient and scale may have become others [s]."""
+    """Correlation time of the ambient temperature and the heat scale [s]."""
     model_error: float = 0.04
-    """How wrong the thermal resistances are, as a share; sets how far the model alone is trusted from step to step."""
+    """Relative error of the thermal resistances; it limits how far the model is trusted between readings."""
     model_error_s: float = 60.0
-    """Time over which such an error pushes in the same direction [s]."""
+    """Time for which such an error acts in the same direction [s]."""
     sensor_correlation_s: float = 2.0
-    """Time for which a reading's rounding stays the same, beside the offset that stays: readings more often than
-    that say nothing new [s]. A loaded winding of a small motor passes a degree in about so long."""
+    """Correlation time of a reading's rounding error [s]: more frequent readings carry no further information. The
+    loaded winding of a small motor changes by one degree in about this time."""
 
 
 class HeatObserver:
-    """The temperatures of several motors, stepped together."""
+    """Estimates the temperatures of several motors."""
 
     def __init__(self, model: TwoNodeModel, config: ObserverConfig | None = None) -> None:
-        """Start at ambient: motors that have cooled down, as far as anyone knows."""
+        """Start with all motors at the expected ambient temperature."""
         self.model, self.config = model, config or ObserverConfig()
         count, c = len(model), self.config
         self.mean: Array = np.zeros((count, 4))
-        self.mean[:, (W, H, A)] = c.ambient_c
+        """State estimates, (motors, 4)."""
+        self.mean[:, (WINDING, HOUSING, AMBIENT)] = c.ambient_c
         variance = np.square([c.ambient_std_k, c.ambient_std_k, c.ambient_std_k, c.scale_std])
         self.covariance: Array = np.broadcast_to(np.diag(variance), (count, 4, 4)).copy()
-        # The motors have stood in this air: all three temperatures are the same unknown one.
+        """Covariances of the states, (motors, 4, 4)."""
+        # The motors have been in this air for a while: all three temperatures are the same unknown one.
         self.covariance[:, :3, :3] = c.ambient_std_k**2
         self.covariance[:, range(3), range(3)] += 0.5
         self.watches: Mapping[str, SensorWatch] = {
             name: SensorWatch(count, getattr(c, name)) for name in ("winding", "housing", "driver")
         }
         self._offsets: dict[str, Array] = {name: np.zeros((count, 4)) for name in self.watches}
-        """Covariance of the states with each kind of sensor's offset, (motors, 4) [K²] (a Schmidt-Kalman filter)."""
+        """Covariance of the states with the offset of each kind of sensor, (motors, 4) (Schmidt-Kalman filter)."""
         self._past: deque[tuple[float, Array]] = deque()
-        self._push: Array = np.zeros((count, 2))
+        self._load_step_k: Array = np.zeros((count, 2))
         self._seconds = 0.0
         self._scaled: NDArray[np.bool_] = np.zeros(count, dtype=bool)
 
     @property
     def winding_c(self) -> Array:
         """Winding temperatures [°C]."""
-        return self.mean[:, W]
+        return self.mean[:, WINDING]
 
     @property
     def housing_c(self) -> Array:
         """Housing temperatures [°C]."""
-        return self.mean[:, H]
+        return self.mean[:, HOUSING]
 
     @property
     def winding_std_k(self) -> Array:
-        """Standard deviation of the winding temperatures [K]."""
-        return np.sqrt(self.covariance[:, W, W])
+        """Standard deviations of the winding temperatures [K]."""
+        return np.sqrt(self.covariance[:, WINDING, WINDING])
 
     @property
     def housing_std_k(self) -> Array:
-        """Standard deviation of the housing temperatures [K]."""
-        return np.sqrt(self.covariance[:, H, H])
+        """Standard deviations of the housing temperatures [K]."""
+        return np.sqrt(self.covariance[:, HOUSING, HOUSING])
 
     @property
     def scale(self) -> Array:
-        """How many times as much heat there is as the model thinks."""
-        return np.exp(self.mean[:, S])
+        """Ratios of the actual heat to the modeled heat."""
+        return np.exp(self.mean[:, SCALE])
 
     @property
     def state_c(self) -> Array:
-        """Winding and housing, (motors, 2) [°C]."""
+        """Winding and housing temperatures, (motors, 2) [°C]."""
         return self.mean[:, :2]
 
     def step(self, load: Load, dt_s: float, readings: Mapping[str, Array] | None = None) -> None:
-        """Let `dt_s` [s] pass under a load [W], then take readings: kind -> (motors,) [°C], NaN for none."""
+        """Advance by `dt_s` under a load and correct the estimate with sensor readings.
+
+        Args:
+            load: Losses (motors,) [W].
+            dt_s: Length of the step [s].
+            readings: Kind of sensor ("winding", "housing", "driver") -> readings (motors,) [°C]; NaN if there is none.
+        """
         self._predict(load, dt_s)
         self._seconds += dt_s
         self._remember()
         for name, values in (readings or {}).items():
             self._correct(name, values, dt_s)
-        off, std = np.abs(self.mean[:, S]) / self.config.scale_std, np.sqrt(self.covariance[:, S, S])
-        begins = (off > SCALE_SIGMA) & (np.abs(self.mean[:, S]) > 2 * std)
-        self._scaled = begins | (self._scaled & (off > SCALE_BACK_SIGMA))
+        deviation = np.abs(self.mean[:, SCALE]) / self.config.scale_std
+        std = np.sqrt(self.covariance[:, SCALE, SCALE])
+        significant = (deviation > SCALE_ON_SIGMA) & (np.abs(self.mean[:, SCALE]) > 2 * std)
+        self._scaled = significant | (self._scaled & (deviation > SCALE_OFF_SIGMA))
 
     def _predict(self, load: Load, dt_s: float) -> None:
         model, c, mean = self.model, self.config, self.mean
         scaled = load * self.scale
         r = model.response(scaled.copper_w, dt_s)
-        u1, u2 = model.inputs(scaled, mean[:, A])
-        heat = scaled.at(mean[:, W]) / model.cw
-        w, h = mean[:, W].copy(), mean[:, H].copy()
+        u1, u2 = model.inputs(scaled, mean[:, AMBIENT])
+        heat = scaled.at(mean[:, WINDING]) / model.cw
+        w, h = mean[:, WINDING].copy(), mean[:, HOUSING].copy()
         stay = np.exp(-dt_s / c.wander_s)
+        from_ambient = 1 / (model.r2 * model.ch)
         transition = np.zeros_like(self.covariance)
-        transition[:, W, W], transition[:, W, H], transition[:, H, W], transition[:, H, H] = r.e11, r.e12, r.e21, r.e22
-        from_air = 1 / (model.r2 * model.ch)
-        transition[:, W, A], transition[:, H, A] = r.i12 * from_air, r.i22 * from_air
-        transition[:, W, S], transition[:, H, S] = r.i11 * heat, r.i21 * heat
-        transition[:, A, A] = transition[:, S, S] = stay
-        mean[:, W] = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
-        mean[:, H] = r.e21 * w + r.e22 * h + r.i21 * u1 + r.i22 * u2
-        self._push = mean[:, :2] - np.stack([w, h], axis=-1)
-        mean[:, A] = c.ambient_c + stay * (mean[:, A] - c.ambient_c)
-        mean[:, S] *= stay
+        transition[:, WINDING, WINDING], transition[:, WINDING, HOUSING] = r.e11, r.e12
+        transition[:, HOUSING, WINDING], transition[:, HOUSING, HOUSING] = r.e21, r.e22
+        transition[:, WINDING, AMBIENT], transition[:, HOUSING, AMBIENT] = r.i12 * from_ambient, r.i22 * from_ambient
+        transition[:, WINDING, SCALE], transition[:, HOUSING, SCALE] = r.i11 * heat, r.i21 * heat
+        transition[:, AMBIENT, AMBIENT] = transition[:, SCALE, SCALE] = stay
+        mean[:, WINDING] = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
+        mean[:, HOUSING] = r.e21 * w + r.e22 * h + r.i21 * u1 + r.i22 * u2
+        self._load_step_k = mean[:, :2] - np.stack([w, h], axis=-1)
+        mean[:, AMBIENT] = c.ambient_c + stay * (mean[:, AMBIENT] - c.ambient_c)
+        mean[:, SCALE] *= stay
         self.covariance = transition @ self.covariance @ transition.swapaxes(-1, -2)
         for name, offset in self._offsets.items():
             self._offsets[name] = (transition @ offset[..., None])[..., 0]
-        self._diffuse(w - h, h - mean[:, A], stay, dt_s)
+        self._diffuse(w - h, h - mean[:, AMBIENT], stay, dt_s)
 
-    def _diffuse(self, across: Array, out: Array, stay: float, dt_s: float) -> None:
-        """Add what the model does not know: wrong resistances, and an ambient and a scale that wander."""
+    def _diffuse(self, winding_rise_k: Array, housing_rise_k: Array, stay: float, dt_s: float) -> None:
+        """Add the process noise: wrong thermal resistances, and the wandering ambient temperature and heat scale.
+
+        Args:
+            winding_rise_k: Winding above housing, (motors,) [K].
+            housing_rise_k: Housing above ambient, (motors,) [K].
+            stay: Autocorrelation of the wandering states over the step.
+            dt_s: Length of the step [s].
+        """
         model, c = self.model, self.config
-        push = c.model_error**2 * 2 * min(c.model_error_s, 1e9) * dt_s
-        flow1, flow2 = across / model.r1, out / model.r2
-        self.covariance[:, W, W] += push * np.square(flow1 / model.cw)
-        self.covariance[:, H, H] += push * (np.square(flow1) + np.square(flow2)) / np.square(model.ch)
-        self.covariance[:, A, A] += (1 - stay**2) * c.ambient_std_k**2
-        self.covariance[:, S, S] += (1 - stay**2) * c.scale_std**2
+        density = c.model_error**2 * 2 * min(c.model_error_s, 1e9) * dt_s
+        flow1, flow2 = winding_rise_k / model.r1, housing_rise_k / model.r2
+        self.covariance[:, WINDING, WINDING] += density * np.square(flow1 / model.cw)
+        self.covariance[:, HOUSING, HOUSING] += density * (np.square(flow1) + np.square(flow2)) / np.square(model.ch)
+        self.covariance[:, AMBIENT, AMBIENT] += (1 - stay**2) * c.ambient_std_k**2
+        self.covariance[:, SCALE, SCALE] += (1 - stay**2) * c.scale_std**2
 
     def _remember(self) -> None:
-        """Keep the last estimates as long as the latest sensor is late."""
+        """Keep past estimates for as long as the longest sensor delay."""
         longest = max(watch.sensor.delay_s for watch in self.watches.values())
         if longest:
             self._past.append((self._seconds, self.state_c.copy()))
             while len(self._past) > 1 and self._past[1][0] <= self._seconds - longest:
                 self._past.popleft()
 
-    def _then(self, delay_s: float) -> Array:
-        """Return the estimate of `delay_s` ago, (motors, 2)."""
+    def _estimate_before(self, delay_s: float) -> Array:
+        """Return the estimate `delay_s` ago, (motors, 2) [°C]."""
         if not delay_s or not self._past:
             return self.state_c
         at = self._seconds - delay_s
         return min(self._past, key=lambda kept: abs(kept[0] - at))[1]
 
     def _correct(self, name: str, values: Array, dt_s: float) -> None:
-        """Take one kind of reading."""
+        """Correct the estimate with the readings of one kind of sensor."""
         watch, c = self.watches[name], self.config
-        row = W if name == "winding" else H
-        expected = self._then(watch.sensor.delay_s)[:, row]
-        std = np.sqrt(self.covariance[:, row, row])
-        good = watch.look(values, expected, std, self._push[:, row], dt_s)
+        node = WINDING if name == "winding" else HOUSING
+        expected = self._estimate_before(watch.sensor.delay_s)[:, node]
+        std = np.sqrt(self.covariance[:, node, node])
+        good = watch.accept(values, expected, std, self._load_step_k[:, node], dt_s)
         if not good.any():
             return
-        # A rounded reading is wrong by up to half a step, for as long as the temperature stays within one.
+        # The rounding error is up to half a step, and constant while the temperature stays within one step.
         noise = watch.sensor.noise_k**2 + watch.sensor.step_k**2 / 12
         noise *= max(1.0, c.sensor_correlation_s / max(dt_s, 1e-9))
-        self._update(row, good, values - expected, np.full(len(good), noise), name)
+        self._update(node, good, values - expected, np.full(len(good), noise), name)
 
-    def take_winding(self, values: Array, std_k: Array, dt_s: float) -> None:
-        """Take winding temperatures [°C] that tell themselves how certain they are [K]; NaN for none.
+    def correct_winding(self, values: Array, std_k: Array, dt_s: float) -> None:
+        """Correct the estimate with winding temperatures of known uncertainty, such as those from a resistance.
 
-        For what is worked out from other readings, as from a resistance: what is far off is passed over.
+        Outliers are ignored.
+
+        Args:
+            values: Winding temperatures (motors,) [°C]; NaN if there is none.
+            std_k: Their standard deviations (motors,) [K].
+            dt_s: Time since the previous values [s].
         """
-        surprise = values - self.mean[:, W]
-        good = np.abs(surprise) < FAR_SIGMA * np.sqrt(self.covariance[:, W, W] + np.square(std_k))
+        innovation = values - self.mean[:, WINDING]
+        spread = np.sqrt(self.covariance[:, WINDING, WINDING] + np.square(std_k))
+        good = np.abs(innovation) < OUTLIER_SIGMA * spread
         if good.any():
-            same = max(1.0, self.config.sensor_correlation_s / max(dt_s, 1e-9))
-            self._update(W, good, surprise, np.square(std_k) * same)
+            correlated = max(1.0, self.config.sensor_correlation_s / max(dt_s, 1e-9))
+            self._update(WINDING, good, innovation, np.square(std_k) * correlated)
 
     def _update(
-        self, row: int, good: NDArray[np.bool_], surprise: Array, variance: Array, sensor: str | None = None
+        self, node: int, good: NDArray[np.bool_], innovation: Array, variance: Array, sensor: str | None = None
     ) -> None:
-        """Correct the motors `good` by how far a reading was from what was expected [K], with its variance [K²].
+        """Update the states of the motors `good`.
 
-        The offset of a `sensor` is not estimated, but it is known to stay: reading it longer makes nothing surer.
+        The offset of a sensor is not estimated, but the filter accounts for its being constant: further readings of the
+        same sensor do not reduce the uncertainty that it causes.
+
+        Args:
+            node: WINDING or HOUSING.
+            good: Motors with a usable reading, (motors,).
+            innovation: Readings minus expected readings, (motors,) [K].
+            variance: Variances of the readings without the offset, (motors,) [K²].
+            sensor: Kind of sensor; None for readings without a constant offset.
         """
-        with_row, whole = self.covariance[good, :, row], self.covariance[good, row, row] + variance[good]
+        with_node, total = self.covariance[good, :, node], self.covariance[good, node, node] + variance[good]
         if sensor is not None:
             offset, own = self._offsets[sensor][good], self.watches[sensor].sensor.std_k ** 2
-            whole = whole + 2 * offset[:, row] + own
-            with_row = with_row + offset
-        gain = with_row / whole[:, None]
-        self.mean[good] += gain * surprise[good, None]
-        self.covariance[good] -= gain[:, :, None] * with_row[:, None, :]
-        # Rounding must not make it lopsided.
+            total = total + 2 * offset[:, node] + own
+            with_node = with_node + offset
+        gain = with_node / total[:, None]
+        self.mean[good] += gain * innovation[good, None]
+        self.covariance[good] -= gain[:, :, None] * with_node[:, None, :]
+        # Keep the covariance symmetric in spite of rounding errors.
         self.covariance[good] = (self.covariance[good] + self.covariance[good].swapaxes(-1, -2)) / 2
         for name, kept in self._offsets.items():
             constant = self.watches[name].sensor.std_k ** 2 if name == sensor else 0.0
-            kept[good] -= gain * (kept[good, row] + constant)[:, None]
+            kept[good] -= gain * (kept[good, node] + constant)[:, None]
 
     def health(self) -> list[str]:
-        """Return what is wrong with each motor's sensors or model, in words; empty where nothing is."""
+        """Return the faults of each motor's sensors and model as text; empty where there is none."""
         texts = [[w.describe(i, name) for name, w in self.watches.items()] for i in range(len(self.model))]
         scale = self.scale
         for i in np.flatnonzero(self._scaled):
-            texts[i].append(f"makes {scale[i]:.1f} times the heat of its constants: blocked fan or another motor?")
+            texts[i].append(f"heat is {scale[i]:.1f} times the modeled heat: blocked fan or a different motor?")
         return ["; ".join(filter(None, parts)) for parts in texts]

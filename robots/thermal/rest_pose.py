@@ -1,6 +1,6 @@
-"""Where should a robot that needs rest go? Worked out on a thread of its own, beside the control cycle.
+"""Search for a pose to rest in, on a separate thread beside the control cycle.
 
-The search needs the robot's MJCF model and MuJoCo; without them there is no advice, and nothing else is missing.
+The search needs the robot's MJCF model and MuJoCo; without them no pose is proposed.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from waldo.errors import WaldoError
 from waldo.robots.description import Robot
 from waldo.typing import Array
 
-LEAST_ROOM_K = 1.0
-"""Even a motor at its limit counts no more than if it had so much room [K]."""
+MIN_HEADROOM_K = 1.0
+"""Lower bound of the headroom by which a motor's heat is weighted [K]."""
 
 
 class RestPoseAdvisor:
-    """Searches the pose near the present one that costs the least heat to hold, once each time that it is asked."""
+    """Searches for the pose near the present one that needs the least heat to hold, once per request."""
 
     def __init__(self, robot: Robot) -> None:
-        """Take the robot."""
         self._robot = robot
         self._thread: Thread | None = None
-        self._text = ""
+        self._message = ""
 
     def request(self, position: Array, headroom_k: Array) -> None:
-        """Begin to search from joint positions (joints,); a motor with less room to its limit [K] counts for more.
+        """Start a search unless one is running or the robot has no model.
 
-        While a search runs, another is not begun. Of a motor without a known limit the heat counts as the others' mean.
+        Args:
+            position: Joint positions (joints,) [rad or m].
+            headroom_k: Margins of the windings below their limits (joints,) [K]; NaN for unknown. The heat of a motor
+                is weighted by the inverse; an unknown headroom gets the mean weight.
         """
         if not self._robot.mjcf or (self._thread is not None and self._thread.is_alive()):
             return
-        weights = 1 / np.maximum(headroom_k, LEAST_ROOM_K)
+        weights = 1 / np.maximum(headroom_k, MIN_HEADROOM_K)
         known = np.isfinite(weights)
         weights = np.where(known, weights, weights[known].mean() if known.any() else 1.0)
         self._thread = Thread(target=self._search, args=(position.copy(), weights), name="rest pose", daemon=True)
@@ -43,18 +45,18 @@ class RestPoseAdvisor:
     def _search(self, position: Array, weights: Array) -> None:
         try:
             search = registry.load("waldo.rest_poses", "mujoco", "rest pose search")
-            self._text = search(self._robot, position, weights).describe(self._robot.joint_names)
+            self._message = search(self._robot, position, weights).describe(self._robot.joint_names)
         except ImportError:
             return
         except (WaldoError, ValueError) as error:
-            self._text = f"no pose to rest in can be found: {error}"
+            self._message = f"no rest pose found: {error}"
 
     def pop_message(self) -> str:
-        """Return what was found, in words and once; empty before."""
-        text, self._text = self._text, ""
-        return text
+        """Return the result of the last search as text, once; empty if there is none."""
+        message, self._message = self._message, ""
+        return message
 
     def join(self) -> None:
-        """Wait until the search has ended, if one runs."""
+        """Wait until a running search has finished."""
         if self._thread is not None:
             self._thread.join()

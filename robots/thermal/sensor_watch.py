@@ -1,87 +1,103 @@
-"""Is a temperature sensor to be believed? Absurd values, jumps, and sensors that are stuck or contradict the model."""
+"""Plausibility of temperature sensors: values out of range, jumps, stuck sensors and outliers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waldo.typing import Array
 
-if TYPE_CHECKING:
-    from waldo.robots.thermal.observer import Sensor
+MIN_C, MAX_C = -20.0, 200.0
+"""Plausible readings of a working motor [°C]; a loose wire has read -886 °C (robotology mesh-support 2016)."""
 
+MAX_RATE_K_PER_S = 15.0
+"""A faster change that the load does not explain is a bad contact [K/s]."""
 
-LOWEST_C, HIGHEST_C = -20.0, 200.0
-"""No motor that works is outside; a loose wire has been seen to read -886 °C (robotology mesh-support 2016)."""
-
-FASTEST_K_PER_S = 15.0
-"""A jump beyond what the load explains, and faster than this, is a bad contact [K/s]."""
-
-BELIEVED_AGAIN_S = 10.0
-"""A sensor that was absurd must be sound for so long before it counts again [s]."""
+RECOVERY_S = 10.0
+"""Time without an implausible reading after which a sensor is used again [s]."""
 
 STUCK_S, STUCK_K = 300.0, 8.0
-"""A reading that has not moved for so long [s] while the load alone would have moved it by so much [K] is stuck."""
+"""A reading that is constant for this time [s], while the load should have changed it by this much [K], is stuck."""
 
-FAR_SIGMA = 6.0
-"""So many standard deviations from the estimate is a surprise."""
+OUTLIER_SIGMA = 6.0
+"""A reading this many standard deviations from the estimate is an outlier."""
 
-FAR_S = 60.0
-"""A surprise that lasts so long is not the sensor's [s]: then the reading counts again and corrects the model."""
+OUTLIER_S = 60.0
+"""Duration after which outliers are used [s]: a difference that persists is not an error of the sensor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensor:
+    """Error model of one kind of temperature sensor."""
+
+    std_k: float
+    """Standard deviation of the constant error: offset and placement [K]."""
+    noise_k: float = 0.3
+    """Standard deviation of the varying error besides rounding [K]."""
+    step_k: float = 1.0
+    """Resolution [K]; most servos round to 1 °C."""
+    delay_s: float = 0.0
+    """Delay of a reading [s]."""
 
 
 class SensorWatch:
-    """Watches one kind of sensor of several motors. Shapes (motors,)."""
+    """Decides which readings of one kind of sensor are used. Shapes (motors,)."""
 
     def __init__(self, count: int, sensor: Sensor) -> None:
-        """Take how many motors there are and how such a sensor reads."""
         self.sensor = sensor
         self._last: Array = np.full(count, np.nan)
         self._doubt_s: Array = np.zeros(count)
-        self._same_s: Array = np.zeros(count)
-        self._pushed_k: Array = np.zeros(count)
-        self._far_s: Array = np.zeros(count)
+        self._constant_s: Array = np.zeros(count)
+        self._load_k: Array = np.zeros(count)
+        self._outlier_s: Array = np.zeros(count)
         self._stuck: NDArray[np.bool_] = np.zeros(count, dtype=bool)
-        self._why: list[str] = [""] * count
+        self._faults: list[str] = [""] * count
 
-    def look(self, values: Array, expected_c: Array, std_k: Array, push_k: Array, dt_s: float) -> NDArray[np.bool_]:
-        """Say which readings [°C] are to be used.
+    def accept(
+        self, values: Array, expected_c: Array, std_k: Array, load_step_k: Array, dt_s: float
+    ) -> NDArray[np.bool_]:
+        """Return which readings are to be used, (motors,).
 
-        Given are the estimate [°C], its standard deviation [K], by how much the load alone moved it in this step [K],
-        and the step's length.
+        Args:
+            values: Readings [°C]; NaN if there is none.
+            expected_c: Estimated temperatures [°C].
+            std_k: Standard deviations of the estimates [K].
+            load_step_k: Changes of temperature in this step that the load alone predicts [K].
+            dt_s: Length of the step [s].
         """
-        told = np.isfinite(values)
-        absurd = told & ((values < LOWEST_C) | (values > HIGHEST_C))
-        leap = np.abs(values - self._last - push_k) > FASTEST_K_PER_S * dt_s + 2 * self.sensor.step_k
-        jumped = told & ~absurd & np.isfinite(self._last) & leap
-        self._note(absurd, values, "reads {:.0f} °C: bad sensor or wire")
+        present = np.isfinite(values)
+        implausible = present & ((values < MIN_C) | (values > MAX_C))
+        leap = np.abs(values - self._last - load_step_k) > MAX_RATE_K_PER_S * dt_s + 2 * self.sensor.step_k
+        jumped = present & ~implausible & np.isfinite(self._last) & leap
+        self._note(implausible, values, "reads {:.0f} °C: bad sensor or wire")
         self._note(jumped, values, "jumped to {:.0f} °C: bad contact")
-        self._doubt_s = np.where(absurd | jumped, BELIEVED_AGAIN_S, np.maximum(self._doubt_s - dt_s, 0))
-        self._watch_stuck(told, values, push_k, dt_s)
-        self._last = np.where(told & ~absurd, values, self._last)
-        good = told & ~absurd & (self._doubt_s <= 0) & ~self._stuck
-        far = good & (np.abs(values - expected_c) > FAR_SIGMA * np.hypot(std_k, self.sensor.std_k + self.sensor.step_k))
-        self._far_s = np.where(far, self._far_s + dt_s, 0.0)
-        return good & (~far | (self._far_s > FAR_S))
+        self._doubt_s = np.where(implausible | jumped, RECOVERY_S, np.maximum(self._doubt_s - dt_s, 0))
+        self._watch_stuck(present, values, load_step_k, dt_s)
+        self._last = np.where(present & ~implausible, values, self._last)
+        good = present & ~implausible & (self._doubt_s <= 0) & ~self._stuck
+        bound = OUTLIER_SIGMA * np.hypot(std_k, self.sensor.std_k + self.sensor.step_k)
+        outlier = good & (np.abs(values - expected_c) > bound)
+        self._outlier_s = np.where(outlier, self._outlier_s + dt_s, 0.0)
+        return good & (~outlier | (self._outlier_s > OUTLIER_S))
 
-    def _watch_stuck(self, told: NDArray[np.bool_], values: Array, push_k: Array, dt_s: float) -> None:
-        # The estimate itself follows a stuck sensor; what the load would have done does not.
-        moved = told & (values != self._last)
-        self._same_s = np.where(moved, 0.0, self._same_s + dt_s)
-        self._pushed_k = np.where(moved, 0.0, self._pushed_k + push_k)
-        apart = np.abs(self._pushed_k) > STUCK_K
-        self._stuck = told & ~moved & (self._stuck | ((self._same_s > STUCK_S) & apart))
+    def _watch_stuck(self, present: NDArray[np.bool_], values: Array, load_step_k: Array, dt_s: float) -> None:
+        # The estimate follows a stuck sensor; the temperature change that the load predicts does not.
+        moved = present & (values != self._last)
+        self._constant_s = np.where(moved, 0.0, self._constant_s + dt_s)
+        self._load_k = np.where(moved, 0.0, self._load_k + load_step_k)
+        overdue = np.abs(self._load_k) > STUCK_K
+        self._stuck = present & ~moved & (self._stuck | ((self._constant_s > STUCK_S) & overdue))
 
     def _note(self, which: NDArray[np.bool_], values: Array, text: str) -> None:
         for i in np.flatnonzero(which):
-            self._why[i] = text.format(values[i])
+            self._faults[i] = text.format(values[i])
 
     def describe(self, motor: int, name: str) -> str:
-        """Return what is wrong with a motor's sensor; empty where nothing is."""
+        """Return the fault of a motor's sensor as text; empty if there is none."""
         if self._doubt_s[motor] > 0:
-            return f"{name} sensor {self._why[motor]}"
+            return f"{name} sensor {self._faults[motor]}"
         if self._stuck[motor]:
             return f"{name} sensor stuck at {self._last[motor]:.0f} °C"
         return ""

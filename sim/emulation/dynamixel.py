@@ -1,4 +1,10 @@
-"""Emulated Dynamixel X servos, by ROBOTIS's e-Manual: "Protocol 2.0" and the control table of the X series."""
+"""Emulated Dynamixel X servos.
+
+Frames: ROBOTIS e-Manual, "DYNAMIXEL Protocol 2.0" (https://emanual.robotis.com/docs/en/dxl/protocol2/): instructions
+01 ping, 02 read, 03 write, 04 registered write, 05 action, 08 reboot, 82 and 92 sync and bulk read, 83 and 93 sync and
+bulk write; byte stuffing; CRC-16. Registers: e-Manual, control table of the X series
+(https://emanual.robotis.com/docs/en/dxl/x/).
+"""
 
 from __future__ import annotations
 
@@ -10,23 +16,23 @@ import numpy as np
 from waldo.sim.emulation.servo_bus import SerialServos, Servo
 from waldo.typing import Array
 
-LONGEST = 512
-"""What tells of a longer frame is noise [bytes]."""
+MAX_LENGTH = 512
+"""Largest length of a frame; a larger length field is noise [bytes]."""
 
 
 class DynamixelServos(SerialServos):
-    """Dynamixel X servos in protocol 2.0: FF FF FD 00, id, length, instruction, parameters, CRC-16."""
+    """Dynamixel X servos: FF FF FD 00, id, length, instruction, parameters, CRC-16."""
 
     memory_size: ClassVar[int] = 147
     return_delay: ClassVar[int] = 9
-    lasting_size: ClassVar[int] = 64
+    persistent_size: ClassVar[int] = 64
     model: ClassVar[int] = 1020
-    """XM430-W350."""
+    """Model number of the XM430-W350."""
     milliamperes: ClassVar[float] = 2.69
-    """Unit of the current [mA]."""
+    """Unit of the current register [mA]."""
 
     def make_servo(self, joint: int, calibrated: bool) -> Servo:
-        """Return a servo as it comes from the factory, or calibrated to its joint."""
+        """Return a servo in its factory state, or calibrated to its joint."""
         servo = Servo(self.ids[joint], self.memory_size)
         for address, size, value in (
             (0, 2, self.model), (6, 1, 48), (7, 1, servo.id), (8, 1, 3), (9, 1, 250), (11, 1, 3), (12, 1, 255),
@@ -36,16 +42,16 @@ class DynamixelServos(SerialServos):
             servo.put(address, size, value)
         if calibrated:
             middle, low, high = self.calibration(joint)
-            # Present = actual + homing offset: the other way round than Feetech's.
+            # Present position = actual position + homing offset; Feetech subtracts the offset.
             servo.put(20, 4, 2047 - middle)
             servo.put(11, 1, 4)
             servo.put(52, 4, low)
             servo.put(48, 4, high)
-        self.wake(servo)
+        self.reset_volatile(servo)
         return servo
 
-    def wake(self, servo: Servo) -> None:
-        """Free, unlimited, answering everything."""
+    def reset_volatile(self, servo: Servo) -> None:
+        """Disable torque, set the limits from the persistent registers, respond to all instructions (68)."""
         servo.memory[64:147] = bytes(83)
         servo.put(68, 1, 2)
         servo.put(84, 2, 800)
@@ -54,21 +60,22 @@ class DynamixelServos(SerialServos):
         servo.put(104, 4, servo.get(44, 4))
 
     def _signed(self, servo: Servo, address: int) -> int:
+        """Return a signed 32-bit value."""
         return int.from_bytes(servo.memory[address : address + 4], "little", signed=True)
 
     def _offset(self, servo: Servo) -> int:
-        """Return the homing offset; within one turn (mode 3) only up to 1,024 are valid, others are ignored."""
+        """Return the homing offset (20) [counts]; in position mode (3), offsets beyond 1,024 are ignored."""
         offset = self._signed(servo, 20)
         return 0 if servo.memory[11] == 3 and abs(offset) > 1024 else offset
 
     def frames(self, buffer: bytearray) -> Iterator[bytes]:
-        """Take whole frames with a good checksum out of a buffer, without their stuffing."""
+        """Remove complete frames with a valid checksum from a buffer and yield them without byte stuffing."""
         while (at := buffer.find(b"\xff\xff\xfd\x00")) >= 0:
             del buffer[:at]
             if len(buffer) < 7:
                 return
             length = buffer[5] | buffer[6] << 8
-            if length > LONGEST:
+            if length > MAX_LENGTH:
                 del buffer[:4]
                 continue
             if len(buffer) < length + 7:
@@ -81,7 +88,7 @@ class DynamixelServos(SerialServos):
                 del buffer[:4]
 
     def answer(self, frame: bytes) -> Iterator[bytes]:
-        """Obey ping, read, write, registered write, action, reboot, sync and bulk reads and writes."""
+        """Execute ping, read, write, registered write, action, reboot, sync and bulk read and write."""
         target, instruction, data = frame[4], frame[7], frame[8:]
         if instruction in (0x82, 0x92):
             yield from self._read_several(instruction, data)
@@ -90,12 +97,12 @@ class DynamixelServos(SerialServos):
             self._write_several(instruction, data)
             return
         for servo in self.servos if target == 0xFE else filter(None, [self._by_id.get(target)]):
-            error, told = self._one(servo, instruction, data)
+            error, values = self._execute(servo, instruction, data)
             if target != 0xFE or instruction == 1:
-                yield self._status(servo, error, told)
+                yield self._status(servo, error, values)
 
-    def _one(self, servo: Servo, instruction: int, data: bytes) -> tuple[int, bytes]:
-        """Obey what is for one servo; return its error number and what it tells."""
+    def _execute(self, servo: Servo, instruction: int, data: bytes) -> tuple[int, bytes]:
+        """Execute an instruction for one servo; return its error number and the parameters of the response."""
         address = data[0] | data[1] << 8 if len(data) >= 2 else 0
         if instruction == 1:
             return 0, bytes(servo.memory[0:2]) + bytes(servo.memory[6:7])
@@ -110,20 +117,20 @@ class DynamixelServos(SerialServos):
             waiting, servo.waiting = servo.waiting, None
             return (0 if waiting is None else self._write(servo, *waiting)), b""
         if instruction == 8:
-            servo.memory[: self.lasting_size] = servo.lasting[: self.lasting_size]
+            servo.memory[: self.persistent_size] = servo.persistent[: self.persistent_size]
             servo.fault = 0
-            self.wake(servo)
+            self.reset_volatile(servo)
             return 0, b""
         return 2, b""
 
     def _read_several(self, instruction: int, data: bytes) -> Iterator[bytes]:
         if instruction == 0x82:
             address, length = data[0] | data[1] << 8, data[2] | data[3] << 8
-            wanted = [(identity, address, length) for identity in data[4:]]
+            requests = [(identity, address, length) for identity in data[4:]]
         else:
             parts = [data[k : k + 5] for k in range(0, len(data), 5)]
-            wanted = [(part[0], part[1] | part[2] << 8, part[3] | part[4] << 8) for part in parts]
-        for identity, address, length in wanted:
+            requests = [(part[0], part[1] | part[2] << 8, part[3] | part[4] << 8) for part in parts]
+        for identity, address, length in requests:
             if identity in self._by_id:
                 servo = self._by_id[identity]
                 yield self._status(servo, 0, bytes(servo.memory[address : address + length]))
@@ -141,7 +148,7 @@ class DynamixelServos(SerialServos):
                 self._write(self._by_id[identity], address, data[at : at + length])
             at += length
         if address == 116:
-            self.keep_goals([self._signed(servo, 116) for servo in self.servos])
+            self.log_goals([self._signed(servo, 116) for servo in self.servos])
 
     def _status(self, servo: Servo, error: int, data: bytes) -> bytes:
         if servo.id in self.silent:
@@ -152,10 +159,13 @@ class DynamixelServos(SerialServos):
         return frame + crc16(frame).to_bytes(2, "little")
 
     def _write(self, servo: Servo, address: int, data: bytes) -> int:
-        """Write to a servo's memory; return its error number, 0 where it was done."""
+        """Write to a servo's memory; return the error number, 0 for success.
+
+        Errors: 1 result fail, 4 data range, 6 data limit, 7 access.
+        """
         if servo.id in self.silent or address + len(data) > self.memory_size:
             return 4
-        if address < self.lasting_size and servo.memory[64]:
+        if address < self.persistent_size and servo.memory[64]:
             return 7
         if 122 <= address:
             return 7
@@ -166,14 +176,14 @@ class DynamixelServos(SerialServos):
         if address == 64 and data[0] and servo.fault:
             return 1
         servo.memory[address : address + len(data)] = data
-        if address < self.lasting_size:
-            lasting = bytearray(servo.lasting)
-            lasting[address : address + len(data)] = data
-            servo.lasting = bytes(lasting)
+        if address < self.persistent_size:
+            persistent = bytearray(servo.persistent)
+            persistent[address : address + len(data)] = data
+            servo.persistent = bytes(persistent)
         return 0
 
     def refresh(self) -> None:
-        """Write 124..146: duty cycle, current, speed, position, voltage, temperature; and the hardware error."""
+        """Write 124 to 146 (duty cycle, current, velocity, position, voltage, temperature) and 70 (hardware error)."""
         current, duty, volts = self.electrical()
         counts, speeds = self.actual_counts(), self.joints.velocity * 60 / (2 * np.pi) / 0.229
         for i, servo in enumerate(self.servos):
@@ -187,14 +197,14 @@ class DynamixelServos(SerialServos):
             servo.put(70, 1, servo.fault)
 
     def drives(self) -> tuple[Array, Array, Array]:
-        """Return which servos drive, to which encoder counts, and each one's share of its torque."""
+        """Return torque enabled (64), goal (116) [counts] and torque limit (100, 36) of each servo."""
         on = np.array([float(servo.memory[64] == 1) for servo in self.servos])
         goals = [float(self._signed(servo, 116) - self._offset(servo)) for servo in self.servos]
-        share = [min(servo.get(100, 2), servo.get(36, 2)) / 885 for servo in self.servos]
-        return on, np.array(goals), np.array(share)
+        limit = [min(servo.get(100, 2), servo.get(36, 2)) / 885 for servo in self.servos]
+        return on, np.array(goals), np.array(limit)
 
     def protect(self, seconds: float) -> None:
-        """Shut down what is too hot, or overloaded for long; only a reboot brings it back."""
+        """Shut down servos that are overheated (31) or overloaded for long; only a reboot enables them again."""
         efforts = np.abs(self.joints.effort) / self._peak
         for i, servo in enumerate(self.servos):
             servo.overloaded_s = servo.overloaded_s + seconds if efforts[i] > 0.95 else 0.0
@@ -207,7 +217,7 @@ class DynamixelServos(SerialServos):
 
 
 def crc16(data: bytes) -> int:
-    """Return ROBOTIS's checksum: CRC-16 with the polynomial 0x8005, most significant bit first, from 0."""
+    """Return the CRC-16 of protocol 2.0: polynomial 0x8005, most significant bit first, initial value 0."""
     crc = 0
     for byte in data:
         crc ^= byte << 8

@@ -1,6 +1,6 @@
-"""The motors of an MJCF model under MIT commands, with their heat: what emulated drives move.
+"""The joints of an MJCF model under impedance control, with motor heat: the mechanics behind emulated drives.
 
-Time is the caller's: `advance` lets as much simulated time pass as was asked for, at most a tenth of a second at once.
+The caller controls the time: `advance` simulates the requested time, at most a tenth of a second per call.
 """
 
 from __future__ import annotations
@@ -12,32 +12,34 @@ import numpy as np
 
 from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
-from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.robots.motor import ThermalConstants
+from waldo.robots.thermal.limits import AMBIENT_C
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.sim.engine import mujoco
 from waldo.typing import Array
 
-AMBIENT_C = 25.0
-"""Temperature of the air [°C]."""
 HEAT_S = 0.05
-"""Step of the heat [s]."""
+"""Step of the thermal model [s]."""
+MAX_BEHIND_S = 0.1
+"""Longest time that one call of `advance` simulates [s]."""
 ASSUMED_THERMAL = ThermalConstants(
     winding_j_per_k=20.0,
     housing_j_per_k=250.0,
     winding_to_housing_k_per_w=1.0,
     housing_to_ambient_k_per_w=2.5,
     basis="assumed",
-    source="emulation only: a small gear motor of 0.4 kg, between those whose tables RobStride publishes",
+    source="emulation only: a small gear motor of 0.4 kg, between those with published RobStride tables",
 )
-"""Stands in for a motor whose thermal constants nobody published."""
+"""Constants for a motor without published ones."""
 ASSUMED_OHM, ASSUMED_NM_PER_A = 0.7, 1.2
-"""Stand in for a resistance and a torque constant that nobody published [Ω, N·m/A]."""
+"""Resistance and torque constant for a motor without published ones [Ω, N·m/A]."""
 
 
 class EmulatedJoints:
     """Joints under impedance control. Arrays have shape (joints,), in the order of `robot.joints`."""
 
     def __init__(self, robot: Robot, model_path: Path | None = None) -> None:
-        """Build the model of `robot.mjcf`, or of another file whose joints and actuators bear the same names."""
+        """Load the model of `robot.mjcf`, or of another file with the same joint and actuator names."""
         self.robot, self.falls = robot, True
         path = robot.mjcf_path if model_path is None else model_path
         self._model = mujoco.MjModel.from_xml_path(str(path))
@@ -50,26 +52,26 @@ class EmulatedJoints:
         self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])
         self._actuators = np.array([self._model.actuator(name).id for name in names])
         self.stiffness = self._model.actuator_gainprm[self._actuators, 0].copy()
-        """Position gains of the model's own servos [N·m/rad]."""
+        """Position gains of the model's actuators, (joints,) [N·m/rad]."""
         self.damping = -self._model.actuator_biasprm[self._actuators, 2]
-        """Their damping [N·m·s/rad]."""
+        """Damping of the model's actuators, (joints,) [N·m·s/rad]."""
         self._force_range = self._model.actuator_forcerange[self._actuators].copy()
         motors = [joint.motor for joint in robot.joints]
         self.thermal = TwoNodeModel([motor.thermal or ASSUMED_THERMAL for motor in motors])
         self.resistance = np.array([motor.resistance_ohm or ASSUMED_OHM for motor in motors])
         self.torque_constant = np.array([motor.torque_constant_nm_per_a or ASSUMED_NM_PER_A for motor in motors])
         self.heat = self.thermal.at_ambient(AMBIENT_C)
-        """Winding and housing temperatures, shape (joints, 2) [°C]; writable."""
+        """Winding and housing temperatures, (joints, 2) [°C]; writable."""
         self._heat_step = self.thermal.stepper(HEAT_S)
         self._copper_j = np.zeros(len(names))
         self._heat_due_s = 0.0
         self._behind_s = 0.0
         self.lock = threading.RLock()
-        """Guards the plant: drives live in a thread of their own."""
+        """Guards all state: emulated drives run in their own thread."""
         self.place(np.clip(robot.home, robot.lower, robot.upper))
 
     def place(self, position: Array) -> None:
-        """Put the joints somewhere, at rest and without torque."""
+        """Set the joint positions [rad], with zero velocity and torque."""
         with self.lock:
             self._data.qpos[self._qpos] = position
             self._data.qvel[:] = 0
@@ -78,10 +80,13 @@ class EmulatedJoints:
             mujoco.mj_forward(self._model, self._data)
 
     def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:
-        """Set the law: kp (position - q) + kd (velocity - dq) + torque, within the model's force limits."""
+        """Set the torque kp (position - q) + kd (velocity - dq) + torque, within the model's force limits.
+
+        Units: rad, rad/s, N·m/rad, N·m·s/rad, N·m.
+        """
         with self.lock:
             at = self._actuators
-            # MuJoCo's position servo is the same law, and integrates its damping implicitly: stiff gains stay stable.
+            # MuJoCo's position actuator is the same law; its implicit damping keeps stiff gains stable.
             self._model.actuator_gainprm[at, 0] = 1.0
             self._model.actuator_biasprm[at, 0] = 0.0
             self._model.actuator_biasprm[at, 1] = -kp
@@ -89,25 +94,25 @@ class EmulatedJoints:
             self._model.actuator_ctrllimited[at] = 0
             self._data.ctrl[at] = kp * position + kd * velocity + torque
 
-    def limit_effort(self, share: Array) -> None:
-        """Let the drives give a share of the torque that the model allows them, 0..1."""
+    def limit_effort(self, ratio: Array) -> None:
+        """Limit the torques to a fraction of the model's force limits, (joints,), 0 to 1."""
         with self.lock:
-            self._model.actuator_forcerange[self._actuators] = self._force_range * share[:, None]
+            self._model.actuator_forcerange[self._actuators] = self._force_range * ratio[:, None]
 
     def advance(self, seconds: float) -> None:
-        """Let simulated time pass, in whole steps of the model; at most a tenth of a second at once."""
+        """Simulate `seconds` [s] in whole steps of the model, at most `MAX_BEHIND_S`."""
         with self.lock:
             step_s = self._model.opt.timestep
-            self._behind_s = min(self._behind_s + seconds, 0.1)
+            self._behind_s = min(self._behind_s + seconds, MAX_BEHIND_S)
             while self._behind_s >= step_s:
                 self._behind_s -= step_s
                 mujoco.mj_step(self._model, self._data)
                 self._copper_j += np.square(self.current) * self.resistance * step_s
                 self._heat_due_s += step_s
                 if self._heat_due_s >= HEAT_S:
-                    self._warm()
+                    self._update_heat()
 
-    def _warm(self) -> None:
+    def _update_heat(self) -> None:
         load = Load(self._copper_j / self._heat_due_s, np.zeros_like(self._copper_j))
         self.heat = self._heat_step(self.heat, load.at(self.heat[:, 0]), AMBIENT_C)
         self._copper_j[:] = 0
@@ -115,20 +120,20 @@ class EmulatedJoints:
 
     @property
     def position(self) -> Array:
-        """Joint positions [rad]."""
+        """Joint positions, (joints,) [rad]."""
         return self._data.qpos[self._qpos].copy()
 
     @property
     def velocity(self) -> Array:
-        """Joint velocities [rad/s]."""
+        """Joint velocities, (joints,) [rad/s]."""
         return self._data.qvel[self._qvel].copy()
 
     @property
     def effort(self) -> Array:
-        """Torques of the drives [N·m]."""
+        """Torques of the drives, (joints,) [N·m]."""
         return self._data.actuator_force[self._actuators].copy()
 
     @property
     def current(self) -> Array:
-        """Currents through the windings [A]."""
+        """Winding currents, (joints,) [A]."""
         return self.effort / self.torque_constant

@@ -1,4 +1,4 @@
-"""An arm in somebody's hand: joints that go where they are led, for an emulated leader."""
+"""An emulated leader arm: joints that are moved by hand along a given path."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from collections.abc import Callable
 import numpy as np
 
 from waldo.robots.description import Robot
+from waldo.robots.thermal.limits import AMBIENT_C
 from waldo.typing import Array
 
-AMBIENT_C = 25.0
-"""Temperature of servos that do nothing [°C]."""
 SWING_RAD = 0.25
-"""How far a hand that only shows that it is there moves each joint to either side [rad]."""
+"""Amplitude of the default motion of each joint [rad]."""
 
 
 def swinging(robot: Robot) -> Callable[[float], Array]:
-    """Return positions over time: each joint swings gently about its home, all at different speeds."""
+    """Return a path, seconds -> positions (joints,) [rad]: each joint oscillates around its home at its own rate."""
     home = np.clip([joint.home for joint in robot.joints], robot.lower + SWING_RAD, robot.upper - SWING_RAD)
     rates = 0.6 + 0.17 * np.arange(len(home))
     return lambda seconds: home + SWING_RAD * np.sin(rates * seconds)
 
 
 class EmulatedLeader:
-    """Joints that follow `path`: seconds since the start -> positions (joints,)."""
+    """Joints that follow a path; commands have no effect. Arrays have shape (joints,)."""
 
     def __init__(self, robot: Robot, path: Callable[[float], Array] | None = None) -> None:
-        """Take the robot and where the hand leads it."""
+        """Start to move along `path`: seconds since the start -> positions (joints,) [rad]."""
         self.robot, self.falls = robot, False
         self.path = path or swinging(robot)
         count = len(robot.joints)
@@ -40,18 +39,18 @@ class EmulatedLeader:
         self.position = self.path(0.0)
         """Joint positions [rad]."""
         self.velocity = np.zeros(count)
-        """Joint speeds [rad/s]."""
+        """Joint velocities [rad/s]."""
         self.effort = np.zeros(count)
-        """Torques of the drives: none [N·m]."""
+        """Torques of the drives, zero [N·m]."""
 
     def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:
-        """Do nothing: the hand is stronger."""
+        """Ignore the command: the hand is stronger."""
 
-    def limit_effort(self, share: Array) -> None:
-        """Do nothing."""
+    def limit_effort(self, ratio: Array) -> None:
+        """Ignore the limit."""
 
     def advance(self, seconds: float) -> None:
-        """Go where the path is now."""
+        """Move to the present position of the path, `seconds` [s] after the previous call."""
         position = self.path(time.monotonic() - self._started)
         self.velocity = (position - self.position) / max(seconds, 1e-6)
         self.position = position

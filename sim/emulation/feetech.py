@@ -1,4 +1,9 @@
-"""Emulated Feetech STS3215 servos, by Feetech's "communication protocol manual" and "STS/SMS memory table"."""
+"""Emulated Feetech STS3215 servos.
+
+Frames: Feetech's "communication protocol manual": FF FF, id, length, instruction, parameters, inverted sum; codes
+01 ping, 02 read, 03 write, 04 registered write, 05 action, 82 sync read, 83 sync write. Registers: Feetech's "STS/SMS
+memory table"; signed values have a sign bit (bit 15, load bit 10, offset bit 11).
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,14 @@ from waldo.typing import Array
 
 
 class FeetechServos(SerialServos):
-    """STS3215 servos: FF FF, id, length, instruction, parameters, inverted sum."""
+    """STS3215 servos."""
 
     memory_size: ClassVar[int] = 87
     return_delay: ClassVar[int] = 7
-    lasting_size: ClassVar[int] = 40
+    persistent_size: ClassVar[int] = 40
 
     def make_servo(self, joint: int, calibrated: bool) -> Servo:
-        """Return a servo as it comes from the factory, or calibrated to its joint."""
+        """Return a servo in its factory state, or calibrated to its joint."""
         servo = Servo(self.ids[joint], self.memory_size)
         for address, size, value in (
             (0, 1, 3), (1, 1, 10), (3, 2, 777), (5, 1, servo.id), (7, 1, 250), (8, 1, 1), (11, 2, 4095),
@@ -34,21 +39,22 @@ class FeetechServos(SerialServos):
             servo.put(31, 2, abs(offset) | (0x800 if offset < 0 else 0))
             servo.put(9, 2, low)
             servo.put(11, 2, high)
-        self.wake(servo)
+        self.reset_volatile(servo)
         return servo
 
-    def wake(self, servo: Servo) -> None:
-        """Free, unlimited, locked."""
+    def reset_volatile(self, servo: Servo) -> None:
+        """Disable torque, set the torque limit from register 16, lock the persistent memory."""
         servo.memory[40:71] = bytes(31)
         servo.put(48, 2, servo.get(16, 2))
         servo.put(55, 1, 1)
 
     def _offset(self, servo: Servo) -> int:
-        told = servo.get(31, 2)
-        return -(told & 0x7FF) if told & 0x800 else told & 0x7FF
+        """Return the homing offset (register 31) [counts]."""
+        value = servo.get(31, 2)
+        return -(value & 0x7FF) if value & 0x800 else value & 0x7FF
 
     def frames(self, buffer: bytearray) -> Iterator[bytes]:
-        """Take whole frames with a good checksum out of a buffer."""
+        """Remove complete frames with a valid checksum from a buffer and yield them."""
         while (at := buffer.find(b"\xff\xff")) >= 0:
             del buffer[:at]
             if len(buffer) > 2 and buffer[2] == 0xFF:
@@ -64,7 +70,7 @@ class FeetechServos(SerialServos):
                 del buffer[:2]
 
     def answer(self, frame: bytes) -> Iterator[bytes]:
-        """Obey ping, read, write, registered write, action, sync read and sync write."""
+        """Execute ping, read, write, registered write, action, sync read and sync write."""
         target, instruction, data = frame[2], frame[4], frame[5:-1]
         if instruction == 0x82:
             for identity in data[2:]:
@@ -78,12 +84,12 @@ class FeetechServos(SerialServos):
                 if data[k] in self._by_id:
                     self._write(self._by_id[data[k]], address, data[k + 1 : k + 1 + length])
             if address == 42:
-                self.keep_goals([servo.get(42, 2) for servo in self.servos])
+                self.log_goals([servo.get(42, 2) for servo in self.servos])
             return
         for servo in self.servos if target == 0xFE else filter(None, [self._by_id.get(target)]):
-            told = b""
+            values = b""
             if instruction == 2:
-                told = bytes(servo.memory[data[0] : data[0] + data[1]])
+                values = bytes(servo.memory[data[0] : data[0] + data[1]])
             elif instruction == 3:
                 self._write(servo, data[0], data[1:])
             elif instruction == 4:
@@ -92,7 +98,7 @@ class FeetechServos(SerialServos):
                 self._write(servo, *servo.waiting)
                 servo.waiting = None
             if target != 0xFE or instruction == 1:
-                yield self._status(servo, told)
+                yield self._status(servo, values)
 
     def _status(self, servo: Servo, data: bytes) -> bytes:
         if servo.id in self.silent:
@@ -104,16 +110,16 @@ class FeetechServos(SerialServos):
         if servo.id in self.silent or address + len(data) > self.memory_size or 56 <= address < 71:
             return
         servo.memory[address : address + len(data)] = data
-        # Locked, the change is forgotten with the power.
-        if address < self.lasting_size and not servo.memory[55]:
-            lasting = bytearray(servo.lasting)
-            lasting[address : address + len(data)] = data
-            servo.lasting = bytes(lasting)
+        # While register 55 (lock) is set, changes are not persistent.
+        if address < self.persistent_size and not servo.memory[55]:
+            persistent = bytearray(servo.persistent)
+            persistent[address : address + len(data)] = data
+            servo.persistent = bytes(persistent)
         if address <= 40 < address + len(data) and servo.memory[40]:
             servo.fault &= ~0x20
 
     def refresh(self) -> None:
-        """Write 56..70: position, speed, load, voltage, temperature, status, moving, current."""
+        """Write registers 56 to 70: position, speed, load, voltage, temperature, status, moving, current."""
         current, duty, volts = self.electrical()
         counts, speeds = self.actual_counts(), self.joints.velocity * COUNTS_PER_RAD
         for i, servo in enumerate(self.servos):
@@ -131,24 +137,24 @@ class FeetechServos(SerialServos):
             servo.put(66, 1, int(abs(speeds[i]) > 3))
 
     def drives(self) -> tuple[Array, Array, Array]:
-        """Return which servos drive, to which encoder counts, and each one's share of its torque."""
+        """Return torque enabled (40), goal (42) [counts] and torque limit (48, 16, in overload 34) of each servo."""
         on = np.array([float(servo.memory[40] == 1 and not servo.fault & 0x04) for servo in self.servos])
         goals = [
             min(max(servo.get(42, 2) & 0x7FFF, servo.get(9, 2)), servo.get(11, 2)) + self._offset(servo)
             for servo in self.servos
         ]
-        share = [
+        limit = [
             min(servo.get(48, 2), servo.get(16, 2), servo.get(34, 1) * 10 if servo.fault & 0x20 else 1000) / 1000
             for servo in self.servos
         ]
-        return on, np.array(goals, dtype=float), np.array(share)
+        return on, np.array(goals, dtype=float), np.array(limit)
 
-    def stiffness_share(self) -> Array:
-        """Return each servo's P gain over the 16 that the model was made for."""
+    def stiffness_ratio(self) -> Array:
+        """Return the P gain (21) of each servo divided by 16, the gain of the model."""
         return np.array([servo.get(21, 1) / 16 for servo in self.servos])
 
     def protect(self, seconds: float) -> None:
-        """Switch off what is too hot; after a time of overload leave only the protective torque."""
+        """Disable overheated servos (13); reduce the torque after the overload time (35, 36)."""
         efforts = np.abs(self.joints.effort) / self._peak
         before = [servo.fault for servo in self.servos]
         for i, servo in enumerate(self.servos):

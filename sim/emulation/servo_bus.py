@@ -1,7 +1,10 @@
-"""Emulated servos on a serial bus: they answer a vendor's frames on a pseudo-terminal and move a MuJoCo model's joints.
+"""Emulated servos on a serial bus: they answer frames on a pseudo-terminal and move the joints of a MuJoCo model.
 
-For tests, and to try a driver, LeRobot's or waldo's, without the arm. Written from the vendors' protocol and memory
-tables, apart from the drivers: a mistake on one side shows. Faults can be put in: a silent servo, noise, a pulled plug.
+For tests, and for trying a driver, waldo's or LeRobot's, without the arm. The emulation is written from the
+manufacturers' protocols and memory tables, independently of the drivers, so that an error on one side is detected.
+Faults can be injected: a servo that does not respond, noise, a disconnected cable.
+
+`Servo` is the memory of one servo. `SerialServos` is the bus; a subclass per manufacturer adds protocol and registers.
 """
 
 from __future__ import annotations
@@ -23,28 +26,33 @@ from waldo.typing import Array
 STEP_S = 0.002
 """Longest wait for bytes between two steps of the joints [s]."""
 TURN = 4096
-"""Counts of a turn."""
+"""Encoder counts per turn."""
 COUNTS_PER_RAD = TURN / (2 * np.pi)
-ALL_ROUND_RAD = 5.0
-"""A joint that turns further is calibrated as one that turns all round [rad]."""
+FULL_TURN_RAD = 5.0
+"""Range from which on a joint is calibrated as a full turn [rad]."""
 BITS_PER_BYTE = 10
-"""Start bit, eight of data, stop bit."""
+"""Start bit, eight data bits, stop bit."""
 INTERNAL_OHM = 0.05
-"""Resistance of supply and cable: the voltage sags under load [Ω]."""
+"""Resistance of supply and cable: the voltage drops under load [Ω]."""
 
 
 class Joints(Protocol):
-    """The joints that the servos turn: an `EmulatedJoints` or an `EmulatedLeader`. Arrays have shape (joints,)."""
+    """The joints that the servos drive: `EmulatedJoints` or `EmulatedLeader`. Arrays have shape (joints,)."""
 
     robot: Robot
     lock: threading.RLock
     heat: Array
+    """Winding and housing temperatures, (joints, 2) [°C]."""
     falls: bool
-    """Whether the joints sink when nothing holds them."""
+    """Whether the joints fall when the motors are disabled."""
     stiffness: Array
+    """Position gains [N·m/rad]."""
     damping: Array
+    """Velocity gains [N·m·s/rad]."""
     resistance: Array
+    """Winding resistances [Ω]."""
     torque_constant: Array
+    """Torque constants [N·m/A]."""
 
     @property
     def position(self) -> Array:
@@ -53,7 +61,7 @@ class Joints(Protocol):
 
     @property
     def velocity(self) -> Array:
-        """Joint speeds [rad/s]."""
+        """Joint velocities [rad/s]."""
         ...
 
     @property
@@ -62,98 +70,111 @@ class Joints(Protocol):
         ...
 
     def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:
-        """Set the law kp (position - q) + kd (velocity - dq) + torque."""
+        """Set the torque kp (position - q) + kd (velocity - dq) + torque [N·m]."""
         ...
 
-    def limit_effort(self, share: Array) -> None:
-        """Let the drives give a share of their torque."""
+    def limit_effort(self, ratio: Array) -> None:
+        """Limit the torques to a fraction of their maximum, 0 to 1."""
         ...
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance by `seconds` [s]."""
         ...
 
 
 class Servo:
-    """One servo's memory, and its fault bits."""
+    """Memory and fault bits of one servo."""
 
     def __init__(self, identity: int, size: int) -> None:
-        """Take its id and the bytes of its memory."""
+        """Create a servo with an id and `size` bytes of memory."""
         self.id = identity
         self.memory = bytearray(size)
-        self.lasting = b""
-        """What outlasts the power."""
+        self.persistent = b""
+        """Persistent part of the memory (EEPROM)."""
         self.waiting: tuple[int, bytes] | None = None
-        """What a registered write will write where, at the next action."""
+        """Address and data of a registered write, executed by the next action instruction."""
         self.fault = 0
+        """Fault bits, in the manufacturer's numbering."""
         self.overloaded_s = 0.0
+        """Duration of the present overload [s]."""
 
     def get(self, address: int, size: int) -> int:
-        """Return an unsigned value, the lowest byte first."""
+        """Return an unsigned little-endian value."""
         return int.from_bytes(self.memory[address : address + size], "little")
 
     def put(self, address: int, size: int, value: int) -> None:
-        """Set it."""
+        """Set a little-endian value; a negative one is stored as its two's complement."""
         self.memory[address : address + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
 
 
 class SerialServos:
-    """Servos on one bus, in a thread; a context manager. Joint i is the servo with `ids[i]`."""
+    """Servos on one bus, in their own thread; a context manager. Joint i is the servo with `ids[i]`."""
 
     memory_size: ClassVar[int]
-    lasting_size: ClassVar[int]
-    """Bytes of the memory that outlast the power."""
+    """Size of a servo's memory [bytes]."""
+    persistent_size: ClassVar[int]
+    """Size of its persistent part, from address 0 [bytes]."""
+    return_delay: ClassVar[int]
+    """Address of the response delay, in units of 2 µs."""
 
     def __init__(
         self, joints: Joints, ids: Sequence[int] = (), *, baudrate: int = 1_000_000, calibrated: bool = True
     ) -> None:
-        """Take the joints, each servo's id (1, 2, 3 ... unless given), the wire's speed, and whether they know it."""
+        """Open a pseudo-terminal with servos.
+
+        Args:
+            joints: Joints that the servos drive.
+            ids: Id of each servo; 1, 2, 3 ... by default.
+            baudrate: Speed of the bus [bit/s].
+            calibrated: Whether the servos are calibrated to their joints, or in their factory state.
+        """
         self.joints = joints
         count = len(joints.robot.joints)
         self.ids = tuple(ids) or tuple(range(1, count + 1))
         self.silent: set[int] = set()
-        """Ids that answer nothing: unplugged."""
+        """Ids of servos that do not respond, as if unplugged."""
         self.noise: Callable[[bytes], bytes] = bytes
-        """What the wire makes of each answer."""
+        """Transformation of each response, to inject transmission errors."""
         self.goals: list[tuple[int, tuple[int, ...]]] = []
-        """When goals of all servos came [ns of time.monotonic_ns], and which; kept while `log` is set."""
+        """Time [ns, time.monotonic_ns] and goals of each synchronous write, if `log` is set."""
         self.log = False
+        """Whether to append to `goals`."""
         self.requests = 0
-        """Frames that were understood."""
-        # Nobody mounts a horn where the encoder's count fits: each has an offset of its own.
+        """Number of valid frames received."""
+        # The horns are mounted at arbitrary angles: each encoder has its own offset.
         self._mounted = np.array([700 + 311 * i % 1400 for i in range(count)], dtype=float)
         self._volts = np.array([joint.motor.voltage_v or 12.0 for joint in joints.robot.joints])
         self._peak = np.array([joint.motor.peak_torque_nm or 1.0 for joint in joints.robot.joints])
         self._byte_s = BITS_PER_BYTE / baudrate
         self.servos = [self.make_servo(i, calibrated) for i in range(count)]
         for servo in self.servos:
-            servo.lasting = bytes(servo.memory)
+            servo.persistent = bytes(servo.memory)
         self._by_id = dict(zip(self.ids, self.servos, strict=True))
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.port = os.ttyname(self._slave)
-        """The serial port that a driver opens."""
+        """Serial port for the driver."""
         self._plugged = True
         self._propped = joints.falls
-        """An arm that nobody has switched on yet lies where it was laid, and does not fall."""
+        """An arm whose torque was never enabled keeps its initial pose and does not fall."""
         self._buffer = bytearray()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="serial servos")
         self.apply()
 
     def __enter__(self) -> Self:
-        """Start to answer."""
+        """Start to respond."""
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop to answer and take the port away."""
+        """Stop and remove the port."""
         self.unplug()
 
     def unplug(self) -> None:
-        """Pull the USB plug: the port is gone."""
+        """Stop and remove the port, as if the USB cable was disconnected."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(30)
@@ -163,80 +184,77 @@ class SerialServos:
             os.close(self._slave)
 
     def lay_down(self) -> None:
-        """Let the arm lie where it is until somebody switches it on, instead of falling."""
+        """Keep the present pose until the torque is enabled, instead of falling."""
         self._propped = True
 
     def power_cycle(self) -> None:
-        """Take the power away and give it back: what was not kept is forgotten, and the joints are free."""
+        """Switch the power off and on: volatile memory is reset and torque is disabled."""
         with self.joints.lock:
             for servo in self.servos:
-                servo.memory[: self.lasting_size] = servo.lasting[: self.lasting_size]
+                servo.memory[: self.persistent_size] = servo.persistent[: self.persistent_size]
                 servo.fault = 0
-                self.wake(servo)
+                self.reset_volatile(servo)
             self.apply()
 
-    # what a vendor's servos add
+    # Provided by the subclass of a manufacturer.
 
     def make_servo(self, joint: int, calibrated: bool) -> Servo:
-        """Return a servo as it comes from the factory, or calibrated to its joint."""
+        """Return a servo in its factory state, or calibrated to its joint."""
         raise NotImplementedError
 
-    def wake(self, servo: Servo) -> None:
-        """Set the memory that does not outlast the power as it is after switching on."""
+    def reset_volatile(self, servo: Servo) -> None:
+        """Set the volatile memory to its state after power-on."""
         raise NotImplementedError
 
     def frames(self, buffer: bytearray) -> Iterator[bytes]:
-        """Take whole frames with a good checksum out of a buffer."""
+        """Remove complete frames with a valid checksum from a buffer and yield them."""
         raise NotImplementedError
 
     def answer(self, frame: bytes) -> Iterator[bytes]:
-        """Obey a frame; yield the answers in the order in which the servos send them."""
+        """Execute a frame; yield the responses in the order in which the servos send them."""
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Write what the sensors say into every servo's memory."""
+        """Write the sensor readings to the memory of every servo."""
         raise NotImplementedError
 
     def drives(self) -> tuple[Array, Array, Array]:
-        """Return which servos drive (0 or 1), to which counts, and each one's share of its torque; (joints,)."""
+        """Return torque enabled (0 or 1), goal [counts] and torque limit (0 to 1) of each servo, (joints,)."""
         raise NotImplementedError
 
-    def return_delay_s(self) -> float:
-        """Return how long the servos wait before they answer [s]."""
-        return max(servo.get(self.return_delay, 1) for servo in self.servos) * 2e-6
-
-    return_delay: ClassVar[int]
-    """Address of that, in units of 2 µs."""
-
-    def stiffness_share(self) -> Array:
-        """Return each servo's position gain over that of the model, (joints,)."""
+    def stiffness_ratio(self) -> Array:
+        """Return the position gain of each servo divided by that of the model, (joints,)."""
         return np.ones(len(self.servos))
 
     def protect(self, seconds: float) -> None:
-        """Look after heat and overload for the time that passed [s]."""
+        """Apply the protection against heat and overload for the elapsed time [s]."""
         raise NotImplementedError
 
-    # what they share
+    # Common to all manufacturers.
+
+    def return_delay_s(self) -> float:
+        """Return the delay of a response [s]."""
+        return max(servo.get(self.return_delay, 1) for servo in self.servos) * 2e-6
 
     def actual_counts(self) -> Array:
-        """Return what the encoders see, before any homing offset, (joints,)."""
+        """Return the encoder counts before any homing offset, (joints,)."""
         return self._mounted + np.asarray(self.joints.position) * COUNTS_PER_RAD
 
     def joint_of_actual(self, counts: Array) -> Array:
-        """Return the joint angles of encoder counts [rad]."""
+        """Return the joint positions of encoder counts, (joints,) [rad]."""
         return (counts - self._mounted) / COUNTS_PER_RAD
 
     def calibration(self, joint: int) -> tuple[int, int, int]:
-        """Return the middle of a joint's range in encoder counts, and its range around 2047, as LeRobot lays it."""
+        """Return the middle of a joint's range, and its limits around 2047 as LeRobot calibrates them [counts]."""
         one = self.joints.robot.joints[joint]
         span = (one.upper - one.lower) * COUNTS_PER_RAD
-        if one.upper - one.lower > ALL_ROUND_RAD:
+        if one.upper - one.lower > FULL_TURN_RAD:
             return round(float(self._mounted[joint])), 0, TURN - 1
         middle = self._mounted[joint] + (one.lower + one.upper) / 2 * COUNTS_PER_RAD
         return round(float(middle)), 2047 - int(span / 2), 2047 + int(span / 2)
 
     def electrical(self) -> tuple[Array, Array, float]:
-        """Return currents [A] and duty cycles -1..1 (joints,), and the supply voltage [V]."""
+        """Return currents (joints,) [A], duty cycles (joints,) from -1 to 1, and the supply voltage [V]."""
         current = self.joints.effort / self.joints.torque_constant
         back = self.joints.torque_constant * self.joints.velocity
         duty = np.clip((current * self.joints.resistance + back) / self._volts, -1, 1)
@@ -244,13 +262,13 @@ class SerialServos:
         return current, duty, volts
 
     def apply(self) -> None:
-        """Let the joints follow what the memories say."""
-        on, goals, share = self.drives()
-        gain = self.stiffness_share() * on
+        """Command the joints according to the memory of the servos."""
+        on, goals, limit = self.drives()
+        gain = self.stiffness_ratio() * on
         target = self.joint_of_actual(goals)
         zero = np.zeros(len(target))
         self.joints.command(target, zero, self.joints.stiffness * gain, self.joints.damping * np.sqrt(gain), zero)
-        self.joints.limit_effort(share)
+        self.joints.limit_effort(limit)
 
     def _work(self) -> None:
         last = time.monotonic()
@@ -267,7 +285,7 @@ class SerialServos:
             if not ready:
                 continue
             data = os.read(self._master, 4096)
-            # The wire carries question and answer one after the other.
+            # Requests and responses share one half-duplex line.
             free_at = max(free_at, now) + len(data) * self._byte_s
             self._buffer += data
             for frame in self.frames(self._buffer):
@@ -276,13 +294,13 @@ class SerialServos:
                     self.refresh()
                     parts = list(self.answer(frame))
                     self.apply()
-                told = b"".join(map(self.noise, parts))
-                free_at += len(told) * self._byte_s + len(parts) * self.return_delay_s()
-                if told:
+                response = b"".join(map(self.noise, parts))
+                free_at += len(response) * self._byte_s + len(parts) * self.return_delay_s()
+                if response:
                     time.sleep(max(0.0, free_at - time.monotonic()))
-                    os.write(self._master, told)
+                    os.write(self._master, response)
 
-    def keep_goals(self, counts: Sequence[int]) -> None:
-        """Write down that goals came."""
+    def log_goals(self, counts: Sequence[int]) -> None:
+        """Append goals [counts] to `goals` if `log` is set."""
         if self.log:
             self.goals.append((time.monotonic_ns(), tuple(counts)))

@@ -1,7 +1,10 @@
-"""A simulated Unitree robot on DDS: it publishes `rt/lowstate` and obeys `rt/lowcmd` as the real one does.
+"""An emulated Unitree robot on DDS: it publishes `rt/lowstate` and executes `rt/lowcmd`.
 
-It checks each command's checksum and `mode_machine`, drives the joints of a MuJoCo model with the commanded gains, and
-tells both temperatures of each motor; which one comes first can be chosen, since Unitree's own sources do not agree.
+It checks the checksum and `mode_machine` of each command, drives the joints of a MuJoCo model with the commanded gains
+and publishes both temperatures of each motor. Their order can be chosen, because Unitree's sources disagree on it.
+
+Sources: https://github.com/unitreerobotics/unitree_sdk2_python: unitree_sdk2py/idl (messages), utils/crc.py (checksum),
+example/g1/low_level (topics, `mode_machine`, motor mode 1 for enabled).
 """
 
 from __future__ import annotations
@@ -20,11 +23,11 @@ from waldo.robots.drivers.unitree_motors import MOTOR_INDICES
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 MODE_MACHINE = 5
-"""What a G1 with 29 joints says of its kind."""
+"""Robot type that a G1 with 29 joints reports."""
 
 
 class EmulatedUnitree:
-    """A robot of the unitree_hg family in a thread; a context manager."""
+    """A robot of the unitree_hg family in its own thread; a context manager."""
 
     volts: ClassVar[float] = 58.0
     """Supply voltage [V]."""
@@ -38,25 +41,33 @@ class EmulatedUnitree:
         rate_hz: float = 250.0,
         winding_first: bool = False,
     ) -> None:
-        """Take the robot, the DDS domain and interface, how often it speaks [1/s], and the temperatures' order."""
+        """Prepare the emulation.
+
+        Args:
+            robot: The robot.
+            domain: DDS domain.
+            interface: Network interface.
+            rate_hz: Rate of the state messages [Hz].
+            winding_first: Whether the winding temperature precedes the housing temperature.
+        """
         self.joints = EmulatedJoints(robot)
         self.indices = [MOTOR_INDICES[name] for name in robot.joint_names]
         self.refused = 0
-        """Commands with a wrong checksum or for another kind of robot."""
+        """Number of commands with a wrong checksum or for another robot type."""
         self.taken = 0
-        """Commands that were obeyed."""
+        """Number of commands executed."""
         self.motorstate = [0] * 35
         """Fault bits of each motor."""
         self.mute = False
-        """Says nothing, like a robot that is switched off."""
+        """Publish nothing, like a robot that is switched off."""
         self.corrupt = False
-        """Sends wrong checksums."""
+        """Publish wrong checksums."""
         self.last_command: Any = None
         self._rate_hz, self._winding_first = rate_hz, winding_first
-        self._where = (domain, interface)
+        self._address = (domain, interface)
         self._tick = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="unitree twin")
+        self._thread = threading.Thread(target=self._work, name="emulated unitree")
 
     def __enter__(self) -> Self:
         """Join the domain and start."""
@@ -64,7 +75,7 @@ class EmulatedUnitree:
         from cyclonedds.sub import DataReader
         from cyclonedds.topic import Topic
 
-        participant = self._participant = join_domain(*self._where)
+        participant = self._participant = join_domain(*self._address)
         state_type, command_type = message_types("hg")
         self._writer: Any = DataWriter(participant, Topic(participant, "rt/lowstate", state_type))
         self._reader: Any = DataReader(participant, Topic(participant, "rt/lowcmd", command_type))
@@ -82,7 +93,7 @@ class EmulatedUnitree:
         while not self._ended.wait(1 / self._rate_hz):
             for command in self._reader.take(16):
                 if hasattr(command, "motor_cmd"):
-                    self._obey(command)
+                    self.execute(command)
             now = time.monotonic()
             self.joints.advance(now - last)
             last = now
@@ -90,7 +101,8 @@ class EmulatedUnitree:
             if not self.mute:
                 self._writer.write(self.state())
 
-    def _obey(self, command: Any) -> None:
+    def execute(self, command: Any) -> None:
+        """Execute a command message, or count it as refused."""
         from waldo.robots.drivers.unitree_crc import checksum
 
         if command.crc != checksum(command) or command.mode_machine != MODE_MACHINE:
@@ -98,13 +110,13 @@ class EmulatedUnitree:
             return
         self.taken += 1
         self.last_command = command
-        wanted = [command.motor_cmd[i] for i in self.indices]
-        on = np.array([float(motor.mode == 1) for motor in wanted])
-        q, dq, kp, kd, tau = (np.array([getattr(m, name) for m in wanted]) for name in ("q", "dq", "kp", "kd", "tau"))
+        motors = [command.motor_cmd[i] for i in self.indices]
+        on = np.array([float(motor.mode == 1) for motor in motors])
+        q, dq, kp, kd, tau = (np.array([getattr(m, name) for m in motors]) for name in ("q", "dq", "kp", "kd", "tau"))
         self.joints.command(q, dq, kp * on, kd * on, tau * on)
 
     def state(self) -> Any:
-        """Return the present LowState."""
+        """Return the present state message."""
         from waldo.robots.drivers.unitree_crc import checksum
         from waldo.robots.drivers.unitree_idl import HgImuState, HgLowState, HgMotorState
 
@@ -120,6 +132,6 @@ class EmulatedUnitree:
             )
         imu = HgImuState([1.0, 0.0, 0.0, 0.0], [0.0] * 3, [0.0, 0.0, 9.81], [0.0] * 3, 30)
         state = HgLowState([1, 0], 0, MODE_MACHINE, self._tick, imu, motors, [0] * 40, [0] * 4, 0)
-        # The robot sends 32-bit floats, and its checksum is over them: take those.
+        # The checksum covers the values as 32-bit floats.
         state.crc = checksum(state) ^ int(self.corrupt)
         return state

@@ -6,7 +6,7 @@
 
 A step is 1/30 s (two control ticks). An action is a position target for each joint [rad]. Observations: `agent_pos`
 (joints,), `environment_state` (n,) and, with cameras, `pixels` by camera, (height, width, 3) uint8. The reward is 1 in
-the step in which the goal is reached, which ends the episode; `info["is_success"]` says the same.
+the step in which the goal is reached, and the episode terminates there; `info["is_success"]` is True in that step.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from waldo.sim.tasks.task import load_task, task_names
 from waldo.sim.world import CONTROL_HZ, World
 
 STEPS_HZ = 30
-"""Steps a second."""
-GIVE_RAD = 0.5
-"""How far a joint may be pushed past its limit and still be reported [rad]."""
+"""Steps per second."""
+LIMIT_MARGIN_RAD = 0.5
+"""Margin of the observation space beyond the joint limits, which a load can push a joint past [rad]."""
+POSITION_BOUND_M = 10.0
+"""Bound of the observation space for ground-truth values [m]."""
 
 type Observation = dict[str, Any]
 type Action = NDArray[np.float32]
@@ -36,17 +38,25 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": STEPS_HZ}  # noqa: RUF012 (gymnasium's own declaration)
 
     def __init__(self, task: str = "lift", cameras: bool = False, render_mode: str | None = None) -> None:
-        """Take the task's name, whether observations hold pictures, and gymnasium's render mode."""
+        """Build the world.
+
+        Args:
+            task: Registered name of the task.
+            cameras: Whether observations contain images.
+            render_mode: gymnasium's render mode: None or "rgb_array".
+        """
         self.render_mode = render_mode
         self._world = World(task, worlds=1, threads=1)
         self._cameras = self._world.robot.cameras if cameras else ()
         robot = self._world.robot
         self.action_space = spaces.Box(robot.lower.astype(np.float32), robot.upper.astype(np.float32), dtype=np.float32)
-        # Joints give a little beyond their limits; the room is 20 m across.
-        low, high = (robot.lower - GIVE_RAD).astype(np.float32), (robot.upper + GIVE_RAD).astype(np.float32)
+        low = (robot.lower - LIMIT_MARGIN_RAD).astype(np.float32)
+        high = (robot.upper + LIMIT_MARGIN_RAD).astype(np.float32)
         parts: dict[str, spaces.Space[Any]] = {
             "agent_pos": spaces.Box(low, high, dtype=np.float32),
-            "environment_state": spaces.Box(-10.0, 10.0, (len(self._world.environment_names),), np.float32),
+            "environment_state": spaces.Box(
+                -POSITION_BOUND_M, POSITION_BOUND_M, (len(self._world.environment_names),), np.float32
+            ),
         }
         if self._cameras:
             boxes: dict[str, spaces.Space[Any]] = {
@@ -57,7 +67,7 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
 
     @property
     def world(self) -> World:
-        """The world behind the environment."""
+        """The simulated world."""
         return self._world
 
     @property
@@ -68,14 +78,14 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Lay the world out anew from `seed`, or from the environment's own chance."""
+        """Reset the world with `seed`; None: a seed from the environment's random generator."""
         super().reset(seed=seed)
         chosen = int(self.np_random.integers(2**31)) if seed is None else seed
         self._world.reset([chosen])
         return self._observe(), self._info()
 
     def step(self, action: Action) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Hold the position targets `action` (joints,) [rad] for 1/30 s."""
+        """Apply the position targets `action` (joints,) [rad] for 1/30 s."""
         for _tick in range(CONTROL_HZ // STEPS_HZ):
             self._world.step(np.asarray(action, dtype=float)[None])
         info = self._info()
@@ -100,10 +110,10 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
         return observation
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """Return the picture of the task's first view, (480, 640, 3), in the render mode rgb_array."""
+        """Return an image of the task's first camera, (480, 640, 3) uint8, if the render mode is "rgb_array"."""
         if self.render_mode != "rgb_array":
             return None
-        return self._world.render(0, self._world.task.views[0], (640, 480))
+        return self._world.render(0, self._world.task.cameras[0], (640, 480))
 
     def close(self) -> None:
         """Free the GL contexts."""
@@ -111,12 +121,12 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
 
 
 def env_id(task: str) -> str:
-    """Return a task's name in gymnasium's registry, such as "waldo/Lift-v0"."""
+    """Return the gymnasium id of a task, such as "waldo/Lift-v0"."""
     return f"waldo/{task.capitalize()}-v0"
 
 
 def register_all() -> None:
-    """Register every task with gymnasium, once."""
+    """Register every task with gymnasium unless it is registered already."""
     for name in task_names():
         if env_id(name) not in gymnasium.registry:
             gymnasium.register(

@@ -1,4 +1,4 @@
-"""The G1 expert's skill: press a box between both palms and lift it."""
+"""The skill of the G1's expert: press a box between both palms and lift it."""
 
 from __future__ import annotations
 
@@ -6,55 +6,58 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from waldo.sim.experts.expert import Move, Operator, UnreachableError
-from waldo.sim.experts.kinematics import Aim
+from waldo.sim.experts.kinematics import SiteTarget
+from waldo.sim.experts.script import Move, ScriptContext, UnreachableError
 from waldo.typing import Array
 
 FREE = (0, *range(3, 17))
-"""Indices of the joints that move: the waist's turn and both arms."""
-BESIDE_M, PRESS_M = 0.07, 0.028
-"""Palms off the box's sides before; how far into the box they are asked to go, which makes the pressing force [m]."""
+"""Indices of the joints that move: the waist's yaw and both arms."""
+BESIDE_M = 0.07
+"""Distance of the palms from the sides of the box before the grasp [m]."""
+PRESS_M = 0.028
+"""Depth of the palms' targets inside the box, which produces the pressing force [m]."""
 RAISE_M = 0.17
-"""How far the box is lifted [m]."""
+"""Height that the box is lifted by [m]."""
+RAISED_M = 0.05
+"""Height above its resting height at which the box counts as held [m]."""
 TRIES = 3
-"""Times that the box is taken hold of before giving up."""
+"""Maximum number of grasps."""
+MAX_ERROR_M = 0.04
+"""Error above which the box is out of reach [m]."""
 
 
-def _reach(op: Operator, centre: Array, yaw: float, gap: float) -> Array:
-    """Return joint positions with the palms `gap` off the planes `half width` left and right of `centre` [m]."""
-    half = op.task.things[0].half[1]
+def _reach(ctx: ScriptContext, center: Array, yaw: float, gap: float) -> Array:
+    """Return joint positions with both palms `gap` [m] beside a box at `center` (3,) [m], rotated by `yaw` [rad]."""
+    half = ctx.task.objects[0].half[1]
     forward, left = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
-    aims = [
-        Aim(
-            site=f"{side}_palm",
-            position=tuple(centre + sign * (half + gap) * left),
-            axes={0: tuple(forward), 2: (0.0, 0.0, 1.0)},
-        )
+    base_from_palm = np.stack([forward, left, [0.0, 0.0, 1.0]], axis=1)
+    targets = [
+        SiteTarget(site=f"{side}_palm", position=center + sign * (half + gap) * left, base_from_site=base_from_palm)
         for side, sign in (("left", 1.0), ("right", -1.0))
     ]
-    position, error = op.kinematics.solve(aims, op.robot.home, FREE, rest=op.robot.home, steps=60)
-    if error > 0.04:
-        raise UnreachableError(f"the box at x {centre[0]:.3f} y {centre[1]:.3f} z {centre[2]:.3f} m", error)
+    position, error = ctx.kinematics.solve(targets, ctx.robot.home, FREE, rest=ctx.robot.home, steps=60)
+    if error > MAX_ERROR_M:
+        raise UnreachableError(f"the box at x {center[0]:.3f} y {center[1]:.3f} z {center[2]:.3f} m", error)
     return position
 
 
-def lift_with_both(op: Operator) -> Iterator[Move]:
-    """Press the box between the palms and lift it; tries again where it slips."""
-    name = op.goal.object
-    rest = op.task.surface_m + op.task.things[0].half[2]
+def lift_with_both(ctx: ScriptContext) -> Iterator[Move]:
+    """Press the box between the palms and lift it; retry if it slips."""
+    name = ctx.goal.object
+    resting_m = ctx.task.surface_m + ctx.task.objects[0].half[2]
     for _attempt in range(TRIES):
-        centre, yaw = op.pose(name)
-        yield Move(to=_reach(op, centre, yaw, BESIDE_M), seconds=1.1)
-        if op.chance(0.25):
-            yield op.pause(op.rng.uniform(0.05, 0.25))
-        centre, yaw = op.pose(name)
-        yield Move(to=_reach(op, centre, yaw, -PRESS_M), seconds=0.8)
-        yield op.pause(0.15)
-        centre, yaw = op.pose(name)
-        raised = centre + np.array([0.0, 0.0, RAISE_M])
-        yield Move(to=_reach(op, raised, yaw, -PRESS_M), seconds=1.4)
-        yield op.pause(0.4)
-        if op.pose(name)[0][2] > rest + 0.05:
+        center, yaw = ctx.pose(name)
+        yield Move(to=_reach(ctx, center, yaw, BESIDE_M), seconds=1.1)
+        if ctx.happens(0.25):
+            yield ctx.pause(ctx.rng.uniform(0.05, 0.25))
+        center, yaw = ctx.pose(name)
+        yield Move(to=_reach(ctx, center, yaw, -PRESS_M), seconds=0.8)
+        yield ctx.pause(0.15)
+        center, yaw = ctx.pose(name)
+        raised = center + np.array([0.0, 0.0, RAISE_M])
+        yield Move(to=_reach(ctx, raised, yaw, -PRESS_M), seconds=1.4)
+        yield ctx.pause(0.4)
+        if ctx.pose(name)[0][2] > resting_m + RAISED_M:
             return
-        centre, yaw = op.pose(name)
-        yield Move(to=_reach(op, centre, yaw, BESIDE_M), seconds=0.9)
+        center, yaw = ctx.pose(name)
+        yield Move(to=_reach(ctx, center, yaw, BESIDE_M), seconds=0.9)

@@ -1,4 +1,4 @@
-"""The G1's task: take a box between both hands and lift it from a table."""
+"""A task of the G1: lift a box from a table between both hands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from waldo.sim.tasks.goal import Goal
-from waldo.sim.tasks.task import Task, Thing
+from waldo.sim.tasks.task import SceneObject, Task
 from waldo.typing import Array
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 SURFACE_M = 0.76
 """Height of the table top [m]."""
 
-BOX = Thing(name="box", half=(0.075, 0.11, 0.075), rgba=(0.78, 0.58, 0.37, 1.0), mass=1.2)
+BOX = SceneObject(name="box", half=(0.075, 0.11, 0.075), rgba=(0.78, 0.58, 0.37, 1.0), mass=1.2)
 
 
-def place_box(rng: np.random.Generator) -> Array:
-    """Draw the box's pose, (1, 7)."""
+def sample_box(rng: np.random.Generator) -> Array:
+    """Return a random pose of the box, (1, 7)."""
     x, y, yaw = rng.uniform(0.285, 0.325), rng.uniform(-0.05, 0.05), rng.uniform(-0.25, 0.25)
     return np.array([[x, y, SURFACE_M + BOX.half[2], np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)]])
 
@@ -30,7 +30,7 @@ def _goal(rng: np.random.Generator) -> Goal:
     return Goal(skill="lift", object=BOX.name)
 
 
-def furnish(spec: Spec) -> None:
+def build_scene(spec: Spec) -> None:
     """Add a table, a floor and lights without shadows."""
     from waldo.sim.engine import mujoco
 
@@ -81,11 +81,11 @@ CARRY = Task(
     name="carry",
     robot="g1",
     horizon_s=7.0,
-    things=(BOX,),
+    objects=(BOX,),
     skills=("lift",),
     surface_m=SURFACE_M,
-    place=place_box,
-    choose=_goal,
-    furnish=furnish,
+    sample_poses=sample_box,
+    sample_goal=_goal,
+    build_scene=build_scene,
 )
 """Lift the box between both hands until its underside is 10 cm above the table."""

@@ -1,4 +1,4 @@
-"""What a world is asked to do and what it holds, in words: the words that policies and planners are given."""
+"""Goals and scenes in words, as policies and planners receive them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ SKILLS = ("lift", "put", "hand_over")
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One subtask: a skill applied to an object, and for `put` the place where it shall end."""
+    """One subtask: a skill applied to an object and, for `put`, the target to put it in."""
 
     skill: str
     """`lift`, `put` or `hand_over`."""
     object: str
-    """The object's name, such as "red cube"."""
+    """Name of the object, such as "red cube"."""
     target: str | None = None
-    """The place to put the object ("left bin"); only for `put`."""
+    """Name of the target, such as "left bin"; only for `put`."""
 
     def __post_init__(self) -> None:
-        """Refuse a skill that does not exist and a target where none belongs or one is missing."""
+        """Reject an unknown skill, a missing target and a target that the skill does not take."""
         if self.skill not in SKILLS:
             raise UnknownNameError("skill", self.skill, SKILLS)
         if (self.skill == "put") != (self.target is not None):
-            expected = "a place to put the object" if self.skill == "put" else f"none, as {self.skill} takes no target"
+            expected = "a target to put the object in" if self.skill == "put" else f"None: {self.skill} takes no target"
             raise InvalidValueError("target", self.target, expected)
 
     @property
@@ -39,11 +39,11 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is there, by name."""
+    """The objects and targets in a scene, by name."""
 
     objects: tuple[str, ...]
-    """Things that can be moved, such as ("red cube", "blue cube")."""
+    """Movable objects, such as ("red cube", "blue cube")."""
     targets: tuple[str, ...]
-    """Places that things can be put in, such as ("left bin", "right bin"); may be empty."""
+    """Places to put objects in, such as ("left bin", "right bin"); may be empty."""
     holding: str | None = None
-    """The object in the hand now, one of `objects`, or None."""
+    """The object in the robot's hand, one of `objects`, or None."""

@@ -1,4 +1,4 @@
-"""The SO-101's tasks on a table: lift a cube; put the named one of three cubes into the named bin."""
+"""Tabletop tasks of the SO-101: lift a cube; put the named one of three cubes into the named bin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from waldo.sim.tasks.goal import Goal
-from waldo.sim.tasks.task import Bin, Task, Thing
+from waldo.sim.tasks.task import Bin, SceneObject, Task
 from waldo.typing import Array
 
 if TYPE_CHECKING:
@@ -17,45 +17,45 @@ if TYPE_CHECKING:
 HALF_M = 0.015
 """Half of a cube's edge [m]."""
 SHOULDER_X_M = 0.0388
-"""Where the pan axis stands [m]."""
+"""X coordinate of the pan axis [m]."""
 GAP_M = 0.062
-"""Least distance between the centres of two cubes, so that the open hand fits between them [m]."""
+"""Minimum distance between the centers of two cubes: the open gripper fits between them [m]."""
 YAW_RAD = 0.5
-"""Largest turn of a cube about the vertical [rad]."""
+"""Maximum rotation of a cube about the vertical [rad]."""
 
 
-def _cube(colour: str, rgb: tuple[float, float, float]) -> Thing:
-    return Thing(name=f"{colour} cube", half=(HALF_M, HALF_M, HALF_M), rgba=(*rgb, 1.0), mass=0.03)
+def _cube(color: str, rgb: tuple[float, float, float]) -> SceneObject:
+    return SceneObject(name=f"{color} cube", half=(HALF_M, HALF_M, HALF_M), rgba=(*rgb, 1.0), mass=0.03)
 
 
 RED = _cube("red", (0.86, 0.16, 0.13))
 BLUE = _cube("blue", (0.12, 0.36, 0.85))
 GREEN = _cube("green", (0.16, 0.62, 0.27))
 
-LEFT = Bin(name="left bin", centre=(0.12, 0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.93, 0.94, 0.95, 1))
-RIGHT = Bin(name="right bin", centre=(0.12, -0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.25, 0.28, 0.33, 1))
+LEFT = Bin(name="left bin", center=(0.12, 0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.93, 0.94, 0.95, 1))
+RIGHT = Bin(name="right bin", center=(0.12, -0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.25, 0.28, 0.33, 1))
 
 
 def _pose(xy: Array, yaw: float) -> Array:
     return np.array([*xy, HALF_M, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
 
 
-def _draw_xy(rng: np.random.Generator, azimuth_rad: float) -> Array:
-    """Draw a place within easy reach: a ring sector about the pan axis."""
+def _sample_xy(rng: np.random.Generator, azimuth_rad: float) -> Array:
+    """Return a random position (2,) within easy reach: a ring sector about the pan axis [m]."""
     radius, azimuth = rng.uniform(0.17, 0.23), rng.uniform(-azimuth_rad, azimuth_rad)
     return np.array([SHOULDER_X_M + radius * np.cos(azimuth), radius * np.sin(azimuth)])
 
 
-def place_one(rng: np.random.Generator) -> Array:
-    """Draw the pose of one cube, (1, 7)."""
-    xy = _draw_xy(rng, 0.55)
+def sample_one(rng: np.random.Generator) -> Array:
+    """Return a random pose of one cube, (1, 7)."""
+    xy = _sample_xy(rng, 0.55)
     return _pose(xy, rng.uniform(-YAW_RAD, YAW_RAD))[None]
 
 
-def place_three(rng: np.random.Generator) -> Array:
-    """Draw the poses of three cubes that leave room for the hand between them, (3, 7)."""
+def sample_three(rng: np.random.Generator) -> Array:
+    """Return random poses of three cubes, (3, 7), far enough apart for the gripper."""
     while True:
-        xy = np.stack([_draw_xy(rng, 0.62) for _ in range(3)])
+        xy = np.stack([_sample_xy(rng, 0.62) for _ in range(3)])
         gaps = np.linalg.norm(xy[:, None] - xy[None], axis=-1) + np.eye(3)
         if gaps.min() > GAP_M:
             return np.stack([_pose(p, rng.uniform(-YAW_RAD, YAW_RAD)) for p in xy])
@@ -66,11 +66,11 @@ def _lift_goal(rng: np.random.Generator) -> Goal:
 
 
 def _sort_goal(rng: np.random.Generator) -> Goal:
-    thing, target = rng.integers(3), rng.integers(2)
-    return Goal(skill="put", object=(RED, BLUE, GREEN)[thing].name, target=(LEFT, RIGHT)[target].name)
+    cube, target = rng.integers(3), rng.integers(2)
+    return Goal(skill="put", object=(RED, BLUE, GREEN)[cube].name, target=(LEFT, RIGHT)[target].name)
 
 
-def furnish(spec: Spec) -> None:
+def build_scene(spec: Spec) -> None:
     """Add a table with a work mat, a floor, a backdrop and lights without shadows."""
     from waldo.sim.engine import mujoco
 
@@ -105,11 +105,11 @@ LIFT = Task(
     name="lift",
     robot="so101",
     horizon_s=7.0,
-    things=(RED,),
+    objects=(RED,),
     skills=("lift",),
-    place=place_one,
-    choose=_lift_goal,
-    furnish=furnish,
+    sample_poses=sample_one,
+    sample_goal=_lift_goal,
+    build_scene=build_scene,
 )
 """Lift the red cube until its underside is 10 cm above the table."""
 
@@ -117,11 +117,11 @@ SORT = Task(
     name="sort",
     robot="so101",
     horizon_s=9.0,
-    things=(RED, BLUE, GREEN),
+    objects=(RED, BLUE, GREEN),
     bins=(LEFT, RIGHT),
     skills=("put", "lift"),
-    place=place_three,
-    choose=_sort_goal,
-    furnish=furnish,
+    sample_poses=sample_three,
+    sample_goal=_sort_goal,
+    build_scene=build_scene,
 )
 """Put the named one of three cubes into the named one of two bins."""

@@ -1,7 +1,7 @@
-"""What can be done in simulation: a task is a robot, things on a table, places to put them, and when it is done.
+"""Tasks in simulation: a robot, objects on a table, bins to put them in, and the condition for success.
 
-A task builds its scene around the robot's own MJCF file, so any robot whose file names its joints and actuators alike
-can be put into one. Contact bits: 1 things, 2 hands; fixtures meet both, hands do not meet each other.
+A task builds its scene around the robot's own MJCF file, so any robot with the same joint and actuator names can be
+used. Contact bits: 1 for objects, 2 for hands; fixtures collide with both, hands do not collide with each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo import registry
-from waldo.errors import InvalidValueError, UnknownNameError
+from waldo.errors import UnknownNameError, UnsupportedOptionError
 from waldo.robots.description import Robot, load_robot
 from waldo.sim.tasks.goal import Goal
 from waldo.typing import Array
@@ -24,113 +24,135 @@ if TYPE_CHECKING:
 
 
 STILL_M_S = 0.05
-"""A thing slower than this has been put down [m/s]."""
+"""An object slower than this counts as put down [m/s]."""
+BIN_THICKNESS_M = 0.003
+"""Thickness of a bin's walls and floor [m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
+class SceneObject:
     """A box that can be moved."""
 
     name: str
-    """Its name in words, such as "red cube"."""
+    """Name in words, such as "red cube"."""
     half: tuple[float, float, float]
     """Half of its length, width and height [m]."""
     rgba: tuple[float, float, float, float]
+    """Color, each channel 0 to 1."""
     mass: float
-    """[kg]"""
+    """Mass [kg]."""
 
     @property
     def key(self) -> str:
-        """The name as it stands in array labels: "red_cube"."""
+        """The name in array labels and in the MJCF model, such as "red_cube"."""
         return self.name.replace(" ", "_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """An open box to put things in."""
+    """An open box to put objects in."""
 
     name: str
-    """Its name in words, such as "left bin"."""
-    centre: tuple[float, float]
-    """Where it stands, x and y [m]."""
+    """Name in words, such as "left bin"."""
+    center: tuple[float, float]
+    """Position, x and y in the robot's base frame [m]."""
     half: tuple[float, float]
     """Half of its inner length and width [m]."""
     wall: float
     """Height of its walls [m]."""
     rgba: tuple[float, float, float, float]
+    """Color, each channel 0 to 1."""
 
     @property
     def key(self) -> str:
-        """The name as it stands in array labels: "left_bin"."""
+        """The name in array labels and in the MJCF model, such as "left_bin"."""
         return self.name.replace(" ", "_")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task. Poses are (things, 7): x y z qw qx qy qz in the robot's base frame [m]."""
+    """A task. Poses have shape (objects, 7): x y z qw qx qy qz in the robot's base frame [m]."""
 
     name: str
+    """Registered name (entry points `waldo.tasks`)."""
     robot: str
     """Name of the robot preset."""
     horizon_s: float
-    """Time that an episode may take [s]."""
-    things: tuple[Thing, ...]
+    """Time limit of an episode [s]."""
+    objects: tuple[SceneObject, ...]
+    """Objects that can be moved."""
     bins: tuple[Bin, ...] = ()
+    """Bins that objects can be put in."""
     skills: tuple[str, ...] = ("lift",)
-    """Skills that a goal may name here."""
+    """Skills that a goal of this task may name."""
     surface_m: float = 0.0
     """Height of the table top [m]."""
     lift_m: float = 0.10
-    """A thing is lifted once its underside is this far above the table top [m]."""
+    """An object counts as lifted when its underside is this far above the table top [m]."""
     home_noise: float = 0.02
-    """Standard deviation of each joint's start about its home [rad]."""
-    place: Callable[[np.random.Generator], Array]
-    """Draw the things' poses."""
-    choose: Callable[[np.random.Generator], Goal]
-    """Draw the goal."""
-    furnish: Callable[[Spec], None]
-    """Add the table, the floor and the lights."""
+    """Standard deviation of each joint's start position about home [rad]."""
+    sample_poses: Callable[[np.random.Generator], Array]
+    """Return random poses of the objects, (objects, 7)."""
+    sample_goal: Callable[[np.random.Generator], Goal]
+    """Return a random goal."""
+    build_scene: Callable[[Spec], None]
+    """Add the table, the floor and the lights to the robot's model."""
     home: tuple[float, ...] | None = None
-    """Joint positions at the start, where they are not the robot's home [rad]."""
-    views: tuple[str, ...] = ("front",)
-    """Cameras worth a video."""
-    labels: tuple[str, ...] = field(default=(), init=False)
+    """Joint positions at the start [rad]; None: the robot's home."""
+    cameras: tuple[str, ...] = ("front",)
+    """Cameras for videos of the task, the best one first."""
+    environment_names: tuple[str, ...] = field(default=(), init=False)
+    """Names of the ground-truth values: poses ("red_cube.x"), then the goal one-hot ("goal.red_cube")."""
 
     def __post_init__(self) -> None:
-        """Work out the labels of the environment's values."""
+        """Derive the names of the ground-truth values."""
         parts = ("x", "y", "z", "qw", "qx", "qy", "qz")
-        poses = tuple(f"{thing.key}.{part}" for thing in self.things for part in parts)
-        goals = tuple(f"goal.{item.key}" for item in (*self.things, *self.bins))
-        object.__setattr__(self, "labels", poses + goals)
+        poses = tuple(f"{one.key}.{part}" for one in self.objects for part in parts)
+        goals = tuple(f"goal.{one.key}" for one in (*self.objects, *self.bins))
+        object.__setattr__(self, "environment_names", poses + goals)
 
     @property
-    def thing_names(self) -> tuple[str, ...]:
-        """The things' names in words."""
-        return tuple(thing.name for thing in self.things)
+    def object_names(self) -> tuple[str, ...]:
+        """Names of the objects in words."""
+        return tuple(one.name for one in self.objects)
 
     @property
     def bin_names(self) -> tuple[str, ...]:
-        """The bins' names in words."""
-        return tuple(item.name for item in self.bins)
+        """Names of the bins in words."""
+        return tuple(one.name for one in self.bins)
 
     def check(self, goal: Goal) -> None:
-        """Refuse a goal that cannot be asked for here."""
+        """Reject a goal that this task does not support.
+
+        Raises:
+            UnsupportedOptionError: If the task does not have the goal's skill.
+            UnknownNameError: If the task does not have the goal's object or target.
+        """
         if goal.skill not in self.skills:
-            raise InvalidValueError("skill", goal.skill, f"one of {', '.join(self.skills)} in the task {self.name}")
-        if goal.object not in self.thing_names:
-            raise UnknownNameError("object", goal.object, self.thing_names)
+            raise UnsupportedOptionError(f"the skill {goal.skill!r}", f"the task {self.name!r}", self.skills)
+        if goal.object not in self.object_names:
+            raise UnknownNameError("object", goal.object, self.object_names)
         if goal.target is not None and goal.target not in self.bin_names:
             raise UnknownNameError("target", goal.target, self.bin_names)
 
     def reached(self, goal: Goal, poses: Array, speeds: Array) -> NDArray[np.bool_]:
-        """Say where `goal` is reached; poses (..., things, 7), speeds of the things (..., things) [m/s]."""
-        index = self.thing_names.index(goal.object)
-        thing, pose = self.things[index], poses[..., index, :]
-        underside = pose[..., 2] - thing.half[2] - self.surface_m
+        """Return where `goal` is reached.
+
+        Args:
+            goal: The goal.
+            poses: Poses of the objects, (..., objects, 7) [m].
+            speeds: Speeds of the objects, (..., objects) [m/s].
+
+        Returns:
+            Booleans of shape (...).
+        """
+        index = self.object_names.index(goal.object)
+        pose = poses[..., index, :]
         if goal.skill != "put":
+            underside = pose[..., 2] - self.objects[index].half[2] - self.surface_m
             return np.asarray(underside > self.lift_m)
         target = self.bins[self.bin_names.index(str(goal.target))]
-        offset = np.abs(pose[..., :2] - np.array(target.centre))
+        offset = np.abs(pose[..., :2] - np.array(target.center))
         inside = np.all(offset < np.array(target.half), axis=-1) & (pose[..., 2] < self.surface_m + target.wall)
         return np.asarray(inside & (speeds[..., index] < STILL_M_S))
 
@@ -139,25 +161,25 @@ class Task:
         from waldo.sim.engine import mujoco
 
         spec = mujoco.MjSpec.from_file(str((robot or load_robot(self.robot)).mjcf_path))
-        self.furnish(spec)
-        for item in self.bins:
-            _add_bin(spec, item, self.surface_m)
-        for thing in self.things:
-            _add_thing(spec, thing)
+        self.build_scene(spec)
+        for one in self.bins:
+            _add_bin(spec, one, self.surface_m)
+        for one in self.objects:
+            _add_object(spec, one)
         return spec.compile()
 
 
-def _add_thing(spec: Spec, thing: Thing) -> None:
+def _add_object(spec: Spec, added: SceneObject) -> None:
     from waldo.sim.engine import mujoco
 
-    body = spec.worldbody.add_body(name=thing.key, pos=[0, 0, thing.half[2]])
-    body.add_freejoint(name=thing.key)
-    material = spec.add_material(name=f"{thing.key}_paint", rgba=thing.rgba, specular=0.3, shininess=0.4)
+    body = spec.worldbody.add_body(name=added.key, pos=[0, 0, added.half[2]])
+    body.add_freejoint(name=added.key)
+    material = spec.add_material(name=f"{added.key}_paint", rgba=added.rgba, specular=0.3, shininess=0.4)
     body.add_geom(
-        name=thing.key,
+        name=added.key,
         type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=thing.half,
-        mass=thing.mass,
+        size=added.half,
+        mass=added.mass,
         friction=[1.0, 0.02, 0.001],
         condim=3,
         contype=1,
@@ -167,13 +189,13 @@ def _add_thing(spec: Spec, thing: Thing) -> None:
     )
 
 
-def _add_bin(spec: Spec, item: Bin, surface_m: float) -> None:
+def _add_bin(spec: Spec, added: Bin, surface_m: float) -> None:
     from waldo.sim.engine import mujoco
 
-    thick = 0.003
-    (hx, hy), h = item.half, item.wall / 2
-    material = spec.add_material(name=f"{item.key}_paint", rgba=item.rgba, specular=0.3, shininess=0.4)
-    body = spec.worldbody.add_body(name=item.key, pos=[*item.centre, surface_m])
+    thick = BIN_THICKNESS_M
+    (hx, hy), h = added.half, added.wall / 2
+    material = spec.add_material(name=f"{added.key}_paint", rgba=added.rgba, specular=0.3, shininess=0.4)
+    body = spec.worldbody.add_body(name=added.key, pos=[*added.center, surface_m])
     walls = (
         ((0, 0, thick / 2), (hx, hy, thick / 2)),
         ((hx + thick, 0, h), (thick, hy + 2 * thick, h)),

@@ -20,7 +20,7 @@ from waldo.cli.calibrate import Calibrate
 from waldo.errors import HardwareError, UnsupportedOptionError
 from waldo.robots.description import load_robot
 from waldo.robots.drivers import calibration, feetech
-from waldo.sim.emulation.emulated_leader import Hand
+from waldo.sim.emulation.emulated_leader import EmulatedLeader
 from waldo.sim.emulation.feetech import FeetechServos
 
 WALDO = (sys.executable, "-m", "waldo")
@@ -78,7 +78,9 @@ def test_an_arm_is_calibrated_interactively(tmp_path: Path) -> None:
     """An emulated hand moves a leader arm to its middle pose and to both ends of every joint."""
     middle = (SO101.lower + SO101.upper) / 2
     target = {"position": middle}
-    with FeetechServos(Hand(load_robot("so101_leader"), lambda _: target["position"]), calibrated=False) as servos:
+    with FeetechServos(
+        EmulatedLeader(load_robot("so101_leader"), lambda _: target["position"]), calibrated=False
+    ) as servos:
         path = tmp_path / "mine.json"
         leader, terminal = os.openpty()
         process = subprocess.Popen(

@@ -50,7 +50,7 @@ def test_info_as_json(run, record, script):
 def test_check_passes_a_sound_dataset(run, record, script):
     code, text = run("check", record(script()).path)
     assert code == 0
-    assert "0 problems in 1 episodes, hottest winding 40.0 °C" in text
+    assert "0 problems in 1 episode, max. winding temperature 40.0 °C" in text
     assert "episode 0: the robot 'tiny' is not known here: limits and heat are not checked" in text
 
 
@@ -69,7 +69,7 @@ def test_check_fails_with_what_was_found(run, record, script):
 
 def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     dataset = record(script(seconds=0.2))
-    assert run("recover", dataset.path) == (0, "no episode was cut off\n")
+    assert run("recover", dataset.path) == (0, "no interrupted recording found\n")
     writer = locked.begin(streams, {})
     play(writer, script(seconds=0.2))
     writer._finish_cameras()
@@ -118,6 +118,4 @@ def test_recording_and_checking_need_no_lerobot():
 
 def test_user_errors_are_one_line(run, tmp_path, capsys):
     assert run("info", Path("/nowhere"))[0] == 2
-    assert capsys.readouterr().err == (
-        "waldo: error: /nowhere: is not a dataset (it has no dataset.json); check the path\n"
-    )
+    assert capsys.readouterr().err == ("waldo: error: /nowhere: is not a dataset (no dataset.json); check the path\n")

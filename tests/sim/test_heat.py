@@ -19,7 +19,7 @@ def torques(ticks: int, worlds: int = 1) -> np.ndarray:
     return rng.normal(0.9, 0.5, (ticks, worlds, JOINTS))
 
 
-def test_a_stall_warms_as_the_analytic_solution_says():
+def test_a_stall_follows_the_analytic_solution():
     motors, torque = heat(), np.full((1, JOINTS), 1.91)
     load = Load(np.square(torque / motors.torque_constant) * motors.resistance, np.zeros(JOINTS))
     start = motors.state_c.copy()
@@ -31,7 +31,7 @@ def test_a_stall_warms_as_the_analytic_solution_says():
     assert motors.state_c.max() > 100
 
 
-def test_a_load_that_changes_every_tick_is_within_a_tenth_of_a_degree_of_the_exact_course():
+def test_a_load_that_changes_every_tick_is_within_a_tenth_of_a_degree_of_the_exact_solution():
     motors = heat()
     exact = motors.state_c.copy()
     for torque in torques(3000):
@@ -41,37 +41,37 @@ def test_a_load_that_changes_every_tick_is_within_a_tenth_of_a_degree_of_the_exa
     np.testing.assert_allclose(motors.state_c, exact, atol=0.1)
 
 
-def test_reading_changes_no_bit():
-    quiet, curious = heat(2), heat(2)
+def test_reading_does_not_change_the_temperatures():
+    unread, read = heat(2), heat(2)
     for tick, torque in enumerate(torques(3 * KEPT_TICKS + 7, 2)):
-        quiet.add(torque)
-        curious.add(torque)
+        unread.add(torque)
+        read.add(torque)
         if tick % 5 == 0:
-            assert curious.state_c.shape == (2, JOINTS, 2)
-            assert curious.duty.seconds[0, 0] == pytest.approx((tick + 1) / 60)
-    np.testing.assert_array_equal(quiet.state_c, curious.state_c)
-    np.testing.assert_array_equal(quiet.duty.joules, curious.duty.joules)
+            assert read.state_c.shape == (2, JOINTS, 2)
+            assert read.duty.seconds[0, 0] == pytest.approx((tick + 1) / 60)
+    np.testing.assert_array_equal(unread.state_c, read.state_c)
+    np.testing.assert_array_equal(unread.duty.joules, read.duty.joules)
 
 
-def test_worlds_of_other_ticks_go_on_as_if_they_were_alone():
-    together, all_of_it = heat(3), torques(200, 3)
+def test_worlds_at_different_ticks_are_independent():
+    together, every = heat(3), torques(200, 3)
     for tick in range(200):
-        together.add(all_of_it[tick], np.array([0, 2]) if tick % 3 == 0 else None)
+        together.add(every[tick], np.array([0, 2]) if tick % 3 == 0 else None)
         if tick == 100:
             together.restart(np.array([2]), (60.0, 50.0))
     alone = heat()
-    for torque in all_of_it[[tick for tick in range(200) if tick % 3]]:
+    for torque in every[[tick for tick in range(200) if tick % 3]]:
         alone.add(torque[1:2])
     np.testing.assert_array_equal(together.state_c[1], alone.state_c[0])
     np.testing.assert_array_equal(together.duty.joules[1], alone.duty.joules[0])
     alone = heat()
     alone.restart(np.array([0]), (60.0, 50.0))
-    for torque in all_of_it[101:]:
+    for torque in every[101:]:
         alone.add(torque[2:3])
     np.testing.assert_array_equal(together.state_c[2], alone.state_c[0])
 
 
-def test_what_was_kept_is_heat_before_a_world_goes_on_from_another_tick():
+def test_settling_converts_stored_torques_without_changing_the_readings():
     motors = heat()
     for torque in torques(25):
         motors.add(torque)
@@ -81,7 +81,7 @@ def test_what_was_kept_is_heat_before_a_world_goes_on_from_another_tick():
     np.testing.assert_array_equal(motors.duty.joules, joules)
 
 
-def test_duty_is_that_of_every_tick_counted_alone():
+def test_duty_equals_that_of_single_ticks():
     motors, meter = heat(), DutyMeter(np.array([np.nan] * JOINTS), worlds=(1,))
     for torque in torques(500):
         motors.add(torque)

@@ -1,4 +1,4 @@
-"""Any MJCF model as a robot, from a file or from MuJoCo Menagerie."""
+"""MJCF models as robots, from a file or from MuJoCo Menagerie."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SERVO = '<position name="servo" joint="hip" kp="200" kv="10" forcerange="-50 50"
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """An arm of one joint."""
+    """An arm with one joint."""
     path = tmp_path / "toy.xml"
     path.write_text(MODEL.format(actuator=SERVO))
     return path
@@ -45,7 +45,7 @@ def test_a_model_is_described_by_its_joints_and_actuators(model: Path) -> None:
     assert [camera.name for camera in robot.cameras] == ["side"]
 
 
-def test_its_driver_moves_it_and_knows_nothing_of_its_heat(model: Path) -> None:
+def test_the_driver_moves_the_joint_and_reports_no_temperature(model: Path) -> None:
     driver = load_driver("model")(load_robot(str(model)))
     assert isinstance(driver, SimulatedDriver)
     driver.connect()
@@ -64,14 +64,14 @@ def test_its_driver_moves_it_and_knows_nothing_of_its_heat(model: Path) -> None:
 @pytest.mark.parametrize(
     ("actuator", "message"),
     [
-        ("", "has no actuators; name a model with position actuators"),
+        ("", "has no actuators; use a model with position actuators"),
         (
             '<motor name="torque" joint="hip"/>',
-            "actuator 'torque' is no position actuator; waldo commands joint positions only",
+            "actuator 'torque' is not a position actuator; waldo supports joint position actuators only",
         ),
     ],
 )
-def test_what_cannot_be_commanded_is_refused(tmp_path: Path, actuator: str, message: str) -> None:
+def test_a_model_without_position_actuators_is_rejected(tmp_path: Path, actuator: str, message: str) -> None:
     path = tmp_path / "odd.xml"
     path.write_text(MODEL.format(actuator=actuator))
     with pytest.raises(FileError) as error:
@@ -79,10 +79,10 @@ def test_what_cannot_be_commanded_is_refused(tmp_path: Path, actuator: str, mess
     assert str(error.value) == f"{path}: {message}"
 
 
-def test_a_file_that_is_missing_or_no_model_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileError) as error:
         load_robot(str(tmp_path / "none.xml"))
-    assert str(error.value) == f"{tmp_path / 'none.xml'}: is not there; name an MJCF file"
+    assert str(error.value) == f"{tmp_path / 'none.xml'}: no such file; give the path of an MJCF file"
     (tmp_path / "text.xml").write_text("hello")
     with pytest.raises(FileError, match=r"is not an MJCF model \("):
         load_robot(str(tmp_path / "text.xml"))
@@ -90,11 +90,11 @@ def test_a_file_that_is_missing_or_no_model_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def upstream(tmp_path: Path, model: Path) -> Path:
-    """A git repository laid out as Menagerie is."""
+    """A git repository with the layout of Menagerie."""
     root = tmp_path / "upstream"
-    (root / "maker_toy").mkdir(parents=True)
+    (root / "vendor_toy").mkdir(parents=True)
     for name in ("toy.xml", "toy_with_hand.xml", "scene.xml", "toy_mjx.xml"):
-        (root / "maker_toy" / name).write_text(model.read_text())
+        (root / "vendor_toy" / name).write_text(model.read_text())
     git = ["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "config", "uploadpack.allowFilter", "true"], check=True)
@@ -105,25 +105,27 @@ def upstream(tmp_path: Path, model: Path) -> Path:
 
 def test_a_local_checkout_of_menagerie_is_used(upstream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(menagerie.CHECKOUT, str(upstream))
-    assert load_robot("menagerie:maker_toy").mjcf_path == upstream / "maker_toy" / "toy.xml"
+    assert load_robot("menagerie:vendor_toy").mjcf_path == upstream / "vendor_toy" / "toy.xml"
     with pytest.raises(FileError) as error:
-        load_robot("menagerie:maker_toi")
-    assert str(error.value).startswith(f"{upstream / 'maker_toi'}: is no model of MuJoCo Menagerie; its folders")
+        load_robot("menagerie:vendor_toi")
+    assert str(error.value).startswith(
+        f"{upstream / 'vendor_toi'}: is not a model of MuJoCo Menagerie; see the list of folders"
+    )
 
 
 def test_a_folder_is_downloaded_once(upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(menagerie, "SOURCE", upstream.as_uri())
-    path = load_robot("menagerie:maker_toy").mjcf_path
+    path = load_robot("menagerie:vendor_toy").mjcf_path
     assert path.is_relative_to(tmp_path / "home")
     monkeypatch.setattr(menagerie, "SOURCE", "file:///nowhere")
-    assert menagerie.find_model("maker_toy") == path
+    assert menagerie.find_model("vendor_toy") == path
 
 
-def test_no_network_says_what_else_can_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(menagerie, "SOURCE", "file:///nowhere")
     with pytest.raises(FileError) as error:
         load_robot("menagerie:unitree_g1")
     assert str(error.value).startswith("file:///nowhere: cannot be downloaded (")
-    assert str(error.value).endswith("; set MUJOCO_MENAGERIE to a local checkout, or name an MJCF file")
+    assert str(error.value).endswith("; set MUJOCO_MENAGERIE to a local checkout, or give the path of an MJCF file")

@@ -1,4 +1,4 @@
-"""The twin driver: a seam like any robot's, deterministic to the bit, in time that does not drift."""
+"""The twin driver: bit-identical readings for the same seed, in simulated time without drift."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from waldo.robots.description import load_robot
 from waldo.robots.driver import SimulatedDriver, load_driver
 from waldo.sim import twin as twin_module
-from waldo.sim.camera import NoGraphicsError
+from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.twin import TwinDriver, stamp_of
 
 
@@ -39,12 +39,12 @@ def test_it_is_a_simulated_driver(driver):
     assert load_driver("twin") is TwinDriver
 
 
-def test_same_seed_and_commands_give_the_same_bits():
+def test_the_same_seed_and_commands_give_identical_readings():
     np.testing.assert_array_equal(record(3), record(3))
     assert not np.array_equal(record(3), record(4))
 
 
-def test_stamps_count_ticks_and_never_drift(driver):
+def test_timestamps_are_computed_from_ticks_without_drift(driver):
     assert driver.read().stamp_ns == 0
     for _ in range(3):
         driver.advance()
@@ -52,7 +52,7 @@ def test_stamps_count_ticks_and_never_drift(driver):
     assert [stamp_of(tick) for tick in (1, 2, 60, 216_000)] == [16_666_667, 33_333_333, 10**9, 3600 * 10**9]
 
 
-def test_time_and_heat_go_on_over_a_reset(driver):
+def test_time_and_heat_continue_over_a_reset(driver):
     driver.write(driver.robot.home + 0.3)
     for _ in range(30):
         driver.advance()
@@ -64,16 +64,16 @@ def test_time_and_heat_go_on_over_a_reset(driver):
     assert not driver.success()
 
 
-def test_it_holds_still_until_told(driver):
+def test_it_holds_its_position_without_a_command(driver):
     start = driver.read().position
     for _ in range(60):
         driver.advance()
     np.testing.assert_allclose(driver.read().position, start, atol=0.05)
 
 
-def test_what_was_sent_is_returned(driver):
-    sent = driver.write(np.full(6, 9.0))
-    np.testing.assert_array_equal(sent, driver.robot.upper)
+def test_a_command_is_clipped_to_the_limits_and_returned(driver):
+    applied = driver.write(np.full(6, 9.0))
+    np.testing.assert_array_equal(applied, driver.robot.upper)
 
 
 def test_motor_readings_are_complete(driver):
@@ -87,7 +87,7 @@ def test_motor_readings_are_complete(driver):
     np.testing.assert_array_equal(motors.voltage_v, np.full(6, 7.4))
 
 
-def test_pictures_come_at_every_second_tick():
+def test_images_are_rendered_at_every_second_tick():
     driver = TwinDriver(load_robot("so101"), "lift", seed=1)
     try:
         driver.connect()
@@ -106,7 +106,7 @@ def test_pictures_come_at_every_second_tick():
     driver.disconnect()
 
 
-def test_without_graphics_it_says_so_once_and_goes_on(monkeypatch, capsys):
+def test_missing_graphics_are_reported_once(monkeypatch, capsys):
     def refuse(*args):
         raise NoGraphicsError("none in this test")
 
@@ -118,13 +118,13 @@ def test_without_graphics_it_says_so_once_and_goes_on(monkeypatch, capsys):
         driver.advance()
     assert not driver.frames()
     assert capsys.readouterr().err == (
-        "waldo: no picture can be drawn without a display (none in this test); install one with: "
-        "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6); going on without cameras\n"
+        "waldo: cannot render images without a display (none in this test); install a GL back end: "
+        "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6); continuing without cameras\n"
     )
     twin_module.err.cache_clear()
 
 
-def test_a_machine_that_cannot_draw_has_no_cameras() -> None:
+def test_without_graphics_the_robot_has_no_cameras() -> None:
     program = (
         "from waldo.robots.description import load_robot\n"
         "from waldo.sim.twin import TwinDriver\n"
@@ -136,4 +136,4 @@ def test_a_machine_that_cannot_draw_has_no_cameras() -> None:
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "() []\n"
     assert "apt-get install libegl1 libgl1-mesa-dri" in done.stderr
-    assert "going on without cameras" in done.stderr
+    assert "continuing without cameras" in done.stderr

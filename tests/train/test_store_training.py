@@ -1,3 +1,5 @@
+"""Training on a waldo dataset without an export."""
+
 import csv
 import json
 from collections.abc import Callable
@@ -8,9 +10,11 @@ import torch
 
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.reading.row_config import RowConfig
+from waldo.datasets.selection import Selection
 from waldo.datasets.store_path import ObjectPath
 from waldo.datasets.transfer import push
-from waldo.errors import ConfigError, FileError
+from waldo.errors import NoMatchError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource
 from waldo.train.train_config import TrainConfig, plan_training
 from waldo.train.training import last_checkpoint
@@ -23,9 +27,7 @@ def losses(output: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def test_act_trains_on_cameras_straight_from_the_store(
-    store: Path, tmp_path: Path, tiny_options: tuple[str, ...]
-) -> None:
+def test_act_trains_on_images_from_the_store(store: Path, tmp_path: Path, tiny_options: tuple[str, ...]) -> None:
     words = ["train", str(store), "--output", str(tmp_path / "run"), "--inputs", "images", "--threads", "1"]
     words += ["--steps", "3", "--memory-mb", "1"]
     assert main([*words, "--", *tiny_options, "--num_workers=1"]) == 0
@@ -47,26 +49,26 @@ def test_it_trains_from_an_object_store(
         words = ["train", str(bucket / "store"), "--output", str(tmp_path / f"run{workers}"), "--inputs", "images"]
         words += ["--threads", "1", "--steps", "2", "--memory-mb", "1", "--", *tiny_options]
         assert main([*words, f"--num_workers={workers}"]) == 0
-    assert main(["train", str(store), *words[2:3], str(tmp_path / "here"), *words[4:], "--num_workers=1"]) == 0
-    assert losses(tmp_path / "run1") == losses(tmp_path / "here")
+    assert main(["train", str(store), *words[2:3], str(tmp_path / "local"), *words[4:], "--num_workers=1"]) == 0
+    assert losses(tmp_path / "run1") == losses(tmp_path / "local")
 
 
-def test_a_block_shuffle_resumes_where_it_stopped_and_hears_of_what_comes(store: Path) -> None:
+def test_a_block_shuffle_resumes_and_prefetches(store: Path) -> None:
     from functools import partial
 
     from waldo.train.store_training import StoreSampler, store_order
 
     windows = StoreSource(path=store, options=StoreOptions()).windows(0)
-    heard: list[int] = []
+    prefetched: list[int] = []
     starts, stops = [span.first for span in windows.spans], [span.stop for span in windows.spans]
     order = partial(store_order, windows=windows, batch=4, readers=1, cache_bytes=10**5)
 
-    def sampler(ahead: Callable[[list[int]], None] | None = None) -> StoreSampler:
-        return StoreSampler(starts, stops, shuffle=True, seed=3, drop_n_last_frames=2, order=order, ahead=ahead)
+    def sampler(prefetch: Callable[[list[int]], None] | None = None) -> StoreSampler:
+        return StoreSampler(starts, stops, shuffle=True, seed=3, drop_n_last_frames=2, order=order, prefetch=prefetch)
 
-    whole = list(sampler(heard.extend))
+    whole = list(sampler(prefetched.extend))
     assert sorted(whole) == [row for a, b in zip(starts, stops, strict=True) for row in range(a, b - 2)]
-    assert heard == whole[8:]
+    assert prefetched == whole[8:]
     resumed = sampler()
     resumed.load_state_dict({"epoch": 0, "start_index": 20})
     assert list(resumed) == whole[20:]
@@ -76,7 +78,7 @@ def test_a_block_shuffle_resumes_where_it_stopped_and_hears_of_what_comes(store:
 def test_the_store_and_its_export_train_the_same_policy(
     store: Path, exported: Path, tmp_path: Path, tiny_options: tuple[str, ...]
 ) -> None:
-    """With LeRobot's own order and no pictures every number is the same, so the weights are."""
+    """With LeRobot's own order and without images every value is equal, and so are the weights."""
     weights: list[dict[str, torch.Tensor]] = []
     for name, data in (("store", store), ("export", exported)):
         from safetensors.torch import load_file
@@ -90,31 +92,36 @@ def test_the_store_and_its_export_train_the_same_policy(
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_a_part_of_a_dataset_is_planned(store: Path, tmp_path: Path) -> None:
-    options = StoreOptions(cameras=("wrist",), action="command")
+def test_the_selection_and_the_row_options_reach_the_training_process(store: Path, tmp_path: Path) -> None:
+    rows, selection = RowConfig(cameras=("wrist",), action="command"), Selection(episodes="0,2", task=("lift*",))
+    options = StoreOptions(rows=rows, selection=selection)
     made = plan_training(TrainConfig(dataset=store, output=tmp_path / "o", inputs="images", store=options))
     assert made.store is not None
     source = StoreSource.from_json(made.store)
     assert (source.options, source.images, made.memory) == (options, True, False)
     assert FRONT not in source.features()
     assert source.windows(0).shapes == {WRIST: (48, 64)}
+    assert len(source.windows(0).spans) == 2
     state = plan_training(TrainConfig(dataset=store, output=tmp_path / "o", inputs="state"))
     assert state.store is not None
     assert not StoreSource.from_json(state.store).windows(0).cameras
 
 
-def test_what_cannot_be_trained_on_is_refused(
+def test_options_and_datasets_that_cannot_be_used_are_rejected(
     store: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        TrainConfig(dataset=exported, output=tmp_path, store=StoreOptions(fps=10, shuffle="full"))
-    assert str(caught.value) == (
-        "options is 'fps, shuffle', expected none of a waldo dataset's options with a LeRobot dataset; "
-        "give them to waldo export"
-    )
+    with pytest.raises(UnsupportedOptionError) as caught:
+        TrainConfig(dataset=exported, output=tmp_path, store=StoreOptions(rows=RowConfig(fps=10), shuffle="full"))
+    assert str(caught.value) == "--fps is not supported with a LeRobot dataset; pass it to waldo export"
     empty = Dataset.create(tmp_path / "empty", robot="so101").path
-    with pytest.raises(FileError, match=r"has no episode to train on \(it has none\)"):
+    with pytest.raises(NoMatchError) as no_match:
         plan_training(TrainConfig(dataset=empty, output=tmp_path / "o"))
+    assert str(no_match.value) == (
+        "no episode matches the filters (0 episodes in total); "
+        "to train on episodes of any outcome: --outcome success failure unknown"
+    )
+    assert main(["train", str(store), "--task", "nothing"]) == 2
+    assert "no episode matches the filters (3 episodes in total)" in capsys.readouterr().err
     assert main(["train", str(store), "--cameras", "wirst"]) == 2
     assert "unknown camera 'wirst'; did you mean 'wrist'" in capsys.readouterr().err
     assert main(["train", str(store), "--memory-mb", "0"]) == 2

@@ -1,9 +1,11 @@
+"""Options of lerobot-train for a dataset and a policy."""
+
 import json
 from pathlib import Path
 
 import pytest
 
-from waldo.errors import ConfigError, FileError
+from waldo.errors import FileError, InvalidValueError, UnsupportedOptionError
 from waldo.train.policies.names import policy_names
 from waldo.train.train_config import TrainConfig, plan_training
 
@@ -23,7 +25,7 @@ def plan(folder: Path, **options: object):
     return plan_training(TrainConfig(dataset=folder, output=folder / "out", device="cpu", **options))
 
 
-def test_without_cameras_a_small_act_learns_from_memory(tmp_path: Path) -> None:
+def test_without_cameras_a_small_act_reads_from_memory(tmp_path: Path) -> None:
     made = plan(info(tmp_path / "d", STATE, ENVIRONMENT, "action"))
     assert (made.memory, made.inputs, made.preset) == (True, "state", "small")
     assert (
@@ -35,7 +37,7 @@ def test_without_cameras_a_small_act_learns_from_memory(tmp_path: Path) -> None:
     assert '"ENV": "MEAN_STD"' in next(a for a in made.arguments if "normalization" in a)
 
 
-def test_with_cameras_only_a_policy_sees_pictures_and_no_ground_truth(tmp_path: Path) -> None:
+def test_with_images_a_policy_receives_no_ground_truth(tmp_path: Path) -> None:
     made = plan(info(tmp_path / "d", STATE, ENVIRONMENT, FRONT, "action"), inputs="images")
     assert made.memory is False
     features = next(a for a in made.arguments if "input_features" in a)
@@ -43,7 +45,7 @@ def test_with_cameras_only_a_policy_sees_pictures_and_no_ground_truth(tmp_path: 
     assert "ENV" not in features
 
 
-def test_the_user_s_options_win_over_the_preset(tmp_path: Path) -> None:
+def test_the_user_s_options_override_the_preset(tmp_path: Path) -> None:
     folder = info(tmp_path / "d", STATE, ENVIRONMENT, "action")
     made = plan(folder, options=("--policy.dim_model=256", "--batch_size=8"))
     assert [a for a in made.arguments if "dim_model" in a or "batch_size" in a] == [
@@ -54,33 +56,33 @@ def test_the_user_s_options_win_over_the_preset(tmp_path: Path) -> None:
     assert not any(a.startswith("--policy.type") for a in pretrained.arguments)
 
 
-def test_another_policy_gets_lerobot_s_own_defaults(tmp_path: Path) -> None:
+def test_other_policies_have_lerobot_s_own_defaults(tmp_path: Path) -> None:
     folder = info(tmp_path / "d", STATE, ENVIRONMENT, "action")
     assert plan(folder, policy="diffusion").preset == "lerobot"
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(UnsupportedOptionError) as caught:
         plan(folder, policy="diffusion", preset="small")
-    expected = "preset is 'small', expected 'lerobot' for the policy 'diffusion': the small preset is for act"
+    expected = "--preset small is not supported with the policy 'diffusion' (supported: act)"
     assert str(caught.value) == expected
 
 
-def test_what_a_dataset_cannot_give_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+def test_inputs_that_the_dataset_lacks_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValueError) as caught:
         plan(info(tmp_path / "a", STATE, ENVIRONMENT, "action"), inputs="images")
-    assert str(caught.value) == "inputs is 'images', expected 'state', as the dataset has no cameras"
-    with pytest.raises(ConfigError) as caught:
+    assert str(caught.value) == "inputs is 'images', expected 'state': the dataset has no cameras"
+    with pytest.raises(InvalidValueError) as caught:
         plan(info(tmp_path / "b", STATE, "action"))
-    found = "a camera or observation.environment_state beside it, which ACT needs"
-    assert str(caught.value) == f"inputs is 'observation.state alone', expected {found}"
+    expected = "a camera or the environment state too, which ACT requires"
+    assert str(caught.value) == f"inputs is 'observation.state', expected {expected}"
     old = info(tmp_path / "c", STATE, version="v2.1")
     with pytest.raises(FileError) as file_error:
         plan(old)
-    expected = "is of version v2.1, expected v3.0; convert it with LeRobot's own converter"
+    expected = "has version v2.1, expected v3.0; convert it with LeRobot's converter"
     assert str(file_error.value) == f"{old / 'meta/info.json'}: {expected}"
 
 
-def test_policy_names_are_lerobot_s_own() -> None:
+def test_policy_names_are_equal_to_lerobot_s() -> None:
     from lerobot.configs.policies import PreTrainedConfig
     from lerobot.policies import factory
 
-    assert factory is not None  # importing it registers them all
+    assert factory is not None  # the import registers every policy
     assert set(policy_names()) == set(PreTrainedConfig.get_known_choices())

@@ -1,5 +1,6 @@
+"""Training runs: checkpoints, log, interruption, resumption and errors."""
+
 import csv
-import os
 import signal
 import subprocess
 import sys
@@ -8,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from waldo.cli.main import main
+from waldo.cli.train import train_with_bar
 from waldo.errors import FileError
 from waldo.train.train_config import TrainConfig
-from waldo.train.training import TrainingError, last_checkpoint, train
+from waldo.train.training import TrainingError, child_environment, last_checkpoint, train
 
 
-def test_a_training_and_its_resumption_leave_checkpoints_a_log_and_one_loss(trained: Path) -> None:
+def test_a_resumed_training_has_checkpoints_a_log_and_one_loss(trained: Path) -> None:
     assert last_checkpoint(trained) == (trained / "checkpoints/last/pretrained_model", 6)
     assert sorted(p.name for p in (trained / "checkpoints").iterdir() if p.name.isdigit()) == ["000003", "000006"]
     assert (trained / "loss.png").stat().st_size > 1000
@@ -24,24 +26,26 @@ def test_a_training_and_its_resumption_leave_checkpoints_a_log_and_one_loss(trai
     assert all(float(row["loss"]) > 0 for row in rows)
 
 
-def test_a_training_that_is_done_is_not_started_again(lerobot_dataset: Path, trained: Path) -> None:
+def test_a_finished_training_is_not_started_again(lerobot_dataset: Path, trained: Path) -> None:
     result = train(TrainConfig(dataset=lerobot_dataset, output=trained, steps=6), resume=True)
     assert (result.checkpoint, result.step, result.finished) == (trained / "checkpoints/last/pretrained_model", 6, True)
 
 
-def test_a_stop_keeps_the_step_it_came_at(lerobot_dataset: Path, tmp_path: Path, tiny_options: tuple[str, ...]) -> None:
-    """The whole command is interrupted, as a terminal would; LeRobot's own loop must have been running."""
+def test_an_interruption_saves_the_current_step(
+    lerobot_dataset: Path, tmp_path: Path, tiny_options: tuple[str, ...]
+) -> None:
+    """Interrupt the command like a terminal does, after LeRobot's own loop has started."""
     code = f"""
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from waldo.train import training
-take, begun = training._take, []
-def told(line, run):
-    take(line, run)
-    if run.step >= 3 and not begun:
-        begun.append(True)
+parse, stepping = training._parse, []
+def parse_and_report(line, run):
+    parse(line, run)
+    if run.step >= 3 and not stepping:
+        stepping.append(True)
         sys.stdout.write("stepping\\n"); sys.stdout.flush()
-training._take = told
+training._parse = parse_and_report
 from waldo.cli.main import main
 sys.exit(main(["train", {str(lerobot_dataset)!r}, "--output", {str(tmp_path / "run")!r}, "--steps", "1000000",
                "--save-every", "1000000", "--threads", "1", "--", *{tiny_options!r}]))
@@ -55,29 +59,29 @@ sys.exit(main(["train", {str(lerobot_dataset)!r}, "--output", {str(tmp_path / "r
     found = last_checkpoint(tmp_path / "run")
     assert found is not None
     assert found[1] >= 3
-    assert f"stopped at step {found[1]}; its checkpoint is kept. Go on with the same command and --resume" in error
+    assert f"stopped at step {found[1]} and saved a checkpoint; to continue, add --resume to the command" in error
 
 
-def test_lerobot_s_own_words_are_shown_when_it_fails(
+def test_lerobot_s_output_is_shown_when_it_fails(
     lerobot_dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "run"
     with pytest.raises(TrainingError) as caught:
-        train(TrainConfig(dataset=lerobot_dataset, output=output, steps=2, options=("--policy.dim_modle=8",)))
+        train_with_bar(TrainConfig(dataset=lerobot_dataset, output=output, steps=2, options=("--policy.dim_modle=8",)))
     log = tmp_path / "run.train.log"
-    assert str(caught.value).startswith("lerobot-train ended with exit code ")
-    assert str(caught.value).endswith(f"; its whole output is in {log}")
+    assert str(caught.value).startswith("lerobot-train exited with code ")
+    assert str(caught.value).endswith(f"; see the log: {log}")
     assert "dim_modle" in log.read_text()
     assert "dim_modle" in capfd.readouterr().err
 
 
-def test_a_folder_in_use_is_left_alone(lerobot_dataset: Path, trained: Path, tmp_path: Path) -> None:
+def test_an_output_folder_in_use_is_rejected(lerobot_dataset: Path, trained: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError) as caught:
         train(TrainConfig(dataset=lerobot_dataset, output=trained))
-    assert str(caught.value) == f"{trained}: already holds a training; give --resume or another --output"
+    assert str(caught.value) == f"{trained}: already contains a training run; pass --resume or another --output"
     with pytest.raises(FileError) as caught:
         train(TrainConfig(dataset=lerobot_dataset, output=tmp_path / "new"), resume=True)
-    assert str(caught.value) == f"{tmp_path / 'new'}: holds no checkpoint to resume from; train without --resume"
+    assert str(caught.value) == f"{tmp_path / 'new'}: contains no checkpoint to resume from; train without --resume"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_a_folder_in_use_is_left_alone(lerobot_dataset: Path, trained: Path, tmp
         (
             ["{data}", "--", "dim=3"],
             "waldo: error: option is 'dim=3', expected the form --key=value; "
-            "lerobot-train's options follow a lone --\n",
+            "options of lerobot-train follow a lone --\n",
         ),
     ],
 )
@@ -102,8 +106,17 @@ def test_bad_input_ends_with_one_line_and_code_2(
     assert error.count("\n") == 1
 
 
-def test_lerobot_is_kept_offline() -> None:
-    from waldo.train.training import child_environment
+def test_lerobot_is_offline_by_default() -> None:
+    found = child_environment({}, 3)
+    assert (found["HF_HUB_OFFLINE"], found["WANDB_MODE"], found["OMP_NUM_THREADS"]) == ("1", "disabled", "3")
 
-    assert child_environment(3) | {"OMP_NUM_THREADS": "3", "HF_HUB_OFFLINE": "1"} == child_environment(3)
-    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+def test_the_user_s_variables_take_precedence() -> None:
+    mine = {"HF_HUB_OFFLINE": "0", "WANDB_MODE": "online", "OMP_WAIT_POLICY": "ACTIVE", "OTHER": "x"}
+    found = child_environment({**mine, "OMP_NUM_THREADS": "8"}, 3)
+    assert {key: found[key] for key in mine} == mine
+    assert found["OMP_NUM_THREADS"] == "3", "--threads is an option of its own"
+
+
+def test_weights_and_biases_is_enabled_by_its_option() -> None:
+    assert "WANDB_MODE" not in child_environment({}, 3, ("--wandb.enable=true",))

@@ -1,7 +1,7 @@
-"""A LeRobot dataset whose numbers are held in memory, for training without images.
+"""A LeRobot dataset that keeps its numeric columns in memory, for training without images.
 
-LeRobot reads each item through Hugging Face `datasets`: about 4 ms an item, 0.26 s a batch of 64, which is more than an
-update of a small policy takes. Here a whole batch is one index into tensors; the items are the same
+LeRobot reads each item through Hugging Face `datasets`: about 4 ms per item and 0.26 s per batch of 64, more than the
+update of a small policy takes. Here a whole batch is one index into tensors. The items are equal to LeRobot's
 (`tests/train/data/test_in_memory_dataset.py` compares them).
 """
 
@@ -13,12 +13,14 @@ from typing import Any, cast
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
+from waldo.datasets import schema
+
 MIN_STD = 1e-3
-"""Least standard deviation that inputs are divided by, so that a value that never changed cannot blow up [own unit]."""
+"""Minimum standard deviation for normalization, since constant values have none [unit of the value]."""
 
 
 class MemoryDataset(LeRobotDataset):
-    """A LeRobotDataset that answers from tensors; make one with `hold_in_memory`."""
+    """A LeRobotDataset that reads from tensors; create one with `load_into_memory`."""
 
     columns: dict[str, torch.Tensor]
     tasks: list[str]
@@ -32,25 +34,25 @@ class MemoryDataset(LeRobotDataset):
         return self.__getitems__([idx])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return items as LeRobot's reader would: windows clamped to the episode, with `<key>_is_pad`."""
+        """Return the items that LeRobot's reader returns: windows clamped to the episode, with `<key>_is_pad`."""
         rows = torch.as_tensor(list(indices))
         batch = {key: column[rows] for key, column in self.columns.items()}
         deltas: dict[str, list[int]] = self._ensure_reader().delta_indices or {}
         for key, offsets in deltas.items():
             if key not in self.columns:
                 continue
-            wanted = rows[:, None] + torch.as_tensor(offsets)
+            positions = rows[:, None] + torch.as_tensor(offsets)
             first, last = self.first[rows][:, None], self.last[rows][:, None]
-            batch[key] = self.columns[key][wanted.clamp(first, last)]
-            batch[f"{key}_is_pad"] = (wanted < first) | (wanted > last)
+            batch[key] = self.columns[key][positions.clamp(first, last)]
+            batch[f"{key}_is_pad"] = (positions < first) | (positions > last)
         task_of = batch["task_index"].tolist()
         return [
             {**{key: value[i] for key, value in batch.items()}, "task": self.tasks[t]} for i, t in enumerate(task_of)
         ]
 
 
-def hold_in_memory(dataset: LeRobotDataset) -> MemoryDataset:
-    """Turn a dataset into one that holds its numbers, without cameras, in memory."""
+def load_into_memory(dataset: LeRobotDataset) -> MemoryDataset:
+    """Load the numeric columns of a dataset, without cameras, and change its class in place."""
     cameras = set(dataset.meta.camera_keys)
     table = dataset.hf_dataset.select_columns([k for k in dataset.hf_dataset.column_names if k not in cameras])
     parts = [table[start : start + 5000] for start in range(0, len(table), 5000)]
@@ -69,8 +71,8 @@ def hold_in_memory(dataset: LeRobotDataset) -> MemoryDataset:
     return dataset
 
 
-def keep_std_away_from_zero(stats: dict[str, dict[str, Any]]) -> None:
-    """Raise the standard deviations of the actions' and observations' statistics to MIN_STD, in place."""
+def raise_std(stats: dict[str, dict[str, Any]]) -> None:
+    """Raise the standard deviations in the statistics of actions and observations to at least MIN_STD, in place."""
     for key, values in stats.items():
-        if key == "action" or (key.startswith("observation.") and ".images." not in key):
+        if key == schema.ACTION or (key.startswith("observation.") and not key.startswith(schema.OBSERVATION_IMAGES)):
             values["std"] = values["std"].clip(min=MIN_STD)

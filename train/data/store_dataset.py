@@ -1,8 +1,8 @@
-"""A waldo dataset as the map-style dataset that LeRobot's training takes, straight from the store, with no export.
+"""A waldo dataset as a map-style dataset for LeRobot's training, read from the store without an export.
 
-Items are those of a `LeRobotDataset` over an export of the same episodes: the same keys, shapes, dtypes and numbers,
-and pictures that are the store's own, decoded. `meta` is LeRobot's own class, so policies, processors and samplers are
-made from it by LeRobot's code. The dataset can be forked and pickled: a worker opens what it needs itself.
+Items are equal to those of a `LeRobotDataset` over an export of the same episodes: the same keys, shapes, dtypes and
+values, and the store's own frames, decoded. `meta` is an instance of LeRobot's class, from which LeRobot's code makes
+policies, processors and samplers. The dataset can be forked and pickled: a worker opens its own files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from waldo.train.data.shared_batches import pool
 
 
 class StoreDataset(Dataset[dict[str, Any]]):
-    """Windows of a store as tensors. Give `metadata` from `store_metadata`; it stays out of the workers."""
+    """Windows of a store as tensors."""
 
     def __init__(
         self,
@@ -32,11 +32,14 @@ class StoreDataset(Dataset[dict[str, Any]]):
         image_transforms: Callable[[torch.Tensor], torch.Tensor] | None = None,
         return_uint8: bool = True,
     ) -> None:
-        """Take the windows and what LeRobot knows of them.
+        """Select episodes of the windows.
 
-        `episodes` are places in `windows.spans` (None: all), as LeRobot's `episodes`. Pictures are uint8 0..255 or,
-        with `return_uint8=False`, float32 0..1; `image_transforms` sees each camera's tensor, (3, H, W) or
-        (offsets, 3, H, W).
+        Args:
+            windows: The windows.
+            metadata: LeRobot's metadata from `store_metadata`; it is not copied to workers.
+            episodes: Indices into `windows.spans`, like LeRobot's `episodes`; None: all.
+            image_transforms: Applied to the tensor of each camera, (3, H, W) or (offsets, 3, H, W).
+            return_uint8: Whether images are uint8 0..255 or float32 0..1.
         """
         self.windows, self.meta = windows, metadata
         self.episodes = None if episodes is None else sorted(episodes)
@@ -48,11 +51,11 @@ class StoreDataset(Dataset[dict[str, Any]]):
         self._transform, self._uint8 = image_transforms, return_uint8
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave LeRobot's metadata out: a worker has no use for it."""
+        """Return the state without LeRobot's metadata, which a worker does not need."""
         return {**self.__dict__, "meta": None}
 
     def __len__(self) -> int:
-        """Return how many rows the chosen episodes have."""
+        """Return the number of rows of the selected episodes."""
         return len(self.windows) if self._rows is None else len(self._rows)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -60,55 +63,55 @@ class StoreDataset(Dataset[dict[str, Any]]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return a batch's items, read in one go; a DataLoader calls this and collates them without a copy."""
+        """Return the items of a batch, read together; a DataLoader collates them without a copy."""
         batch = self.batch(indices)
         texts = {key for key, values in batch.items() if isinstance(values, list)}
-        items = [_Item({key: values[place] for key, values in batch.items()}) for place in range(len(indices))]
+        items = [_Item({key: values[row] for key, values in batch.items()}) for row in range(len(indices))]
         if self._transform is None and not texts - {"task"}:
-            for place, item in enumerate(items):
-                item.batch, item.place = batch, place
+            for row, item in enumerate(items):
+                item.batch, item.row = batch, row
             return list(items)
         return [self._transformed(dict(item)) for item in items]
 
     def batch(self, indices: Sequence[int]) -> dict[str, Any]:
-        """Return items as one batch: tensors whose first axis is the item, and lists of words."""
+        """Return items as one batch: tensors with items along the first axis, and lists of texts."""
         rows = self.rows(indices)
-        pictures = {key: _empty(self.windows.image_shape(key, len(rows))) for key in self.windows.cameras}
-        found = self.windows.batch(rows, {key: tensor.numpy() for key, tensor in pictures.items()})
+        images = {key: _empty(self.windows.image_shape(key, len(rows))) for key in self.windows.cameras}
+        found = self.windows.batch(rows, {key: tensor.numpy() for key, tensor in images.items()})
         tensors = {
             key: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
             for key, values in found.items()
-            if key not in pictures
+            if key not in images
         }
         if not self._uint8:
-            pictures = {key: tensor / 255.0 for key, tensor in pictures.items()}
-        return {**pictures, **tensors}
+            images = {key: tensor / 255.0 for key, tensor in images.items()}
+        return {**images, **tensors}
 
     def prefetch(self, indices: Sequence[int]) -> None:
-        """Begin to decode what a later batch of these items needs; needs the windows' cache to hold it."""
+        """Start decoding the frames of a later batch; the cache of the windows must be large enough for it."""
         self.windows.prefetch(self.rows(indices))
 
     def rows(self, indices: Sequence[int]) -> Any:
-        """Return the rows of the windows that items stand for, int64 (items,)."""
-        wanted = np.asarray(indices, np.int64)
-        if len(wanted) and not (-len(self) <= wanted.min() and wanted.max() < len(self)):
-            raise IndexError(f"items {wanted.min()} to {wanted.max()} of {len(self)}")
-        wanted = wanted % len(self)
-        return wanted if self._rows is None else self._rows[wanted]
+        """Return the rows of the windows for items, int64 (items,)."""
+        items = np.asarray(indices, np.int64)
+        if len(items) and not (-len(self) <= items.min() and items.max() < len(self)):
+            raise IndexError(f"items {items.min()} to {items.max()} of {len(self)}")
+        items = items % len(self)
+        return items if self._rows is None else self._rows[items]
 
     @property
     def fps(self) -> int:
-        """Rows a second."""
+        """Rows per second."""
         return self.windows.fps
 
     @property
     def num_frames(self) -> int:
-        """Rows of the chosen episodes."""
+        """Number of rows of the selected episodes."""
         return len(self)
 
     @property
     def num_episodes(self) -> int:
-        """Episodes that were chosen."""
+        """Number of selected episodes."""
         return len(self.windows.spans if self.episodes is None else self.episodes)
 
     @property
@@ -118,7 +121,7 @@ class StoreDataset(Dataset[dict[str, Any]]):
 
     @property
     def absolute_to_relative_idx(self) -> dict[int, int] | None:
-        """Row of the windows -> item, where only some episodes were chosen; None where they are the same."""
+        """Row of the windows -> item; None if all episodes are selected and both are equal."""
         return None if self._rows is None else {row: item for item, row in enumerate(self._rows.tolist())}
 
     def _transformed(self, item: dict[str, Any]) -> dict[str, Any]:
@@ -129,32 +132,32 @@ class StoreDataset(Dataset[dict[str, Any]]):
 
 
 class _Item(dict[str, Any]):
-    """An item that remembers the batch it is a view of."""
+    """An item with a reference to the batch that it is a view of."""
 
     batch: Mapping[str, Any] | None = None
-    place: int = -1
+    row: int = -1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as a plain dict, without the rest of the batch."""
+        """Pickle as a plain dict, without the rest of the batch."""
         return (dict, (dict(self),))
 
 
 def _collate(items: Sequence[_Item], *, collate_fn_map: Mapping[Any, Any] | None = None) -> dict[str, Any]:
-    """Return the batch that the items are views of; where they are of several, copy as torch would."""
+    """Return the batch that the items are views of; copy like torch if they belong to several batches."""
     whole = items[0].batch
     if whole is not None and len(items) == len(whole["task"]):
-        if all(item.batch is whole and item.place == place for place, item in enumerate(items)):
+        if all(item.batch is whole and item.row == row for row, item in enumerate(items)):
             return dict(whole)
     copied: Any = default_collate([dict(item) for item in items])
     return copied
 
 
-# torch's way to collate a type of one's own.
+# torch's registry of collate functions for custom types.
 default_collate_fn_map[_Item] = _collate
 
 
 def _empty(shape: Sequence[int]) -> torch.Tensor:
-    """Return a uint8 tensor that is not filled; in a DataLoader's worker its memory is shared with the parent."""
+    """Return an uninitialized uint8 tensor; in a DataLoader's worker its memory is shared with the parent."""
     if get_worker_info() is None:
         return torch.empty(tuple(shape), dtype=torch.uint8)
     if (pooled := pool().tensor(shape)) is not None:

@@ -1,4 +1,4 @@
-"""What LeRobot wants to know of a dataset, made from the store: its own metadata class, with nothing on the disk."""
+"""LeRobot's metadata of a waldo dataset: an instance of LeRobot's own class, without files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,18 @@ from waldo.train.data.store_source import describe
 def store_metadata(
     windows: Windows, advance: Callable[[int, int], None] = lambda done, total: None
 ) -> LeRobotDatasetMetadata:
-    """Return the metadata that an export of these windows would have: features, tasks, episodes and statistics."""
+    """Return the metadata that an export of these windows would have: features, tasks, episodes and statistics.
+
+    Args:
+        windows: The windows.
+        advance: Progress callback, in episodes.
+    """
     import pandas as pd
 
     import datasets
 
     with tempfile.TemporaryDirectory() as folder:
-        # LeRobot's class insists on a folder to describe; nothing of it is read again.
+        # LeRobot's class requires a folder; its files are not read again.
         meta: Any = LeRobotDatasetMetadata.create(
             f"local/{windows.path.name}",
             windows.fps,
@@ -57,9 +62,9 @@ def store_metadata(
 
 
 def _statistics(windows: Windows, span: Span, features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return LeRobot's statistics of one episode; those of its pictures were counted while recording."""
+    """Return LeRobot's statistics of one episode; those of its images were computed while recording."""
     numbers = {key: feature for key, feature in features.items() if feature["dtype"] != "video"}
     rows = {key: np.asarray(windows.columns[key][span.first : span.stop]) for key in numbers}
     episode = Episode(span.path)
-    pictures = {key: camera_statistics(episode, name) for key, name in windows.cameras.items()}
-    return {**{key: column_statistics(values) for key, values in rows.items()}, **pictures}
+    images = {key: camera_statistics(episode, name) for key, name in windows.cameras.items()}
+    return {**{key: column_statistics(values) for key, values in rows.items()}, **images}

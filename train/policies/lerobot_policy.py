@@ -1,7 +1,7 @@
-"""A LeRobot checkpoint as a policy of many worlds: one forward pass for all, a queue of actions for each.
+"""A LeRobot checkpoint as a policy of many worlds: one forward pass for all, and a queue of actions for each.
 
 policy = LeRobotPolicy("runs/lift/checkpoints/last/pretrained_model")
-policy.check(world)                    # names what the policy needs and the world does not offer
+policy.check(world)                    # raises if the policy needs an input that the world does not provide
 targets = policy.act(observation)      # (worlds, joints) [rad]
 """
 
@@ -19,34 +19,43 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.errors import FileError, WaldoError
-from waldo.train.train_config import ENVIRONMENT, IMAGES, STATE
 
 if TYPE_CHECKING:
     from waldo.sim.policy import Observation
     from waldo.sim.world import World
 
 DEFAULT_FPS = 30.0
-"""Actions a second where the training data is gone; the rate that `waldo export` writes."""
+"""Actions per second if the training data is unavailable: the default rate of exports."""
 
 
 class PolicyMismatchError(WaldoError):
-    """A policy and a world that do not speak of the same things."""
+    """A policy and a world with different observations or joints."""
 
     def __init__(self, policy: Path, differences: list[str]) -> None:
-        """Take the checkpoint and what differs, one sentence each."""
+        """Build the message from the checkpoint and the differences, one sentence each."""
         self.differences = differences
         super().__init__(
-            f"{policy}: does not fit this world: {'; '.join(differences)}; "
+            f"{policy}: does not match this world: {'; '.join(differences)}; "
             "evaluate it on the task that it was trained for"
         )
 
 
 class LeRobotPolicy:
-    """A trained LeRobot policy of any kind, for `waldo.sim.evaluation.evaluate` and the runner."""
+    """A trained LeRobot policy of any type, for evaluation and the subtask runner."""
 
     def __init__(self, checkpoint: str | Path, *, device: str = "cpu", threads: int = 1) -> None:
-        """Load a checkpoint: a `pretrained_model` folder, or a folder of `waldo train`, whose last one is taken."""
+        """Load a checkpoint.
+
+        Args:
+            checkpoint: A `pretrained_model` folder, or an output folder of `waldo train` for its last checkpoint.
+            device: Device of the policy.
+            threads: CPU threads of torch.
+
+        Raises:
+            FileError: If there is no checkpoint or it cannot be loaded.
+        """
         self.folder = find_checkpoint(Path(checkpoint))
         torch.set_num_threads(threads)
         self.device = device
@@ -54,38 +63,41 @@ class LeRobotPolicy:
         config = self._policy.config
         self.fps = training_fps(self.folder)
         self.inputs: dict[str, tuple[int, ...]] = {key: tuple(f.shape) for key, f in config.input_features.items()}
-        """Observation keys that the policy needs, with their shapes; images channel first."""
+        """Observation keys that the policy needs -> shape; images channel first."""
         self.actions = int(config.output_features["action"].shape[0])
-        self.image_keys = tuple(key for key in self.inputs if key.startswith(IMAGES))
+        self.image_keys = tuple(key for key in self.inputs if key.startswith(OBSERVATION_IMAGES))
         self.queue_length = int(getattr(config, "n_action_steps", 1))
         self.lockstep = (
             int(getattr(config, "n_obs_steps", 1)) > 1 or getattr(config, "temporal_ensemble_coeff", None) is not None
         )
-        """True for policies that look back: their history is LeRobot's own, one for all worlds together."""
+        """True for policies with a history of observations or actions: LeRobot keeps one history for all worlds."""
         self._queue: NDArray[np.float64] = np.zeros((0, self.queue_length, self.actions))
         self._used: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._policy.reset()
 
     def check(self, world: World) -> None:
-        """Refuse a world that lacks what the policy needs, naming every difference."""
-        offered = {STATE: (len(world.robot.joints),), ENVIRONMENT: (len(world.environment_names),)}
-        offered |= {IMAGES + c.name: (3, c.height, c.width) for c in world.robot.cameras}
-        self._compare(offered, len(world.robot.joints))
+        """Raise PolicyMismatchError, with all differences, unless the world provides the inputs of the policy."""
+        available = {
+            OBSERVATION_STATE: (len(world.robot.joints),),
+            OBSERVATION_ENVIRONMENT: (len(world.environment_names),),
+        }
+        available |= {OBSERVATION_IMAGES + c.name: (3, c.height, c.width) for c in world.robot.cameras}
+        self._compare(available, len(world.robot.joints))
 
-    def _compare(self, offered: Mapping[str, tuple[int, ...]], joints: int) -> None:
+    def _compare(self, available: Mapping[str, tuple[int, ...]], joints: int) -> None:
         differences: list[str] = []
         for key, shape in self.inputs.items():
-            if key not in offered:
-                differences.append(f"it needs {key}, the world offers {', '.join(offered)}")
-            elif offered[key] != shape:
-                differences.append(f"it needs {key} of shape {shape}, the world offers {offered[key]}")
+            if key not in available:
+                differences.append(f"it needs {key}, the world provides {', '.join(available)}")
+            elif available[key] != shape:
+                differences.append(f"it needs {key} of shape {shape}, the world provides {available[key]}")
         if self.actions != joints:
             differences.append(f"it commands {self.actions} joints, the robot has {joints}")
         if differences:
             raise PolicyMismatchError(self.folder, differences)
 
     def reset(self, which: NDArray[np.int64] | None = None) -> None:
-        """Forget what went before in the worlds `which` (None: all); policies that look back forget it in all."""
+        """Discard the history of the worlds `which` (None: all); with `lockstep`, of all worlds."""
         if which is None or self.lockstep:
             self._queue = self._queue[:0]
             self._used = self._used[:0]
@@ -94,8 +106,8 @@ class LeRobotPolicy:
             self._used[np.asarray(which)] = self.queue_length
 
     def act(self, observation: Observation) -> NDArray[np.float64]:
-        """Return position targets, (worlds, joints) [rad]; worlds whose queue is used up share one forward pass."""
-        worlds = len(observation[STATE])
+        """Return position targets, (worlds, joints) [rad]; worlds with an empty queue share one forward pass."""
+        worlds = len(observation[OBSERVATION_STATE])
         if self.lockstep:
             with torch.inference_mode():
                 action = self._policy.select_action(self._before(self._batch(observation, np.arange(worlds))))
@@ -112,7 +124,7 @@ class LeRobotPolicy:
         return targets
 
     def _chunk(self, observation: Observation, worlds: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the next actions of some worlds, (worlds, queue_length, joints)."""
+        """Return the next actions of some worlds, (worlds, queue_length, joints) [rad]."""
         with torch.inference_mode():
             batch = self._before(self._batch(observation, worlds))
             chunk = self._policy.predict_action_chunk(batch)[:, : self.queue_length]
@@ -120,20 +132,29 @@ class LeRobotPolicy:
         return actions.to(torch.float64).cpu().numpy()
 
     def _batch(self, observation: Observation, worlds: NDArray[np.int64]) -> dict[str, Any]:
-        """Return the inputs of some worlds as LeRobot takes them: float images in 0..1, channel first."""
-        offered = {key: np.asarray(observation[key]) for key in self.inputs if key in observation}
-        shapes = {k: (v.shape[3], *v.shape[1:3]) if k.startswith(IMAGES) else v.shape[1:] for k, v in offered.items()}
+        """Return the inputs of some worlds in LeRobot's format: float images in 0..1, channel first."""
+        available = {key: np.asarray(observation[key]) for key in self.inputs if key in observation}
+        shapes = {
+            k: (v.shape[3], *v.shape[1:3]) if k.startswith(OBSERVATION_IMAGES) else v.shape[1:]
+            for k, v in available.items()
+        }
         self._compare(shapes, self.actions)
         batch: dict[str, Any] = {}
-        for key, values in offered.items():
+        for key, values in available.items():
             tensor = torch.from_numpy(np.ascontiguousarray(values[worlds]))
-            batch[key] = tensor.permute(0, 3, 1, 2).float() / 255 if key.startswith(IMAGES) else tensor.float()
+            batch[key] = (
+                tensor.permute(0, 3, 1, 2).float() / 255 if key.startswith(OBSERVATION_IMAGES) else tensor.float()
+            )
         batch["task"] = [observation["task"][int(i)] for i in worlds]
         return batch
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return the folder that holds the policy: the one given, or the last checkpoint of a training folder."""
+    """Return the folder of the policy: `path` itself, or the last checkpoint of a training folder.
+
+    Raises:
+        FileError: If there is no checkpoint.
+    """
     for folder in (path, path / "pretrained_model", path / "checkpoints" / "last" / "pretrained_model"):
         if (folder / "config.json").is_file():
             return folder
@@ -141,13 +162,13 @@ def find_checkpoint(path: Path) -> Path:
         raise FileError(path, "no such checkpoint folder", "train a policy with: waldo train DATASET --output FOLDER")
     raise FileError(
         path,
-        "holds no LeRobot checkpoint (no config.json, nor checkpoints/last)",
-        "name a folder that waldo train wrote",
+        "contains no LeRobot checkpoint (no config.json and no checkpoints/last)",
+        "pass an output folder of waldo train",
     )
 
 
 def training_fps(folder: Path) -> float:
-    """Return the rate of the data that a checkpoint was trained on, if that data is still there."""
+    """Return the rate of a checkpoint's training data [Hz]; DEFAULT_FPS if that data is unavailable."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         root = json.loads((folder / "train_config.json").read_text())["dataset"]["root"]
         return float(json.loads((Path(root) / "meta" / "info.json").read_text())["fps"])
@@ -162,13 +183,13 @@ def _load(folder: Path, device: str) -> tuple[Any, Any, Any]:
     try:
         config = PreTrainedConfig.from_pretrained(folder)
         config.device = device
-        with redirect_stdout(StringIO()):  # LeRobot prints, and standard output is for results
+        with redirect_stdout(StringIO()):  # LeRobot prints; standard output is for results
             policy = get_policy_class(config.type).from_pretrained(folder, config=config).to(device).eval()
         overrides = {"device_processor": {"device": device}}
         before, after = make_pre_post_processors(config, pretrained_path=str(folder), preprocessor_overrides=overrides)
-    except Exception as error:  # whatever LeRobot, safetensors or draccus find wrong with a file
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    except Exception as error:  # LeRobot, safetensors and draccus raise various types
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise FileError(
-            folder, f"cannot be loaded as a LeRobot policy ({why})", "train it again or name another checkpoint"
+            folder, f"cannot be loaded as a LeRobot policy ({reason})", "train it again or pass another checkpoint"
         ) from error
     return policy, before, after

@@ -1,4 +1,4 @@
-"""The names of LeRobot's policies, read from its source so that nothing heavy is imported."""
+"""Names of LeRobot's policies, read from its source files, since importing LeRobot takes seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from waldo.errors import MissingExtraError, UnknownNameError
 
 @cache
 def policy_names() -> tuple[str, ...]:
-    """Return every policy that the installed LeRobot can train, in alphabetical order."""
+    """Return the names of the policies that the installed LeRobot can train, in alphabetical order.
+
+    Raises:
+        MissingExtraError: If LeRobot is not installed.
+    """
     spec = importlib.util.find_spec("lerobot")
     if spec is None or spec.origin is None:
         raise MissingExtraError("lerobot", "train")
@@ -24,6 +28,6 @@ def policy_names() -> tuple[str, ...]:
 
 
 def check_policy(name: str) -> None:
-    """Refuse a policy that LeRobot does not have, and say which one was probably meant."""
+    """Raise UnknownNameError, with the closest match, if LeRobot has no such policy."""
     if name not in policy_names():
         raise UnknownNameError("policy", name, policy_names())

@@ -1,47 +1,46 @@
-"""Carries out instructions: a plan for every world, subtask by subtask, in many worlds at once.
+"""Execution of instructions in many worlds at once: a plan for every world, subtask by subtask.
 
-A subtask is given to the policy as the goal's text and one-hots; when the world says that it is reached, the next one
-begins. A subtask that takes too long ends that world's run, as what follows builds on it.
+The policy receives a subtask as the goal's text and one-hot values. When the world reports that the goal is reached,
+the next subtask starts. A subtask that exceeds its time limit ends the run of its world: later subtasks build on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from waldo.console import progress
 from waldo.errors import InvalidValueError
-from waldo.sim.evaluation.intervals import wilson
-from waldo.sim.policy import Policy, observe
+from waldo.sim.evaluation.results import success_interval
+from waldo.sim.evaluation.rollout import Advance, no_progress, rollout, ticks_per_action
+from waldo.sim.policy import Policy, PolicyFactory, make_policy, observe
 from waldo.sim.tasks.goal import Goal, Scene
 from waldo.sim.world import CONTROL_HZ, World
 
-PEAK_TICKS = 6
-"""Ticks between two looks at the hottest winding."""
+SAMPLE_TICKS = 6
+"""Ticks between two samples of the winding temperatures."""
 STEADY_S = 0.25
-"""How long a goal must hold before the next subtask begins [s]."""
+"""Time for which a goal has to stay reached before the next subtask starts [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What is run and for how long."""
+    """Options of a run."""
 
     task: str = "sort"
-    """Name of the task whose world it is."""
+    """Registered name of the task that provides the world."""
     episodes: int = 50
-    """Worlds, one seed each."""
+    """Number of worlds, one seed each."""
     first_seed: int = 100_000
     """Seed of the first world."""
     limit_s: float | None = None
-    """Time that one subtask may take [s]; None: the task's own horizon."""
+    """Time limit of one subtask [s]; None: the task's horizon."""
     threads: int | None = None
     """Threads of the physics; None: all cores, at most 8."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that make no run."""
+        """Reject values out of range."""
         if self.episodes < 1:
             raise InvalidValueError("episodes", self.episodes, "a number from 1")
         if self.limit_s is not None and self.limit_s <= 0:
@@ -50,103 +49,87 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SubtaskResult:
-    """One subtask in one world."""
+    """Result of one subtask in one world."""
 
     goal: str
-    """What was to be done, in words."""
+    """The goal in words."""
     reached: bool
-    """Whether it was done in time."""
+    """Whether the goal was reached within the time limit."""
     seconds: float
-    """How long it took or was tried; 0 if it was never begun [s]."""
+    """Duration [s]; 0 if the subtask was not started."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What came of an instruction in all worlds."""
+    """Result of an instruction in all worlds."""
 
     instruction: str
-    """What was asked."""
+    """The instruction."""
     seeds: list[int]
-    """The worlds."""
+    """Seed of each world."""
     subtasks: list[list[SubtaskResult]]
-    """For every world, its plan's steps in order."""
-    peak_winding_c: dict[str, float]
-    """Hottest winding of any world by joint [°C]."""
+    """The subtasks of each world's plan, in order."""
+    max_winding_c: dict[str, float]
+    """Joint -> maximum winding temperature in any world [°C]."""
     wilson_95: tuple[float, float]
-    """Confidence interval of the share of worlds in which everything was done."""
+    """95 % Wilson score interval of the success rate."""
 
     @property
     def success(self) -> list[bool]:
-        """In which worlds every subtask was done."""
+        """Whether each world reached every subtask."""
         return [all(step.reached for step in steps) for steps in self.subtasks]
 
     @property
     def rate(self) -> float:
-        """Share of worlds in which every subtask was done."""
+        """Fraction of worlds that reached every subtask."""
         return sum(self.success) / len(self.seeds)
 
     def by_step(self) -> list[tuple[int, int, int]]:
-        """Return for each step of the plan: how many worlds have it, began it, reached it."""
+        """Return for each step of the plan how many worlds have it, started it and reached it."""
         longest = max(len(steps) for steps in self.subtasks)
         columns = [[s[i] for s in self.subtasks if i < len(s)] for i in range(longest)]
         return [(len(c), sum(s.seconds > 0 or s.reached for s in c), sum(s.reached for s in c)) for c in columns]
 
 
-@dataclass
-class _State:
-    """Where every world is in its plan."""
-
-    plans: list[list[Goal]]
-    step: NDArray[np.int64]
-    ticks: NDArray[np.int64]
-    steady: NDArray[np.int64]
-    running: NDArray[np.bool_]
-    results: list[list[SubtaskResult]] = field(default_factory=lambda: list[list[SubtaskResult]]())
-
-
 def run_instruction(
-    policy: Policy | Callable[[World], Policy], instruction: str, plan: Callable[[Scene], list[Goal]], config: RunConfig
+    policy: Policy | PolicyFactory,
+    instruction: str,
+    plan: Callable[[Scene], list[Goal]],
+    config: RunConfig,
+    *,
+    advance: Advance = no_progress,
 ) -> RunResult:
-    """Plan and carry out an instruction in every world; `plan` makes the steps for a scene, once for each."""
+    """Plan an instruction and execute it in every world.
+
+    Args:
+        policy: The policy, or a function that makes one for given worlds.
+        instruction: The instruction.
+        plan: Returns the subtasks for a scene; called once for each distinct scene.
+        config: The options.
+        advance: Progress callback, in subtasks.
+    """
     world = World(config.task, worlds=config.episodes, threads=config.threads)
-    actor = policy if isinstance(policy, Policy) and not isinstance(policy, type) else policy(world)
-    hold = CONTROL_HZ / actor.fps
-    if hold != round(hold):
-        raise InvalidValueError("fps", actor.fps, f"a divisor of the control rate {CONTROL_HZ}")
+    actor = make_policy(policy, world)
+    ticks_per_action(actor.fps)
     seeds = [config.first_seed + i for i in range(config.episodes)]
     world.reset(seeds)
-    state = _begin(world, plan)
-    peak = world.heat[..., 0].max(axis=0)
-    limit = round((config.limit_s or world.task.horizon_s) * CONTROL_HZ)
-    actor.reset()
-    targets = world.position.copy()
-    tick = 0
-    with progress() as bar:
-        total = sum(len(steps) for steps in state.plans)
-        task = bar.add_task("subtasks", total=total, note="")
-        while state.running.any():
-            if tick % round(hold) == 0:
-                targets = np.asarray(actor.act(observe(world, actor.image_keys)), dtype=float)
-            world.step(targets)
-            tick += 1
-            if tick % PEAK_TICKS == 0:
-                peak = np.maximum(peak, world.heat[state.running, :, 0].max(axis=0))
-            _advance(world, actor, state, limit)
-            reached = sum(step.reached for steps in state.results for step in steps)
-            bar.update(task, completed=reached, note=f"{int(state.running.sum())} worlds running")
+    plans = _make_plans(world, plan)
+    run = _Run(world, actor, plans, round((config.limit_s or world.task.horizon_s) * CONTROL_HZ), advance)
+    rollout(actor, observe=lambda keys: observe(world, keys), act=world.step, on_tick=run.on_tick)
     world.close()
-    whole = [_with_unbegun(state.plans[i], state.results[i]) for i in range(config.episodes)]
-    successes = sum(all(step.reached for step in steps) for steps in whole)
+    subtasks = [_with_unstarted(steps, results) for steps, results in zip(plans, run.results, strict=True)]
+    successes = sum(all(step.reached for step in steps) for steps in subtasks)
     return RunResult(
         instruction=instruction,
         seeds=seeds,
-        subtasks=whole,
-        peak_winding_c={joint.name: float(peak[i]) for i, joint in enumerate(world.robot.joints)},
-        wilson_95=wilson(successes, len(seeds)),
+        subtasks=subtasks,
+        max_winding_c={joint.name: float(run.max_winding[i]) for i, joint in enumerate(world.robot.joints)},
+        wilson_95=success_interval(successes, len(seeds)),
     )
 
 
-def _begin(world: World, plan: Callable[[Scene], list[Goal]]) -> _State:
+def _make_plans(world: World, plan: Callable[[Scene], list[Goal]]) -> list[list[Goal]]:
+    """Return the plan of each world and set its first goal."""
     known: dict[Scene, list[Goal]] = {}
     plans: list[list[Goal]] = []
     for i in range(world.worlds):
@@ -158,34 +141,48 @@ def _begin(world: World, plan: Callable[[Scene], list[Goal]]) -> _State:
         plans.append(known[scene])
     for i, steps in enumerate(plans):
         world.set_goal([i], steps[0])
-    zeros = np.zeros(world.worlds, dtype=np.int64)
-    results = [list[SubtaskResult]() for _ in plans]
-    return _State(plans, zeros, zeros.copy(), zeros.copy(), np.ones(world.worlds, dtype=bool), results)
+    return plans
 
 
-def _advance(world: World, policy: Policy, state: _State, limit: int) -> None:
-    """Close the subtasks that are done or out of time, and begin the next ones."""
-    state.ticks += state.running
-    reached = world.goal_reached()
-    state.steady = np.where(reached, state.steady + 1, 0)
-    done = state.running & (state.steady >= round(STEADY_S * CONTROL_HZ))
-    late = state.running & ~done & (state.ticks >= limit)
-    renewed: list[int] = []
-    for i in np.flatnonzero(done | late):
-        goal = state.plans[i][state.step[i]]
-        seconds = float(state.ticks[i]) / CONTROL_HZ
-        state.results[i].append(SubtaskResult(goal=goal.text, reached=bool(done[i]), seconds=seconds))
-        state.step[i] += 1
-        state.ticks[i] = state.steady[i] = 0
-        if late[i] or state.step[i] == len(state.plans[i]):
-            state.running[i] = False
-        else:
-            world.set_goal([i], state.plans[i][state.step[i]])
-            renewed.append(int(i))
-    if renewed:
-        policy.reset(np.array(renewed))
+class _Run:
+    """State of a run: the current step of every world's plan."""
+
+    def __init__(self, world: World, policy: Policy, plans: list[list[Goal]], limit: int, advance: Advance) -> None:
+        self._world, self._policy, self._plans, self._limit, self._advance = world, policy, plans, limit, advance
+        self._step, self._ticks, self._steady = np.zeros((3, world.worlds), dtype=np.int64)
+        self._running = np.ones(world.worlds, dtype=bool)
+        self.results = [list[SubtaskResult]() for _ in plans]
+        self.max_winding = world.heat[..., 0].max(axis=0)
+
+    def on_tick(self, tick: int) -> bool:
+        """Finish subtasks and start the next ones; return whether any world is still running."""
+        if tick % SAMPLE_TICKS == 0:
+            self.max_winding = np.maximum(self.max_winding, self._world.heat[self._running, :, 0].max(axis=0))
+        self._ticks += self._running
+        self._steady = np.where(self._world.goal_reached(), self._steady + 1, 0)
+        done = self._running & (self._steady >= round(STEADY_S * CONTROL_HZ))
+        late = self._running & ~done & (self._ticks >= self._limit)
+        started = [int(i) for i in np.flatnonzero(done | late) if self._finish(int(i), bool(done[i]))]
+        if started:
+            self._policy.reset(np.array(started))
+        reached = sum(step.reached for steps in self.results for step in steps)
+        self._advance(reached, sum(map(len, self._plans)), f"{int(self._running.sum())} worlds running")
+        return bool(self._running.any())
+
+    def _finish(self, i: int, reached: bool) -> bool:
+        """Finish the current subtask of world `i`; return whether the next one was started."""
+        goal = self._plans[i][self._step[i]]
+        seconds = float(self._ticks[i]) / CONTROL_HZ
+        self.results[i].append(SubtaskResult(goal=goal.text, reached=reached, seconds=seconds))
+        self._step[i] += 1
+        self._ticks[i] = self._steady[i] = 0
+        if not reached or self._step[i] == len(self._plans[i]):
+            self._running[i] = False
+            return False
+        self._world.set_goal([i], self._plans[i][self._step[i]])
+        return True
 
 
-def _with_unbegun(plan: list[Goal], results: list[SubtaskResult]) -> list[SubtaskResult]:
-    """Return a world's results with the steps that it never came to."""
+def _with_unstarted(plan: list[Goal], results: list[SubtaskResult]) -> list[SubtaskResult]:
+    """Return the results of a world, completed by the subtasks that were not started."""
     return results + [SubtaskResult(goal=goal.text, reached=False, seconds=0.0) for goal in plan[len(results) :]]

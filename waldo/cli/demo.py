@@ -168,8 +168,9 @@ class Demo:
 
     def train(self) -> str:
         """Train an ACT policy with LeRobot on joint positions and object poses."""
+        from waldo.cli.train import train_with_bar
         from waldo.train.train_config import TrainConfig
-        from waldo.train.training import last_checkpoint, train
+        from waldo.train.training import last_checkpoint
 
         output = self.folder / "policy"
         config = TrainConfig(
@@ -177,13 +178,14 @@ class Demo:
         )
         last = last_checkpoint(output)
         if last is None or last[1] < config.steps:
-            result = train(config, resume=last is not None)
+            result = train_with_bar(config, resume=last is not None)
             if not result.finished:
                 raise KeyboardInterrupt
         return f"ACT, {config.steps} steps"
 
     def plan(self) -> str:
         """Decompose an instruction with the embedded planner, and execute the subtasks with the scripted expert."""
+        from waldo.cli.bars import progress_bar
         from waldo.sim.experts.expert import ExpertPolicy
         from waldo.train.planner.planner import TransformersPlanner, make_plan
         from waldo.train.runner.subtask_runner import RunConfig, run_instruction
@@ -192,9 +194,14 @@ class Demo:
         if not result_file.exists():
             planner = TransformersPlanner(None)
             config = RunConfig(task="sort", episodes=self.size.trials, first_seed=EVALUATION_SEED)
-            result = run_instruction(
-                ExpertPolicy, INSTRUCTION, lambda scene: make_plan(planner, INSTRUCTION, scene), config
-            )
+            with progress_bar("subtasks") as advance:
+                result = run_instruction(
+                    ExpertPolicy,
+                    INSTRUCTION,
+                    lambda scene: make_plan(planner, INSTRUCTION, scene),
+                    config,
+                    advance=advance,
+                )
             goals = [step.goal for step in result.subtasks[0]]
             values = {"instruction": INSTRUCTION, "plan": goals, "success": result.success}
             _write(result_file, values)
@@ -205,8 +212,10 @@ class Demo:
 
     def evaluate(self) -> str:
         """Evaluate the policy on unseen seeds, with motor heat."""
-        from waldo.sim.evaluation.evaluate import EvalConfig, evaluate
+        from waldo.cli.bars import progress_bar
+        from waldo.sim.evaluation.evaluate import evaluate
         from waldo.sim.evaluation.report import write_report
+        from waldo.sim.evaluation.results import EvalConfig
         from waldo.train.policies.lerobot_policy import LeRobotPolicy
         from waldo.train.training import last_checkpoint
 
@@ -221,15 +230,17 @@ class Demo:
                 first_seed=EVALUATION_SEED,
                 videos=self.size.videos,
             )
-            result = evaluate(LeRobotPolicy(last[0]), config, output, "ACT")
+            with progress_bar("evaluate") as advance:
+                result = evaluate(LeRobotPolicy(last[0]), config, output, "ACT", advance=advance)
             write_report(result, output)
         found = _read(output / "report.json")
-        motor = max(found["motors"], key=lambda motor: motor["peak_winding_c"])
+        windings = {motor["joint"]: _max_winding_c(motor) for motor in found["motors"]}
+        joint = max(windings, key=lambda name: windings[name])
         low, high = found["wilson_95"]
         return (
             f"{sum(found['success'])} of {len(found['success'])} unseen seeds "
             f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %), "
-            f"maximum winding temperature {motor['peak_winding_c']:.1f} °C ({motor['joint']})"
+            f"maximum winding temperature {windings[joint]:.1f} °C ({joint})"
         )
 
     def figure(self) -> str:
@@ -274,6 +285,11 @@ class Demo:
         table.add_row("total", str(self.folder), f"{sum(seconds for _, _, seconds in rows):.0f}")
         console.out().print(table)
         console.out().print(f"report: {self.folder / 'evaluation' / 'report.html'}", markup=False)
+
+
+def _max_winding_c(motor: dict[str, Any]) -> float:
+    """Return a motor's maximum winding temperature in a report.json [°C]; older reports name it peak_winding_c."""
+    return motor["max_winding_c"] if "max_winding_c" in motor else motor["peak_winding_c"]
 
 
 def _write(path: Path, values: object) -> None:

@@ -1,7 +1,7 @@
-"""`waldo emulate` gives a robot's driver what it wants: servos on a serial port, motors on a CAN bus, a robot on DDS.
+"""`waldo emulate`: emulated servos on a serial port, motors on a CAN bus, or a robot on DDS, for a driver to control.
 
-The motors are those of the robot's MuJoCo model and get warm; a driver, waldo's or another's, cannot tell the
-difference from the frames.
+The motors are those of the robot's MuJoCo model, including their heat. They answer in the manufacturer's protocol, so a
+driver, waldo's or another project's, is used unchanged.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from waldo.robots.description import Robot, load_robot
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 EMULATED = ("feetech", "dynamixel", "damiao", "robstride", "unitree")
-"""Drivers for which there is an emulation."""
+"""Drivers that have an emulation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Emulate:
-    """Emulate a robot's motors until Ctrl-C: `waldo robot` and LeRobot's programs drive them as they would the real."""
+    """Emulate a robot's motors until Ctrl-C; `waldo robot` and LeRobot's programs control them like real ones."""
 
     robot: tyro.conf.Positional[str] = "so101"
-    """so101, so101_leader (an arm that a hand swings gently), g1, or the MJCF file of another robot."""
+    """so101, so101_leader (an arm that is moved gently by hand), g1, or the MJCF file of another robot."""
     driver: str = ""
-    """What it speaks: feetech, dynamixel, damiao, robstride or unitree; chosen by the robot's name."""
+    """Protocol: feetech, dynamixel, damiao, robstride or unitree. Default: depends on the robot."""
     link: Path | None = None
-    """Make this a link to the serial port, so that its name stays the same."""
+    """Symbolic link to create to the serial port, so that its name does not change."""
     calibrated: bool = True
-    """Serial servos know their joints' ends; --no-calibrated: as they come from the factory."""
+    """Start serial servos with a calibration; --no-calibrated: in their factory state."""
     interface: str = "udp_multicast"
-    """python-can's interface of a CAN bus; socketcan with a channel of vcan0 where there is one. DDS: lo."""
+    """python-can interface of a CAN bus, such as socketcan with --channel vcan0; network interface for DDS (lo)."""
     channel: str = "239.74.163.2"
-    """Its channel."""
+    """python-can channel of a CAN bus."""
     domain: int = 0
     """DDS domain."""
 
@@ -52,48 +52,55 @@ class Emulate:
         if driver not in EMULATED:
             raise UnknownNameError("emulation", driver, EMULATED)
         with contextlib.ExitStack() as stack:
-            said = self._start(robot, driver, stack)
-            console.err().print(said, markup=False, soft_wrap=True)
+            message = self._start(robot, driver, stack)
+            console.err().print(message, markup=False, soft_wrap=True)
             while not done():
                 time.sleep(0.1)
         return 0
 
     def _start(self, robot: Robot, driver: str, stack: contextlib.ExitStack) -> str:
-        """Start the emulation; return how to reach it."""
+        """Start the emulation and return how to connect to it."""
         if driver == "unitree":
-            from waldo.sim.emulation.unitree import EmulatedUnitree
-
-            where = "lo" if self.interface == "udp_multicast" else self.interface
-            stack.enter_context(EmulatedUnitree(robot, self.domain, where, rate_hz=500.0))
-            return (
-                f"{robot.name} speaks on DDS domain {self.domain}, interface {where}: waldo robot {self.robot} "
-                f"--driver unitree --option domain={self.domain} --option interface={where}"
-            )
+            return self._start_unitree(robot, stack)
         if driver in ("damiao", "robstride"):
             stack.enter_context(self._can(robot, driver))
             return (
-                f"{robot.name}'s motors listen on {self.interface}:{self.channel}: waldo robot {self.robot} --driver "
-                f"{driver} --option interface={self.interface} --option channel={self.channel}"
+                f"{robot.name}'s motors are on {self.interface}:{self.channel}; connect with: waldo robot {self.robot} "
+                f"--driver {driver} --option interface={self.interface} --option channel={self.channel}"
             )
+        return self._start_servos(robot, driver, stack)
+
+    def _start_unitree(self, robot: Robot, stack: contextlib.ExitStack) -> str:
+        from waldo.sim.emulation.unitree import EmulatedUnitree
+
+        interface = "lo" if self.interface == "udp_multicast" else self.interface
+        stack.enter_context(EmulatedUnitree(robot, self.domain, interface, rate_hz=500.0))
+        return (
+            f"{robot.name} is on DDS domain {self.domain}, interface {interface}; connect with: waldo robot "
+            f"{self.robot} --driver unitree --option domain={self.domain} --option interface={interface}"
+        )
+
+    def _start_servos(self, robot: Robot, driver: str, stack: contextlib.ExitStack) -> str:
         from waldo.sim.emulation.dynamixel import DynamixelServos
         from waldo.sim.emulation.emulated_leader import EmulatedLeader
         from waldo.sim.emulation.feetech import FeetechServos
 
-        led = all(joint.effort == 0 for joint in robot.joints)
-        kind = FeetechServos if driver == "feetech" else DynamixelServos
-        servos = kind(EmulatedLeader(robot) if led else EmulatedJoints(robot), calibrated=self.calibrated)
+        leader = all(joint.effort == 0 for joint in robot.joints)
+        servo_class = FeetechServos if driver == "feetech" else DynamixelServos
+        joints = EmulatedLeader(robot) if leader else EmulatedJoints(robot)
+        servos = servo_class(joints, calibrated=self.calibrated)
         stack.enter_context(servos)
         port = servos.port
         if self.link is not None:
             _link(self.link, port)
             stack.callback(self.link.unlink, missing_ok=True)
             port = str(self.link)
-        if led:
-            which = "" if driver == "feetech" else f" --option driver={driver}"
-            use = f"waldo teleop leader --port {port}{which}"
+        if leader:
+            option = "" if driver == "feetech" else f" --option driver={driver}"
+            command = f"waldo teleop leader --port {port}{option}"
         else:
-            use = f"waldo robot {self.robot} --driver {driver} --port {port}"
-        return f"{robot.name}'s servos listen on {port}: {use}"
+            command = f"waldo robot {self.robot} --driver {driver} --port {port}"
+        return f"{robot.name}'s servos are on {port}; connect with: {command}"
 
     def _can(self, robot: Robot, driver: str) -> Any:
         """Return emulated motors on an open CAN bus."""
@@ -107,24 +114,21 @@ class Emulate:
         bus = can.Bus(interface=self.interface, channel=self.channel)
         if driver == "damiao":
             efforts = [max(1.0, joint.effort) for joint in robot.joints]
-            return DamiaoMotors(
-                EmulatedJoints(robot),
-                bus,
-                ids,
-                [Range(position_rad=12.5, velocity_rad_s=30, torque_nm=e) for e in efforts],
-            )
+            ranges = [Range(position_rad=12.5, velocity_rad_s=30, torque_nm=effort) for effort in efforts]
+            return DamiaoMotors(EmulatedJoints(robot), bus, ids, ranges)
         names = [joint.motor.name for joint in robot.joints]
-        if unknown := [name for name in names if name not in RANGES]:
+        if unknown := sorted({name for name in names if name not in RANGES}):
             bus.shutdown()
-            raise InvalidValueError("robot", ", ".join(sorted(set(unknown))), f"motors of {', '.join(RANGES)}")
+            expected = f"a robot whose motors are all among {', '.join(RANGES)}"
+            raise InvalidValueError("robot", f"{self.robot} with {', '.join(unknown)}", expected)
         return RobStrideMotors(EmulatedJoints(robot), bus, ids, [RANGES[name] for name in names])
 
 
 def _link(path: Path, port: str) -> None:
-    """Make a link to a port, in place of an old one."""
+    """Create a symbolic link to a port; an old link is replaced."""
     if path.is_symlink():
         path.unlink()
     elif path.exists():
-        raise FileError(path, "a file that is no link", "name another one")
+        raise FileError(path, "exists and is not a symbolic link", "choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(port)

@@ -201,10 +201,10 @@ def _options_class(driver: str) -> type | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Motors:
-    """Print the motor library: each value with its uncertainty and source, and values that are not published."""
+    """Print the motor library: each constant with unit, uncertainty, basis and source; unpublished ones are marked."""
 
     name: Annotated[str, tyro.conf.Positional] = ""
-    """Name of a motor; all motors by default."""
+    """Name of one motor. Default: all motors."""
 
     def run(self) -> int:
         """Print one table per motor."""
@@ -214,18 +214,19 @@ class Motors:
 
         for key in [self.name] if self.name else list(MOTORS):
             motor = load_motor(key)
-            table = Table("value", "figure", "source", title=f"{key}: {motor.name}", title_justify="left")
-            table.columns[2].overflow = "fold"
-            for one in dataclasses.fields(motor):
-                value = getattr(motor, one.name)
-                if one.name in ("name", "sources", "uncertainty", "thermal"):
+            title = f"{key}: {motor.name}"
+            table = Table("constant", "value", "unit", "basis", "source", title=title, title_justify="left")
+            table.columns[-1].overflow = "fold"
+            for name, constant in motor.constants().items():
+                if constant is None:
+                    table.add_row(name, "not published", "", "", "")
                     continue
-                std = motor.relative_std(one.name)
-                figure = "not published" if value is None else f"{value:g} ±{std:.0%}"
-                table.add_row(one.name, figure, motor.sources.get(one.name, ""))
+                value = f"{constant.value:g} ±{constant.relative_std:.0%}"
+                table.add_row(name, value, constant.unit, constant.basis, constant.source)
             if motor.thermal is not None:
-                for one in dataclasses.fields(motor.thermal)[:4]:
-                    source = f"{motor.thermal.basis}: {motor.thermal.source}"
-                    table.add_row(one.name, format(getattr(motor.thermal, one.name), "g"), source)
+                source = motor.thermal.source
+                for name, constant in motor.thermal.constants().items():
+                    table.add_row(name, f"{constant.value:g}", constant.unit, constant.basis, source)
+                    source = "as above"
             console.out().print(table)
         return 0

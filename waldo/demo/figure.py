@@ -92,7 +92,8 @@ def _heat(axes: Any, report: Any) -> None:
     """Plot the maximum winding temperature of each motor in the evaluation, and the limit."""
     motors = report["motors"]
     names = [motor["joint"] for motor in motors]
-    peaks = [motor["peak_winding_c"] for motor in motors]
+    # Reports of older versions name the value peak_winding_c.
+    peaks = [motor.get("max_winding_c", motor.get("peak_winding_c")) for motor in motors]
     axes.barh(names, peaks, color=[COLORS[i % len(COLORS)] for i in range(len(names))], height=0.6)
     for name, peak in zip(names, peaks, strict=True):
         axes.text(peak, name, f" {peak:.1f}", va="center", fontsize=8)

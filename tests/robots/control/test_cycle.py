@@ -20,7 +20,7 @@ from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.event import Event
-from waldo.robots.motors.library import STS3215_7V
+from waldo.robots.motors.feetech import STS3215_7V
 from waldo.robots.thermal.governor import Derating
 from waldo.robots.thermal.monitor import MonitorConfig
 

@@ -19,7 +19,8 @@ from waldo.robots.description import Joint, Robot
 from waldo.robots.drivers import damiao, robstride
 from waldo.robots.drivers.can_robot import CanMotorDriver
 from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
-from waldo.robots.motors.library import DM_J4310, RS03
+from waldo.robots.motors.damiao import DM_J4310
+from waldo.robots.motors.robstride import RS03
 from waldo.sim.emulation.can_bus import CanMotors, DamiaoMotors, RobStrideMotors
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
@@ -271,10 +272,10 @@ def test_robstride_faults_persist_until_the_motor_is_enabled(bench: Bench) -> No
     driver.connect()
     driver.read()
     np.testing.assert_allclose(driver.motors().voltage_v, 48.0)
-    bench.motors.tell_faults(0, 0, 1)
+    bench.motors.send_faults(0, 0, 1)
     until(driver, lambda _: driver.motors().faults[0] == robstride.WARNING)
     bench.motors.switch(0, False)
-    bench.motors.tell_faults(0, 1 << 3 | 1 << 1, 0)
+    bench.motors.send_faults(0, 1 << 3 | 1 << 1, 0)
     until(driver, lambda _: driver.motors().faults[0] == "driver chip fault, over-voltage")
     bench.motors.switch(0, True)
     until(driver, lambda _: driver.motors().faults[0] == "")

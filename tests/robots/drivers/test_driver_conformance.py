@@ -23,7 +23,8 @@ from waldo.robots.drivers.conformance import DriverConformance
 from waldo.robots.drivers.lerobot_robot import LeRobotDriver
 from waldo.robots.drivers.topic_map import TopicMapDriver
 from waldo.robots.drivers.unitree import UnitreeDriver
-from waldo.robots.motors.library import DM_J4310, RS03
+from waldo.robots.motors.damiao import DM_J4310
+from waldo.robots.motors.robstride import RS03
 from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors
 from waldo.sim.emulation.dynamixel import DynamixelServos
 from waldo.sim.emulation.emulated_joints import EmulatedJoints

@@ -15,8 +15,8 @@ import pytest
 from tests.robots.drivers.servo_bench import DRIVERS, SO101, Bench, until
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.drivers import calibration, dynamixel, feetech
-from waldo.sim.emulation.emulated_joints import Plant
-from waldo.sim.emulation.emulated_leader import Hand
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
+from waldo.sim.emulation.emulated_leader import EmulatedLeader
 from waldo.sim.emulation.feetech import FeetechServos
 
 
@@ -259,7 +259,7 @@ def test_a_port_is_locked_by_one_driver(bench: Bench, driver: Any) -> None:
 
 
 def test_servos_of_another_vendor_or_model_are_rejected() -> None:
-    with FeetechServos(Plant(SO101)) as servos:
+    with FeetechServos(EmulatedJoints(SO101)) as servos:
         wrong = dynamixel.DynamixelDriver(SO101, port=servos.port, response_timeout_s=0.02)
         with pytest.raises(HardwareError, match=r"no response from shoulder_pan \(id 1\).* \(responding: none\)"):
             wrong.connect()
@@ -320,7 +320,7 @@ def test_lerobots_motor_bus_reads_the_same_calibration_and_angles(vendor: str) -
     kind, model = (FeetechMotorsBus, "sts3215") if vendor == "feetech" else (DynamixelMotorsBus, "xm430-w350")
     emulator, driver_class = DRIVERS[vendor]
     motors = {name: Motor(i + 1, model, MotorNormMode.DEGREES) for i, name in enumerate(SO101.joint_names)}
-    with emulator(Hand(SO101, lambda _: SO101.home + 0.1)) as servos:
+    with emulator(EmulatedLeader(SO101, lambda _: SO101.home + 0.1)) as servos:
         bus = kind(servos.port, motors)
         bus.connect()
         expected = bus.read_calibration()

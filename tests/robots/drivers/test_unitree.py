@@ -141,10 +141,10 @@ def test_the_simulated_robot_rejects_wrong_checksums_and_machine_modes(twin: Emu
     command = empty_command("hg")
     command.mode_machine = MODE_MACHINE
     command.crc = checksum(command) ^ 1
-    twin._obey(command)
+    twin.execute(command)
     command.mode_machine, command.crc = 1, 0
     command.crc = checksum(command)
-    twin._obey(command)
+    twin.execute(command)
     assert (twin.refused, twin.taken) == (2, 0)
 
 

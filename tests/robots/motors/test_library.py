@@ -1,55 +1,296 @@
-"""The motor library: every value has a source, nothing unpublished is invented in silence."""
-
-import dataclasses
+"""The motor library: constants are plausible, unchanged, and have a basis and a source."""
 
 import numpy as np
 import pytest
 
 from waldo.errors import UnknownNameError
-from waldo.robots.motor import Motor, UnpublishedError
-from waldo.robots.motors.library import MOTORS, STS3215_7V, load_motor
+from waldo.robots.motors.library import MOTORS, load_motor
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 
-VALUES = [f.name for f in dataclasses.fields(Motor) if f.name not in ("name", "thermal", "sources", "uncertainty")]
+# Motor -> name, {constant: (value, relative standard deviation)}, thermal constants with their basis: the library
+# as it was when constants were plain numbers.
+EXPECTED = {
+    "sts3215-7v": (
+        "Feetech STS3215 7.4 V",
+        {
+            "gear_ratio": (345, 0.1),
+            "torque_constant_nm_per_a": (0.78, 0.1),
+            "resistance_ohm": (2.68, 0.15),
+            "rated_torque_nm": (0.49, 0.1),
+            "peak_torque_nm": (1.91, 0.1),
+            "voltage_v": (7.4, 0.1),
+            "winding_limit_c": (70, 0.1),
+        },
+        (5.0, 42.0, 4.0, 2.8, "assumed"),
+    ),
+    "sts3215-12v": (
+        "Feetech STS3215 12 V",
+        {
+            "gear_ratio": (345, 0.1),
+            "torque_constant_nm_per_a": (1.08, 0.1),
+            "resistance_ohm": (4.44, 0.1),
+            "peak_torque_nm": (2.94, 0.1),
+            "no_load_speed_rad_s": (4.71, 0.1),
+            "voltage_v": (12.0, 0.1),
+            "winding_limit_c": (70, 0.1),
+        },
+        (5.0, 42.0, 4.0, 2.8, "assumed"),
+    ),
+    "xl330-m288": (
+        "Dynamixel XL330-M288",
+        {
+            "gear_ratio": (288.4, 0.1),
+            "torque_constant_nm_per_a": (0.37, 0.15),
+            "resistance_ohm": (2.8, 0.15),
+            "peak_torque_nm": (0.52, 0.1),
+            "voltage_v": (5.0, 0.1),
+            "winding_limit_c": (70, 0.1),
+        },
+        None,
+    ),
+    "xm430-w350": (
+        "Dynamixel XM430-W350",
+        {
+            "gear_ratio": (353.5, 0.1),
+            "torque_constant_nm_per_a": (1.78, 0.1),
+            "resistance_ohm": (5.2, 0.1),
+            "peak_torque_nm": (4.1, 0.1),
+            "voltage_v": (12.0, 0.1),
+            "winding_limit_c": (80, 0.1),
+        },
+        None,
+    ),
+    "xm540-w270": (
+        "Dynamixel XM540-W270",
+        {
+            "gear_ratio": (272.5, 0.1),
+            "torque_constant_nm_per_a": (2.41, 0.1),
+            "resistance_ohm": (2.7, 0.1),
+            "peak_torque_nm": (10.6, 0.1),
+            "voltage_v": (12.0, 0.1),
+            "winding_limit_c": (80, 0.1),
+        },
+        None,
+    ),
+    "dm-j4310": (
+        "Damiao DM-J4310",
+        {"gear_ratio": (10, 0.1), "rated_torque_nm": (3, 0.1), "peak_torque_nm": (7, 0.1), "voltage_v": (24.0, 0.1)},
+        None,
+    ),
+    "dm-j4340": (
+        "Damiao DM-J4340",
+        {"gear_ratio": (40, 0.1), "rated_torque_nm": (9, 0.1), "peak_torque_nm": (27, 0.1), "voltage_v": (24.0, 0.1)},
+        None,
+    ),
+    "rs00": (
+        "RobStride RS00",
+        {
+            "gear_ratio": (10, 0.1),
+            "torque_constant_nm_per_a": (1.48, 0.1),
+            "rated_torque_nm": (5, 0.1),
+            "peak_torque_nm": (14, 0.1),
+            "voltage_v": (48.0, 0.1),
+            "winding_limit_c": (145, 0.1),
+        },
+        None,
+    ),
+    "rs02": (
+        "RobStride RS02",
+        {
+            "gear_ratio": (7.75, 0.1),
+            "torque_constant_nm_per_a": (1.22, 0.1),
+            "resistance_ohm": (0.996, 0.15),
+            "rated_torque_nm": (6, 0.1),
+            "peak_torque_nm": (17, 0.1),
+            "voltage_v": (48.0, 0.1),
+            "winding_limit_c": (145, 0.1),
+        },
+        (13.5, 229, 0.659, 0.885, "fitted"),
+    ),
+    "rs03": (
+        "RobStride RS03",
+        {
+            "gear_ratio": (9, 0.1),
+            "torque_constant_nm_per_a": (2.36, 0.1),
+            "resistance_ohm": (0.448, 0.15),
+            "rated_torque_nm": (20, 0.1),
+            "peak_torque_nm": (60, 0.1),
+            "voltage_v": (48.0, 0.1),
+            "winding_limit_c": (145, 0.1),
+        },
+        (35.6, 492, 0.657, 1.537, "fitted"),
+    ),
+    "rs04": (
+        "RobStride RS04",
+        {
+            "gear_ratio": (9, 0.1),
+            "torque_constant_nm_per_a": (2.1, 0.1),
+            "rated_torque_nm": (40, 0.1),
+            "peak_torque_nm": (120, 0.1),
+            "voltage_v": (48.0, 0.1),
+            "winding_limit_c": (145, 0.1),
+        },
+        None,
+    ),
+    "rs05": (
+        "RobStride RS05",
+        {
+            "gear_ratio": (7.75, 0.1),
+            "torque_constant_nm_per_a": (0.94, 0.1),
+            "rated_torque_nm": (1.6, 0.1),
+            "peak_torque_nm": (5.5, 0.1),
+            "voltage_v": (48.0, 0.1),
+            "winding_limit_c": (145, 0.1),
+        },
+        None,
+    ),
+    "rs06": (
+        "RobStride RS06",
+        {
+            "gear_ratio": (9, 0.1),
+            "torque_constant_nm_per_a": (1.09, 0.1),
+            "rated_torque_nm": (11, 0.1),
+            "peak_torque_nm": (36, 0.1),
+            "voltage_v": (48.0, 0.1),
+            "winding_limit_c": (145, 0.1),
+        },
+        None,
+    ),
+    "g1-5020": (
+        "Unitree 5020",
+        {
+            "gear_ratio": (16, 0.1),
+            "torque_constant_nm_per_a": (1.22, 0.4),
+            "resistance_ohm": (0.37065045327119805, 0.4),
+            "rated_torque_nm": (8.333333333333334, 0.4),
+            "peak_torque_nm": (25, 0.1),
+            "voltage_v": (58.0, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (16.38, 215.6, 1.2, 2.8, "assumed"),
+    ),
+    "g1-5020-pair": (
+        "Unitree 5020 pair",
+        {
+            "gear_ratio": (16, 0.1),
+            "torque_constant_nm_per_a": (2.36, 0.4),
+            "resistance_ohm": (0.6604646614898915, 0.4),
+            "rated_torque_nm": (16.666666666666668, 0.4),
+            "peak_torque_nm": (50, 0.1),
+            "voltage_v": (58.0, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (32.76, 431.2, 0.6, 1.5, "assumed"),
+    ),
+    "g1-7520-14": (
+        "Unitree 7520-14",
+        {
+            "gear_ratio": (14.3, 0.1),
+            "torque_constant_nm_per_a": (2.36, 0.4),
+            "resistance_ohm": (0.18656591516130397, 0.4),
+            "rated_torque_nm": (29.333333333333332, 0.4),
+            "peak_torque_nm": (88, 0.1),
+            "voltage_v": (58.0, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (39.779999999999994, 523.6, 0.8, 1.6, "assumed"),
+    ),
+    "g1-7520-22": (
+        "Unitree 7520-22",
+        {
+            "gear_ratio": (22.5, 0.1),
+            "torque_constant_nm_per_a": (2.1, 0.4),
+            "resistance_ohm": (0.061782579378031825, 0.4),
+            "rated_torque_nm": (46.333333333333336, 0.4),
+            "peak_torque_nm": (139, 0.1),
+            "voltage_v": (58.0, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (44.459999999999994, 585.1999999999999, 0.8, 1.5, "assumed"),
+    ),
+    "g1-4010": (
+        "Unitree 4010",
+        {
+            "gear_ratio": (25, 0.1),
+            "torque_constant_nm_per_a": (0.94, 0.4),
+            "resistance_ohm": (3.1434209362923813, 0.4),
+            "rated_torque_nm": (1.6666666666666667, 0.4),
+            "peak_torque_nm": (5, 0.1),
+            "voltage_v": (58.0, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (6.552000000000001, 86.24000000000001, 2.0, 5.0, "assumed"),
+    ),
+    "go-m8010-6": ("Unitree GO-M8010-6", {"gear_ratio": (6.33, 0.1), "winding_limit_c": (90, 0.1)}, None),
+    "ak80-9": (
+        "CubeMars AK80-9",
+        {"gear_ratio": (9, 0.1), "torque_constant_nm_per_a": (1.0350000000000001, 0.1), "peak_torque_nm": (18, 0.1)},
+        None,
+    ),
+}
+NAMES = {
+    "gear_ratio": "gear_ratio",
+    "torque_constant_nm_per_a": "torque_constant",
+    "resistance_ohm": "resistance",
+    "rated_torque_nm": "rated_torque",
+    "peak_torque_nm": "peak_torque",
+    "no_load_speed_rad_s": "no_load_speed",
+    "voltage_v": "voltage",
+    "winding_limit_c": "winding_limit",
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_constants_are_exactly_the_expected_ones(name):
+    title, values, thermal = EXPECTED[name]
+    motor = MOTORS[name]
+    assert motor.name == title
+    assert {key: (c.value, c.relative_std) for key, c in motor.constants().items() if c is not None} == {
+        NAMES[key]: pair for key, pair in values.items()
+    }
+    for key, (value, _) in values.items():
+        if key != "gear_ratio":
+            assert motor.need(key, "a test") == value
+    if thermal is None:
+        assert motor.thermal is None
+    else:
+        found = motor.need_thermal("a test")
+        assert (*(c.value for c in found.constants().values()), found.basis) == thermal
+
+
+def test_the_library_contains_the_expected_motors_in_order():
+    assert list(MOTORS) == list(EXPECTED)
 
 
 @pytest.mark.parametrize("name", MOTORS)
-def test_every_value_has_a_source_and_every_source_a_value(name):
+def test_the_rated_torque_is_below_the_peak_torque(name):
     motor = MOTORS[name]
-    given = {value for value in VALUES if getattr(motor, value) is not None}
-    assert set(motor.sources) == given
-    assert motor.thermal is None or motor.thermal.source
-
-
-@pytest.mark.parametrize("name", MOTORS)
-def test_values_are_possible(name):
-    motor = MOTORS[name]
-    assert all(getattr(motor, value) > 0 for value in VALUES if getattr(motor, value) is not None)
     if motor.rated_torque_nm is not None and motor.peak_torque_nm is not None:
         assert motor.rated_torque_nm < motor.peak_torque_nm
 
 
-def test_assumed_thermal_constants_say_so():
-    assert STS3215_7V.thermal is not None
-    assert STS3215_7V.thermal.basis == "assumed"
+def test_each_constant_has_its_own_basis():
+    servo = load_motor("sts3215-7v").constants()
+    assert servo["torque_constant"].basis == "published"
+    assert servo["resistance"].basis == "fitted"
+    assert load_motor("sts3215-7v").need_thermal("a test").basis == "assumed"
+    assert load_motor("g1-5020").constants()["resistance"].basis == "assumed"
 
 
-def test_the_servo_settles_where_it_was_measured():
-    """SO-ARM100 issue 134: 1.47 N·m held on 12 V settles at 48 °C."""
+def test_the_servo_settles_at_the_measured_temperature():
+    """SO-ARM100 issue 134: 1.47 N·m held at 12 V settles at 48 °C."""
     motor = load_motor("sts3215-12v")
     loss = (1.47 / motor.need("torque_constant_nm_per_a", "a test")) ** 2 * motor.need("resistance_ohm", "a test")
     thermal = motor.need_thermal("a test")
     assert 25 + loss * thermal.housing_to_ambient_k_per_w == pytest.approx(48, abs=0.5)
 
 
-def test_the_g1_motors_hold_their_assumed_rating():
+def test_the_g1_motors_reach_120_degrees_at_their_assumed_rated_torque():
     for name in ("g1-5020", "g1-5020-pair", "g1-7520-14", "g1-7520-22", "g1-4010"):
         motor = MOTORS[name]
-        thermal = motor.need_thermal("a test")
         amperes = motor.need("rated_torque_nm", "a test") / motor.need("torque_constant_nm_per_a", "a test")
         loss = amperes**2 * motor.need("resistance_ohm", "a test") * (1 + 0.00393 * 95)
-        rise = loss * (thermal.winding_to_housing_k_per_w + thermal.housing_to_ambient_k_per_w)
-        assert 25 + rise == pytest.approx(120)
+        assert 25 + loss * motor.need_thermal("a test").total_k_per_w == pytest.approx(120)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +300,7 @@ def test_the_g1_motors_hold_their_assumed_rating():
         ("rs03", {60: 13, 50: 34, 40: 67, 30: 393}),
     ],
 )
-def test_fitted_constants_reproduce_the_vendors_overload_table(name, table):
+def test_fitted_constants_reproduce_the_manufacturers_overload_table(name, table):
     """RobStride manuals: seconds until 145 °C at each torque [N·m], rotating, from 25 °C."""
     motor = MOTORS[name]
     model = TwoNodeModel([motor.need_thermal("a test")])
@@ -73,16 +314,7 @@ def test_fitted_constants_reproduce_the_vendors_overload_table(name, table):
     assert max(errors) < 0.50
 
 
-def test_an_unpublished_value_is_asked_for_by_name():
-    with pytest.raises(UnpublishedError) as error:
-        load_motor("dm-j4310").need("resistance_ohm", "a forecast")
-    assert str(error.value) == (
-        "a forecast needs resistance_ohm of Damiao DM-J4310, which is not published; "
-        "measure it and pass a motor that has it"
-    )
-
-
-def test_an_unknown_motor_is_answered_with_the_nearest():
+def test_an_unknown_motor_is_refused_with_the_closest_name():
     with pytest.raises(UnknownNameError) as error:
         load_motor("sts3215")
     assert str(error.value).startswith("unknown motor 'sts3215'; did you mean 'sts3215-7v'? (known: ak80-9, dm-j4310,")

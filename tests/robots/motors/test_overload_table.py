@@ -1,4 +1,4 @@
-"""Makers' tables of how long a motor may be overloaded."""
+"""Thermal constants from manufacturers' overload tables."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ RS02 = OverloadTable(
 )
 
 
-def test_a_fit_tells_the_times_that_it_was_made_from():
+def test_a_fit_reproduces_its_table():
     fit = fit_table(RS02)
     errors = np.abs(fit.seconds(RS02.torque_nm) / RS02.seconds - 1)
     assert np.median(errors) < 0.1
     assert fit.seconds(np.array([7.0]))[0] > 3600
 
 
-def test_rows_that_were_held_out_are_told_as_well():
+def test_a_fit_predicts_rows_that_it_has_not_seen():
     assert np.median(np.abs(held_out(RS02))) <= 0.15
 
 
@@ -36,17 +36,18 @@ def test_a_table_is_read_from_a_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        ("", "holds nothing, expected the columns torque_nm,seconds"),
-        ("a,b\n1,2\n", "holds a, b, expected the columns torque_nm,seconds"),
+        ("", "has no rows, expected the columns torque_nm,seconds"),
+        ("a,b\n1,2\n", "has the columns a, b, expected the columns torque_nm,seconds"),
         ("torque_nm,seconds\n17,ten\n", "line 2 is"),
         ("torque_nm,seconds\n17,-1\n", "line 2 has a torque or a time that is not above 0"),
+        ("torque_nm,seconds\n17,10\n", "has 1 overload, expected 3 or more"),
         ("torque_nm,seconds\n17,10\n14,29\n", "has 2 overloads, expected 3 or more"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path, content, said):
+def test_an_invalid_table_is_refused(tmp_path, content, message):
     path = tmp_path / "table.csv"
     path.write_text(content)
-    with pytest.raises(FileError, match=said):
+    with pytest.raises(FileError, match=message):
         read_table(path, limit_c=145.0, ambient_c=25.0)

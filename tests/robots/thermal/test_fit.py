@@ -1,12 +1,13 @@
-"""Constants fitted to what was recorded of a motor whose constants the test knows."""
+"""Constants fitted to recordings of a simulated motor with known constants."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from waldo.robots.thermal.fit import NothingLearnedError, Recording, fit
-from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.robots.motor import ThermalConstants
+from waldo.robots.thermal.fit import InsufficientDataError, Recording, fit_constants
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 
 
 def constants(winding, housing, r1, r2):
@@ -25,7 +26,7 @@ GUESS = constants(20.0, 120.0, 1.0, 3.5)
 
 
 def record(seconds=1200, dt=2.0, seed=0, start=24.0, ambient=24.0, winding=True, housing=True, gap=0.0, state=None):
-    """A recording of the true motor under random steps of load, with sensors that round to a degree."""
+    """A recording of the true motor under random steps of load, with sensors that round to 1 °C."""
     rng = np.random.default_rng(seed)
     model = TwoNodeModel([TRUE])
     state = np.array([[start, start]]) if state is None else state
@@ -49,7 +50,7 @@ def record(seconds=1200, dt=2.0, seed=0, start=24.0, ambient=24.0, winding=True,
 def errors(found):
     true = np.log([1.0, 14.0, 1.3, 180.0, 2.6])
     c = found.constants
-    told = np.log(
+    fitted = np.log(
         [
             found.heat_scale,
             c.winding_j_per_k,
@@ -58,38 +59,38 @@ def errors(found):
             c.housing_to_ambient_k_per_w,
         ]
     )
-    return told - true
+    return fitted - true
 
 
-def test_two_sensors_tell_the_ratios_and_a_known_resistance_the_rest():
-    found = fit([record(2400)], GUESS, prior_std=np.array([0.01, 0.7, 0.5, 0.7, 0.5]))
+def test_two_sensors_and_a_known_resistance_determine_all_constants():
+    found = fit_constants([record(2400)], GUESS, prior_std=np.array([0.01, 0.7, 0.5, 0.7, 0.5]))
     assert np.abs(errors(found)).max() < 0.12
     assert (np.abs(errors(found)) < 4 * found.std).all()
     assert found.rms_k < 0.8
     assert found.ambient_c == pytest.approx(24.0, abs=0.6)
-    assert found.learned("winding_j_per_k")
+    assert found.is_identified("winding_j_per_k")
 
 
-def test_what_a_case_sensor_does_not_tell_stays_uncertain():
+def test_constants_that_a_housing_sensor_does_not_determine_stay_uncertain():
     known_resistance = np.array([0.01, 0.7, 0.5, 0.7, 0.5])
-    found = fit([record(2400, winding=False)], GUESS, prior_std=known_resistance)
-    both = fit([record(2400)], GUESS, prior_std=known_resistance)
+    found = fit_constants([record(2400, winding=False)], GUESS, prior_std=known_resistance)
+    both = fit_constants([record(2400)], GUESS, prior_std=known_resistance)
     assert found.std[1] > 4 * both.std[1]
     assert (np.abs(errors(found)) < 3 * found.std).all()
 
 
-def test_episodes_with_pauses_between_them_are_one_history():
+def test_recordings_with_gaps_are_one_history():
     model = TwoNodeModel([TRUE])
     first = record(600, seed=1)
     state = np.array([[first.winding_c[-1], first.housing_c[-1]]])
     state = model.step(state, Load(np.zeros(1), np.zeros(1)), 24.0, 300.0)
     second = record(600, seed=2, state=state, gap=300.0)
-    found = fit([first, second], GUESS, prior_std=np.array([0.01, 0.7, 0.5, 0.7, 0.5]))
+    found = fit_constants([first, second], GUESS, prior_std=np.array([0.01, 0.7, 0.5, 0.7, 0.5]))
     assert np.abs(errors(found)).max() < 0.25
     assert found.rms_k < 1.0
 
 
-def test_what_says_nothing_is_refused():
+def test_recordings_without_information_are_refused():
     idle = record(600)
     still = Recording(
         dt_s=2.0,
@@ -98,10 +99,10 @@ def test_what_says_nothing_is_refused():
         winding_c=np.full(300, 24.0),
         housing_c=np.full(300, 24.0),
     )
-    with pytest.raises(NothingLearnedError, match=r"the temperatures moved by 0\.0 K only"):
-        fit([still], GUESS)
-    with pytest.raises(NothingLearnedError, match="there are no temperatures"):
-        fit(
+    with pytest.raises(InsufficientDataError, match=r"the temperatures changed by only 0\.0 K"):
+        fit_constants([still], GUESS)
+    with pytest.raises(InsufficientDataError, match="there are no temperatures"):
+        fit_constants(
             [
                 Recording(
                     dt_s=2.0,
@@ -115,7 +116,7 @@ def test_what_says_nothing_is_refused():
         )
 
 
-def test_recordings_shorter_than_a_reading_counts_are_refused_or_read_at_their_end():
+def test_recordings_below_the_reading_interval_use_their_last_reading():
     warm = record(600)
     short = [
         Recording(
@@ -127,10 +128,10 @@ def test_recordings_shorter_than_a_reading_counts_are_refused_or_read_at_their_e
         )
         for k in range(0, 240, 4)
     ]
-    assert fit(short, GUESS).readings == 120
+    assert fit_constants(short, GUESS).readings == 120
     blind = [
         dataclasses.replace(r, winding_c=np.array([20.0, 40.0, 20.0, np.nan]), housing_c=r.housing_c * np.nan)
         for r in short
     ]
-    with pytest.raises(NothingLearnedError, match="no temperature was read at the ends of steps of 10 s"):
-        fit(blind, GUESS)
+    with pytest.raises(InsufficientDataError, match="there is no reading at the end of any 10 s interval"):
+        fit_constants(blind, GUESS)

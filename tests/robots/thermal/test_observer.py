@@ -1,10 +1,12 @@
-"""What the observer knows of motors whose truth the test knows."""
+"""The observer against simulated motors with known temperatures."""
 
 import numpy as np
 import pytest
 
-from waldo.robots.thermal.observer import HeatObserver, ObserverConfig, Sensor
-from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.robots.motor import ThermalConstants
+from waldo.robots.thermal.observer import HeatObserver, ObserverConfig
+from waldo.robots.thermal.sensor_watch import Sensor
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 
 CONSTANTS = ThermalConstants(
     winding_j_per_k=12.0,
@@ -17,7 +19,7 @@ CONSTANTS = ThermalConstants(
 
 
 class Truth:
-    """A motor whose heat is not quite what its constants say, and sensors that round."""
+    """A motor with a heat scale and an ambient temperature of its own, and sensors that round."""
 
     def __init__(self, *, scale=1.0, ambient=25.0, seed=0):
         self.model = TwoNodeModel([CONSTANTS])
@@ -52,25 +54,25 @@ def observer():
     return HeatObserver(TwoNodeModel([CONSTANTS]))
 
 
-def test_with_a_winding_sensor_it_is_within_its_rounding(observer):
+def test_with_a_winding_sensor_the_error_is_within_its_rounding(observer):
     errors = run(Truth(scale=1.3, ambient=29.0), observer, 1800)
     assert np.abs(errors[300:]).max() < 2.0
     assert np.sqrt(np.mean(np.square(errors[300:]))) < 0.8
 
 
-def test_it_finds_out_how_much_more_heat_there_is(observer):
+def test_the_heat_scale_is_estimated(observer):
     run(Truth(scale=1.3), observer, 3600)
     assert observer.scale[0] == pytest.approx(1.3, abs=0.1)
 
 
-def test_with_a_housing_sensor_alone_the_winding_is_known_as_well_as_it_says(observer):
+def test_with_a_housing_sensor_alone_the_error_is_within_its_standard_deviation(observer):
     errors = run(Truth(scale=1.3, ambient=28.0), observer, 2400, sensors=("housing",))
     std = observer.winding_std_k[0]
     assert abs(errors[-1]) < 3 * std
     assert 0.3 < std < 12
 
 
-def test_without_sensors_the_width_is_honest_and_bounded(observer):
+def test_without_sensors_the_standard_deviation_is_bounded(observer):
     run(Truth(), observer, 600, sensors=())
     short = observer.winding_std_k[0]
     run(Truth(), observer, 20000, sensors=())
@@ -78,7 +80,7 @@ def test_without_sensors_the_width_is_honest_and_bounded(observer):
     assert observer.winding_std_k[0] < 40
 
 
-def test_a_late_sensor_is_compared_with_what_was_then():
+def test_a_delayed_sensor_is_compared_with_the_estimate_of_that_time():
     truth = Truth()
     late = HeatObserver(TwoNodeModel([CONSTANTS]), ObserverConfig(winding=Sensor(std_k=0.5, step_k=0.1, delay_s=20.0)))
     blind = HeatObserver(TwoNodeModel([CONSTANTS]), ObserverConfig(winding=Sensor(std_k=0.5, step_k=0.1)))
@@ -97,19 +99,19 @@ def test_a_late_sensor_is_compared_with_what_was_then():
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (-886.0, "winding sensor reads -886 °C: bad sensor or wire"),
         (140.0, "winding sensor jumped to 140 °C: bad contact"),
     ],
 )
-def test_absurd_readings_are_said_and_not_believed(observer, value, said):
+def test_implausible_readings_are_reported_and_ignored(observer, value, message):
     truth = Truth()
     run(truth, observer, 300)
     before = observer.winding_c[0]
     truth.step(2.0, 1.0)
     observer.step(Load(np.array([2.0]), np.zeros(1)), 1.0, {"winding": np.array([value])})
-    assert observer.health() == [said]
+    assert observer.health() == [message]
     assert abs(observer.winding_c[0] - before) < 3
     run(truth, observer, 60)
     assert observer.health() == [""]
@@ -126,25 +128,25 @@ def test_a_stuck_sensor_is_noticed(observer):
 
 def test_a_blocked_fan_is_noticed(observer):
     run(Truth(scale=2.6), observer, 3600)
-    assert "times the heat of its constants: blocked fan or another motor?" in observer.health()[0]
+    assert "times the modeled heat: blocked fan or a different motor?" in observer.health()[0]
 
 
-def test_what_is_told_of_a_motor_does_not_flicker(observer):
-    # The estimate of the heat's scale is moved by hand about the threshold.
-    told = []
+def test_the_report_of_a_heat_scale_has_a_hysteresis(observer):
+    # The estimate of the heat scale is set to values around the threshold.
+    reported = []
     for logarithm in (0.5, 0.55, 0.5, 0.4, 0.35, 0.5):
         observer.mean[:, 3], observer.covariance[:, 3, 3] = logarithm, 1e-4
         observer.step(Load(np.zeros(1), np.zeros(1)), 1e-6)
-        told.append(bool(observer.health()[0]))
-    assert told == [False, True, True, True, False, False]
+        reported.append(bool(observer.health()[0]))
+    assert reported == [False, True, True, True, False, False]
 
 
-def test_a_motor_as_expected_is_not_complained_of(observer):
+def test_a_motor_within_the_expected_range_is_not_reported(observer):
     run(Truth(scale=1.15, ambient=22.0), observer, 3600)
     assert observer.health() == [""]
 
 
-def test_motors_do_not_influence_each_other():
+def test_motors_are_independent():
     many = HeatObserver(TwoNodeModel([CONSTANTS] * 3))
     one = HeatObserver(TwoNodeModel([CONSTANTS]))
     for k in range(100):

@@ -1,4 +1,4 @@
-"""Windings as their own thermometers: rounded registers, a resistance that is not the data sheet's, wrong constants."""
+"""Winding temperatures from resistances: rounded registers, a deviating resistance, wrong constants."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import pytest
 
 from waldo.robots.description import load_robot
 from waldo.robots.driver import MotorSensors
+from waldo.robots.thermal import monitor as monitor_module
 from waldo.robots.thermal.monitor import HeatMonitor, MonitorConfig
 from waldo.robots.thermal.observer import HeatObserver
 from waldo.robots.thermal.resistance import ResistanceThermometer
@@ -19,14 +20,14 @@ VOLTS = 7.4
 
 
 class Servos:
-    """Six servos that hold loads; each is of its own make, and tells only rounded registers."""
+    """Six servos that hold loads, with individual constants and rounded registers."""
 
     def __init__(self, seed=0):
         rng = np.random.default_rng(seed)
         nominal = TwoNodeModel([MOTOR.need_thermal("a test")] * 6)
-        by = np.exp(rng.normal(0, 0.25, (4, 6)))
-        self.true = TwoNodeModel.of_arrays(
-            nominal.cw * by[0], nominal.ch * by[1], nominal.r1 * by[2], nominal.r2 * by[3]
+        factors = np.exp(rng.normal(0, 0.25, (4, 6)))
+        self.true = TwoNodeModel.from_arrays(
+            nominal.cw * factors[0], nominal.ch * factors[1], nominal.r1 * factors[2], nominal.r2 * factors[3]
         )
         self.r25 = MOTOR.need("resistance_ohm", "a test") * np.exp(rng.normal(0, 0.1, 6))
         self.offset = rng.normal(0, 1.5, 6)
@@ -45,8 +46,14 @@ class Servos:
         )
 
 
+@pytest.fixture
+def without_forecasts(monkeypatch):
+    """Forecasts do not affect the estimates and take most of the time."""
+    monkeypatch.setattr(monitor_module, "FORECAST_EVERY_S", 1e9)
+
+
 def errors(thermometer, seed):
-    """Return the windings' errors (steps, 6) [K] over fifteen minutes of loads that change every half minute."""
+    """Return the errors of the winding temperatures (steps, 6) [K] over fifteen minutes of changing loads."""
     servos = Servos(seed)
     config = MonitorConfig(governor=None)
     monitor = HeatMonitor(ROBOT, config if thermometer else replace(config, thermometer=None))
@@ -58,14 +65,16 @@ def errors(thermometer, seed):
     return np.array(found)[120:], readings
 
 
-def test_the_windings_error_falls():
+@pytest.mark.usefixtures("without_forecasts")
+def test_the_thermometer_reduces_the_error():
     pairs = [[np.sqrt(np.mean(np.square(errors(on, seed)[0]))) for on in (False, True)] for seed in range(2)]
     without, with_it = np.mean(pairs, axis=0)
     assert with_it < 0.6 * without
     assert with_it < 4.0
 
 
-def test_the_width_is_honest():
+@pytest.mark.usefixtures("without_forecasts")
+def test_the_error_is_within_the_standard_deviation():
     found, readings = errors(True, 7)
     assert (np.abs(found[-1]) < 3 * readings.winding_std_k).all()
 
@@ -76,8 +85,8 @@ def read(thermometer, sensors, observer, velocity=STILL):
 
 
 @pytest.fixture
-def learned():
-    """A thermometer that has learned R_25 of cold motors, its observer, and their servos, which are hot now."""
+def calibrated():
+    """A thermometer that was calibrated on cold motors, its observer, and the servos, which are hot now."""
     servos, thermometer = Servos(), ResistanceThermometer([MOTOR] * 6)
     observer = HeatObserver(TwoNodeModel([MOTOR.need_thermal("a test")] * 6))
     for _ in range(100):
@@ -89,55 +98,55 @@ def learned():
     return thermometer, observer, servos
 
 
-def test_a_hot_winding_is_read_within_what_it_says(learned):
-    thermometer, observer, servos = learned
+def test_the_temperature_of_a_hot_winding_is_within_its_standard_deviation(calibrated):
+    thermometer, observer, servos = calibrated
     np.testing.assert_allclose(thermometer.offset, np.log(servos.r25 / 2.68), atol=0.02)
     celsius, kelvin = read(thermometer, servos.hold(1.5), observer)
     assert (np.abs(celsius - servos.state[:, 0]) < 3 * kelvin).all()
     assert (kelvin < 4).all()
 
 
-def test_too_little_current_tells_nothing(learned):
-    thermometer, observer, servos = learned
+def test_a_low_current_gives_no_temperature(calibrated):
+    thermometer, observer, servos = calibrated
     assert np.isnan(read(thermometer, servos.hold(0.1), observer)[0]).all()
 
 
-def test_the_less_current_the_less_certain(learned):
-    thermometer, observer, servos = learned
+def test_a_lower_current_is_less_certain(calibrated):
+    thermometer, observer, servos = calibrated
     strong, weak = (read(thermometer, servos.hold(amperes), observer)[1] for amperes in (1.5, 0.5))
     assert (strong < weak).all()
 
 
-def test_a_motor_that_turns_tells_nothing(learned):
-    thermometer, observer, servos = learned
+def test_a_turning_motor_gives_no_temperature(calibrated):
+    thermometer, observer, servos = calibrated
     assert np.isnan(read(thermometer, servos.hold(1.0), observer, np.full(6, 2.0))[0]).all()
 
 
-def test_a_current_that_has_just_changed_tells_nothing(learned):
-    thermometer, observer, servos = learned
+def test_a_current_that_has_just_changed_gives_no_temperature(calibrated):
+    thermometer, observer, servos = calibrated
     read(thermometer, servos.hold(0.5), observer)
     assert np.isnan(thermometer.read(servos.hold(1.5), STILL, observer, 0.1)[0]).all()
 
 
-def test_before_a_motor_was_cold_its_resistance_tells_nothing():
+def test_before_calibration_there_is_no_temperature():
     servos, thermometer = Servos(), ResistanceThermometer([MOTOR] * 6)
     observer = HeatObserver(TwoNodeModel([MOTOR.need_thermal("a test")] * 6))
     observer.mean[:, 0] = 60.0
     assert np.isnan(read(thermometer, servos.hold(1.5), observer)[0]).all()
 
 
-def test_a_resistance_far_from_the_data_sheet_is_not_believed(learned):
-    # A drive that tells the supply's current, not the winding's, makes it look so.
-    thermometer, observer, servos = learned
+def test_a_resistance_far_from_the_data_sheet_is_not_used(calibrated):
+    # As with a drive that reports the supply current instead of the winding current.
+    thermometer, observer, servos = calibrated
     thermometer.offset[2] = 0.9
-    told = np.isfinite(read(thermometer, servos.hold(1.5), observer)[0])
-    assert told.tolist() == [True, True, False, True, True, True]
+    known = np.isfinite(read(thermometer, servos.hold(1.5), observer)[0])
+    assert known.tolist() == [True, True, False, True, True, True]
 
 
-def test_drives_that_tell_no_pwm_change_nothing():
+def test_drives_without_pwm_readings_change_nothing():
     sensors = replace(MotorSensors.unknown(6), current_a=np.full(6, 1.0), voltage_v=np.full(6, VOLTS))
     observer = HeatObserver(TwoNodeModel([MOTOR.need_thermal("a test")] * 6))
     celsius, _ = read(ResistanceThermometer([MOTOR] * 6), sensors, observer)
     before = observer.mean.copy()
-    observer.take_winding(celsius, celsius, 0.1)
+    observer.correct_winding(celsius, celsius, 0.1)
     np.testing.assert_array_equal(observer.mean, before)

@@ -1,11 +1,14 @@
+"""Motor temperatures across restarts."""
+
 import json
 
 import numpy as np
 import pytest
 
+from waldo.robots.motor import ThermalConstants
 from waldo.robots.thermal import state_file
 from waldo.robots.thermal.observer import HeatObserver
-from waldo.robots.thermal.two_node import Load, ThermalConstants, TwoNodeModel
+from waldo.robots.thermal.two_node import Load, TwoNodeModel
 
 CONSTANTS = ThermalConstants(
     winding_j_per_k=12.0,
@@ -37,9 +40,11 @@ def path(tmp_path, hot):
     return tmp_path / "state" / "heat.json"
 
 
-def test_a_restart_finds_the_motors_as_hot_as_they_are(path, hot):
+def test_a_restart_restores_the_cooled_temperatures(path, hot):
     observer = cold()
-    assert state_file.restore(path, observer, SERIALS, NOW + 30 * 10**9) == "2 of 2 motors known, off for 30 s"
+    assert state_file.restore(path, observer, SERIALS, NOW + 30 * 10**9) == (
+        "restored the temperatures of 2 of 2 motors, off for 30 s"
+    )
     expected = hot.model.step(hot.state_c, Load(np.zeros(2), np.zeros(2)), hot.mean[:, 2], 30.0)
     np.testing.assert_allclose(observer.state_c, expected, atol=0.5)
     assert observer.winding_c[0] > 50
@@ -51,21 +56,23 @@ def test_after_a_night_they_are_cold(path):
     np.testing.assert_allclose(observer.winding_c, 25.0, atol=0.5)
 
 
-def test_heat_follows_the_motor_and_not_its_place(path, hot):
+def test_temperatures_follow_the_serial_number_and_not_the_joint(path, hot):
     observer = cold()
-    assert state_file.restore(path, observer, ["two", "new"], NOW) == "1 of 2 motors known, off for 0 s"
+    assert state_file.restore(path, observer, ["two", "new"], NOW) == (
+        "restored the temperatures of 1 of 2 motors, off for 0 s"
+    )
     assert observer.winding_c[0] == pytest.approx(hot.winding_c[1])
     assert observer.winding_c[1] == 25.0
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "cannot be read"),
         ("{", "cannot be read"),
         ("[]", "cannot be read"),
-        ('{"format": "waldo-heat", "schema_version": 99}', "is of another version"),
-        ('{"format": "waldo-heat", "schema_version": 1, "stamp_ns": 0, "motors": {}}', "is of another time"),
+        ('{"format": "waldo-heat", "schema_version": 99}', "unsupported version"),
+        ('{"format": "waldo-heat", "schema_version": 1, "stamp_ns": 0, "motors": {}}', "too old or from another clock"),
         (
             json.dumps(
                 {
@@ -75,24 +82,24 @@ def test_heat_follows_the_motor_and_not_its_place(path, hot):
                     "motors": {"one": {"mean": [1, 2], "covariance": [[1]]}},
                 }
             ),
-            "is damaged",
+            "damaged",
         ),
     ],
 )
-def test_a_state_that_cannot_be_used_is_said_and_changes_nothing(tmp_path, content, said):
+def test_an_unusable_state_is_reported_and_changes_nothing(tmp_path, content, message):
     path, observer = tmp_path / "heat.json", cold()
     path.write_text(content)
-    told = state_file.restore(path, observer, SERIALS, NOW)
-    assert said in told
-    assert told.endswith("the motors are taken for cold")
+    outcome = state_file.restore(path, observer, SERIALS, NOW)
+    assert outcome.startswith(f"{path}: {message}")
+    assert outcome.endswith("; assuming cold motors")
     np.testing.assert_array_equal(observer.winding_c, 25.0)
 
 
-def test_the_first_start_has_no_state(tmp_path):
-    told = state_file.restore(tmp_path / "none.json", cold(), SERIALS, NOW)
-    assert told == "no earlier state: the motors are taken for cold"
+def test_the_first_start_has_no_saved_state(tmp_path):
+    outcome = state_file.restore(tmp_path / "none.json", cold(), SERIALS, NOW)
+    assert outcome == "no saved motor temperatures; assuming cold motors"
 
 
-def test_a_robots_name_makes_a_file_name(monkeypatch, tmp_path):
+def test_the_file_name_is_derived_from_the_robot_name(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert state_file.state_path("cell 3/../left") == tmp_path / "waldo" / "heat-cell_3_.._left.json"

@@ -1,4 +1,4 @@
-"""The two-node model against its analytic solutions."""
+"""The two-node model against analytic solutions and numerical integration."""
 
 import math
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waldo.errors import ConfigError
-from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, Load, ThermalConstants, TwoNodeModel, resistance_at
+from waldo.robots.motor import ThermalConstants
+from waldo.robots.thermal.two_node import COPPER_ALPHA_PER_K, Load, TwoNodeModel, resistance_at
 
 
 def constants(winding=5.0, housing=40.0, r1=4.0, r2=3.0):
@@ -34,7 +34,7 @@ def copper(watts):
 
 
 def analytic(c, loss_w, seconds, ambient_c):
-    """The winding's temperature from cold, by the quadratic formula instead of a matrix."""
+    """The winding temperature from cold, by the quadratic formula instead of a matrix."""
     a = 1 / (c.winding_j_per_k * c.winding_to_housing_k_per_w)
     b = 1 / (c.housing_j_per_k * c.winding_to_housing_k_per_w)
     d = 1 / (c.housing_j_per_k * c.housing_to_ambient_k_per_w)
@@ -49,7 +49,7 @@ def analytic(c, loss_w, seconds, ambient_c):
 
 
 def integrated(c, load, seconds, ambient_c, steps=20000):
-    """The winding's temperature from cold, by Heun's method on the differential equations as they are written."""
+    """The winding temperature from cold, by Heun's method on the differential equations."""
 
     def slope(w, h):
         across, out = (w - h) / c.winding_to_housing_k_per_w, (h - ambient_c) / c.housing_to_ambient_k_per_w
@@ -80,7 +80,7 @@ def test_step_is_the_analytic_solution(loss, seconds, r1, r2, winding, housing):
 
 
 @pytest.mark.parametrize("watts", [1.0, 8.0, 60.0])
-def test_copper_that_resists_more_when_hot_is_solved_exactly(watts):
+def test_temperature_dependent_copper_loss_is_solved_exactly(watts):
     c = constants()
     model, load = TwoNodeModel([c]), copper([watts])
     found = model.step(model.at_ambient(25.0), load, 25.0, 20.0)[0, 0]
@@ -88,7 +88,7 @@ def test_copper_that_resists_more_when_hot_is_solved_exactly(watts):
     assert found > analytic(c, watts, 20.0, 25.0)
 
 
-def test_a_load_beyond_what_can_be_given_away_runs_off_and_has_no_end():
+def test_a_load_beyond_the_critical_one_diverges():
     model = TwoNodeModel([constants()])
     # 1 / (α (R1 + R2)) is the copper loss at which the loop of heat and resistance has a gain of one.
     critical = 1 / (COPPER_ALPHA_PER_K * 7)
@@ -99,7 +99,7 @@ def test_a_load_beyond_what_can_be_given_away_runs_off_and_has_no_end():
     assert np.isfinite(late).all()
 
 
-def test_many_short_steps_are_one_long_step():
+def test_many_short_steps_equal_one_long_step():
     model = TwoNodeModel([constants(), constants(r2=1.0)])
     load = Load(np.array([3.0, 5.0]), np.array([0.5, 0.0]))
     state = model.at_ambient(20.0)
@@ -108,7 +108,7 @@ def test_many_short_steps_are_one_long_step():
     np.testing.assert_allclose(state, model.step(model.at_ambient(20.0), load, 20.0, 10.0), atol=1e-9)
 
 
-def test_the_quick_step_is_the_exact_one_for_a_constant_loss():
+def test_the_fast_step_is_exact_for_a_constant_loss():
     model = TwoNodeModel([constants(), constants(r2=1.0)])
     state, loss = np.array([[40.0, 30.0], [50.0, 45.0]]), np.array([3.0, 5.0])
     np.testing.assert_allclose(model.stepper(0.5)(state, loss, 22.0), model.step(state, constant_loss(loss), 22.0, 0.5))
@@ -124,14 +124,14 @@ def test_steady_state_is_reached_and_stays():
 
 
 @pytest.mark.parametrize("load", [constant_loss([20.0]), copper([20.0]), copper([300.0])])
-def test_time_to_limit_is_when_the_step_gets_there(load):
+def test_the_time_to_a_limit_agrees_with_the_step(load):
     model = TwoNodeModel([constants()])
     state = model.at_ambient(25.0)
     seconds = model.time_to(70.0, state, load, 25.0)
     assert model.step(state, load, 25.0, float(seconds[0]))[0, 0] == pytest.approx(70.0, abs=1e-3)
 
 
-def test_time_to_limit_is_never_now_or_unknown():
+def test_the_time_to_a_limit_can_be_never_now_or_unknown():
     model = TwoNodeModel([constants()])
     state = model.at_ambient(25.0)
     assert model.time_to(70.0, state, copper([1.0]), 25.0)[0] == np.inf
@@ -139,25 +139,6 @@ def test_time_to_limit_is_never_now_or_unknown():
     assert np.isnan(model.time_to(np.nan, state, copper([1.0]), 25.0)[0])
 
 
-def test_copper_resists_more_when_hot():
+def test_the_resistance_of_copper_rises_with_temperature():
     assert resistance_at(2.0, np.array(125.0)) == pytest.approx(2.0 * 1.393)
     assert copper([18.0]).at(np.array([25.0]))[0] == pytest.approx(18.0)
-
-
-def test_constants_that_no_body_has_are_refused():
-    with pytest.raises(ConfigError) as error:
-        constants(winding=0.0)
-    assert str(error.value) == "winding_j_per_k is 0.0, expected a number above 0"
-
-
-def test_an_unknown_basis_is_refused():
-    with pytest.raises(ConfigError) as error:
-        ThermalConstants(
-            winding_j_per_k=1,
-            housing_j_per_k=1,
-            winding_to_housing_k_per_w=1,
-            housing_to_ambient_k_per_w=1,
-            basis="guessed",
-            source="",
-        )
-    assert str(error.value) == "basis is 'guessed', expected published, fitted or assumed"

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from tests.robots.drivers.servo_bench import DRIVERS, SO101
 from waldo.sim.emulation.dynamixel import DynamixelServos, crc16
-from waldo.sim.emulation.emulated_joints import Plant
+from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
 from waldo.sim.emulation.servo_bus import SerialServos
 
 
 def test_checksums_agree_with_the_manuals() -> None:
     # Ping of id 1 in Feetech's "communication protocol manual" and in ROBOTIS's e-manual, "Protocol 2.0".
-    plant = Plant(SO101)
+    plant = EmulatedJoints(SO101)
     servos = FeetechServos(plant)
     assert list(servos.frames(bytearray(b"\xff\xff\x01\x02\x01\xfb"))) == [b"\xff\xff\x01\x02\x01\xfb"]
     assert list(servos.frames(bytearray(b"\xff\xff\x01\x02\x01\xfa"))) == []
@@ -41,7 +41,7 @@ def test_frames_are_found_after_garbage(garbage: bytes, vendor: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _garbage() -> Iterator[None]:
-    GARBAGE.update({vendor: kind(Plant(SO101)) for vendor, (kind, _) in DRIVERS.items()})
+    GARBAGE.update({vendor: kind(EmulatedJoints(SO101)) for vendor, (kind, _) in DRIVERS.items()})
     yield
     for servos in GARBAGE.values():
         servos.unplug()
@@ -55,7 +55,7 @@ def test_dynamixels_support_bulk_and_registered_writes_and_reject_locked_registe
 
     from waldo.robots.drivers.serial_port import SerialPort
 
-    with DynamixelServos(Plant(SO101)) as servos:
+    with DynamixelServos(EmulatedJoints(SO101)) as servos:
         port, handler = SerialPort(servos.port, 1_000_000, 1.0), PacketHandler(2.0)
         bulk = GroupBulkRead(port, handler)
         bulk.addParam(1, 146, 1)
@@ -90,7 +90,7 @@ def test_feetechs_support_registered_writes_and_lose_locked_writes_on_a_power_cy
 
     from waldo.robots.drivers.serial_port import SerialPort
 
-    with FeetechServos(Plant(SO101)) as servos:
+    with FeetechServos(EmulatedJoints(SO101)) as servos:
         port, handler = SerialPort(servos.port, 1_000_000, 1.0), PacketHandler(0)
         assert handler.regWriteTxRx(port, 2, 41, 1, [9]) == (0, 0)
         assert servos.servos[1].memory[41] == 0

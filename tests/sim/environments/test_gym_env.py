@@ -1,4 +1,4 @@
-"""The gymnasium environments pass gymnasium's own check and speak LeRobot's convention."""
+"""The gymnasium environments pass gymnasium's own check and follow LeRobot's convention."""
 
 import warnings
 
@@ -14,19 +14,19 @@ assert waldo.sim.environments.gym_env.STEPS_HZ == 30
 
 
 @pytest.mark.parametrize("task", task_names())
-def test_gymnasium_finds_nothing_wrong(task):
+def test_gymnasium_s_check_passes(task):
     env = gymnasium.make(f"waldo/{task.capitalize()}-v0")
     with warnings.catch_warnings():
-        # Actions are joint angles in rad by contract, not numbers from -1 to 1.
+        # Actions are joint positions in rad, not normalized to -1..1.
         warnings.filterwarnings("ignore", message=".*For Box action spaces, we recommend using a symmetric.*")
         check_env(env.unwrapped, skip_render_check=True)
     env.close()
 
 
-def test_pictures_are_height_width_channels():
+def test_images_are_height_width_channels():
     env = gymnasium.make("waldo/Lift-v0", cameras=True, render_mode="rgb_array")
     observation, info = env.reset(seed=4)
-    assert {name: picture.shape for name, picture in observation["pixels"].items()} == {
+    assert {name: image.shape for name, image in observation["pixels"].items()} == {
         "front": (240, 320, 3),
         "wrist": (240, 320, 3),
     }
@@ -34,13 +34,13 @@ def test_pictures_are_height_width_channels():
     assert observation["environment_state"].shape == (8,)
     assert info["task"] == "lift the red cube"
     assert info["is_success"] is False
-    picture = env.render()
-    assert isinstance(picture, np.ndarray)
-    assert picture.shape == (480, 640, 3)
+    image = env.render()
+    assert isinstance(image, np.ndarray)
+    assert image.shape == (480, 640, 3)
     env.close()
 
 
-def test_an_episode_ends_in_time():
+def test_an_episode_is_truncated_at_the_horizon():
     env = gymnasium.make("waldo/Lift-v0")
     env.reset(seed=1)
     home = env.unwrapped.world.robot.home.astype(np.float32)  # type: ignore[attr-defined]

@@ -1,8 +1,10 @@
+"""Items in memory are equal to those that LeRobot reads."""
+
 from pathlib import Path
 
 import torch
 
-from waldo.train.data.in_memory_dataset import MIN_STD, hold_in_memory, keep_std_away_from_zero
+from waldo.train.data.in_memory_dataset import MIN_STD, load_into_memory, raise_std
 
 
 def load(root: Path, episodes: list[int] | None = None):
@@ -13,7 +15,7 @@ def load(root: Path, episodes: list[int] | None = None):
 
 
 def assert_same_items(root: Path, episodes: list[int] | None) -> None:
-    slow, fast = load(root, episodes), hold_in_memory(load(root, episodes))
+    slow, fast = load(root, episodes), load_into_memory(load(root, episodes))
     assert len(slow) == len(fast)
     indices = [0, 1, 35, 38, 39, 40, 41, len(slow) - 2, len(slow) - 1]
     for index, held in zip(indices, fast.__getitems__(indices), strict=True):
@@ -27,19 +29,19 @@ def assert_same_items(root: Path, episodes: list[int] | None) -> None:
                 assert held[key] == value
 
 
-def test_items_are_those_that_lerobot_reads(lerobot_dataset: Path) -> None:
+def test_items_are_equal_to_lerobot_s(lerobot_dataset: Path) -> None:
     assert_same_items(lerobot_dataset, None)
 
 
-def test_items_are_the_same_with_some_episodes_left_out(lerobot_dataset: Path) -> None:
+def test_items_are_equal_for_a_subset_of_episodes(lerobot_dataset: Path) -> None:
     assert_same_items(lerobot_dataset, [0, 2])
 
 
-def test_a_value_that_never_changes_is_not_divided_by_zero() -> None:
+def test_a_constant_value_is_not_divided_by_zero() -> None:
     stats = {
         key: {"std": torch.tensor([0.0, 2.0])}
         for key in ("action", "observation.state", "observation.images.front", "x")
     }
-    keep_std_away_from_zero(stats)
+    raise_std(stats)
     assert [values["std"][0].item() for values in stats.values()] == [torch.tensor(MIN_STD).item()] * 2 + [0.0, 0.0]
     assert all(values["std"][1].item() == 2.0 for values in stats.values())

@@ -1,4 +1,4 @@
-"""Memory that is used again between a DataLoader's workers and their parent."""
+"""Reusable shared memory between a DataLoader's workers and their parent."""
 
 import gc
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from waldo.train.data import shared_batches
-from waldo.train.data.shared_batches import FREE, IN_USE, MOST_BLOCKS, Pool
+from waldo.train.data.shared_batches import FREE, IN_USE, MAX_BLOCKS, Pool
 from waldo.train.data.store_dataset import StoreDataset
 from waldo.train.data.store_source import StoreOptions, StoreSource
 
@@ -28,16 +28,16 @@ def loader(dataset: StoreDataset, context: str = "fork", **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_batches_are_those_of_this_process(dataset: StoreDataset, context: str) -> None:
-    here = list(DataLoader(dataset, batch_size=4))
-    there = list(loader(dataset, context))
-    assert len(here) == len(there) > 10
-    for a, b in zip(here, there, strict=True):
+def test_batches_are_equal_to_those_of_one_process(dataset: StoreDataset, context: str) -> None:
+    single = list(DataLoader(dataset, batch_size=4))
+    workers = list(loader(dataset, context))
+    assert len(single) == len(workers) > 10
+    for a, b in zip(single, workers, strict=True):
         assert type(b[FRONT]) is torch.Tensor
         assert torch.equal(a[FRONT], b[FRONT])
 
 
-def test_batches_that_are_kept_stay_what_they_were(dataset: StoreDataset) -> None:
+def test_kept_batches_are_not_overwritten(dataset: StoreDataset) -> None:
     kept, copies = [], []
     for _ in range(3):
         for batch in loader(dataset):
@@ -46,7 +46,7 @@ def test_batches_that_are_kept_stay_what_they_were(dataset: StoreDataset) -> Non
     assert all(torch.equal(a, b) for a, b in zip(kept, copies, strict=True))
 
 
-def test_memory_is_used_again_and_let_go(dataset: StoreDataset) -> None:
+def test_memory_is_reused_and_released(dataset: StoreDataset) -> None:
     shared_batches._received_blocks.clear()
     for _ in range(3):
         batches = 0
@@ -54,11 +54,11 @@ def test_memory_is_used_again_and_let_go(dataset: StoreDataset) -> None:
             batches += 1
             del batch
     gc.collect()
-    # Two cameras of two workers, as many batches as are on their way: not one for each batch; of the last epoch alone.
+    # Two cameras of two workers and the batches in flight, of the last epoch alone: far fewer than batches.
     assert 0 < len(shared_batches._received_blocks) <= 2 * 2 * 4 < 2 * batches
 
 
-def test_a_part_of_a_batch_is_free_of_it(dataset: StoreDataset) -> None:
+def test_a_part_of_a_batch_keeps_its_values(dataset: StoreDataset) -> None:
     part = None
     for batch in loader(dataset):
         part = batch[FRONT][1] if part is None else part
@@ -69,7 +69,7 @@ def test_a_part_of_a_batch_is_free_of_it(dataset: StoreDataset) -> None:
     assert last[FRONT].shape[1:] == (3, 48, 64)
 
 
-def test_what_is_not_sent_is_free_again() -> None:
+def test_a_block_that_is_not_sent_is_freed() -> None:
     pool = Pool()
     tensor = pool.tensor((2, 3))
     assert tensor is not None
@@ -86,16 +86,16 @@ def test_what_is_not_sent_is_free_again() -> None:
     assert again.block is block
 
 
-def test_a_worker_keeps_no_more_than_so_many_blocks() -> None:
+def test_a_worker_has_a_maximum_number_of_blocks() -> None:
     pool = Pool()
-    held = [pool.tensor((8,)) for _ in range(MOST_BLOCKS)]
+    held = [pool.tensor((8,)) for _ in range(MAX_BLOCKS)]
     assert all(tensor is not None for tensor in held)
     assert pool.tensor((8,)) is None
     held.pop()
     assert pool.tensor((8,)) is not None
 
 
-def test_a_tensor_of_the_pool_is_like_any_other() -> None:
+def test_a_tensor_of_the_pool_behaves_like_any_other() -> None:
     tensor = Pool().tensor((2, 2))
     assert tensor is not None
     tensor.fill_(7)

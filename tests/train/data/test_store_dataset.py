@@ -1,3 +1,5 @@
+"""Items of the store are equal to those of LeRobot over an export."""
+
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import torch
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.reading.rows import RowConfig
 from waldo.datasets.reading.windows import WindowConfig, Windows
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.train.data.store_dataset import StoreDataset
 from waldo.train.data.store_meta import store_metadata
 
@@ -41,7 +43,7 @@ def assert_same_item(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             continue
         assert (ours[key].dtype, ours[key].shape) == (value.dtype, value.shape), key
         if ".images." in key and value.dtype == torch.uint8:
-            # LeRobot's decoder and the store's round YUV to RGB differently, by up to 3 where colours are strong.
+            # LeRobot's decoder and the store's round YUV to RGB differently, by up to 3 for saturated colors.
             assert (ours[key].int() - value.int()).abs().max() <= 3, key
         else:
             assert torch.equal(ours[key].nan_to_num(nan=-99.0), value.nan_to_num(nan=-99.0)), key
@@ -49,7 +51,7 @@ def assert_same_item(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("deltas", [None, DELTAS], ids=["rows", "windows"])
 @pytest.mark.parametrize("episodes", [None, [0, 2]], ids=["all", "some"])
-def test_items_are_those_of_lerobot_over_an_export(
+def test_items_are_equal_to_lerobot_s_over_an_export(
     store: Path, exported: Path, deltas: dict[str, list[float]] | None, episodes: list[int] | None
 ) -> None:
     theirs = lerobot(exported, deltas, episodes=episodes)
@@ -62,7 +64,7 @@ def test_items_are_those_of_lerobot_over_an_export(
     assert ours.absolute_to_relative_idx == theirs.absolute_to_relative_idx
 
 
-def test_pictures_are_the_store_s_own(store: Path) -> None:
+def test_images_are_the_store_s_frames(store: Path) -> None:
     dataset = StoreDataset(windows(store))
     for span, episode in zip(dataset.windows.spans, Dataset.open(store).episodes, strict=True):
         rows = list(range(span.first, span.stop))
@@ -71,7 +73,7 @@ def test_pictures_are_the_store_s_own(store: Path) -> None:
             np.testing.assert_array_equal(dataset.batch(rows)[key].numpy().transpose(0, 2, 3, 1), frames)
 
 
-def test_the_metadata_is_that_of_an_export(store: Path, exported: Path) -> None:
+def test_the_metadata_is_equal_to_that_of_an_export(store: Path, exported: Path) -> None:
     ours, theirs = store_metadata(windows(store)), lerobot(exported).meta
     assert type(ours) is type(theirs)
     for name in ("fps", "robot_type", "camera_keys", "video_keys", "shapes", "names", "total_episodes", "total_frames"):
@@ -87,15 +89,15 @@ def test_the_metadata_is_that_of_an_export(store: Path, exported: Path) -> None:
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_give_the_batches_of_one_process(store: Path, context: str) -> None:
+def test_workers_return_the_batches_of_one_process(store: Path, context: str) -> None:
     dataset = StoreDataset(windows(store, DELTAS, cache_bytes=10**6), store_metadata(windows(store)))
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()[:32]
-    dataset[0]  # a decoder and a thread pool are there before the fork
+    dataset[0]  # creates a decoder and a thread pool before the fork
 
     def batches(workers: int) -> list[dict[str, Any]]:
-        how = context if workers else None
+        method = context if workers else None
         loader = torch.utils.data.DataLoader(
-            dataset, batch_size=8, sampler=order, num_workers=workers, multiprocessing_context=how
+            dataset, batch_size=8, sampler=order, num_workers=workers, multiprocessing_context=method
         )
         return list(loader)
 
@@ -109,7 +111,7 @@ def test_workers_give_the_batches_of_one_process(store: Path, context: str) -> N
     dataset.windows.close()
 
 
-def test_a_batch_is_collated_without_a_copy_and_as_torch_would(store: Path) -> None:
+def test_a_batch_is_collated_without_a_copy_and_equal_to_torch_s(store: Path) -> None:
     from torch.utils.data import default_collate
 
     dataset = StoreDataset(windows(store, DELTAS))
@@ -128,7 +130,7 @@ def test_a_batch_is_collated_without_a_copy_and_as_torch_would(store: Path) -> N
     assert type(pickle.loads(pickle.dumps(items[0]))) is dict
 
 
-def test_transforms_and_floats_are_lerobot_s(store: Path, exported: Path) -> None:
+def test_transforms_and_floats_are_equal_to_lerobot_s(store: Path, exported: Path) -> None:
     def flip(image: torch.Tensor) -> torch.Tensor:
         return image.flip(-1)
 
@@ -140,8 +142,8 @@ def test_transforms_and_floats_are_lerobot_s(store: Path, exported: Path) -> Non
     assert 0.2 < floats.max() <= 1.0
 
 
-def test_an_episode_or_item_that_is_not_there_is_refused(store: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^episode is 9, expected 0 to 2$"):
+def test_an_episode_or_item_out_of_range_is_rejected(store: Path) -> None:
+    with pytest.raises(InvalidValueError, match=r"^episode is 9, expected 0 to 2$"):
         StoreDataset(windows(store), episodes=[9])
     dataset = StoreDataset(windows(store))
     with pytest.raises(IndexError, match="of 75"):

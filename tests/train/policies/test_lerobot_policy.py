@@ -30,7 +30,7 @@ def test_a_checkpoint_is_a_policy_of_many_worlds(policy: LeRobotPolicy, world: W
     assert np.isfinite(targets).all()
 
 
-def test_worlds_do_not_see_each_other(policy: LeRobotPolicy, world: World) -> None:
+def test_worlds_are_independent(policy: LeRobotPolicy, world: World) -> None:
     together = observe(world)
     policy.reset()
     all_at_once = [policy.act(together) for _ in range(20)]
@@ -40,7 +40,7 @@ def test_worlds_do_not_see_each_other(policy: LeRobotPolicy, world: World) -> No
     np.testing.assert_allclose([t[1] for t in all_at_once], [t[0] for t in alone], atol=1e-5)
 
 
-def test_a_reset_world_plans_anew_and_the_others_go_on(policy: LeRobotPolicy, world: World) -> None:
+def test_a_reset_world_plans_again_and_the_others_continue(policy: LeRobotPolicy, world: World) -> None:
     observation = observe(world)
     policy.reset()
     first, second = policy.act(observation), policy.act(observation)
@@ -51,20 +51,20 @@ def test_a_reset_world_plans_anew_and_the_others_go_on(policy: LeRobotPolicy, wo
     assert not np.allclose(third[0], first[0])
 
 
-def test_a_world_of_other_things_is_refused_with_the_difference(policy: LeRobotPolicy) -> None:
+def test_a_world_with_other_observations_is_rejected_with_the_difference(policy: LeRobotPolicy) -> None:
     with pytest.raises(PolicyMismatchError) as caught:
         policy.check(World("sort", worlds=1, threads=1))
-    wanted, offered = len(World("lift").environment_names), len(World("sort").environment_names)
-    difference = f"it needs observation.environment_state of shape ({wanted},), the world offers ({offered},)"
+    needed, provided = len(World("lift").environment_names), len(World("sort").environment_names)
+    difference = f"it needs observation.environment_state of shape ({needed},), the world provides ({provided},)"
     assert caught.value.differences == [difference]
-    expected = f"does not fit this world: {difference}; evaluate it on the task that it was trained for"
+    expected = f"does not match this world: {difference}; evaluate it on the task that it was trained for"
     assert str(caught.value) == f"{policy.folder}: {expected}"
     with pytest.raises(PolicyMismatchError) as caught:
         policy.act({"observation.state": np.zeros((1, 6), dtype=np.float32), "task": ["lift"]})
-    assert caught.value.differences == ["it needs observation.environment_state, the world offers observation.state"]
+    assert caught.value.differences == ["it needs observation.environment_state, the world provides observation.state"]
 
 
-def test_a_checkpoint_that_is_missing_or_damaged_is_one_clear_error(trained: Path, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_checkpoint_is_reported(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError) as caught:
         LeRobotPolicy(tmp_path / "none")
     expected = "no such checkpoint folder; train a policy with: waldo train DATASET --output FOLDER"
@@ -72,7 +72,7 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_one_clear_error(trained: Pat
     with pytest.raises(FileError) as caught:
         LeRobotPolicy(tmp_path)
     expected = (
-        "holds no LeRobot checkpoint (no config.json, nor checkpoints/last); name a folder that waldo train wrote"
+        "contains no LeRobot checkpoint (no config.json and no checkpoints/last); pass an output folder of waldo train"
     )
     assert str(caught.value) == f"{tmp_path}: {expected}"
     for source in (trained / "checkpoints/last/pretrained_model").iterdir():
@@ -84,7 +84,7 @@ def test_a_checkpoint_that_is_missing_or_damaged_is_one_clear_error(trained: Pat
         LeRobotPolicy(tmp_path)
 
 
-def test_a_policy_that_looks_back_keeps_lerobot_s_own_history(trained: Path, world: World, tmp_path: Path) -> None:
+def test_a_policy_with_a_history_uses_lerobot_s_own(trained: Path, world: World, tmp_path: Path) -> None:
     for source in (trained / "checkpoints/last/pretrained_model").iterdir():
         (tmp_path / source.name).write_bytes(source.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())

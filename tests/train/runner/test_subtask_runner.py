@@ -1,7 +1,9 @@
+"""Instructions in many worlds: plans, time limits and results by subtask."""
+
 import numpy as np
 import pytest
 
-from waldo.errors import ConfigError
+from waldo.errors import InvalidValueError
 from waldo.sim.experts.expert import ExpertPolicy
 from waldo.sim.tasks.goal import Goal, Scene
 from waldo.sim.world import World
@@ -11,7 +13,7 @@ PLAN = [Goal("put", "red cube", "left bin"), Goal("put", "blue cube", "right bin
 
 
 class Still:
-    """Moves nothing."""
+    """Holds its position."""
 
     fps = 30.0
     image_keys: tuple[str, ...] = ()
@@ -26,33 +28,33 @@ class Still:
         return self.world.position
 
 
-def test_an_expert_carries_out_a_plan_of_two_steps() -> None:
-    asked: list[Scene] = []
+def test_an_expert_executes_a_plan_of_two_steps() -> None:
+    scenes: list[Scene] = []
 
     def plan(scene: Scene) -> list[Goal]:
-        asked.append(scene)
+        scenes.append(scene)
         return PLAN
 
     result = run_instruction(
-        lambda world: ExpertPolicy(world, human=0.0), "both", plan, RunConfig(episodes=3, threads=1)
+        lambda world: ExpertPolicy(world, noise_scale=0.0), "both", plan, RunConfig(episodes=3, threads=1)
     )
-    assert len(asked) == 1, "the worlds hold the same things, so one plan does"
+    assert len(scenes) == 1, "worlds with equal scenes share a plan"
     assert [[step.goal for step in steps] for steps in result.subtasks] == [[goal.text for goal in PLAN]] * 3
     assert result.success == [all(step.reached for step in steps) for steps in result.subtasks]
     assert sum(result.success) >= 2
-    assert set(result.peak_winding_c) == set(World("sort").robot.joint_names)
-    assert max(result.peak_winding_c.values()) > 25.0
+    assert set(result.max_winding_c) == set(World("sort").robot.joint_names)
+    assert max(result.max_winding_c.values()) > 25.0
 
 
-def test_a_subtask_out_of_time_ends_the_run_and_says_where() -> None:
+def test_a_subtask_that_exceeds_its_time_ends_the_run() -> None:
     result = run_instruction(Still, "both", lambda scene: PLAN, RunConfig(episodes=2, limit_s=0.5, threads=1))
     assert [(s.reached, s.seconds) for s in result.subtasks[0]] == [(False, 0.5), (False, 0.0)]
     assert (result.rate, result.success) == (0.0, [False, False])
     assert result.by_step() == [(2, 2, 0), (2, 0, 0)]
 
 
-def test_impossible_runs_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^episodes is 0, expected a number from 1$"):
+def test_values_out_of_range_are_rejected() -> None:
+    with pytest.raises(InvalidValueError, match=r"^episodes is 0, expected a number from 1$"):
         RunConfig(episodes=0)
-    with pytest.raises(ConfigError, match=r"^limit_s is 0, expected a time above 0$"):
+    with pytest.raises(InvalidValueError, match=r"^limit_s is 0, expected a time above 0$"):
         RunConfig(limit_s=0)
