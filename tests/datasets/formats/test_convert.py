@@ -192,7 +192,7 @@ def test_a_locked_dataset_and_a_folder_that_is_none_are_refused(source, tmp_path
     (tmp_path / "e" / "file").touch()
     with pytest.raises(FileError) as error:
         import_dataset(source, tmp_path / "e", CONFIG)
-    assert str(error.value) == f"{tmp_path / 'e'}: is not an empty folder; choose a new folder for the dataset"
+    assert str(error.value) == f"{tmp_path / 'e'}: already exists; choose a new folder for the dataset"
 
 
 def test_an_interrupted_recording_is_recovered_before_an_import(source, tmp_path, streams, play, script):
@@ -290,13 +290,13 @@ def test_an_unknown_format_is_explained(run, tmp_path, capsys):
             "--fps is not supported with --format lerobot (supported: aloha, replay-buffer, robomimic)",
         ),
         (["--fps", "-1"], "fps is -1.0, expected a rate above 0 Hz"),
-        (["--episodes", "x"], "episodes is 'x', expected numbers and runs of them, such as 0-9,12"),
+        (["--episodes", "x"], "episodes is 'x', expected numbers and ranges, such as 0-9,12"),
         (["--episodes", "7"], "no episode matches the filters (5 episodes in total); choose --episodes from 0 to 4"),
         (
             ["--format", "aloha", "--topics", "a=/b"],
             "--topics is not supported with --format aloha (supported: rosbag2)",
         ),
-        (["--format", "lerobot"], "meta/info.json: does not exist; download the whole dataset"),
+        (["--format", "lerobot"], "meta/info.json: the file does not exist; fetch the whole dataset"),
         (["--format", "rosbag2"], "buffer: no bag found; choose a folder with metadata.yaml, .mcap or .db3 files"),
         (
             ["--format", "aloha"],
