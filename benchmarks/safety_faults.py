@@ -1,11 +1,11 @@
-"""Every fault of the safety chain, many times at random instants of a motion: does the robot stop within one cycle?
+"""Reaction of the safety chain to every fault, injected many times at random times of a motion.
 
 Usage: uv run python benchmarks/safety_faults.py [--times 100]
 
-The robot node runs in real time over DDS; its robot is the MuJoCo twin of the SO-101, driven as a real one. The
-operator is a process of its own, which sways every joint. A fault strikes while the robot moves. From the instant on at
-which the node can know of it (the message has arrived, the reading was taken, input has been silent for its time-out),
-no cycle that begins later may follow the operator; the setpoint then brakes within the joints' acceleration limits.
+The robot node runs in real time over DDS with the MuJoCo twin of the SO-101 as a real robot. The operator is a separate
+process that sways every joint. A fault is detectable once its message has arrived, its reading was taken, or the input
+timeout has passed; no cycle that starts later may follow the operator. The setpoint then brakes within the joints'
+acceleration limits.
 """
 
 from __future__ import annotations
@@ -35,13 +35,21 @@ from waldo.sim.twin import TwinDriver
 from waldo.typing import Array
 
 WATCH_S = 0.5
-"""How long a trial is watched after its fault [s]."""
+"""Observed time after a fault [s]."""
 
-OPERATOR = ("lets go", "not a number", "absurd command", "unknown joint", "jump at engage", "e-stop", "device silent")
-"""Faults that the operator's process makes when it is told to."""
+OPERATOR = (
+    "lets go",
+    "not a number",
+    "implausible command",
+    "unknown joint",
+    "jump at engage",
+    "e-stop",
+    "device silent",
+)
+"""Faults that the operator's process causes on request."""
 
 PROCESS = ("operator killed", "network cut")
-"""Faults of the operator's process itself: kill -9, and a process that is stopped, whose messages just cease."""
+"""Faults of the operator's process itself: SIGKILL, and SIGSTOP, after which its messages cease."""
 
 ROBOT = ("robot unplugged", "state is stale", "state not a number", "joint beyond its limits")
 """Faults of the robot."""
@@ -53,38 +61,38 @@ LATCHED = ("e-stop", "robot unplugged", "state not a number", "joint beyond its 
 
 @dataclass(frozen=True)
 class Cycle:
-    """What one control cycle came to."""
+    """The result of one control cycle."""
 
-    begun_s: float
-    """When its messages had been taken and the chain was asked [s, monotonic]."""
+    started_s: float
+    """Time of the safety chain's update, after the messages were received [s, monotonic]."""
     mode: Mode
     reason: str
     setpoint: Array
 
 
 class RealTimeTwin:
-    """The twin as a real robot: its world goes on by itself, and its cable can be pulled."""
+    """The twin as a real robot: its world advances with each reading, and faults can be injected."""
 
     def __init__(self) -> None:
-        """Take the SO-101 without cameras."""
+        """Initialize with the SO-101 without cameras."""
         self.twin = TwinDriver(load_robot("so101"), "lift", cameras=False)
         self.robot = replace(self.twin.robot, cameras=())
         self.fault = ""
-        self.struck_s = 0.0
+        self.injected_s = 0.0
         self._last: RobotState | None = None
 
     def connect(self) -> None:
-        """Refuse while the cable is out."""
+        """Connect; raises HardwareError while the robot is unplugged."""
         if self.fault == "robot unplugged":
-            raise HardwareError("no servo answers")
+            raise HardwareError("no servo responds")
         self.twin.connect()
 
     def read(self) -> RobotState:
-        """Return the state, or what the fault makes of it."""
-        if self.fault and not self.struck_s:
-            self.struck_s = time.monotonic()
+        """Return the state, modified by the fault."""
+        if self.fault and not self.injected_s:
+            self.injected_s = time.monotonic()
         if self.fault == "robot unplugged":
-            raise HardwareError("no servo answers")
+            raise HardwareError("no servo responds")
         if self.fault == "state is stale" and self._last is not None:
             return self._last
         self.twin.advance()
@@ -96,7 +104,7 @@ class RealTimeTwin:
         return state
 
     def motors(self) -> MotorSensors:
-        """Return what the twin's motors say."""
+        """Return the sensors of the twin's motors."""
         return self.twin.motors()
 
     def write(self, targets: Array) -> Array:
@@ -104,7 +112,7 @@ class RealTimeTwin:
         return self.twin.write(targets)
 
     def frames(self) -> Sequence[Frame]:
-        """Return no pictures."""
+        """Return no images."""
         return ()
 
     def disconnect(self) -> None:
@@ -113,18 +121,18 @@ class RealTimeTwin:
 
 
 class TimedNode(RobotNode):
-    """The robot node, which notes when messages arrive and what each cycle comes to."""
+    """A robot node that records the arrival of messages and the result of each cycle."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.cycles: list[Cycle] = []
-        self.heard_s = self.fault_s = 0.0
+        self.command_s = self.fault_s = 0.0
 
     def _on_command(self, message: Any, info: Any) -> None:
         super()._on_command(message, info)
-        self.heard_s = time.monotonic()
+        self.command_s = time.monotonic()
         if message.header.frame_id != "sway" and not self.fault_s:
-            self.fault_s = self.heard_s
+            self.fault_s = self.command_s
 
     def _on_stop_motion(self, request: Any, response: Any) -> Any:
         done = super()._on_stop_motion(request, response)
@@ -132,14 +140,14 @@ class TimedNode(RobotNode):
         return done
 
     def _act(self) -> None:
-        begun = time.monotonic()
+        started_s = time.monotonic()
         super()._act()
         status = self.safety.status
-        self.cycles.append(Cycle(begun, status.mode, status.reason, self.safety.limiter.position.copy()))
+        self.cycles.append(Cycle(started_s, status.mode, status.reason, self.safety.limiter.position.copy()))
 
 
 def operate() -> None:
-    """Be the operator: sway the joints; each line of standard input says what to do from then on."""
+    """Run the operator: sway the joints; each line of standard input is the fault to cause from then on."""
     from sensor_msgs.msg import JointState
     from std_srvs.srv import Trigger
 
@@ -150,7 +158,7 @@ def operate() -> None:
         publisher = graph.node.create_publisher(JointState, "joint_commands", ros.stream_qos())
         stop = graph.node.create_client(Trigger, "robot/stop_motion")
         graph.spin_until(lambda: publisher.get_subscription_count() > 0 and stop.service_is_ready(), 60)
-        print("here", flush=True)
+        print("ready", flush=True)
         start, mode, since = time.monotonic(), "sway", 0
         while True:
             if lines:
@@ -168,15 +176,15 @@ def operate() -> None:
 
 
 def spoil(message: Any, mode: str, since: int) -> None:
-    """Make of a good command what the fault wants, `since` messages after it began."""
+    """Modify a valid command for a fault, `since` messages after its start."""
     if mode == "lets go":
         message.name, message.position = [], []
     elif mode == "not a number":
         message.position[2] = float("nan")
-    elif mode == "absurd command":
+    elif mode == "implausible command":
         message.position[0] = 1e6
     elif mode == "unknown joint":
-        message.name[0] = "elbow_of_somebody"
+        message.name[0] = "unknown_elbow"
     elif mode == "jump at engage" and since < 20:
         message.name, message.position = [], []
         message.header.frame_id = "sway"
@@ -188,24 +196,24 @@ class Trials:
     """Runs trials of one fault after another on one robot node."""
 
     def __init__(self, driver: RealTimeTwin, node: TimedNode, seed: int) -> None:
-        """Take the robot, its node, and the seed of the instants."""
+        """Initialize with the robot, its node, and the seed of the injection times."""
         self.driver, self.node, self.random = driver, node, random.Random(seed)
         self.operator: subprocess.Popen[str] | None = None
 
-    def say(self, text: str) -> None:
-        """Tell the operator's process what to do; start it where there is none."""
+    def request(self, fault: str) -> None:
+        """Request a fault from the operator's process; start the process if there is none."""
         if self.operator is None:
             words = [sys.executable, __file__, "--operate"]
             self.operator = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             assert self.operator.stdout is not None
             self.operator.stdout.readline()
         assert self.operator.stdin is not None
-        self.operator.stdin.write(text + "\n")
+        self.operator.stdin.write(fault + "\n")
         self.operator.stdin.flush()
 
     def engage(self) -> None:
-        """Bring the robot to follow the operator, and wait for a random instant of the motion."""
-        self.say("sway")
+        """Wait until the robot follows the operator, then until a random time of the motion."""
+        self.request("sway")
         deadline = time.monotonic() + 30
         while self.node.safety.status.mode is not Mode.FOLLOWING:
             if time.monotonic() > deadline:
@@ -216,42 +224,42 @@ class Trials:
         time.sleep(self.random.uniform(0.1, 0.6))
 
     def trial(self, fault: str) -> tuple[int, float, str]:
-        """Let a fault strike; return late cycles (-1: the wrong end), the time to rest [s], and the reason shown."""
+        """Inject a fault; return the late cycles (-1: wrong final mode), the stopping time [s] and the reason."""
         self.engage()
         node, driver = self.node, self.driver
-        node.fault_s = driver.struck_s = 0.0
+        node.fault_s = driver.injected_s = 0.0
         node.cycles.clear()
-        self._strike(fault)
-        # A jump needs a hold before it.
+        self._inject(fault)
+        # A jump is preceded by a hold.
         time.sleep(WATCH_S + (20 / CONTROL_HZ if fault == "jump at engage" else 0))
         due = self._due(fault)
-        after = [cycle for cycle in list(node.cycles) if cycle.begun_s >= due]
-        self._mend(fault)
+        after = [cycle for cycle in list(node.cycles) if cycle.started_s >= due]
+        self._repair(fault)
         late = sum(cycle.mode is Mode.FOLLOWING for cycle in after)
         steps = np.abs(np.diff(np.array([cycle.setpoint for cycle in after]), axis=0)).max(axis=1)
         moving = np.flatnonzero(steps > 1e-6)
         ended = after[-1].mode is (Mode.STOPPED if fault in LATCHED else Mode.HOLDING) and bool(after[-1].reason)
         return late if ended else -1, (len(moving) and float(moving[-1]) + 1) / CONTROL_HZ, after[-1].reason
 
-    def _strike(self, fault: str) -> None:
+    def _inject(self, fault: str) -> None:
         if fault in PROCESS:
             assert self.operator is not None
             self.operator.send_signal(signal.SIGKILL if fault == "operator killed" else signal.SIGSTOP)
         elif fault in ROBOT:
             self.driver.fault = fault
         else:
-            self.say(fault)
+            self.request(fault)
 
     def _due(self, fault: str) -> float:
-        """Return from when on the node could know [s, monotonic]."""
+        """Return the time from which the node can detect the fault [s, monotonic]."""
         config = self.node.safety.config
         if fault in SILENT:
-            return self.node.heard_s + config.timeout_s
+            return self.node.command_s + config.timeout_s
         if fault == "state is stale":
-            return self.driver.struck_s + config.state_timeout_s
-        return self.driver.struck_s if fault in ROBOT else self.node.fault_s
+            return self.driver.injected_s + config.state_timeout_s
+        return self.driver.injected_s if fault in ROBOT else self.node.fault_s
 
-    def _mend(self, fault: str) -> None:
+    def _repair(self, fault: str) -> None:
         self.driver.fault = ""
         if fault == "operator killed" and self.operator is not None:
             self.operator.wait()
@@ -263,7 +271,7 @@ class Trials:
 def main() -> None:
     """Run every fault and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=100, help="trials a fault")
+    parser.add_argument("--times", type=int, default=100, help="trials per fault")
     parser.add_argument("--operate", action="store_true", help=argparse.SUPPRESS)
     config = parser.parse_args()
     if config.operate:
@@ -293,10 +301,10 @@ def main() -> None:
                     found.append(trials.trial(fault))
                     progress.update(bar, advance=1, note=fault)
                 good = sum(late == 0 for late, _, _ in found)
-                rests = [rest for _, rest, _ in found]
+                stops_s = [stop_s for _, stop_s, _ in found]
                 end = "stopped" if fault in LATCHED else "holding"
                 rows.append(
-                    [fault, f"{good} of {len(found)}", end, f"{median(rests):.2f} / {max(rests):.2f}", found[-1][2]]
+                    [fault, f"{good} of {len(found)}", end, f"{median(stops_s):.2f} / {max(stops_s):.2f}", found[-1][2]]
                 )
     finally:
         ended.set()
@@ -304,8 +312,8 @@ def main() -> None:
         if trials.operator is not None:
             trials.operator.kill()
         driver.disconnect()
-    columns = ["fault", "stopped within one cycle", "ends in", "at rest after s, median / worst", "reason shown"]
-    print_table(f"Faults at random instants, {CONTROL_HZ} Hz", columns, rows)
+    columns = ["fault", "reacted within one cycle", "final mode", "stopping time s, median / worst", "reason"]
+    print_table(f"Faults at random times, {CONTROL_HZ} Hz", columns, rows)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""A leader arm and its follower over two serial ports: how often, how late, and how much of a processor?
+"""Rate, latency and processor time of a leader arm and its follower on two serial ports, beside LeRobot.
 
 Usage: uv run python benchmarks/teleop_serial.py [--seconds 30]
 
-Both arms are emulated STS3215 servos on pseudo-terminals, with the time that frames need on a 1 Mbit/s wire. A hand
-swings one joint of the leader; the follower's servos write down when which goals came. Late is how long ago the leader
-was where the follower is told to go, while it moves faster than half its top speed. Then the hand jerks: the joint is
-suddenly elsewhere, at random instants, and counted is the time until nine tenths of the step were commanded. waldo's
-way goes through two ROS nodes, the safety chain and the motion limiter, and reads every motor's load, voltage,
-temperature and current; LeRobot's through one loop that reads positions and has no limiter. Both run as their users run
-them, one after the other, on the same ports.
+Both arms are emulated STS3215 servos on pseudo-terminals with the transfer times of a 1 Mbit/s bus. First, one joint of
+the leader swings; the latency is the time since the leader was at the position that the follower is commanded to,
+measured while the leader moves faster than half its maximum speed. Then the joint makes steps at random times; the
+response time is the time until nine tenths of a step have been commanded. waldo runs as two ROS nodes with the safety
+chain and the motion limiter, and reads load, voltage, temperature and current of every motor; LeRobot runs as one loop
+that reads positions, without a limiter. Both run with their own commands, one after the other, on the same ports.
 """
 
 from __future__ import annotations
@@ -40,82 +39,82 @@ from waldo.sim.emulation.feetech import FeetechServos
 from waldo.typing import Array
 
 JOINT = 0
-"""The joint that is moved: shoulder_pan, which no gravity bends."""
+"""Index of the joint that moves: shoulder_pan, which gravity does not load."""
 SWING_RAD, SWING_HZ = 0.4, 0.5
-"""How far and how often it swings: up to 1.3 rad/s."""
-JERK_RAD = 0.06
-"""How far it jerks: 39 counts."""
-PATIENCE_S = 120.0
-"""How long a program may take until the follower gets its first goal [s]."""
+"""Amplitude and frequency of the swing; its maximum speed is 1.3 rad/s."""
+STEP_RAD = 0.06
+"""Size of a step: 39 counts."""
+START_TIMEOUT_S = 120.0
+"""Timeout for the first goal of the follower [s]."""
 
 
 @dataclass
 class Moves:
-    """A hand that swings a joint or jerks it, and remembers where it was when."""
+    """A motion of the leader, a swing or steps, with a record of its positions."""
 
     home: Array
     rng: random.Random
     kind: str = ""
-    """swing, jerk, or nothing: it keeps still."""
+    """"swing", "step", or empty while the leader stands still."""
     track: list[tuple[int, float]] = field(default_factory=list)
-    """When the leader was how far from home [ns of time.monotonic_ns, rad]; of jerks, only their instants."""
+    """(time.monotonic_ns [ns], offset from home [rad]); of steps, only their starts."""
     _next_s: float = 0.0
-    _began_s: float = 0.0
+    _started_s: float = 0.0
 
     def begin(self, kind: str) -> None:
-        """Begin another motion."""
-        self.track, self._began_s, self._next_s = [], time.monotonic(), 0.0
+        """Start another motion."""
+        self.track, self._started_s, self._next_s = [], time.monotonic(), 0.0
         self.kind = kind
 
     def __call__(self, seconds: float) -> Array:
-        """Return where the leader is."""
-        away = 0.0
+        """Return the leader's position, shape (joints,) [rad]."""
+        offset = 0.0
         if self.kind == "swing":
-            away = SWING_RAD * np.sin(2 * np.pi * SWING_HZ * (time.monotonic() - self._began_s))
-            self.track.append((time.monotonic_ns(), away))
-        elif self.kind == "jerk":
+            offset = SWING_RAD * np.sin(2 * np.pi * SWING_HZ * (time.monotonic() - self._started_s))
+            self.track.append((time.monotonic_ns(), offset))
+        elif self.kind == "step":
             if seconds >= self._next_s:
                 last = self.track[-1][1] if self.track else 0.0
-                self.track.append((time.monotonic_ns(), 0.0 if last else JERK_RAD))
+                self.track.append((time.monotonic_ns(), 0.0 if last else STEP_RAD))
                 self._next_s = seconds + self.rng.uniform(0.25, 0.45)
-            away = self.track[-1][1]
-        at = self.home.copy()
-        at[JOINT] += away
-        return at
+            offset = self.track[-1][1]
+        position = self.home.copy()
+        position[JOINT] += offset
+        return position
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one program came to."""
+    """Measurements of one program."""
 
     rate_hz: float
-    late_ms: Array
-    """How far behind a swinging leader."""
-    whole_ms: Array
-    """Until nine tenths of a jerk."""
+    latency_ms: Array
+    """Latency behind a swinging leader [ms]."""
+    response_ms: Array
+    """Time until nine tenths of a step were commanded [ms]."""
     cpu: float
-    """Processor seconds a second, of all its processes."""
+    """Processor seconds per second, of all its processes."""
 
 
 type Goals = Sequence[tuple[int, tuple[int, ...]]]
 
 
 def columns(goals: Goals) -> tuple[Array, Array]:
-    """Return when goals came [ns], and the joint's angle in them [rad], but for a constant."""
+    """Return the times of goals [ns] and the joint's angles up to a constant [rad], each of shape (goals,)."""
     return np.array([at for at, _ in goals], dtype=float), np.array([g[JOINT] for _, g in goals]) * 2 * np.pi / 4096
 
 
-def behind(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
-    """Return how long before each goal the swinging leader was there [ms]."""
+def latencies_ms(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
+    """Return the time since the swinging leader was at each goal, shape (goals,) [ms]."""
     times, angles = columns(goals)
     led_at, led = (np.array(column, dtype=float) for column in zip(*track, strict=True))
-    # Both swing about the same middle: their calibrations differ by a constant.
+    # Both swing around the same center: their calibrations differ by a constant.
     angles = angles - (angles.max() + angles.min()) / 2 + (led.max() + led.min()) / 2
     speed = np.gradient(led, led_at / 1e9)
     top = 2 * np.pi * SWING_HZ * SWING_RAD
     found: list[float] = []
     for at, angle in zip(times, angles, strict=True):
-        # Look back over a sixth of a period: there the leader passed each angle once.
+        # In the last sixth of a period the leader passed each angle once.
         inside = (led_at <= at) & (led_at > at - 1e9 / SWING_HZ / 6)
         if inside.sum() < 10 or np.abs(speed[inside]).min() < top / 2:
             continue
@@ -125,8 +124,8 @@ def behind(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
     return np.array(found)
 
 
-def to_nine_tenths(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
-    """Return how long after each jerk nine tenths of it were commanded [ms]; jerks that were cut short are left out."""
+def responses_ms(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
+    """Return the time from each step until nine tenths of it were commanded [ms]; incomplete steps are omitted."""
     times, angles = columns(goals)
     found: list[float] = []
     for (at, to), (end, _) in pairwise(track):
@@ -134,7 +133,7 @@ def to_nine_tenths(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
         inside = slice(before + 1, int(np.searchsorted(times, end)))
         if before < 0 or inside.start >= inside.stop:
             continue
-        done = (angles[inside] - angles[before]) * (1 if to else -1) >= 0.9 * JERK_RAD
+        done = (angles[inside] - angles[before]) * (1 if to else -1) >= 0.9 * STEP_RAD
         if done.any():
             found.append((times[inside][int(done.argmax())] - at) / 1e6)
     return np.array(found)
@@ -149,8 +148,8 @@ def run(
     seconds: float,
     environment: dict[str, str],
 ) -> Result:
-    """Run a program for a while and return what its follower was told."""
-    # The program before may have let the arm fall.
+    """Run a program for a while and return its measurements."""
+    # The previous program may have disabled the torque.
     with plant.lock:
         plant.place(plant.robot.home)
         follower.lay_down()
@@ -161,21 +160,23 @@ def run(
         subprocess.Popen(words, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for words in commands
     ]
-    said = [b""] * len(processes)
+    output = [b""] * len(processes)
 
     def drain(k: int) -> None:
         for line in processes[k].stdout or ():
-            said[k] = (said[k] + line)[-4000:]
+            output[k] = (output[k] + line)[-4000:]
 
     drains = [threading.Thread(target=drain, args=(k,)) for k in range(len(processes))]
     for thread in drains:
         thread.start()
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + START_TIMEOUT_S
     while len(follower.goals) < 20:
         if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
             for process in processes:
                 process.kill()
-            raise SystemExit(f"{name} does not drive the follower:\n" + b"\n".join(said).decode(errors="replace"))
+            raise SystemExit(
+                f"{name} sends no goals to the follower; its output:\n" + b"\n".join(output).decode(errors="replace")
+            )
         time.sleep(0.1)
     time.sleep(3)
     used = [psutil.Process(process.pid) for process in processes]
@@ -183,14 +184,14 @@ def run(
     goals: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
     tracks: dict[str, list[tuple[int, float]]] = {}
     started = time.monotonic()
-    for kind in ("swing", "jerk"):
+    for kind in ("swing", "step"):
         follower.goals.clear()
         hand.begin(kind)
         time.sleep(seconds / 2)
         goals[kind], tracks[kind] = list(follower.goals), list(hand.track)
         hand.begin("")
         time.sleep(0.5)
-    took = time.monotonic() - started
+    elapsed_s = time.monotonic() - started
     cpu = sum(sum(p.cpu_times()[:2]) for p in used) - before
     follower.log = False
     for process in processes:
@@ -202,23 +203,23 @@ def run(
             process.kill()
     for thread in drains:
         thread.join(20)
-    told = b"\n".join(said).decode(errors="replace")
-    if "stopped:" in told or "holding: no" in told:
-        raise SystemExit(f"{name} stopped:\n{told}")
+    text = b"\n".join(output).decode(errors="replace")
+    if "stopped:" in text or "holding: no" in text:
+        raise SystemExit(f"{name} stopped the robot; its output:\n{text}")
     swings = [at for at, _ in goals["swing"]]
     return Result(
         (len(swings) - 1) / (swings[-1] - swings[0]) * 1e9,
-        behind(tracks["swing"], goals["swing"]),
-        to_nine_tenths(tracks["jerk"], goals["jerk"]),
-        cpu / took,
+        latencies_ms(tracks["swing"], goals["swing"]),
+        responses_ms(tracks["step"], goals["step"]),
+        cpu / elapsed_s,
     )
 
 
 def main() -> None:
     """Run everything and print a table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long each program is measured")
-    parser.add_argument("--rounds", type=int, default=2, help="how often, one after the other")
+    parser.add_argument("--seconds", type=float, default=30.0, help="measured duration of each program [s]")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds")
     args = parser.parse_args()
     robot = load_robot("so101")
     hand = Moves(robot.home.copy(), random.Random(0))
@@ -257,21 +258,22 @@ def main() -> None:
             for name, commands in programs.items():
                 results[name].append(run(name, commands, follower, plant, hand, args.seconds, environment))
                 last = results[name][-1]
-                console.err().print(f"{name}: {last.rate_hz:.1f} Hz, late {np.median(last.late_ms):.1f} ms")
+                console.err().print(f"{name}: {last.rate_hz:.1f} Hz, latency {np.median(last.latency_ms):.1f} ms")
     rows: list[list[str]] = []
     for name, found in results.items():
-        late, whole = (np.concatenate([getattr(r, key) for r in found]) for key in ("late_ms", "whole_ms"))
+        latency = np.concatenate([result.latency_ms for result in found])
+        response = np.concatenate([result.response_ms for result in found])
         rows.append(
             [
                 name,
                 f"{np.median([r.rate_hz for r in found]):.1f}",
-                f"{np.median(late):.1f} / {np.quantile(late, 0.99):.1f}",
-                f"{np.median(whole):.1f} / {np.quantile(whole, 0.99):.1f}",
-                f"{len(late)}, {len(whole)}",
+                f"{np.median(latency):.1f} / {np.quantile(latency, 0.99):.1f}",
+                f"{np.median(response):.1f} / {np.quantile(response, 0.99):.1f}",
+                f"{len(latency)}, {len(response)}",
                 f"{np.median([r.cpu for r in found]):.2f}",
             ]
         )
-    head = ["program", "goals/s", "late p50 / p99 ms", "jerk p50 / p99 ms", "goals, jerks", "CPU s/s"]
+    head = ["program", "goals/s", "latency p50 / p99 ms", "step p50 / p99 ms", "goals, steps", "CPU s/s"]
     print_table("Leader to follower", head, rows)
 
 

@@ -1,7 +1,7 @@
-"""Who may read the dashboard: the token, the Host header, and the headers that keep a browser to this server.
+"""Access control of the dashboard: the token, the Host header, and security headers.
 
-On the loopback the Host header must name the loopback: otherwise a web page on a name that its owner points at
-127.0.0.1 (DNS rebinding) could read the robots through the browser of whoever has it open.
+A server on the loopback interface accepts only Host headers that name the loopback. Otherwise a web page whose domain
+resolves to 127.0.0.1 (DNS rebinding) could read the robots through the browser of a local user.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""Sent with every answer."""
+"""Headers of every response."""
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name or address can only be this machine."""
+    """Return whether a host name or address is this machine's loopback."""
     if host.rstrip(".").lower() == "localhost":
         return True
     try:
@@ -40,47 +40,53 @@ def is_loopback(host: str) -> bool:
 
 
 def host_of(header: str) -> str:
-    """Return the host of a Host header without its port; IPv6 addresses keep no brackets."""
+    """Return the host of a Host header without its port and without the brackets of an IPv6 address."""
     if header.startswith("["):
         return header[1:].partition("]")[0]
     return header.partition(":")[0]
 
 
 def token_of(headers: Mapping[str, str], query: str) -> str:
-    """Return the token that a request carries, in `Authorization: Bearer` or in `?token=`; empty for none."""
+    """Return the token of a request, from `Authorization: Bearer` or `?token=`; empty if there is none."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip()
     return parse_qs(query).get("token", [""])[0]
 
 
-class Guard:
+class AccessControl:
     """ASGI middleware in front of every route."""
 
     def __init__(self, app: ASGIApp, *, token: str | None, loopback: bool) -> None:
-        """Take the application, the token (None for no check) and whether the server listens on the loopback."""
+        """Wrap an application.
+
+        Args:
+            app: The application to protect.
+            token: The required token; None to accept every request.
+            loopback: Whether the server listens on the loopback, which enables the check of the Host header.
+        """
         self._app, self._token, self._loopback = app, token, loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Forward a request to the application, or reject it with 401 or 421."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
-        refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_guarded)
+        rejection = self._rejection(scope)
+        await (rejection or self._app)(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+    def _rejection(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         host = host_of(headers.get("host", ""))
         if self._loopback and not is_loopback(host):
             return PlainTextResponse(
-                f"The Host header names {host!r}, expected this machine; open http://localhost instead.\n", 421
+                f"Host header is {host!r}, expected this machine; open http://localhost instead\n", 421
             )
         if self._token is None:
             return None
@@ -88,7 +94,7 @@ class Guard:
         if hmac.compare_digest(given.encode(), self._token.encode()):
             return None
         return PlainTextResponse(
-            "A token is needed: open /?token=TOKEN, or send the header Authorization: Bearer TOKEN.\n",
+            "no valid token; open /?token=TOKEN or send the header Authorization: Bearer TOKEN\n",
             401,
             {"WWW-Authenticate": "Bearer"},
         )

@@ -1,4 +1,4 @@
-"""The ROS edge: finds every robot's `motors` and `battery` topics by itself and hands what they say to the store."""
+"""The ROS side of the dashboard: discovers every robot's topics and stores their messages."""
 
 from __future__ import annotations
 
@@ -10,35 +10,39 @@ from collections.abc import Callable, Iterable
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
+from waldo import ros
 from waldo.fleet.store import FleetStore
-from waldo.robots.diagnostics import from_message
-from waldo.ros import Graph, join_graph
+from waldo.robots.diagnostics import components_from_message, from_message
 
 if TYPE_CHECKING:
     from rclpy.qos import QoSProfile
 
+    from waldo.ros import Graph
+
 RESCAN_S = 1.0
-"""How often the graph is searched for new robots [s]."""
+"""Interval between two searches for new topics [s]."""
 
 READ_PERIOD_S = 0.25
-"""A robot's messages are read no oftener than this: reading text is what costs, and the page shows two a second [s]."""
+"""Minimum interval between two deserialized `motors` messages of one robot; the page updates twice a second [s]."""
 
-TOPICS = {"motors": "diagnostic_msgs/msg/DiagnosticArray", "battery": "sensor_msgs/msg/BatteryState"}
-"""Last part of a topic's name -> the type it must have to be listened to."""
+DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
+
+TOPICS = {"motors": DIAGNOSTICS, "status": DIAGNOSTICS, "battery": "sensor_msgs/msg/BatteryState"}
+"""Last part of a topic's name -> its required message type."""
 
 
-def wanted_topics(graph: Iterable[tuple[str, Iterable[str]]]) -> list[str]:
-    """Return the topics of a graph, given as (name, types), that tell of motors or batteries."""
+def subscribed_topics(graph: Iterable[tuple[str, Iterable[str]]]) -> list[str]:
+    """Return the topics of a graph, given as (name, types), that carry motors, component statuses or batteries."""
     return sorted(name for name, types in graph if TOPICS.get(name.rpartition("/")[2]) in tuple(types))
 
 
 def robot_of(topic: str) -> str:
-    """Return the robot that a topic belongs to: its namespace; empty for a topic at the root."""
+    """Return the robot of a topic, which is its namespace; empty for a topic at the root."""
     return topic.rpartition("/")[0].strip("/")
 
 
 def robot_of_message(topic: str, message: Any) -> str:
-    """Return the robot that a motor message is of; at the root, the name its statuses bear."""
+    """Return the robot of a diagnostic message; at the root, the prefix of its statuses' names."""
     name = robot_of(topic)
     if not name and message.status:
         name = message.status[0].name.rpartition(": ")[0]
@@ -46,80 +50,83 @@ def robot_of_message(topic: str, message: Any) -> str:
 
 
 def listener_qos() -> QoSProfile:
-    """Return a profile that hears any publisher and never makes a robot wait for the dashboard: best effort."""
+    """Return a best-effort profile: it matches any publisher, and a slow dashboard never blocks a robot."""
     from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
     return QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class Listener:
-    """A thread with a node of its own; use it as a context manager."""
+    """A thread with its own ROS node that fills a store; use it as a context manager."""
 
     def __init__(self, store: FleetStore, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the store to fill and the clock whose seconds it is given."""
+        """Fill `store` with times of `clock` [s]."""
         self._store, self._clock = store, clock
         self._stopping = Event()
         self._root_robot = ""
         self._thread = Thread(target=self._run, name="fleet-listener", daemon=True)
         self.error: str | None = None
-        """Why the listener has stopped; None while it listens."""
+        """The exception that stopped the listener; None while it runs."""
 
     def __enter__(self) -> Listener:
-        """Import rclpy here, so that its absence is told where it can be seen, and start the thread."""
+        """Start the thread; raises ModuleNotFoundError here if rclpy is not installed."""
         for module in ("rclpy", "diagnostic_msgs.msg", "sensor_msgs.msg"):
             importlib.import_module(module)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop listening and leave the graph."""
+        """Stop the thread and leave the graph."""
         self._stopping.set()
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
         try:
-            with join_graph(f"waldo_fleet_{os.getpid()}") as graph:
+            with ros.join_graph(f"waldo_fleet_{os.getpid()}") as graph:
                 self._listen(graph)
-        except Exception as error:  # a dead thread must be seen on the page, whatever killed it
+        except Exception as error:  # any failure of this thread must appear on the page
             self.error = f"{type(error).__name__}: {error}"
 
     def _listen(self, graph: Graph) -> None:
-        heard: set[str] = set()
+        subscribed: set[str] = set()
         while not self._stopping.is_set():
-            for topic in wanted_topics(graph.node.get_topic_names_and_types()):
-                if topic not in heard:
-                    heard.add(topic)
+            for topic in subscribed_topics(graph.node.get_topic_names_and_types()):
+                if topic not in subscribed:
+                    subscribed.add(topic)
                     self._subscribe(graph, topic)
             deadline = time.monotonic() + RESCAN_S
             while not self._stopping.is_set() and time.monotonic() < deadline:
                 graph.spin_for(0.1)
 
     def _subscribe(self, graph: Graph, topic: str) -> None:
-        from diagnostic_msgs.msg import DiagnosticArray
+        kind = topic.rpartition("/")[2]
+        message_type = ros.message_type(TOPICS[kind])
+        if kind == "motors":
+            callback = self._throttled(topic, message_type)
+            graph.node.create_subscription(message_type, topic, callback, listener_qos(), raw=True)
+            return
+        add = self.add_components if kind == "status" else self.add_battery
+        graph.node.create_subscription(message_type, topic, lambda message: add(topic, message), listener_qos())
+
+    def _throttled(self, topic: str, message_type: Any) -> Callable[[bytes], None]:
+        """Return a callback for serialized `motors` messages that skips those that follow too closely."""
         from rclpy.serialization import deserialize_message
-        from sensor_msgs.msg import BatteryState
 
         read_s = -math.inf
 
         def on_motors(serialized: bytes) -> None:
             nonlocal read_s
             now = self._clock()
-            # Several robots may share a topic without a namespace, and then none may be passed over for another.
+            # Several robots may share a topic at the root: skipping one message could skip one robot.
             if robot_of(topic) and now - read_s < READ_PERIOD_S:
                 return
             read_s = now
-            self.take_motors(topic, deserialize_message(serialized, DiagnosticArray))
+            self.add_motors(topic, deserialize_message(serialized, message_type))
 
-        def on_battery(message: Any) -> None:
-            self.take_battery(topic, message)
+        return on_motors
 
-        if topic.endswith("motors"):
-            graph.node.create_subscription(DiagnosticArray, topic, on_motors, listener_qos(), raw=True)
-        else:
-            graph.node.create_subscription(BatteryState, topic, on_battery, listener_qos())
-
-    def take_motors(self, topic: str, message: Any) -> None:
-        """Hand a DiagnosticArray to the store; one that tells of no motor is passed over."""
+    def add_motors(self, topic: str, message: Any) -> None:
+        """Store a `motors` message; one without motors is ignored."""
         motors = from_message(message)
         if not motors:
             return
@@ -128,8 +135,14 @@ class Listener:
             self._root_robot = robot
         self._store.add_motors(robot, motors, self._clock())
 
-    def take_battery(self, topic: str, message: Any) -> None:
-        """Hand a BatteryState to the store; one at the root waits until the robot there has said its name."""
+    def add_components(self, topic: str, message: Any) -> None:
+        """Store a `status` message; one without components is ignored."""
+        components = components_from_message(message)
+        if components:
+            self._store.add_components(robot_of_message(topic, message), components, self._clock())
+
+    def add_battery(self, topic: str, message: Any) -> None:
+        """Store a BatteryState; one at the root is ignored until the robot's name is known from `motors`."""
         robot = robot_of(topic) or self._root_robot
         if robot:
             self._store.add_battery(robot, float(message.percentage), self._clock())

@@ -1,47 +1,33 @@
 """The fleet as Prometheus metrics, read from the store at every scrape.
 
-Names are in base units. A stale robot's joints are left out, so that Prometheus marks their series as stale;
-`waldo_robot_last_seen_timestamp_seconds` stays, and is what an alert looks at.
+Values are in base units. The samples of a stale robot are omitted, therefore Prometheus marks their series as stale;
+`waldo_robot_last_seen_timestamp_seconds` remains, for alerts. Levels are numbers as in `DiagnosticStatus`: 0 ok,
+1 warning, 2 error, 3 stale; messages are not exposed, because a label with free text creates series without bound.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from waldo.robots import motor_readings
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from waldo.fleet.store import FleetStore, MotorView, RobotView
+    from waldo.robots.motor_readings import MotorQuantity
 
-JOINT_METRICS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
-    "winding_celsius": (
-        "temperature_celsius",
-        "Temperature of a motor's winding or housing, as the robot reports it",
-        {"node": "winding", "source": "reported"},
-    ),
-    "housing_celsius": ("temperature_celsius", "", {"node": "housing", "source": "reported"}),
-    "limit_celsius": ("temperature_limit_celsius", "Limit of the winding's temperature", {}),
-    "time_to_limit_seconds": (
-        "time_to_limit_seconds",
-        "Time until the limit if the recent load goes on; +Inf for never",
-        {"quantile": "0.5"},
-    ),
-    "duty_ratio": ("duty_ratio", "Share of the last ten minutes under load (IEC 60034-1)", {"window": "10m"}),
-    "utilization_ratio": ("torque_utilization_ratio", "Thermal-equivalent torque over rated torque", {}),
-    "current_amperes": ("current_amperes", "Motor current", {}),
-    "voltage_volts": ("voltage_volts", "Supply voltage", {}),
-    "torque_newton_metres": ("torque_newton_metres", "Torque at the joint", {}),
-}
-"""Diagnostic key -> metric name after `waldo_joint_`, help, labels beside robot and joint."""
+LEVELS = "0 ok, 1 warning, 2 error, 3 stale"
+"""Help text of the status levels."""
 
 
 class FleetCollector(Collector):
-    """What prometheus_client asks at each scrape."""
+    """The collector that prometheus_client calls at each scrape."""
 
     def __init__(
         self,
@@ -52,56 +38,90 @@ class FleetCollector(Collector):
         site: str = "",
         registry: CollectorRegistry | None = None,
     ) -> None:
-        """Take the store, its clock, the clock of timestamps [s since the epoch] and where the robots stand."""
-        self._store, self._clock, self._epoch, self._site = store, clock, epoch, site
+        """Register with `registry`.
+
+        Args:
+            store: The robots.
+            clock: The store's clock [s].
+            epoch: The clock of timestamps [s since the epoch].
+            site: Value of the label `site`; without it the label is omitted.
+            registry: Where to register; None to register nowhere.
+        """
+        self._store, self._clock, self._epoch = store, clock, epoch
+        self._site = {"site": site} if site else {}
         if registry is not None:
             registry.register(self)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Name no metric beforehand: nothing is measured when the collector is registered."""
+        """Return no metrics: nothing is measured when the collector is registered."""
         return iter(())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every metric family."""
         robots = self._store.robots(self._clock(), history=False)
-        yield from self._of_robots(robots)
-        yield from _of_joints([robot for robot in robots if not robot.stale])
+        live = [robot for robot in robots if not robot.stale]
+        yield from self._known_robots(robots)
+        yield from _live_robots(live)
+        yield from _joints(live)
 
-    def _of_robots(self, robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
-        info = GaugeMetricFamily("waldo_robot_info", "1 for each known robot", labels=["robot", "model", "site"])
+    def _known_robots(self, robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
+        info = GaugeMetricFamily("waldo_robot_info", "1 for each known robot", labels=["robot", *self._site])
         seen = GaugeMetricFamily(
-            "waldo_robot_last_seen_timestamp_seconds", "When the robot was last heard", labels=["robot"]
+            "waldo_robot_last_seen_timestamp_seconds", "Time of the robot's last message", labels=["robot"]
         )
-        charge = GaugeMetricFamily("waldo_robot_battery_charge_ratio", "Charge of the battery, 0..1", labels=["robot"])
         now = self._epoch()
         for robot in robots:
-            info.add_metric([robot.name, "", self._site], 1)
+            info.add_metric([robot.name, *self._site.values()], 1)
             seen.add_metric([robot.name], now - robot.age_s)
-            if not robot.stale and not math.isnan(robot.battery_ratio):
-                charge.add_metric([robot.name], robot.battery_ratio)
-        yield from (info, seen, charge)
+        yield from (info, seen)
 
 
-def _of_joints(robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
-    families: dict[str, GaugeMetricFamily] = {}
-    motors = [(robot.name, motor) for robot in robots for motor in robot.motors]
-    for key, (name, text, labels) in JOINT_METRICS.items():
-        family = families.setdefault(name, _family(name, text, tuple(labels)))
-        for robot, motor in motors:
-            _add(family, robot, motor, motor.values[key], tuple(labels.values()))
-    headroom = _family(
-        "thermal_headroom_ratio", "Share of the rise from 25 degC to the limit that is left; 0 at the limit", ()
+def _live_robots(robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
+    charge = GaugeMetricFamily("waldo_robot_battery_charge_ratio", "Charge of the battery, 0 to 1", labels=["robot"])
+    status = GaugeMetricFamily(
+        "waldo_component_status_level", f"Status of a component: {LEVELS}", labels=["robot", "component"]
     )
+    for robot in robots:
+        if not math.isnan(robot.battery_ratio):
+            charge.add_metric([robot.name], robot.battery_ratio)
+        for one in robot.components:
+            status.add_metric([robot.name, one.component], one.level)
+    yield from (charge, status)
+
+
+def _joints(robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
+    motors = [(robot.name, motor) for robot in robots for motor in robot.motors]
+    for name, quantities in joint_metrics().items():
+        family = _family(name, "; ".join(one.description for one in quantities), quantities[0].labels)
+        for quantity in quantities:
+            for robot, motor in motors:
+                _add(family, robot, motor, motor.values[quantity.key], quantity.labels.values())
+        yield family
+    headroom = _family(
+        "thermal_headroom_ratio", "remaining fraction of the rise from 25 °C to the limit, 0 at the limit"
+    )
+    status = _family("status_level", f"status of a motor: {LEVELS}")
     for robot, motor in motors:
-        _add(headroom, robot, motor, motor.headroom_ratio, ())
-    yield from (*families.values(), headroom)
+        _add(headroom, robot, motor, motor.headroom_ratio)
+        _add(status, robot, motor, motor.status.level)
+    yield from (headroom, status)
 
 
-def _family(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"waldo_joint_{name}", text, labels=["robot", "joint", *labels])
+def joint_metrics() -> dict[str, list[MotorQuantity]]:
+    """Return metric name after `waldo_joint_` -> the quantities that it exposes."""
+    found: dict[str, list[MotorQuantity]] = {}
+    for quantity in motor_readings.MOTOR_QUANTITIES:
+        if quantity.metric:
+            found.setdefault(quantity.metric, []).append(quantity)
+    return found
 
 
-def _add(family: GaugeMetricFamily, robot: str, motor: MotorView, value: float, labels: tuple[str, ...]) -> None:
-    """Add one sample; a value nobody knows is left out, never written as a number."""
+def _family(name: str, description: str, labels: Mapping[str, str] | None = None) -> GaugeMetricFamily:
+    text = description[:1].upper() + description[1:]
+    return GaugeMetricFamily(f"waldo_joint_{name}", text, labels=["robot", "joint", *(labels or {})])
+
+
+def _add(family: GaugeMetricFamily, robot: str, motor: MotorView, value: float, labels: Iterable[str] = ()) -> None:
+    """Add one sample; an unknown value has no sample."""
     if not math.isnan(value):
         family.add_metric([robot, motor.joint, *labels], value)

@@ -1,7 +1,6 @@
-"""The store's views as JSON for the page and for scripts.
+"""The store's views as JSON, for the page and for scripts.
 
-JSON has neither NaN nor infinity: an unknown value is null, and a limit that is never reached is "inf", the word that
-the robot itself uses for it.
+JSON has neither NaN nor infinity: an unknown value is null, and an infinite one is "inf", as in the diagnostic message.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from typing import Any
 
 from waldo.fleet.heat_level import bands_c
 from waldo.fleet.store import HISTORY_LENGTH, HISTORY_PERIOD_S, STALE_S, MotorView, RobotView
+from waldo.robots import motor_readings
+from waldo.robots.diagnostics import ComponentStatus, level_name
 
 
 def number(value: float, digits: int = 4) -> float | str | None:
-    """Return a value for JSON with that many significant digits."""
+    """Return a value for JSON, rounded to a number of significant digits."""
     if math.isnan(value):
         return None
     # Rounding can carry the largest numbers beyond the largest float.
@@ -23,9 +24,22 @@ def number(value: float, digits: int = 4) -> float | str | None:
     return "inf" if math.isinf(rounded) else rounded
 
 
+def quantities_json() -> list[dict[str, str]]:
+    """Return key, unit and description of every motor quantity."""
+    return [
+        {"key": one.key, "unit": one.unit, "description": one.description} for one in motor_readings.MOTOR_QUANTITIES
+    ]
+
+
 def motor_json(motor: MotorView) -> dict[str, Any]:
-    """Return one motor for JSON; history is left out where the view has none."""
-    found: dict[str, Any] = {"joint": motor.joint, "level": motor.level, "urgency": motor.urgency}
+    """Return one motor; the history is omitted where the view has none."""
+    found: dict[str, Any] = {
+        "joint": motor.joint,
+        "level": motor.level,
+        "urgency": motor.urgency,
+        "status": level_name(motor.status.level),
+        "message": motor.status.message,
+    }
     found |= {key: number(value) for key, value in motor.values.items()}
     found["headroom_ratio"] = number(motor.headroom_ratio)
     if motor.history:
@@ -36,21 +50,42 @@ def motor_json(motor: MotorView) -> dict[str, Any]:
     return found
 
 
+def component_json(status: ComponentStatus) -> dict[str, Any]:
+    """Return the status of one component."""
+    return {
+        "component": status.component,
+        "status": level_name(status.level),
+        "message": status.message,
+        "values": dict(status.values),
+    }
+
+
 def robot_json(robot: RobotView) -> dict[str, Any]:
-    """Return one robot for JSON."""
+    """Return one robot."""
     return {
         "name": robot.name,
         "age_s": round(robot.age_s, 2),
         "stale": robot.stale,
         "battery_ratio": number(robot.battery_ratio),
         "first_joint": None if robot.first is None else robot.first.joint,
+        "control": None if robot.control is None else component_json(robot.control),
+        "components": [component_json(one) for one in robot.components],
+        "faults": [component_json(one) for one in robot.faults],
         "motors": [motor_json(motor) for motor in robot.motors],
     }
 
 
 def fleet_json(robots: Sequence[RobotView], now_s: float, error: str | None, since: int = -1) -> dict[str, Any]:
-    """Return the fleet for JSON: everybody's order, what the robots heard after version `since` say, and trouble."""
-    return {
+    """Return the fleet.
+
+    Args:
+        robots: Every robot, in the order in which they are shown.
+        now_s: Time on the store's clock [s].
+        error: The reason why no messages are received; None if they are.
+        since: Version after which a robot must have changed to be included; -1 includes every robot, and the list of
+            motor quantities.
+    """
+    found: dict[str, Any] = {
         "now_s": round(now_s, 2),
         "error": error,
         "stale_s": STALE_S,
@@ -60,3 +95,4 @@ def fleet_json(robots: Sequence[RobotView], now_s: float, error: str | None, sin
         "stale": [robot.name for robot in robots if robot.stale],
         "robots": [robot_json(robot) for robot in robots if robot.version > since],
     }
+    return found | ({"quantities": quantities_json()} if since < 0 else {})

@@ -1,4 +1,4 @@
-"""The web server: the page, its live events, JSON for scripts and Prometheus metrics, over one store."""
+"""The web server: the page, its event stream, JSON for scripts and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from waldo.fleet.auth import Guard
+from waldo.fleet.auth import AccessControl
 from waldo.fleet.metrics import FleetCollector
 from waldo.fleet.serialization import fleet_json
 
@@ -33,43 +33,44 @@ if TYPE_CHECKING:
     from waldo.fleet.store import FleetStore
 
 EVENT_PERIOD_S = 0.5
-"""How often the page is told what changed [s]."""
+"""Interval between two events of the event stream [s]."""
 
 PAGE_FILES = {
     "/style.css": "text/css",
     "/page.js": "text/javascript",
     "/robot.js": "text/javascript",
+    "/readings.js": "text/javascript",
     "/format.js": "text/javascript",
     "/chart.js": "text/javascript",
     "/icon.svg": "image/svg+xml",
 }
-"""Path -> media type of what the page consists of beside `/`."""
+"""Path -> media type of the page's files other than `/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What the server shows and to whom."""
+    """The content of the server and its access rules."""
 
     store: FleetStore
     """The robots."""
     error: Callable[[], str | None] = lambda: None
-    """Says why nothing is heard, None while all is well."""
+    """Returns the reason why no messages are received; None if they are."""
     clock: Callable[[], float] = time.monotonic
     """The store's clock [s]."""
     epoch: Callable[[], float] = time.time
     """The clock of timestamps [s since the epoch]."""
     token: str | None = None
-    """What a reader must show; None for no check."""
+    """Token that every request must carry; None to accept every request."""
     loopback: bool = True
-    """Whether only this machine can reach the server: then the Host header must say so too."""
+    """Whether the server listens on the loopback; the Host header must then name the loopback."""
     name: str = ""
-    """Where the robots stand: the label `site` of the metrics."""
+    """Location of the robots: the label `site` of `waldo_robot_info`; empty to omit the label."""
     stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when the server ends, so that open event streams end with it."""
+    """Set when the server stops; open event streams then end."""
 
 
 def page_file(name: str, query: str) -> str:
-    """Return a file of the page; its links to the others carry the query that authorises them."""
+    """Return a file of the page, with the query that carries the token appended to its links to the other files."""
     text = importlib.resources.files("waldo.fleet").joinpath("page", name).read_text("utf-8")
     return text.replace("?{query}", query)
 
@@ -80,18 +81,18 @@ def event_text(data: Any, name: str) -> str:
 
 
 async def events(site: Site) -> AsyncIterator[str]:
-    """Yield everything at once, then twice a second the robots that were heard since; a message even if none was."""
+    """Yield the whole fleet, then every `EVENT_PERIOD_S` the robots that have changed; an event even if none has."""
     version = -1
     while not site.stopping.is_set():
         now = site.clock()
         robots = site.store.robots(now, history=version < 0)
-        yield event_text(fleet_json(robots, now, site.error(), version), "all" if version < 0 else "heard")
+        yield event_text(fleet_json(robots, now, site.error(), version), "all" if version < 0 else "update")
         version = max([version, 0, *(robot.version for robot in robots)])
         await asyncio.sleep(EVENT_PERIOD_S)
 
 
 def create_app(site: Site) -> Starlette:
-    """Return the web application over a site."""
+    """Return the web application of a site."""
     registry = CollectorRegistry()
     FleetCollector(site.store, clock=site.clock, epoch=site.epoch, site=site.name, registry=registry)
     query = "" if site.token is None else "?token=" + quote(site.token, safe="")
@@ -122,15 +123,14 @@ def create_app(site: Site) -> Starlette:
             Route("/metrics", metrics),
             Route("/healthz", health),
         ],
-        middleware=[Middleware(Guard, token=site.token, loopback=site.loopback)],
+        middleware=[Middleware(AccessControl, token=site.token, loopback=site.loopback)],
     )
 
 
 class Server(uvicorn.Server):
-    """uvicorn that ends at once on Ctrl-C or SIGTERM, open event streams included, and then simply returns."""
+    """A uvicorn server that closes open event streams on Ctrl-C or SIGTERM and then returns."""
 
     def __init__(self, site: Site) -> None:
-        """Take what is to be served."""
         super().__init__(
             uvicorn.Config(
                 create_app(site), lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1
@@ -139,13 +139,13 @@ class Server(uvicorn.Server):
         self._site = site
 
     def stop(self) -> None:
-        """End the server from another thread."""
+        """Stop the server; may be called from another thread."""
         self._site.stopping.set()
         self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Take the signals that end a program; uvicorn's own version raises them again when it is done."""
+        """Handle SIGINT and SIGTERM; unlike in uvicorn, the signals are not raised again after the shutdown."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,7 +1,7 @@
-"""What is known of every robot: the latest motor readings, ten minutes of history, and who will hit a limit first.
+"""The latest state of every robot: motor readings, ten minutes of history, and the status of motors and components.
 
-A plain class: time is passed in, as seconds of any one clock that only goes forward. The ROS thread writes and the web
-server reads, so each call holds a lock; what is handed out is a copy.
+The store is a plain class. Time is an argument, in seconds of any one monotonic clock. The ROS thread writes and the
+web server reads, therefore each call holds a lock and returns copies.
 """
 
 from __future__ import annotations
@@ -9,112 +9,147 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from waldo.fleet.heat_level import headroom_ratio, heat_level, urgency
 from waldo.robots import motor_readings
-from waldo.robots.diagnostics import MotorStatus
+from waldo.robots.diagnostics import OK, ComponentStatus, MotorStatus
 
 STALE_S = 10.0
-"""A robot that has not spoken for this long is stale [s]."""
+"""A robot without a message for this long is stale [s]."""
 
 HISTORY_PERIOD_S = 2.0
-"""Spacing of the history's samples [s]."""
+"""Spacing of the samples in the history [s]."""
 
 HISTORY_LENGTH = 300
-"""Samples kept of each motor: ten minutes."""
+"""Number of samples kept per motor: ten minutes."""
 
 MAX_ROBOTS = 500
-"""Robots kept: beyond it the one silent longest is forgotten, so that made-up names cannot fill memory."""
+"""Maximum number of robots; beyond it the one with the oldest message is dropped, which bounds the memory."""
 
 MAX_MOTORS = 128
-"""Motors kept of one robot."""
+"""Maximum number of motors per robot."""
+
+MAX_COMPONENTS = 64
+"""Maximum number of components per robot."""
+
+CONTROL = "control"
+"""Component whose message is the control mode and its reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotorView:
-    """One motor as it was last heard of; NaN where the robot does not tell."""
+    """The latest state of one motor."""
 
     joint: str
-    values: Mapping[str, float]
-    """Diagnostic key -> value, for every motor quantity."""
+    status: MotorStatus
+    """Level, message and a value for every motor quantity; NaN for unknown."""
     history: Sequence[tuple[float, float, float]]
     """Oldest first: (time [s], winding [°C], housing [°C])."""
 
     @property
+    def values(self) -> Mapping[str, float]:
+        """Diagnostic key -> value, for every motor quantity; NaN for unknown."""
+        return self.status.values
+
+    @property
     def level(self) -> str:
-        """Heat level: cool, warm, hot, over or unknown."""
+        """Heat level: "cool", "warm", "hot", "over" or "unknown"."""
         return heat_level(self.values["winding_celsius"], self.values["housing_celsius"], self.values["limit_celsius"])
 
     @property
     def urgency(self) -> str:
-        """How near the limit is in time: critical, warning or none."""
+        """Urgency of the time to limit: "critical", "warning" or "none"."""
         return urgency(self.values["time_to_limit_seconds"])
 
     @property
     def headroom_ratio(self) -> float:
-        """Share of the rise to the limit that is left; NaN for unknown."""
+        """Remaining fraction of the temperature rise to the limit; NaN for unknown."""
         return headroom_ratio(self.values["winding_celsius"], self.values["limit_celsius"])
 
     @property
     def order(self) -> tuple[float, float]:
-        """Sorting key: the motor that hits its limit first comes first; among those that never do, the hottest."""
-        left, headroom = self.values["time_to_limit_seconds"], self.headroom_ratio
-        return (math.inf if math.isnan(left) else left, math.inf if math.isnan(headroom) else headroom)
+        """Sorting key: shortest time to limit first, then least headroom."""
+        time_s, headroom = self.values["time_to_limit_seconds"], self.headroom_ratio
+        return (math.inf if math.isnan(time_s) else time_s, math.inf if math.isnan(headroom) else headroom)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotView:
-    """One robot as it was last heard of."""
+    """The latest state of one robot."""
 
     name: str
     age_s: float
     """Time since its last message [s]."""
     stale: bool
     battery_ratio: float
-    """Charge of the battery, 0..1; NaN for unknown."""
+    """Charge of the battery, 0 to 1; NaN for unknown."""
     motors: Sequence[MotorView]
     """In the robot's own order."""
+    components: Sequence[ComponentStatus]
+    """Status of the control mode, governor and cameras, in the robot's own order."""
     version: int
-    """Grows with every message of any robot: what changed since a version is what has a greater one."""
+    """Increases with every message of any robot; a robot with a greater version has changed since."""
 
     @property
     def first(self) -> MotorView | None:
-        """The motor that will hit its limit first."""
+        """The motor with the shortest time to limit."""
         return min(self.motors, key=lambda motor: motor.order, default=None)
 
     @property
+    def control(self) -> ComponentStatus | None:
+        """The control mode and its reason; None if the robot does not report it."""
+        return next((one for one in self.components if one.component == CONTROL), None)
+
+    @property
+    def faults(self) -> list[ComponentStatus]:
+        """Motors and components with a warning or an error other than their temperature, most severe first."""
+        motors = [(motor.joint, motor.status) for motor in self.motors if motor.status.level > OK]
+        found = [
+            ComponentStatus(component=joint, level=status.level, message=status.faults)
+            for joint, status in motors
+            if status.faults
+        ]
+        found += [one for one in self.components if one.level > OK]
+        return sorted(found, key=lambda one: -one.level)
+
+    @property
     def order(self) -> tuple[bool, float, float, str]:
-        """Sorting key: live robots first, then who hits a limit first."""
-        left, headroom = (math.inf, math.inf) if self.first is None else self.first.order
-        return (self.stale, left, headroom, self.name)
+        """Sorting key: live robots first, then by the shortest time to limit."""
+        time_s, headroom = (math.inf, math.inf) if self.first is None else self.first.order
+        return (self.stale, time_s, headroom, self.name)
 
 
 class _Robot:
     """The store's record of one robot."""
 
     def __init__(self) -> None:
-        self.heard_s = -math.inf
+        self.received_s = -math.inf
         self.version = 0
         self.battery_ratio = math.nan
-        self.latest: dict[str, Mapping[str, float]] = {}
+        self.motors: dict[str, MotorStatus] = {}
+        self.components: dict[str, ComponentStatus] = {}
         self.history: dict[str, deque[tuple[float, float, float]]] = {}
 
-    def add(self, joint: str, values: Mapping[str, float], now_s: float) -> None:
-        if joint not in self.latest and len(self.latest) >= MAX_MOTORS:
+    def add_motor(self, joint: str, status: MotorStatus, now_s: float) -> None:
+        if joint not in self.motors and len(self.motors) >= MAX_MOTORS:
             return
-        complete = {one.key: values.get(one.key, math.nan) for one in motor_readings.MOTOR_QUANTITIES}
-        self.latest[joint] = complete
+        values = {one.key: status.values.get(one.key, math.nan) for one in motor_readings.MOTOR_QUANTITIES}
+        self.motors[joint] = replace(status, values=values)
         history = self.history.setdefault(joint, deque(maxlen=HISTORY_LENGTH))
         if not history or now_s - history[-1][0] >= HISTORY_PERIOD_S:
-            history.append((now_s, complete["winding_celsius"], complete["housing_celsius"]))
+            history.append((now_s, values["winding_celsius"], values["housing_celsius"]))
+
+    def add_component(self, status: ComponentStatus) -> None:
+        if status.component in self.components or len(self.components) < MAX_COMPONENTS:
+            self.components[status.component] = status
 
     def view(self, name: str, now_s: float, *, history: bool) -> RobotView:
-        age = now_s - self.heard_s
+        age = now_s - self.received_s
         motors = [
-            MotorView(joint=joint, values=values, history=tuple(self.history[joint]) if history else ())
-            for joint, values in self.latest.items()
+            MotorView(joint=joint, status=status, history=tuple(self.history[joint]) if history else ())
+            for joint, status in self.motors.items()
         ]
         return RobotView(
             name=name,
@@ -122,41 +157,49 @@ class _Robot:
             stale=age >= STALE_S,
             battery_ratio=self.battery_ratio,
             motors=motors,
+            components=list(self.components.values()),
             version=self.version,
         )
 
 
 class FleetStore:
-    """The latest readings and the history of every robot that has been heard of."""
+    """The latest state and the history of every robot."""
 
     def __init__(self) -> None:
-        """Start knowing nobody."""
         self._lock = Lock()
         self._robots: dict[str, _Robot] = {}
         self._version = 0
 
     def add_motors(self, robot: str, motors: Mapping[str, MotorStatus], now_s: float) -> None:
-        """Take joint -> key -> value of a robot, as `waldo.robots.diagnostics.from_message` gives it."""
+        """Store the statuses of a robot's motors, as `waldo.robots.diagnostics.from_message` returns them."""
         with self._lock:
-            record = self._heard(robot, now_s)
+            record = self._record(robot, now_s)
             for joint, status in motors.items():
-                record.add(joint, status.values, now_s)
+                record.add_motor(joint, status, now_s)
+
+    def add_components(self, robot: str, components: Mapping[str, ComponentStatus], now_s: float) -> None:
+        """Store the statuses of a robot's components, as `components_from_message` returns them."""
+        with self._lock:
+            record = self._record(robot, now_s)
+            for status in components.values():
+                record.add_component(status)
 
     def add_battery(self, robot: str, ratio: float, now_s: float) -> None:
-        """Take the charge of a robot's battery, 0..1; anything else is unknown."""
+        """Store the charge of a robot's battery, 0 to 1; any other value is unknown."""
         with self._lock:
-            self._heard(robot, now_s).battery_ratio = ratio if 0 <= ratio <= 1 else math.nan
+            self._record(robot, now_s).battery_ratio = ratio if 0 <= ratio <= 1 else math.nan
 
     def robots(self, now_s: float, *, history: bool = True) -> list[RobotView]:
-        """Return every robot, the one that will hit a limit first at the front; `history=False` spares its copy."""
+        """Return every robot, the one with the shortest time to limit first; `history=False` omits the histories."""
         with self._lock:
             views = [record.view(name, now_s, history=history) for name, record in self._robots.items()]
         return sorted(views, key=lambda view: view.order)
 
-    def _heard(self, robot: str, now_s: float) -> _Robot:
+    def _record(self, robot: str, now_s: float) -> _Robot:
+        """Return a robot's record, marked as changed now."""
         if robot not in self._robots and len(self._robots) >= MAX_ROBOTS:
-            del self._robots[min(self._robots, key=lambda name: self._robots[name].heard_s)]
+            del self._robots[min(self._robots, key=lambda name: self._robots[name].received_s)]
         record = self._robots.setdefault(robot, _Robot())
         self._version += 1
-        record.version, record.heard_s = self._version, now_s
+        record.version, record.received_s = self._version, now_s
         return record

@@ -25,6 +25,16 @@ if TYPE_CHECKING:
 OK, WARN, ERROR = 0, 1, 2
 """Diagnostic levels."""
 
+STALE = 3
+"""Level of a component that has stopped reporting; other publishers use it, waldo does not."""
+
+LEVEL_NAMES = ("ok", "warning", "error", "stale")
+"""Name of each diagnostic level, by its number."""
+
+
+UNKNOWN_TEMPERATURE = "temperature or limit unknown"
+"""Message of a motor with an unknown winding temperature or limit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotorStatus:
@@ -36,6 +46,12 @@ class MotorStatus:
     """Temperature and faults, as text."""
     values: Mapping[str, float] = field(default_factory=dict[str, float])
     """Diagnostic key -> value; NaN for unknown."""
+
+    @property
+    def faults(self) -> str:
+        """The message without its text on the winding temperature; empty if there are no faults."""
+        parts = self.message.split("; ")
+        return "; ".join(part for part in parts if not part.startswith(("winding at ", UNKNOWN_TEMPERATURE)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +80,16 @@ def from_text(text: str) -> float:
         return math.nan
 
 
+def level_name(level: int) -> str:
+    """Return the name of a diagnostic level: "ok", "warning", "error" or "stale"."""
+    return LEVEL_NAMES[min(max(level, 0), STALE)]
+
+
 def level_of(winding_c: float, limit_c: float) -> tuple[int, str]:
     """Return the diagnostic level of a motor and its message."""
     headroom = limit_c - winding_c
     if math.isnan(headroom):
-        return OK, "temperature or limit unknown"
+        return OK, UNKNOWN_TEMPERATURE
     if headroom <= 0:
         return ERROR, f"winding at {winding_c:.1f} °C, limit {limit_c:.0f} °C"
     if headroom <= WARN_MARGIN_K:

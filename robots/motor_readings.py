@@ -52,7 +52,7 @@ class MotorReadings:
         "winding temperature, measured or estimated",
         recorded="winding",
         metric="temperature_celsius",
-        labels={"node": "winding", "source": "reported"},
+        labels={"node": "winding"},
     )
     winding_std_k: Array = _quantity(
         "winding_std_kelvin", "K", "standard deviation of the winding temperature", recorded="winding_std"
@@ -63,7 +63,7 @@ class MotorReadings:
         "housing temperature",
         recorded="housing",
         metric="temperature_celsius",
-        labels={"node": "housing", "source": "reported"},
+        labels={"node": "housing"},
     )
     housing_std_k: Array = _quantity("housing_std_kelvin", "K", "standard deviation of the housing temperature")
     current_a: Array = _quantity("current_amperes", "A", "motor current", recorded="current", metric="current_amperes")

@@ -1,16 +1,31 @@
-"""A clock that stands until a test moves it, readings made up by hand, and a server on a real socket."""
+"""Fixtures of the dashboard: a clock that tests set, motor statuses, and a server on a real socket."""
 
 from __future__ import annotations
 
 import http.client
 import math
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 
-from waldo.robots.motor_readings import MOTOR_QUANTITIES
+from tests.machine import BROWSER, has_browser
+from waldo.robots import motor_readings
+from waldo.robots.diagnostics import OK, MotorStatus
+
+if TYPE_CHECKING:
+    from selenium import webdriver
+
+BROWSER_OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--window-size=1280,900",
+)
 
 
 @dataclass
@@ -21,14 +36,15 @@ class Clock:
         return self.now_s
 
 
-def readings(**values: float) -> dict[str, float]:
-    """One motor's values by key; what is not named is unknown."""
-    return {one.key: values.get(one.key, math.nan) for one in MOTOR_QUANTITIES}
+def motor_status(level: int = OK, message: str = "", **values: float) -> MotorStatus:
+    """Return a motor's status with values by diagnostic key; the others are unknown."""
+    complete = {one.key: values.get(one.key, math.nan) for one in motor_readings.MOTOR_QUANTITIES}
+    return MotorStatus(level=level, message=message, values=complete)
 
 
 @dataclass
 class Running:
-    """A dashboard that serves on a free port of the loopback."""
+    """A dashboard on a free port of the loopback."""
 
     site: object
     server: object
@@ -52,13 +68,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def motor() -> Callable[..., dict[str, float]]:
-    return readings
+def motor() -> Callable[..., MotorStatus]:
+    """Return the function that builds a motor's status."""
+    return motor_status
 
 
 @pytest.fixture
 def run_site() -> Iterator[Callable[..., Running]]:
-    """Return a function that serves a Site in a thread; everything ends with the test."""
+    """Return a function that serves a Site in a thread; the servers stop after the test."""
     pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
     from waldo.cli.fleet import listen
     from waldo.fleet.server import Server, Site
@@ -81,3 +98,21 @@ def run_site() -> Iterator[Callable[..., Running]]:
         for connection in running.open:
             connection.close()
         assert not running.thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    """A headless Chromium with logs of its console and its requests."""
+    if not has_browser():
+        pytest.skip(BROWSER)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
+    for option in BROWSER_OPTIONS:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

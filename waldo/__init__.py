@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.episode import Episode
-    from waldo.datasets.lerobot.export import ExportConfig
+    from waldo.datasets.formats.target import export_dataset
+    from waldo.datasets.lerobot.format import LeRobotConfig
     from waldo.datasets.quality.check import check_dataset
     from waldo.datasets.reading.rows import RowConfig, make_rows
     from waldo.datasets.reading.windows import WindowConfig, Windows
@@ -44,9 +45,9 @@ _MODULES = {
     "Driver": "waldo.robots.driver",
     "Episode": "waldo.datasets.episode",
     "EvalConfig": "waldo.sim.evaluation.evaluate",
-    "ExportConfig": "waldo.datasets.lerobot.export",
     "Field": "waldo.datasets.streams",
     "HeatMonitor": "waldo.robots.thermal.monitor",
+    "LeRobotConfig": "waldo.datasets.lerobot.format",
     "Policy": "waldo.sim.policy",
     "Robot": "waldo.robots.description",
     "RowConfig": "waldo.datasets.reading.rows",
@@ -60,6 +61,7 @@ _MODULES = {
     "World": "waldo.sim.world",
     "check_dataset": "waldo.datasets.quality.check",
     "evaluate": "waldo.sim.evaluation.evaluate",
+    "export_dataset": "waldo.datasets.formats.target",
     "load_driver": "waldo.robots.driver",
     "load_motor": "waldo.robots.motors.library",
     "load_robot": "waldo.robots.description",
@@ -74,9 +76,9 @@ __all__ = [
     "Driver",
     "Episode",
     "EvalConfig",
-    "ExportConfig",
     "Field",
     "HeatMonitor",
+    "LeRobotConfig",
     "Policy",
     "Robot",
     "RowConfig",
@@ -91,6 +93,7 @@ __all__ = [
     "__version__",
     "check_dataset",
     "evaluate",
+    "export_dataset",
     "load_driver",
     "load_motor",
     "load_robot",

@@ -1,1 +1,1 @@
-"""Teleoperation devices behind the `Device` protocol: keyboard, gamepad, leader arms, scripted operators."""
+"""Teleoperation devices: keyboard, gamepad, leader arms, LeRobot's teleoperators and a scripted operator."""

@@ -1,20 +1,30 @@
-"""What an operator steers with: the protocol of every teleoperation device, and what it sees and can ask for."""
+"""The protocol of teleoperation devices, and what a device receives in each cycle.
+
+A package adds a device with an entry point in the group `waldo.devices`: a callable that takes the robot's description
+and the device's options as keyword arguments, and returns a `Device`. Its attribute `Options` is the dataclass of these
+options, to which the command line converts its texts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from waldo import registry
+from waldo.robots.drivers.options import convert_options, split_options
 from waldo.typing import Array
+
+if TYPE_CHECKING:
+    from waldo.robots.description import Robot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """The robot as the operator sees it."""
+    """The state of the robot in one cycle."""
 
     stamp_ns: int
-    """When it was true [ns]."""
+    """Time of the state [ns]."""
     position: Array
     """Joint positions, shape (joints,) [rad or m]."""
     environment: Mapping[str, float]
@@ -22,44 +32,79 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a service said."""
+class ServiceResponse:
+    """The response of a service."""
 
     success: bool
     message: str
 
 
 class Session(Protocol):
-    """The services that an operator can call, by name.
+    """The services and the display that a device can use.
 
-    On the recorder: start, stop, save, fail, discard, undo. On the robot: enable, stop_motion, reset, task_done.
+    Services of the recorder: start, stop, save, fail, discard, undo. Services of the robot: enable, stop_motion, reset,
+    task_done.
     """
 
-    def call(self, name: str) -> Answer:
-        """Call a service and wait for its answer; only for operators that are programs."""
+    def call(self, name: str) -> ServiceResponse:
+        """Call a service and wait for its response; for scripted operators, which have no motion meanwhile."""
         ...
 
-    def ask(self, name: str) -> None:
-        """Call a service and show its answer when it comes: the motion goes on meanwhile."""
+    def request(self, name: str) -> None:
+        """Call a service without waiting; the response is shown to the operator when it arrives."""
+        ...
+
+    def notify(self, text: str) -> None:
+        """Show a line of text to the operator."""
         ...
 
 
 class Device(Protocol):
-    """A teleoperation device with a dead-man: no hand on it, no command."""
+    """A teleoperation device. It commands the robot only while the operator is engaged (dead-man principle)."""
 
     def open(self) -> None:
-        """Begin to listen; raises HardwareError with what to do."""
+        """Connect to the device; raises HardwareError if it is absent."""
         ...
 
     def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
-        """Return the joint targets (joints,) [rad or m], or None while the operator's hand is off."""
+        """Return the joint targets after a cycle of `dt_s` [s], or None while the operator is not engaged.
+
+        Returns:
+            Shape (joints,) [rad or m], within the limits of the robot's joints.
+        """
         ...
 
     @property
     def finished(self) -> bool:
-        """Whether the operator is done."""
+        """Whether the operator has quit, or the device has been disconnected."""
         ...
 
     def close(self) -> None:
-        """Stop listening."""
+        """Disconnect from the device; may be called more than once, and without `open`."""
         ...
+
+
+def make_device(name: str, robot: Robot, **options: object) -> Device:
+    """Return a registered device for a robot.
+
+    Args:
+        name: Name of the device in the entry-point group `waldo.devices`.
+        robot: Description of the robot that the device commands.
+        options: The device's options.
+
+    Raises:
+        UnknownNameError: If there is no device of this name; the message lists the registered names.
+    """
+    return cast("Device", registry.load("waldo.devices", name, "device")(robot, **options))
+
+
+def parse_device_options(name: str, texts: Sequence[str]) -> dict[str, object]:
+    """Return the options of a registered device from "name=value" texts of the command line.
+
+    Raises:
+        UnknownNameError: If there is no such device, or it has no such option.
+    """
+    kind: Any = registry.load("waldo.devices", name, "device")
+    values = split_options(texts)
+    classes = kind.option_classes(values) if hasattr(kind, "option_classes") else (getattr(kind, "Options", None),)
+    return convert_options(values, *classes)

@@ -1,4 +1,4 @@
-"""A gamepad as a teleoperation device, through SDL. The left shoulder button is the dead-man: hold it to move."""
+"""A gamepad as a teleoperation device, through SDL. The left shoulder button is the dead-man switch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.collect.devices.device import Observation, Session
 from waldo.collect.devices.jog import Jog
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
+from waldo.robots.drivers.options import TypedOptions, build_options
+from waldo.typing import Array
 
 DEAD_MAN, NEXT_GROUP = 4, 5
 """Buttons of the left and the right shoulder in SDL's numbering of an Xbox pad."""
@@ -22,23 +23,34 @@ SERVICE_BUTTONS: Mapping[int, str] = {0: "start", 1: "stop_motion", 2: "fail", 3
 """Button -> service: A start, B stop, X fail, Y save, back discard, start enable."""
 
 DEAD_ZONE = 0.12
-"""Deflections below this are a worn stick, not a wish."""
+"""Deflections below this are ignored: worn sticks do not return to zero."""
+
+GROUP_SIZE = 6
+"""Number of joints that the sticks, the cross and the triggers control at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GamepadOptions(TypedOptions):
+    """Options of the gamepad."""
+
+    speed_ratio: float = 0.5
+    """Speed at full deflection, as a fraction of the joint's speed limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pad:
-    """One reading of a gamepad."""
+class PadState:
+    """The state of a gamepad."""
 
     axes: Sequence[float]
-    """Left x, left y, left trigger, right x, right y, right trigger: sticks -1..1, triggers -1 (free) .. 1."""
+    """Left x, left y, left trigger, right x, right y, right trigger; sticks -1 to 1, triggers -1 (released) to 1."""
     hat: tuple[int, int]
-    """The cross: right and up are 1."""
+    """The cross; right and up are 1."""
     buttons: frozenset[int]
-    """Buttons that are down."""
+    """Pressed buttons."""
 
 
-def deflections(pad: Pad) -> NDArray[np.float64]:
-    """Return six deflections, shape (6,), each -1..1: left stick, right stick, cross up/down, triggers (last joint)."""
+def deflections(pad: PadState) -> Array:
+    """Return deflections, shape (6,), each -1 to 1: left stick, right stick y, cross, right stick x, triggers."""
 
     def past_dead_zone(value: float) -> float:
         return 0.0 if abs(value) < DEAD_ZONE else value
@@ -48,77 +60,79 @@ def deflections(pad: Pad) -> NDArray[np.float64]:
 
 
 class Gamepad:
-    """Joint jogging with sticks, cross and triggers, six joints at a time."""
+    """A Device that jogs joints with sticks, cross and triggers, six joints at a time."""
 
-    def __init__(self, robot: Robot, *, speed_share: float = 0.5) -> None:
-        """Take the robot and the share of each joint's speed limit that full deflection means."""
-        self._jog = Jog(robot, speed_share)
+    Options = GamepadOptions
+
+    usage = "hold the left shoulder button to move   right shoulder: other joints   A start, Y save, X fail, B STOP"
+    """The buttons, for the operator."""
+
+    def __init__(self, robot: Robot, **options: object) -> None:
+        """Initialize for a robot; `options` are those of `GamepadOptions`."""
+        self._jog = Jog(robot, build_options(GamepadOptions, options).speed_ratio)
         self._joints = len(robot.joints)
         self._group = 0
-        self._down: frozenset[int] = frozenset()
+        self._pressed: frozenset[int] = frozenset()
         self._joystick: Any = None
-        self._lost = False
+        self._disconnected = False
 
     def open(self) -> None:
-        """Open the first gamepad."""
+        """Open the first gamepad; raises HardwareError if there is none."""
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         import pygame
 
         pygame.init()
         if pygame.joystick.get_count() == 0:
-            raise HardwareError("no gamepad found; plug one in (ls /dev/input/js*), or use --device keyboard")
+            raise HardwareError("no gamepad found; connect one (ls /dev/input/js*), or use: waldo teleop keyboard")
         self._joystick = pygame.joystick.Joystick(0)
 
-    def read(self) -> Pad | None:
-        """Return the present reading, or None once the gamepad is unplugged."""
+    def read(self) -> PadState | None:
+        """Return the current state; None after the gamepad was disconnected."""
         import pygame
 
         for event in pygame.event.get():
             if event.type == pygame.JOYDEVICEREMOVED:
-                self._lost = True
-        if self._lost:
+                self._disconnected = True
+        if self._disconnected:
             return None
         stick = self._joystick
         axes = [stick.get_axis(i) for i in range(stick.get_numaxes())]
         hat = stick.get_hat(0) if stick.get_numhats() else (0, 0)
-        return Pad(
-            [*axes, *[0.0] * (6 - len(axes))],
-            hat,
-            frozenset(i for i in range(stick.get_numbuttons()) if stick.get_button(i)),
-        )
+        buttons = frozenset(i for i in range(stick.get_numbuttons()) if stick.get_button(i))
+        return PadState([*axes, *[0.0] * (6 - len(axes))], hat, buttons)
 
-    def step(self, observation: Observation, session: Session, dt_s: float) -> NDArray[np.float64] | None:
-        """Return the targets while the dead-man is held, else None; unplugged counts as let go."""
+    def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
+        """Return the targets (joints,) [rad or m] while the dead-man switch is held on a connected pad, else None."""
         pad = self.read()
         if pad is None:
             return None
         return self.drive(pad, observation, session, dt_s)
 
-    def drive(self, pad: Pad, observation: Observation, session: Session, dt_s: float) -> NDArray[np.float64] | None:
-        """Do what `step` does, for a given reading."""
-        pressed, self._down = pad.buttons - self._down, pad.buttons
-        for button in sorted(pressed):
+    def drive(self, pad: PadState, observation: Observation, session: Session, dt_s: float) -> Array | None:
+        """Return what `step` returns, for a given state of the pad."""
+        newly_pressed, self._pressed = pad.buttons - self._pressed, pad.buttons
+        for button in sorted(newly_pressed):
             if button in SERVICE_BUTTONS:
-                session.ask(SERVICE_BUTTONS[button])
+                session.request(SERVICE_BUTTONS[button])
             elif button == NEXT_GROUP:
-                self._group = (self._group + 1) % -(-self._joints // 6)
+                self._group = (self._group + 1) % -(-self._joints // GROUP_SIZE)
         if DEAD_MAN not in pad.buttons:
             self._jog.release()
             return None
         deflection = np.zeros(self._joints)
-        first = self._group * 6
-        reach = min(6, self._joints - first)
-        deflection[first : first + reach] = deflections(pad)[:reach]
+        first = self._group * GROUP_SIZE
+        size = min(GROUP_SIZE, self._joints - first)
+        deflection[first : first + size] = deflections(pad)[:size]
         return self._jog.step(observation.position, deflection, dt_s)
 
     @property
     def finished(self) -> bool:
-        """Whether the gamepad is gone."""
-        return self._lost
+        """Whether the gamepad was disconnected."""
+        return self._disconnected
 
     def close(self) -> None:
-        """Let SDL go."""
+        """Shut SDL down."""
         import pygame
 
         pygame.quit()

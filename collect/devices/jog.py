@@ -1,4 +1,4 @@
-"""Jogging: a deflection per joint becomes a moving joint target."""
+"""Jogging: integrate one deflection per joint into joint targets."""
 
 from __future__ import annotations
 
@@ -8,27 +8,44 @@ from waldo.robots.description import Robot
 from waldo.typing import Array
 
 LEAD_S = 0.15
-"""How far the target may run ahead of the robot, in seconds at full speed: a blocked joint must not wind up."""
+"""Maximum lead of the target over the robot, as time at full speed [s]; a blocked joint must not wind up."""
+
+MIN_LEAD = 0.05
+"""Lower bound of that lead, for slow joints [rad or m]."""
 
 
 class Jog:
-    """Integrates deflections into targets near the robot's real position."""
+    """Integrates deflections into targets close to the robot's measured position."""
 
-    def __init__(self, robot: Robot, speed_share: float) -> None:
-        """Take the robot and the share of each joint's speed limit that full deflection stands for, 0..1."""
-        self._speed = speed_share * np.array([joint.velocity for joint in robot.joints])
+    def __init__(self, robot: Robot, speed_ratio: float) -> None:
+        """Initialize without a target.
+
+        Args:
+            robot: Description of the robot.
+            speed_ratio: Speed at full deflection as a fraction of each joint's speed limit, 0 to 1.
+        """
+        self._speed = speed_ratio * np.array([joint.velocity for joint in robot.joints])
         self._lower, self._upper = robot.lower, robot.upper
         self._target: Array | None = None
 
     def release(self) -> None:
-        """Forget the target: the next deflection starts where the robot then is."""
+        """Drop the target; the next step starts at the measured position."""
         self._target = None
 
     def step(self, position: Array, deflection: Array, dt_s: float) -> Array:
-        """Return the targets (joints,) [rad] after `dt_s` [s] of `deflection` (joints,), each -1..1."""
+        """Return the next targets.
+
+        Args:
+            position: Measured positions, shape (joints,) [rad or m].
+            deflection: Shape (joints,), each -1 to 1.
+            dt_s: Duration of the step [s].
+
+        Returns:
+            Shape (joints,) [rad or m], within the joints' limits.
+        """
         if self._target is None:
             self._target = position.copy()
-        lead = np.maximum(self._speed * LEAD_S, 0.05)
+        lead = np.maximum(self._speed * LEAD_S, MIN_LEAD)
         moved = self._target + np.clip(deflection, -1, 1) * self._speed * dt_s
         self._target = np.clip(np.clip(moved, position - lead, position + lead), self._lower, self._upper)
-        return self._target
+        return self._target.copy()

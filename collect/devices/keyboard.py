@@ -1,47 +1,60 @@
 """The keyboard as a teleoperation device; it works over SSH.
 
-A pair of keys a joint, in two rows: the upper row moves it forward, the lower one back. The key is its own dead-man:
-a terminal tells repeats but no releases, so a key counts as let go when its repeats stop coming.
+Each joint has a pair of keys: the upper row moves it forward, the lower row back. A key is its own dead-man switch: a
+terminal reports repeats but no releases, therefore a key counts as released when its repeats stop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from waldo.collect.devices import terminal_keys
 from waldo.collect.devices.device import Observation, Session
 from waldo.collect.devices.jog import Jog
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
+from waldo.robots.drivers.options import TypedOptions, build_options
+from waldo.typing import Array
 
 FORWARD, BACK = "qwertyui", "asdfghjk"
-"""Keys of the joints in reach, first joint first."""
+"""Keys of the joints of the selected group, first joint first."""
 
 GROUP_KEYS: Mapping[str, int] = {"]": 1, "[": -1}
-"""Keys that reach for the next or the previous joints of a robot with more joints than keys."""
+"""Keys that select the next or previous group of joints, for robots with more joints than keys."""
 
-HELP = f"move: q/a w/s e/d r/f t/g y/h (joint 1-6 forward/back), [ ] other joints   {terminal_keys.HELP}"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyboardOptions(TypedOptions):
+    """Options of the keyboard."""
+
+    speed_ratio: float = 0.25
+    """Speed while a key is held, as a fraction of the joint's speed limit."""
 
 
 class Keyboard:
-    """Joint jogging by key."""
+    """A Device that jogs joints by keys."""
 
-    def __init__(self, robot: Robot, *, speed_share: float = 0.25) -> None:
-        """Take the robot and the share of each joint's speed limit that a held key means."""
-        self._jog = Jog(robot, speed_share)
+    Options = KeyboardOptions
+
+    usage = f"move: q/a w/s e/d r/f t/g y/h (joint 1-6 forward/back), [ ] other joints   {terminal_keys.HELP}"
+    """The keys, for the operator."""
+
+    def __init__(self, robot: Robot, **options: object) -> None:
+        """Initialize for a robot; `options` are those of `KeyboardOptions`."""
+        self._jog = Jog(robot, build_options(KeyboardOptions, options).speed_ratio)
         self._joints = len(robot.joints)
         self._held: dict[str, tuple[int, float]] = {}
         self._group = 0
-        self.keys = terminal_keys.Keys(self._press, self._release)
-        """What listens to the terminal."""
+        self.keys = terminal_keys.TerminalKeys(self._press, self._release)
+        """The reader of the terminal."""
 
     def open(self) -> None:
-        """Listen to the terminal."""
-        if not self.keys.can_listen():
-            raise HardwareError("the keyboard device needs a terminal; run it in one, or use --device script")
+        """Start reading the terminal; raises HardwareError without one."""
+        if not self.keys.available():
+            raise HardwareError("the keyboard device requires a terminal; run it in one, or use: waldo teleop script")
         self.keys.open()
 
     def _press(self, key: str) -> None:
@@ -58,10 +71,10 @@ class Keyboard:
     def _release(self, key: str) -> None:
         self._held.pop(key, None)
 
-    def step(self, observation: Observation, session: Session, dt_s: float) -> NDArray[np.float64] | None:
-        """Return the targets while a motion key is held, else None."""
-        for name in self.keys.asked():
-            session.ask(name)
+    def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
+        """Return the targets (joints,) [rad or m] while a motion key is held, else None."""
+        for name in self.keys.take_requests():
+            session.request(name)
         with self.keys.lock:
             held = list(self._held.values())
         if not held or self.finished:
@@ -74,9 +87,9 @@ class Keyboard:
 
     @property
     def finished(self) -> bool:
-        """Whether escape was pressed, or the terminal is gone."""
+        """Whether escape was pressed, or the terminal was closed."""
         return self.keys.finished
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Restore the terminal."""
         self.keys.close()

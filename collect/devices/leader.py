@@ -1,27 +1,26 @@
-"""A leader arm as a device: an arm like the robot's in the operator's hand, read with the torque off.
+"""A leader arm as a device: an arm like the robot's in the operator's hand, read with its torque disabled.
 
-It has no dead-man of its own: the robot follows from when the leader has come close to it, and no longer when the two
-are far apart. Where there is a terminal, keys start, save and stop as they do for every other device.
+A leader arm has no dead-man switch. The robot starts to follow once every joint of the leader is close to the robot's,
+and stops following when a joint is far from it. If there is a terminal, the service keys of the other devices work.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from waldo import console
+from waldo.collect.devices import terminal_keys
 from waldo.collect.devices.device import Observation, Session
-from waldo.collect.devices.terminal_keys import Keys
-from waldo.robots.description import Robot
+from waldo.robots.description import Robot, load_robot, presets
 from waldo.robots.driver import Driver, load_driver
-from waldo.robots.drivers.options import TypedOptions, build_options
+from waldo.robots.drivers.options import TypedOptions, build_options, options_class
 from waldo.typing import Array
 
 REMIND_S = 2.0
-"""Pause between two words about the same joint [s]."""
+"""Minimum interval between two messages about the same joint [s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,98 +28,142 @@ class EngageOptions(TypedOptions):
     """When the robot follows its leader."""
 
     engage_rad: float = 0.3
-    """The robot begins to follow when every joint is this close to the leader's [rad]."""
+    """The robot starts to follow when every joint of the leader is this close to the robot's [rad]."""
     release_rad: float = 1.0
-    """It stops to follow when a joint is farther away than this [rad] (GELLO's bound)."""
+    """The robot stops following when a joint is farther away than this [rad] (the bound of GELLO)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderArmOptions(EngageOptions):
+    """Options of a leader arm beside those of its driver."""
+
+    arm: str = ""
+    """Name of the leader's description; by default the preset `<robot>_leader`, or else the robot itself."""
+    driver: str = "feetech"
+    """Name of the leader's driver."""
 
 
 class Leader:
-    """A Device (waldo.collect.devices.device) over whatever tells the angles of a leader's joints."""
+    """A Device over any source of a leader's joint angles; subclasses provide `connect`, `angles`, `disconnect`."""
+
+    usage = f"move the leader close to the robot's pose; the robot then follows   {terminal_keys.HELP}"
+    """Instructions for the operator."""
 
     def __init__(self, robot: Robot, engage: EngageOptions) -> None:
-        """Take the robot that follows, and when it does."""
+        """Initialize for a robot that follows under the conditions of `engage`."""
         self.robot, self.engage = robot, engage
         self.engaged = False
         """Whether the robot follows."""
-        self.keys = Keys()
-        self.tell: Callable[[str], None] = lambda text: console.err().print(text, markup=False)
-        """Where the operator reads when the robot follows, and what keeps it from that."""
-        self._told, self._since_s = "-", math.inf
+        self.keys = terminal_keys.TerminalKeys()
+        self._notified, self._since_s = "-", math.inf
 
-    # what a kind of leader adds
+    # provided by subclasses
 
     def connect(self) -> None:
-        """Reach the leader; raises HardwareError with what to do."""
+        """Connect to the leader; raises HardwareError if it is absent."""
         raise NotImplementedError
 
     def angles(self) -> Array:
-        """Return its joints' angles now (joints,) [rad]; raises HardwareError when it is gone."""
+        """Return the leader's joint angles, shape (joints,) [rad]; raises HardwareError if it is disconnected."""
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """Let go of it."""
+        """Disconnect from the leader."""
         raise NotImplementedError
 
     # the protocol of every device
 
     def open(self) -> None:
-        """Reach the leader, and listen to the terminal where there is one."""
+        """Connect to the leader, and read keys if there is a terminal."""
         self.connect()
-        if self.keys.can_listen():
+        if self.keys.available():
             self.keys.open()
 
     def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
         """Return the leader's angles (joints,) [rad] while the robot follows, else None."""
-        for name in self.keys.asked():
+        for name in self.keys.take_requests():
             if name in ("stop_motion", "enable", "reset"):
-                # Wherever the robot stands then: it follows again from near it only.
+                # The robot may stand elsewhere afterwards: it must be engaged again.
                 self.engaged = False
-            session.ask(name)
+            session.request(name)
         target = np.clip(self.angles(), self.robot.lower, self.robot.upper)
-        apart = np.abs(target - observation.position)
-        self.engaged = bool(apart.max() <= (self.engage.release_rad if self.engaged else self.engage.engage_rad))
-        self._say(apart, dt_s)
+        distance = np.abs(target - observation.position)
+        bound = self.engage.release_rad if self.engaged else self.engage.engage_rad
+        self.engaged = bool(distance.max() <= bound)
+        self._notify(session, distance, dt_s)
         return target if self.engaged else None
 
-    def _say(self, apart: Array, dt_s: float) -> None:
-        """Tell the operator when the robot begins to follow, and now and then which joint keeps it from that."""
-        worst = int(np.argmax(apart))
+    def _notify(self, session: Session, distance: Array, dt_s: float) -> None:
+        """Report when the robot starts to follow and, at intervals, which joint prevents it."""
+        worst = int(np.argmax(distance))
         name = self.robot.joint_names[worst]
-        kind = "" if self.engaged else name
+        blocking = "" if self.engaged else name
         self._since_s += dt_s
-        if kind == self._told and (self.engaged or self._since_s < REMIND_S):
+        if blocking == self._notified and (self.engaged or self._since_s < REMIND_S):
             return
-        self._told, self._since_s = kind, 0.0
-        self.tell("following" if self.engaged else f"{name} is {apart[worst]:.2f} rad from the robot's: lead it nearer")
+        self._notified, self._since_s = blocking, 0.0
+        if self.engaged:
+            session.notify("following the leader")
+        else:
+            session.notify(
+                f"{name} of the leader is {distance[worst]:.2f} rad from the robot; move it closer to engage"
+            )
 
     @property
     def finished(self) -> bool:
-        """Whether the operator has pressed escape."""
+        """Whether escape was pressed."""
         return self.keys.finished
 
     def close(self) -> None:
-        """Let go of the leader and the terminal."""
+        """Disconnect from the leader and restore the terminal."""
         self.keys.close()
         self.disconnect()
 
 
 class LeaderArm(Leader):
-    """A leader that one of waldo's own drivers reads."""
+    """A leader arm read by one of waldo's drivers."""
 
-    def __init__(self, robot: Robot, arm: Robot, driver: str = "feetech", **options: object) -> None:
-        """Take the robot that follows, the leader's description, its driver, EngageOptions and the driver's options."""
+    Options = LeaderArmOptions
+
+    @staticmethod
+    def option_classes(values: Mapping[str, str]) -> tuple[type | None, ...]:
+        """Return the classes of the options: the leader's own, and those of its driver."""
+        return LeaderArmOptions, options_class(values.get("driver", LeaderArmOptions().driver))
+
+    def __init__(self, robot: Robot, arm: Robot | str = "", driver: str = "feetech", **options: object) -> None:
+        """Initialize without connecting.
+
+        Args:
+            robot: Description of the robot that follows.
+            arm: Description or name of the leader; by default the preset `<robot>_leader`, or else the robot itself.
+            driver: Name of the leader's driver.
+            options: Those of `EngageOptions` and of the driver, such as `port`.
+        """
         own = {name: options.pop(name) for name in ("engage_rad", "release_rad") if name in options}
         super().__init__(robot, build_options(EngageOptions, own))
-        self._driver: Driver = load_driver(driver)(arm, **{**options, "torque": False})
+        description = arm if isinstance(arm, Robot) else _leader_of(robot, arm)
+        self._driver: Driver = load_driver(driver)(description, **{**options, "torque": False})
+        self._connected = False
 
     def connect(self) -> None:
-        """Reach the leader; raises HardwareError with what to do."""
+        """Connect to the leader; raises HardwareError if it is absent."""
         self._driver.connect()
+        self._connected = True
 
     def angles(self) -> Array:
-        """Return its joints' angles now (joints,) [rad]."""
+        """Return the leader's joint angles, shape (joints,) [rad]."""
         return self._driver.read().position
 
     def disconnect(self) -> None:
-        """Let go of it."""
-        self._driver.disconnect()
+        """Disconnect from the leader."""
+        if self._connected:
+            self._connected = False
+            self._driver.disconnect()
+
+
+def _leader_of(robot: Robot, name: str) -> Robot:
+    """Return the description of a robot's leader arm."""
+    if name:
+        return load_robot(name)
+    preset = f"{robot.name}_leader"
+    return load_robot(preset) if preset in presets() else robot

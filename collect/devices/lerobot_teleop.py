@@ -1,4 +1,4 @@
-"""Any of LeRobot's teleoperators as a device: leader arms, phones, gamepads, by their names there."""
+"""Any of LeRobot's teleoperators as a device: leader arms, phones and gamepads, selected by their registered names."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from waldo.typing import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeleopOptions(EngageOptions):
-    """Which of LeRobot's teleoperators, and when the robot follows it."""
+    """Selects one of LeRobot's teleoperators, and when the robot follows it."""
 
     type: str = "so101_leader"
-    """Its registered name."""
+    """Registered name of the teleoperator."""
     id: str = ""
-    """Its id, under which LeRobot keeps its calibration."""
+    """Id under which LeRobot stores its calibration."""
     port: str = ""
-    """Its port, where it has one."""
+    """Port, for teleoperators that have one."""
     config: str = ""
-    """The rest of its configuration, as JSON."""
+    """Further fields of its configuration, as JSON."""
     names: tuple[str, ...] = ()
-    """LeRobot's name of each joint; the joints' own names unless given."""
+    """LeRobot's name of each joint; by default the robot's joint names."""
     units: str = "degrees"
-    """Units of a device without a motor bus: degrees or radians."""
+    """Units of a teleoperator without a motor bus: "degrees" or "radians"."""
 
 
 class LeRobotTeleop(Leader):
-    """A Device (waldo.collect.devices.device) over a `lerobot.teleoperators.Teleoperator`."""
+    """A Device over a `lerobot.teleoperators.Teleoperator`."""
+
+    Options = TeleopOptions
 
     def __init__(self, robot: Robot, **options: object) -> None:
-        """Take the robot and the fields of TeleopOptions, as values or as texts."""
+        """Initialize without connecting; `options` are those of `TeleopOptions`."""
         self.options = build_options(TeleopOptions, options)
         super().__init__(robot, self.options)
         self._names = per_joint("names", self.options.names, len(robot.joints), robot.joint_names)
         self._device: Any = None
 
     def connect(self) -> None:
-        """Make and connect the teleoperator; raises HardwareError with what to do."""
+        """Create and connect the teleoperator; raises HardwareError if it is absent or not calibrated."""
         from lerobot.teleoperators.utils import make_teleoperator_from_config
 
         options = self.options
@@ -59,27 +61,27 @@ class LeRobotTeleop(Leader):
             device.connect(calibrate=False)
         except (ConnectionError, RuntimeError, OSError) as error:
             raise HardwareError(
-                f"{options.type}: cannot connect ({' '.join(str(error).split())}); check power and cables"
+                f"{options.type} cannot connect ({' '.join(str(error).split())}); check power and cables"
             ) from error
         self._device = device
         if not device.is_calibrated:
             self.disconnect()
             raise HardwareError(
-                f"{options.type} {options.id!r} has no calibration; run lerobot-calibrate --teleop.type={options.type} "
-                f"--teleop.id={options.id} first"
+                f"{options.type} {options.id!r} has no calibration; run: lerobot-calibrate "
+                f"--teleop.type={options.type} --teleop.id={options.id}"
             )
         self._units = Units(device, self.robot, self._names, options.units)
 
     def angles(self) -> Array:
-        """Return the leader's angles now (joints,) [rad]."""
+        """Return the leader's joint angles, shape (joints,) [rad]; raises HardwareError if it is disconnected."""
         try:
-            told = self._device.get_action()
+            action = self._device.get_action()
         except (ConnectionError, RuntimeError, OSError) as error:
-            raise HardwareError(f"{self.options.type}: {' '.join(str(error).split())}; check its plug") from error
-        return self._units.angles(told)
+            raise HardwareError(f"{self.options.type}: {' '.join(str(error).split())}; check its cable") from error
+        return self._units.angles(action)
 
     def disconnect(self) -> None:
-        """Disconnect."""
+        """Disconnect from the teleoperator."""
         device, self._device = self._device, None
         if device is not None:
             with contextlib.suppress(ConnectionError, RuntimeError, OSError):

@@ -1,20 +1,24 @@
-"""A scripted operator: an expert that works through episodes of a simulated task as a person at the controls would."""
+"""A scripted operator: an expert that records episodes of a simulated task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
+from waldo import registry
 from waldo.collect.devices.device import Observation, Session
-from waldo.errors import WaldoError
+from waldo.errors import InvalidValueError, WaldoError
+from waldo.robots.description import Robot
+from waldo.robots.drivers.options import TypedOptions, build_options
 from waldo.typing import Array
 
-PATIENCE_S = 5.0
-"""How long to wait for a simulation's ground truth [s]."""
+TIMEOUT_S = 5.0
+"""Timeout for the simulation's ground truth [s]."""
 
 
 class Expert(Protocol):
-    """Solves one task: begins at a state of the world and gives targets until it is done."""
+    """Solves one episode of a task: plans from a state of the world and returns targets until it is done."""
 
     def begin(self, position: Array, environment: Mapping[str, float]) -> None:
         """Plan from joint positions (joints,) [rad] and the simulation's ground truth."""
@@ -25,73 +29,112 @@ class Expert(Protocol):
         ...
 
 
-class Scripted:
-    """Records `episodes` episodes: lays out a scene, starts the recorder, acts, saves as success or failure."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptOptions(TypedOptions):
+    """Options of the scripted operator."""
+
+    task: str = "lift"
+    """Task that the scripted operator performs."""
+    episodes: int = 10
+    """Number of episodes that the scripted operator records."""
+    first: int = 0
+    """Number of the scripted operator's first episode, which seeds its noise."""
+    noise_scale: float = 1.0
+    """Scale of the scripted operator's noise, pauses and errors: 0 is exact, 1 is human-like."""
+
+    def __post_init__(self) -> None:
+        """Validate the types and the number of episodes."""
+        TypedOptions.__post_init__(self)
+        if self.episodes < 1:
+            raise InvalidValueError("episodes", self.episodes, "1 or more")
+
+
+class ScriptedOperator:
+    """A Device that records a number of episodes: reset, start, act, then save as success or failure."""
+
+    usage = ""
+    """A scripted operator has no controls."""
 
     def __init__(self, expert: Callable[[int], Expert], episodes: int, first: int = 0) -> None:
-        """Take a maker of experts by episode number, how many episodes to record and the first one's number."""
-        self._expert_for = expert
+        """Initialize at the first episode.
+
+        Args:
+            expert: Returns the expert of an episode's number.
+            episodes: Number of episodes to record.
+            first: Number of the first episode.
+        """
+        self._expert_of = expert
         self._expert: Expert | None = None
-        self._first, self._last = first, first + episodes
+        self._end = first + episodes
         self._episode = first
-        self._fresh = True
+        self._scene_ready = True
         self._blind_s = 0.0
 
     def open(self) -> None:
-        """Nothing to open."""
+        """Do nothing: there is no hardware."""
 
     def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
-        """Return the expert's targets, or None between episodes."""
+        """Return the expert's targets (joints,) [rad], or None between episodes."""
         if self.finished:
             return None
         if not observation.environment:
             self._blind_s += dt_s
-            if self._blind_s > PATIENCE_S:
-                raise WaldoError(
-                    "the scripted operator needs a simulated robot: this one publishes no environment_state"
-                )
+            if self._blind_s > TIMEOUT_S:
+                raise WaldoError("no environment_state received; the scripted operator requires a simulated robot")
             return None
         if self._expert is None:
             return self._begin(observation, session)
         target = self._expert.command(observation.position, observation.environment)
         if target is None:
-            self._end(session)
+            self._save(session)
         return target
 
     def _begin(self, observation: Observation, session: Session) -> Array | None:
-        """Lay out the next scene, or, when it is laid out, start recording it."""
-        if not self._fresh:
-            self._fresh = True
-            _need(session, "reset")
+        """Reset the scene or, if that has been done, start the recording."""
+        if not self._scene_ready:
+            self._scene_ready = True
+            _call(session, "reset")
             return None
-        self._expert = self._expert_for(self._episode)
+        self._expert = self._expert_of(self._episode)
         self._expert.begin(observation.position, observation.environment)
-        _need(session, "start")
+        _call(session, "start")
         return self._expert.command(observation.position, observation.environment)
 
-    def _end(self, session: Session) -> None:
-        """Save the episode as what it was."""
+    def _save(self, session: Session) -> None:
+        """Save the episode as a success or a failure."""
         done = session.call("task_done").success
-        _need(session, "save" if done else "fail")
+        _call(session, "save" if done else "fail")
         self._episode += 1
-        self._expert, self._fresh = None, False
-
-    @property
-    def episodes_done(self) -> int:
-        """How many episodes have been saved."""
-        return self._episode - self._first
+        self._expert, self._scene_ready = None, False
 
     @property
     def finished(self) -> bool:
         """Whether all episodes are recorded."""
-        return self._episode >= self._last
+        return self._episode >= self._end
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no hardware."""
 
 
-def _need(session: Session, name: str) -> None:
-    """Call a service that has to succeed."""
-    answer = session.call(name)
-    if not answer.success:
-        raise WaldoError(f"the scripted operator cannot go on: {name} failed: {answer.message}")
+class Scripted(ScriptedOperator):
+    """The scripted operator of a registered task, with the registered expert."""
+
+    Options = ScriptOptions
+
+    def __init__(self, robot: Robot, **options: object) -> None:
+        """Initialize; `options` are those of `ScriptOptions`."""
+        del robot  # the task determines the expert's robot
+        script = build_options(ScriptOptions, options)
+        make_expert: Callable[..., Expert] = registry.load("waldo.experts", "scripted", "expert")
+
+        def expert_of(number: int) -> Expert:
+            return make_expert(script.task, seed=number, human=script.noise_scale)
+
+        super().__init__(expert_of, script.episodes, script.first)
+
+
+def _call(session: Session, name: str) -> None:
+    """Call a service that must succeed."""
+    response = session.call(name)
+    if not response.success:
+        raise WaldoError(f"the scripted operator stopped: service {name} failed: {response.message}")

@@ -1,4 +1,4 @@
-"""Keys that call the recorder's and the robot's services, whatever the operator steers with; they work over SSH."""
+"""Keys of the terminal that call the services of the recorder and the robot; they work over SSH."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVICE_KEYS: Mapping[str, str] = {
     "v": "enable",
     "n": "reset",
 }
-"""Key -> the service it calls."""
+"""Key -> service."""
 
 HELP = (
     "enter: start   1: save as success   0: save as failure   backspace: discard   z: undo   n: new scene   "
@@ -24,33 +24,31 @@ HELP = (
 )
 
 FIRST_REPEAT_S, NEXT_REPEAT_S = 0.6, 0.12
-"""How long without a repeat until a key counts as let go [s]: a terminal's first repeat comes late."""
+"""Time without a repeat after which a key counts as released [s]; a terminal's first repeat is late."""
 
 
-def _nothing(key: str) -> None:
+def _ignore(key: str) -> None:
     del key
 
 
-class Keys:
-    """Listens to the terminal. `press` and `release` are what it calls; a test may call them as well."""
+class TerminalKeys:
+    """Reads keys from the terminal on a thread of its own. Tests call `press` and `release` directly."""
 
-    def __init__(
-        self, on_press: Callable[[str], None] = _nothing, on_release: Callable[[str], None] = _nothing
-    ) -> None:
-        """Take what is to be told of the other keys; it is called under `lock`."""
+    def __init__(self, on_press: Callable[[str], None] = _ignore, on_release: Callable[[str], None] = _ignore) -> None:
+        """Initialize with callbacks for keys that call no service; they are called with `lock` held."""
         self._on_press, self._on_release = on_press, on_release
-        self._asked: list[str] = []
+        self._requested: list[str] = []
         self._finished = False
         self.lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @staticmethod
-    def can_listen() -> bool:
-        """Say whether there is a terminal."""
+    def available() -> bool:
+        """Return whether standard input is a terminal."""
         return sys.stdin is not None and sys.stdin.isatty()
 
     def open(self) -> None:
-        """Listen."""
+        """Start reading keys."""
         from sshkeyboard import listen_keyboard
 
         self._thread = threading.Thread(
@@ -67,33 +65,33 @@ class Keys:
         self._thread.start()
 
     def press(self, key: str) -> None:
-        """Take a key that went down."""
+        """Handle a pressed key."""
         with self.lock:
             if key in SERVICE_KEYS:
-                self._asked.append(SERVICE_KEYS[key])
+                self._requested.append(SERVICE_KEYS[key])
             elif key == "esc":
                 self._finished = True
             else:
                 self._on_press(key)
 
     def release(self, key: str) -> None:
-        """Take a key that was let go."""
+        """Handle a released key."""
         with self.lock:
             self._on_release(key)
 
-    def asked(self) -> list[str]:
-        """Return the services that were asked for since the last call."""
+    def take_requests(self) -> list[str]:
+        """Return the services that were requested since the last call."""
         with self.lock:
-            asked, self._asked = self._asked, []
-        return asked
+            requested, self._requested = self._requested, []
+        return requested
 
     @property
     def finished(self) -> bool:
-        """Whether escape was pressed, or the terminal is gone."""
+        """Whether escape was pressed, or the terminal was closed."""
         return self._finished or (self._thread is not None and not self._thread.is_alive())
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Stop reading keys and restore the terminal."""
         if self._thread is not None and self._thread.is_alive():
             from sshkeyboard import stop_listening
 

@@ -1,4 +1,4 @@
-"""How long the disk still lasts. An episode needs its room twice: as a journal, and as the sealed copy beside it."""
+"""Remaining recording time on a disk. An episode requires its size twice: as a journal and as the finalized copy."""
 
 from __future__ import annotations
 
@@ -8,69 +8,84 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RESERVE_BYTES = 64_000_000
-"""Room that recording leaves free, for the system and for closing the episode [bytes]."""
+"""Free space that a recording leaves for the system and for closing the episode [bytes]."""
 
-SEAL_RATIO = 1.05
-"""Size of a sealed episode over its journal's, at most: packets are copied, numbers are compressed."""
+FINALIZED_RATIO = 1.05
+"""Maximum size of a finalized episode over that of its journal: packets are copied, numbers are compressed."""
 
 WINDOW_S = 10.0
-"""The rate of writing is taken over so long [s]."""
+"""Window over which the write rate is measured [s]."""
+
+MIN_SPAN_S = 1.0
+"""Minimum span of a measurement of the write rate [s]."""
 
 LOW_S = 600.0
-"""Less than this is said as a warning [s]."""
+"""Less remaining time than this is a warning [s]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What the disk still takes."""
+    """Remaining recording time on the disk."""
 
-    seconds_left: float
-    """Seconds of recording at the present rate; infinite while nothing is written."""
+    remaining_s: float
+    """Remaining time at the present write rate [s]; infinite while nothing is written."""
 
     @property
     def low(self) -> bool:
-        """Whether the operator should be warned."""
-        return self.seconds_left < LOW_S
+        """Whether to warn the operator."""
+        return self.remaining_s < LOW_S
 
     @property
     def full(self) -> bool:
-        """Whether recording must stop now, so that the episode can still be closed."""
-        return self.seconds_left <= 0.0
+        """Whether recording must stop now to leave enough space for closing the episode."""
+        return self.remaining_s <= 0.0
 
     def __str__(self) -> str:
-        """Say it in minutes."""
-        if self.seconds_left == float("inf"):
-            return "disk: no rate yet"
-        return f"disk: {max(self.seconds_left, 0) / 60:.0f} min left"
+        """Return the remaining time in minutes."""
+        if self.remaining_s == float("inf"):
+            return "disk: rate unknown"
+        return f"disk: {max(self.remaining_s, 0) / 60:.0f} min remaining"
 
 
-def space_left(free_bytes: float, journal_bytes: float, bytes_per_s: float) -> Space:
-    """Return how long recording can go on so that the journal and its sealed copy both still fit."""
-    room = free_bytes - SEAL_RATIO * journal_bytes - RESERVE_BYTES
+def remaining_space(free_bytes: float, journal_bytes: float, bytes_per_s: float) -> Space:
+    """Return the time after which the journal and its finalized copy no longer fit together.
+
+    Args:
+        free_bytes: Free space on the disk.
+        journal_bytes: Present size of the journal.
+        bytes_per_s: Write rate; 0 if unknown.
+    """
+    room = free_bytes - FINALIZED_RATIO * journal_bytes - RESERVE_BYTES
     if room <= 0:
         return Space(0.0)
-    return Space(room / ((1 + SEAL_RATIO) * bytes_per_s) if bytes_per_s > 0 else float("inf"))
+    return Space(room / ((1 + FINALIZED_RATIO) * bytes_per_s) if bytes_per_s > 0 else float("inf"))
 
 
 class DiskWatch:
-    """Follows the rate of writing and the room that is left in a folder."""
+    """Measures the write rate and the remaining recording time of a folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the folder that is recorded into."""
+        """Initialize for the folder of a dataset."""
         self._folder = folder
         self._written: deque[tuple[float, int]] = deque()
         self._rate = 0.0
 
     def check(self, now_s: float, journal_bytes: int, free_bytes: int | None = None) -> Space:
-        """Return the room that is left, given the live journal's size; 0 bytes while none is written."""
+        """Return the remaining recording time.
+
+        Args:
+            now_s: Time of a monotonic clock [s].
+            journal_bytes: Size of the live journal; 0 without one.
+            free_bytes: Free space, for tests; by default that of the disk.
+        """
         if self._written and journal_bytes < self._written[-1][1]:
-            self._written.clear()  # another episode; the rate of the last one stands until this one has its own
+            self._written.clear()  # a new episode; the previous rate stands until the new one is measured
         self._written.append((now_s, journal_bytes))
         while now_s - self._written[0][0] > WINDOW_S:
             self._written.popleft()
         first_s, first_bytes = self._written[0]
         span = now_s - first_s
-        if span >= 1.0 and journal_bytes > first_bytes:
+        if span >= MIN_SPAN_S and journal_bytes > first_bytes:
             self._rate = (journal_bytes - first_bytes) / span
         free = shutil.disk_usage(self._folder).free if free_bytes is None else free_bytes
-        return space_left(free, journal_bytes, self._rate)
+        return remaining_space(free, journal_bytes, self._rate)

@@ -1,7 +1,8 @@
-"""The recorder node: subscribes to all that a robot publishes and hands it, stamped, to the recorder.
+"""The recorder node: subscribes to everything that a robot publishes and passes it, with its stamps, to the recorder.
 
-It joins topics as they appear, with the publisher's own reliability. Each message brings its header stamp, its
-publication and its receipt stamp (the middleware's) and its publication sequence number, whose gaps are losses.
+A topic is subscribed when its first publisher appears, with the reliability that its publishers offer. Each message has
+a header stamp, the middleware's publication and receipt times, and a publication sequence number, in which a gap is a
+loss.
 """
 
 from __future__ import annotations
@@ -11,35 +12,52 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from waldo import console, ros
+from waldo import ros
+from waldo.collect.notice import Notice
 from waldo.collect.recorder import topics
-from waldo.collect.recorder.images import PictureError
-from waldo.collect.recorder.message_adapter import Intake
+from waldo.collect.recorder.images import ImageError
+from waldo.collect.recorder.message_adapter import MessageAdapter
 from waldo.collect.recorder.recorder import Recorder, State
-from waldo.collect.recorder.recording_monitor import ERROR, OK, WARN, Health, Notice, Status
+from waldo.collect.recorder.recording_monitor import RecordingMonitor, RecordingStatus
 from waldo.collect.recorder.topics import Topic
+from waldo.collect.status_watch import STATUS_TOPIC
+from waldo.datasets import schema
 from waldo.errors import WaldoError
+from waldo.robots.diagnostics import ERROR, OK, WARN, components_from_message, from_message
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
 
 SCAN_S = 0.25
-"""How often new topics are looked for, and the recording's health is [s]."""
+"""Interval between two searches for new topics, and between two checks of the recording [s]."""
 
 STATUS_S = 1.0
-"""How often the recorder says how it is [s]."""
+"""Interval between two status messages [s]."""
 
-STYLE = {OK: "green", WARN: "yellow", ERROR: "red"}
-"""How a notice is printed."""
+QUEUE_DEPTH = 1000
+"""Number of messages that a subscription buffers while the recorder is busy."""
 
 
 class RecorderNode:
-    """Puts a recorder on the ROS graph; `run` returns when it is asked to."""
+    """Connects a recorder to the ROS graph."""
 
-    def __init__(self, graph: Graph, recorder: Recorder, cameras: Mapping[str, str] | None = None) -> None:
-        """Create the services. `cameras` names base topics of cameras elsewhere: stream -> topic.
+    def __init__(
+        self,
+        graph: Graph,
+        recorder: Recorder,
+        cameras: Mapping[str, str] | None = None,
+        *,
+        on_notice: Callable[[Notice], None] = lambda _: None,
+        on_status: Callable[[RecordingStatus], None] = lambda _: None,
+    ) -> None:
+        """Create the services. A recorder in lockstep acknowledges messages, for which the simulation waits.
 
-        A recorder in lockstep tells a simulated robot what has been received, so that it can wait.
+        Args:
+            graph: The node on the ROS graph, in the robot's namespace.
+            recorder: The recorder.
+            cameras: Stream -> base topic of cameras outside the namespace.
+            on_notice: Called with each notice for the operator.
+            on_status: Called with the status, once a second.
         """
         from diagnostic_msgs.msg import DiagnosticArray
         from rosgraph_msgs.msg import Clock
@@ -47,28 +65,35 @@ class RecorderNode:
 
         self.graph, self.recorder = graph, recorder
         self._cameras = dict(cameras or {})
-        self._lockstep = lockstep = recorder.config.lockstep
-        self._intake = Intake(recorder, lockstep=lockstep)
-        self._health = Health(recorder, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns(), lockstep=lockstep)
+        self._on_notice, self._on_status = on_notice, on_status
+        lockstep = recorder.config.lockstep
+        self._adapter = MessageAdapter(recorder, lockstep=lockstep)
+        self._monitor = RecordingMonitor(
+            recorder, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns(), lockstep=lockstep
+        )
         self._sequences: dict[str, int] = {}
-        self._heard = self._acknowledged = 0
+        self._received = self._acknowledged = 0
         self._status_due_s = 0.0
-        self._subscribed: dict[str, Topic] = {}
-        self._unreadable: dict[str, int] = {}
+        self._subscribed: set[str] = set()
+        self._streams: list[str] = []
+        self._undecodable: set[str] = set()
         node = graph.node
-        self._received = node.create_publisher(UInt64MultiArray, "received", ros.stream_qos()) if lockstep else None
+        self._acknowledgements = (
+            node.create_publisher(UInt64MultiArray, "received", ros.stream_qos()) if lockstep else None
+        )
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", ros.stream_qos(10))
         if lockstep:
             node.create_subscription(Clock, "/clock", self._on_clock, ros.stream_qos(10))
-            node.create_subscription(DiagnosticArray, "status", cast("Any", self._on_status), ros.stream_qos(1000))
         node.create_subscription(String, "task", cast("Any", self._on_task), ros.latched_qos())
-        self._open_services()
+        self._create_services()
 
-    def _open_services(self) -> None:
+    # services
+
+    def _create_services(self) -> None:
         from std_srvs.srv import Trigger
 
         actions: dict[str, Callable[[], str]] = {
-            "start": lambda: self.recorder.start(list(self._subscribed)),
+            "start": self._start,
             "stop": self.recorder.stop,
             "save": lambda: self.recorder.save("success"),
             "fail": lambda: self.recorder.save("failure"),
@@ -76,89 +101,103 @@ class RecorderNode:
             "undo": self.recorder.undo,
         }
         for name, action in actions.items():
-            self.graph.node.create_service(Trigger, f"~/{name}", self._answer(name, action))
+            self.graph.node.create_service(Trigger, f"~/{name}", self._service(name, action))
 
-    def _answer(self, name: str, action: Callable[[], str]) -> Callable[[Any, Any], Any]:
-        """Return a service callback that does `action` and answers with its text or its error."""
+    def _start(self) -> str:
+        text = self.recorder.start(self._streams)
+        self._monitor.episode_started()
+        return text
 
-        def answer(_request: Any, response: Any) -> Any:
+    def _service(self, name: str, action: Callable[[], str]) -> Callable[[Any, Any], Any]:
+        """Return a service callback that responds with the text of `action`, or with its error."""
+
+        def respond(_request: Any, response: Any) -> Any:
             try:
                 response.success, response.message = True, action()
             except WaldoError as error:
                 response.success, response.message = False, str(error)
-            style = "" if response.success else "[red]refused[/red] "
-            console.err().print(f"recorder: {name}: {style}{response.message}")
-            # The robot counts the heat of episodes and of pauses apart: it hears of each begin and end at once.
+            text = f"{name}: {response.message}" if response.success else f"{name} refused: {response.message}"
+            self._on_notice(Notice(level=OK if response.success else WARN, text=text))
+            # The robot attributes heat to episodes and pauses, hence it must receive each change of state at once.
             self._status_due_s = 0.0
             return response
 
-        return answer
+        return respond
 
     # topics
 
     def scan(self) -> None:
-        """Subscribe to every topic of the robot's namespace that has a publisher and is not yet recorded."""
+        """Subscribe to every topic of the robot that has a publisher and is not yet subscribed."""
         node = self.graph.node
-        for name, stream in topics.STREAM_OF.items():
-            self._subscribe(Topic(stream, node.resolve_topic_name(name), topics.KIND_OF[name]), key=name)
+        for name, stream in schema.STREAM_OF_TOPIC.items():
+            topic = Topic(stream, node.resolve_topic_name(name), schema.TYPE_OF_TOPIC[name])
+            self._subscribe_stream(topic, key=name)
+        status = Topic("", node.resolve_topic_name(STATUS_TOPIC), schema.DIAGNOSTIC_TYPE)
+        self._subscribe(status, self._on_components, key=STATUS_TOPIC)
         offered = dict(node.get_topic_names_and_types())
-        for topic in topics.cameras_of(offered, node.get_namespace(), self._cameras):
-            self._subscribe(topic, key=topic.stream)
+        for topic in topics.find_cameras(offered, node.get_namespace(), self._cameras):
+            self._subscribe_stream(topic, key=topic.stream)
 
-    def _on_status(self, _message: Any, info: Any) -> None:
-        """Count a message of the robot's component statuses, which is not recorded, for the acknowledgement."""
-        self._sequences["status"] = int(info["publication_sequence_number"])
-        self._heard += 1
+    def _subscribe_stream(self, topic: Topic, *, key: str) -> None:
+        def add(message: Any, info: Any) -> None:
+            self._add(topic, message, info)
 
-    def _subscribe(self, topic: Topic, *, key: str) -> None:
-        """Join a topic once somebody publishes it, as reliably as it is offered; `key` is how it is acknowledged."""
+        if self._subscribe(topic, add, key=key):
+            self._streams.append(topic.stream)
+
+    def _subscribe(self, topic: Topic, add: Callable[[Any, Any], None], *, key: str) -> bool:
+        """Subscribe to a topic once it has a publisher, with the reliability offered; return whether it is new.
+
+        Args:
+            topic: The topic.
+            add: Called with each message and its info.
+            key: Name under which the topic is acknowledged in lockstep.
+        """
         from rclpy.qos import ReliabilityPolicy
 
-        if topic.stream in self._subscribed:
-            return
+        if key in self._subscribed:
+            return False
         publishers = self.graph.node.get_publishers_info_by_topic(topic.name)
         if not publishers:
-            return
-        qos = ros.stream_qos(1000)
-        if any(p.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for p in publishers):
+            return False
+        qos = ros.stream_qos(QUEUE_DEPTH)
+        # A reliable subscription receives nothing from a best-effort publisher, as most camera drivers are.
+        if any(one.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for one in publishers):
             qos.reliability = ReliabilityPolicy.BEST_EFFORT
 
         def on_message(message: Any, info: Any) -> None:
             self._sequences[key] = int(info["publication_sequence_number"])
-            self._take(topic, message, info)
-            self._heard += 1
+            add(message, info)
+            self._received += 1
 
-        self.graph.node.create_subscription(ros.message_type(topic.kind), topic.name, cast("Any", on_message), qos)
-        self._subscribed[topic.stream] = topic
+        self.graph.node.create_subscription(ros.message_type(topic.type), topic.name, cast("Any", on_message), qos)
+        self._subscribed.add(key)
+        return True
 
-    def _take(self, topic: Topic, message: Any, info: Any) -> None:
-        """Hand on a message. One that cannot be read is lost; a journal that cannot be written ends the episode."""
-        self._tell(self._health.heard(topic.stream, time.monotonic_ns(), time.time_ns()))
+    def _add(self, topic: Topic, message: Any, info: Any) -> None:
+        """Record a message. One that cannot be decoded is lost; a journal that cannot be written ends the episode."""
+        self._notify(self._monitor.received(topic.stream, time.monotonic_ns(), time.time_ns()))
         try:
-            self._intake.take(topic, message, info)
-        except PictureError as error:
-            self.recorder.lose(topic.stream)
-            self._unreadable[topic.stream] = self._unreadable.get(topic.stream, 0) + 1
-            if self._unreadable[topic.stream] == 1:
-                self._tell([Notice(level=ERROR, text=f"{topic.name}: {error}")])
+            self._adapter.add(topic, message, info)
+        except ImageError as error:
+            self.recorder.report_lost(topic.stream)
+            if topic.stream not in self._undecodable:
+                self._undecodable.add(topic.stream)
+                self._notify([Notice(level=ERROR, text=f"{topic.name}: {error}")])
         except WaldoError as error:
             self.recorder.abandon()
-            text = f"{error}; the episode is cut off here, what was captured is closed at the next start"
-            self._tell([Notice(level=ERROR, text=text)])
+            text = f"{error}; the episode ends here, and the next start of the recorder recovers its data"
+            self._notify([Notice(level=ERROR, text=text)])
+        if topic.stream == schema.MOTORS:
+            at_ns = ros.stamp_to_ns(message.header.stamp)
+            self._notify(self._monitor.motors(from_message(message), at_ns))
 
-    def _acknowledge(self) -> None:
-        """In lockstep, tell the robot what has been received."""
-        self._acknowledged = self._heard
-        if self._received is None:
-            return
-        from std_msgs.msg import MultiArrayDimension, UInt64MultiArray
-
-        message = UInt64MultiArray(data=list(self._sequences.values()))
-        message.layout.dim = [MultiArrayDimension(label=label) for label in self._sequences]
-        self._received.publish(message)
+    def _on_components(self, message: Any, _info: Any) -> None:
+        at_ns = ros.stamp_to_ns(message.header.stamp)
+        self._notify(self._monitor.components(components_from_message(message), at_ns))
 
     def _on_clock(self, message: Any) -> None:
-        self._intake.clock_ns = ros.stamp_to_ns(message.clock)
+        self._adapter.clock_ns = ros.stamp_to_ns(message.clock)
 
     def _on_task(self, message: Any, info: Any) -> None:
         try:
@@ -167,18 +206,26 @@ class RecorderNode:
             task = {"task": message.data}
         self.recorder.task = task if isinstance(task, dict) else {"task": str(task)}
         self._sequences["task"] = int(info["publication_sequence_number"])
-        self._heard += 1
+        self._received += 1
 
-    # health
+    # publications
 
-    def _tell(self, notices: list[Notice]) -> None:
+    def _notify(self, notices: list[Notice]) -> None:
         for notice in notices:
-            # The operator's eyes are on the robot: the bell says that something is wrong.
-            bell = "\a" if notice.level == ERROR else ""
-            style = STYLE[notice.level]
-            console.err().print(f"{bell}[{style}]recorder: {notice.text}[/{style}]")
+            self._on_notice(notice)
 
-    def _publish_status(self, status: Status) -> None:
+    def _acknowledge(self) -> None:
+        """In lockstep, publish the sequence number of each topic's last received message."""
+        self._acknowledged = self._received
+        if self._acknowledgements is None:
+            return
+        from std_msgs.msg import MultiArrayDimension, UInt64MultiArray
+
+        message = UInt64MultiArray(data=list(self._sequences.values()))
+        message.layout.dim = [MultiArrayDimension(label=label) for label in self._sequences]
+        self._acknowledgements.publish(message)
+
+    def _publish_status(self, status: RecordingStatus) -> None:
         from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
         values = {
@@ -187,8 +234,8 @@ class RecorderNode:
             "recording_seconds": f"{status.seconds:.1f}",
             "lost_messages": str(status.lost),
             "frames_waiting": str(status.waiting),
-            "disk_seconds_left": f"{status.space.seconds_left:.0f}",
-            "silent": ", ".join(sorted(status.silent)),
+            "disk_seconds_left": f"{status.space.remaining_s:.0f}",
+            "silent": ", ".join(sorted(status.stopped)),
             **{f"{name} rate_hertz": f"{rate:.1f}" for name, rate in status.rates_hz.items()},
         }
         message = DiagnosticArray()
@@ -205,34 +252,32 @@ class RecorderNode:
         self._diagnostics.publish(message)
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Record on demand until `done()`; an episode still open then is kept as interrupted."""
-        next_scan = 0.0
-        line = console.StatusLine()
+        """Record on request until `done()`; an episode that is open then is saved as interrupted."""
+        next_scan_s = 0.0
         try:
             while not done():
-                now = time.monotonic()
-                if now >= next_scan:
+                now_s = time.monotonic()
+                if now_s >= next_scan_s:
                     self.scan()
-                    self._tell(self._health.check(time.time_ns(), time.monotonic_ns()))
-                    # Said again: the robot may not yet have been listening when it was said first.
+                    self._notify(self._monitor.check(time.time_ns(), time.monotonic_ns()))
+                    # Repeated, because the robot may have missed earlier acknowledgements while it was starting.
                     self._acknowledge()
-                    next_scan = now + SCAN_S
-                if now >= self._status_due_s:
-                    status = self._health.status(time.monotonic_ns())
+                    next_scan_s = now_s + SCAN_S
+                if now_s >= self._status_due_s:
+                    status = self._monitor.status(time.monotonic_ns())
                     self._publish_status(status)
-                    line.show(str(status))
-                    self._status_due_s = now + STATUS_S
+                    self._on_status(status)
+                    self._status_due_s = now_s + STATUS_S
                 self._spin()
         finally:
-            line.close()
             if self.recorder.state is not State.IDLE:
-                console.err().print("recorder: an episode is open: keeping it as interrupted")
+                self._notify([Notice(level=WARN, text='saving the open episode as "interrupted"')])
             self.recorder.close()
 
     def _spin(self) -> None:
-        """Run one callback; acknowledge once nothing more has come in, not each message alone."""
-        heard = self._heard
-        pending = heard > self._acknowledged
+        """Run one callback; acknowledge when no further message is waiting, rather than each message."""
+        received = self._received
+        pending = received > self._acknowledged
         self.graph.spin_once(0.0 if pending else SCAN_S)
-        if pending and heard == self._heard:
+        if pending and received == self._received:
             self._acknowledge()

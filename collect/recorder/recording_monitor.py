@@ -1,120 +1,154 @@
-"""What goes wrong around a recording: streams that fall silent, a clock that jumps, a disk that fills.
+"""Supervision of a recording: stopped streams, clock jumps, disk space, and faults of the robot.
 
-Each is told to the operator at once and stands in the episode's events. No ROS in here; every clock is passed in.
+Each finding becomes a notice for the operator and an event of the episode. No ROS; all times are arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from waldo.collect.notice import Notice
 from waldo.collect.recorder.clock_jump import ClockWatch
 from waldo.collect.recorder.disk_space import DiskWatch, Space
 from waldo.collect.recorder.recorder import Recorder, State
-from waldo.collect.recorder.stream_watchdog import Change, SilenceWatch
+from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
+from waldo.collect.status_watch import CONTROL, StatusChange, StatusWatch
+from waldo.datasets import schema
+from waldo.errors import count
+from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus, level_name
 
-PAUSING = ("joints/command", "joints/sent", "environment")
-"""Streams that may pause: nothing is commanded while the operator's hand is off the device."""
-
-OK, WARN, ERROR = 0, 1, 2
-"""Levels of diagnostic_msgs/DiagnosticStatus."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """Something that the operator has to hear."""
-
-    level: int
-    """WARN or ERROR; OK for trouble that is over."""
-    text: str
+MAY_PAUSE = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT)
+"""Streams that may pause: without an engaged operator there are no commands."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
-    """The recorder at one moment, as it is shown and published."""
+class RecordingStatus:
+    """The recorder at one moment, as shown and published."""
 
     state: str
     task: str
     seconds: float
-    """How long the episode has been recording [s]."""
+    """Duration of the live episode [s]."""
     rates_hz: Mapping[str, float]
-    """Messages a second of each stream since the last status."""
+    """Messages per second of each stream since the last status."""
     lost: int
-    """Messages of the episode that are missing."""
+    """Number of lost messages of the episode."""
     waiting: int
-    """Frames that wait for an encoder."""
+    """Number of frames that wait for an encoder."""
     space: Space
-    silent: frozenset[str] = field(default_factory=frozenset[str])
+    stopped: frozenset[str] = field(default_factory=frozenset[str])
+    """Streams without messages."""
+    faults: tuple[str, ...] = ()
+    """Motors and components with a warning or an error."""
 
     @property
     def level(self) -> int:
-        """OK, WARN or ERROR."""
-        if self.silent or self.space.full:
+        """Diagnostic level: `OK`, `WARN` or `ERROR`."""
+        if self.stopped or self.space.full:
             return ERROR
         return WARN if self.lost or self.space.low else OK
 
     def __str__(self) -> str:
         """Return one line for the operator."""
-        cameras = [rate for name, rate in self.rates_hz.items() if name.startswith(("cameras/", "depth/"))]
+        prefixes = (schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)
+        cameras = [rate for name, rate in self.rates_hz.items() if name.startswith(prefixes)]
         parts = [f"{self.state} {self.task}".strip()]
         if self.seconds:
             parts.append(f"{int(self.seconds) // 60}:{int(self.seconds) % 60:02d}")
         if cameras:
-            parts.append(f"{len(cameras)} cameras {min(cameras):.0f} Hz")
-        if "joints/state" in self.rates_hz:
-            parts.append(f"joints {self.rates_hz['joints/state']:.0f} Hz")
+            parts.append(f"{count(len(cameras), 'camera')} {min(cameras):.0f} Hz")
+        if schema.STATE in self.rates_hz:
+            parts.append(f"joints {self.rates_hz[schema.STATE]:.0f} Hz")
         parts.append(f"lost {self.lost}")
-        if self.silent:
-            parts.append(f"SILENT: {', '.join(sorted(self.silent))}")
+        if self.stopped:
+            parts.append(f"NO MESSAGES: {', '.join(sorted(self.stopped))}")
+        if self.faults:
+            parts.append(f"FAULTS: {', '.join(self.faults)}")
         return "  ".join([*parts, str(self.space)])
 
 
-class Health:
-    """Watches a recorder. In simulated time only the disk is watched: the other clocks mean nothing there."""
+class RecordingMonitor:
+    """Supervises a recorder. In simulated time the streams' timeouts and the clock are not checked."""
 
     def __init__(self, recorder: Recorder, *, wall_ns: int, monotonic_ns: int, lockstep: bool = False) -> None:
-        """Take the recorder and the present time on the clock that stamps and on the one that only goes forward."""
+        """Initialize with the wall clock and the monotonic clock at one instant [ns]."""
         self._recorder, self._lockstep = recorder, lockstep
-        self._silence = SilenceWatch()
+        self._watchdog = StreamWatchdog()
         self._clock = ClockWatch(wall_ns, monotonic_ns)
         self._disk = DiskWatch(recorder.dataset.folder("record"))
         self._space = Space(float("inf"))
-        self._counted: dict[str, int] = {}
+        self._motors, self._components = StatusWatch(), StatusWatch()
+        self._counts: dict[str, int] = {}
         self._counted_ns = monotonic_ns
 
-    def heard(self, stream: str, monotonic_ns: int, wall_ns: int) -> list[Notice]:
-        """Note a message."""
-        self._counted[stream] = self._counted.get(stream, 0) + 1
-        if self._lockstep or stream in PAUSING:
+    # messages
+
+    def received(self, stream: str, monotonic_ns: int, wall_ns: int) -> list[Notice]:
+        """Register a message of a stream; return a notice if the stream has resumed."""
+        self._counts[stream] = self._counts.get(stream, 0) + 1
+        if self._lockstep or stream in MAY_PAUSE:
             return []
-        change = self._silence.heard(stream, self._recorder.rate_hz(stream), monotonic_ns)
-        return [self._tell_silence(change, wall_ns)] if change else []
+        change = self._watchdog.received(stream, self._recorder.rate_hz(stream), monotonic_ns)
+        return [self._report_stream(change, wall_ns)] if change else []
+
+    def motors(self, statuses: Mapping[str, MotorStatus], at_ns: int) -> list[Notice]:
+        """Register the statuses of the motors at a time [ns]; return a notice for each new or cleared fault."""
+        changes = [
+            self._motors.update(joint, status.level, status.message, at_ns) for joint, status in statuses.items()
+        ]
+        # A motor's temperature is recorded as a stream: without a fault, a change of its text is not an event.
+        faults = [change for change in changes if change and (change.level > OK or change.previous_level)]
+        return self._report_statuses("motor_status", faults)
+
+    def components(self, statuses: Mapping[str, ComponentStatus], at_ns: int) -> list[Notice]:
+        """Register the statuses of the components at a time [ns]; return a notice for each new or cleared fault."""
+        changes = [
+            self._components.update(name, status.level, status.message, at_ns) for name, status in statuses.items()
+        ]
+        found = [change for change in changes if change and (change.level > OK or change.previous_level is not None)]
+        return self._report_statuses("component_status", found)
+
+    def episode_started(self) -> None:
+        """Add the present faults and the control mode to the episode that has just been started."""
+        control = self._components.reported(CONTROL)
+        components = self._components.faults
+        if control is not None and control not in components:
+            components = [control, *components]
+        for kind, changes in (("motor_status", self._motors.faults), ("component_status", components)):
+            for change in changes:
+                self._add_status(kind, change)
+
+    # checks
 
     def check(self, wall_ns: int, monotonic_ns: int, free_bytes: int | None = None) -> list[Notice]:
-        """Look at everything; what is found is recorded and returned. A full disk ends the episode, saved.
+        """Check streams, clock and disk; return a notice for each finding. A full disk ends the episode, saved.
 
-        `free_bytes` stands for the disk's own figure in tests.
+        Args:
+            wall_ns: Time of the wall clock [ns].
+            monotonic_ns: Time of the monotonic clock [ns].
+            free_bytes: Free space, for tests; by default that of the disk.
         """
         notices: list[Notice] = []
         if not self._lockstep:
-            notices += [self._tell_silence(change, wall_ns) for change in self._silence.check(monotonic_ns)]
+            notices += [self._report_stream(change, wall_ns) for change in self._watchdog.check(monotonic_ns)]
             jump_ns = self._clock.check(wall_ns, monotonic_ns)
             if jump_ns:
-                notices.append(self._tell_jump(jump_ns, wall_ns))
+                notices.append(self._report_jump(jump_ns, wall_ns))
         before, self._space = self._space, self._disk.check(monotonic_ns / 1e9, self._recorder.nbytes, free_bytes)
         if self._space.full and self._recorder.state is not State.IDLE:
-            notices.append(self._stop_full(wall_ns))
+            notices.append(self._save_on_full_disk(wall_ns))
         elif self._space.low and not before.low:
-            notices.append(Notice(level=WARN, text=f"{self._space}; free some space or record elsewhere"))
+            notices.append(Notice(level=WARN, text=f"{self._space}; free some space or record to another disk"))
         return notices
 
-    def status(self, monotonic_ns: int) -> Status:
-        """Return the present state; the rates are those since the last call."""
+    def status(self, monotonic_ns: int) -> RecordingStatus:
+        """Return the present status; its rates are those since the last call."""
         seconds = max((monotonic_ns - self._counted_ns) / 1e9, 1e-9)
-        rates = {name: count / seconds for name, count in sorted(self._counted.items())}
-        self._counted, self._counted_ns = dict.fromkeys(self._counted, 0), monotonic_ns
-        return Status(
+        rates = {name: number / seconds for name, number in sorted(self._counts.items())}
+        self._counts, self._counted_ns = dict.fromkeys(self._counts, 0), monotonic_ns
+        return RecordingStatus(
             state=self._recorder.state.value,
             task=str(self._recorder.task.get("task", "")),
             seconds=self._recorder.seconds,
@@ -122,28 +156,47 @@ class Health:
             lost=self._recorder.lost,
             waiting=self._recorder.waiting,
             space=self._space,
-            silent=self._silence.silent,
+            stopped=self._watchdog.stopped,
+            faults=tuple(one.name for one in (*self._motors.faults, *self._components.faults)),
         )
 
-    def _event(self, kind: str, text: str, wall_ns: int, **detail: Any) -> None:
-        self._recorder.event(kind, text, at_ns=wall_ns, **detail)
+    # events and notices
 
-    def _tell_silence(self, change: Change, wall_ns: int) -> Notice:
-        if change.silent:
-            text = f"{change.stream} has been silent for {change.seconds:.1f} s: is its cable in, its driver running?"
+    def _event(self, kind: str, text: str, at_ns: int, **detail: Any) -> None:
+        self._recorder.event(kind, text, at_ns=at_ns, **detail)
+
+    def _add_status(self, kind: str, change: StatusChange) -> None:
+        key = "joint" if kind == "motor_status" else "component"
+        detail = {key: change.name, "level": level_name(change.level)}
+        self._event(kind, f"{change.name}: {change.text}", change.at_ns, **detail)
+
+    def _report_statuses(self, kind: str, changes: Iterable[StatusChange]) -> list[Notice]:
+        """Add each change to the episode; return notices for those that are faults, or the end of one."""
+        notices: list[Notice] = []
+        for change in changes:
+            self._add_status(kind, change)
+            if change.level > OK or change.previous_level:
+                text = f"{change.name}: {change.text or level_name(change.level)}"
+                notices.append(Notice(level=change.level, text=text))
+        return notices
+
+    def _report_stream(self, change: StreamChange, wall_ns: int) -> Notice:
+        if change.stopped:
+            text = f"no message on {change.stream} for {change.seconds:.1f} s; check its cable and its driver"
         else:
-            text = f"{change.stream} is back after {change.seconds:.1f} s"
-        kind = "stream_lost" if change.silent else "stream_back"
+            text = f"{change.stream} resumed after {change.seconds:.1f} s"
+        kind = "stream_lost" if change.stopped else "stream_back"
         self._event(kind, text, wall_ns, stream=change.stream, seconds=change.seconds)
-        return Notice(level=ERROR if change.silent else OK, text=text)
+        return Notice(level=ERROR if change.stopped else OK, text=text)
 
-    def _tell_jump(self, jump_ns: int, wall_ns: int) -> Notice:
-        text = f"the clock jumped by {jump_ns / 1e9:+.3f} s: times before and after do not fit together"
+    def _report_jump(self, jump_ns: int, wall_ns: int) -> Notice:
+        text = f"the system clock jumped by {jump_ns / 1e9:+.3f} s: timestamps before and after are inconsistent"
         self._event("clock_jump", text, wall_ns, jump_ns=jump_ns)
-        return Notice(level=ERROR, text=f"{text}; let chrony or systemd-timesyncd slew it, and record this again")
+        do = "configure chrony or systemd-timesyncd to slew the clock, and record this episode again"
+        return Notice(level=ERROR, text=f"{text}; {do}")
 
-    def _stop_full(self, wall_ns: int) -> Notice:
-        text = "the disk is full: recording stopped while what was captured still fits"
+    def _save_on_full_disk(self, wall_ns: int) -> Notice:
+        text = "the disk is full: the recording was stopped"
         self._event("disk_full", text, wall_ns)
         saved = self._recorder.save("unknown", "disk_full")
-        return Notice(level=ERROR, text=f"{text}; {saved}; free some space, then start anew")
+        return Notice(level=ERROR, text=f"{text}; {saved}; free some space, then start again")

@@ -1,58 +1,58 @@
-"""Which streams have fallen silent: a camera whose cable came off is told to the operator while it can be mended."""
+"""Detection of streams that stop, such as a camera with a disconnected cable."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-SILENCE_S = 0.5
-"""A stream that says nothing for so long is silent [s], unless its own period is longer."""
+TIMEOUT_S = 0.5
+"""A stream without a message for this long has stopped [s], unless its own period is longer."""
 
-SILENT_PERIODS = 3.0
-"""So many periods of a slow stream are needed before it is silent."""
+TIMEOUT_PERIODS = 3.0
+"""Timeout of a slow stream, in periods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A stream that fell silent or is heard again."""
+class StreamChange:
+    """A stream that has stopped or resumed."""
 
     stream: str
-    silent: bool
-    """True: it fell silent; False: it is back."""
+    stopped: bool
+    """True if it stopped, False if it resumed."""
     seconds: float
-    """How long it has been silent so far, or was [s]."""
+    """Time without a message [s]."""
 
 
-class SilenceWatch:
-    """Watches the streams that should never pause. Time is passed in, in nanoseconds of any one clock."""
+class StreamWatchdog:
+    """Watches streams that must not pause. The times are arguments, in nanoseconds of any one clock."""
 
     def __init__(self) -> None:
-        """Begin without streams; each is watched from its first message on."""
-        self._patience_ns: dict[str, int] = {}
-        self._heard_ns: dict[str, int] = {}
-        self._silent: set[str] = set()
+        """Initialize without streams; each is watched from its first message."""
+        self._timeout_ns: dict[str, int] = {}
+        self._received_ns: dict[str, int] = {}
+        self._stopped: set[str] = set()
 
-    def heard(self, stream: str, rate_hz: float, now_ns: int) -> Change | None:
-        """Note a message of a stream with this nominal rate [Hz]; return the change if it had been silent."""
-        before = self._heard_ns.get(stream, now_ns)
-        self._heard_ns[stream] = now_ns
-        if stream not in self._patience_ns:
-            self._patience_ns[stream] = round(1e9 * max(SILENCE_S, SILENT_PERIODS / rate_hz))
-        if stream not in self._silent:
+    def received(self, stream: str, rate_hz: float, now_ns: int) -> StreamChange | None:
+        """Register a message of a stream with this nominal rate [Hz]; return the change if it had stopped."""
+        before = self._received_ns.get(stream, now_ns)
+        self._received_ns[stream] = now_ns
+        if stream not in self._timeout_ns:
+            self._timeout_ns[stream] = round(1e9 * max(TIMEOUT_S, TIMEOUT_PERIODS / rate_hz))
+        if stream not in self._stopped:
             return None
-        self._silent.remove(stream)
-        return Change(stream=stream, silent=False, seconds=(now_ns - before) / 1e9)
+        self._stopped.remove(stream)
+        return StreamChange(stream=stream, stopped=False, seconds=(now_ns - before) / 1e9)
 
-    def check(self, now_ns: int) -> list[Change]:
-        """Return the streams that have fallen silent since the last check."""
-        fallen = [
-            Change(stream=name, silent=True, seconds=(now_ns - heard) / 1e9)
-            for name, heard in self._heard_ns.items()
-            if name not in self._silent and now_ns - heard > self._patience_ns[name]
+    def check(self, now_ns: int) -> list[StreamChange]:
+        """Return the streams that have stopped since the last check."""
+        changes = [
+            StreamChange(stream=name, stopped=True, seconds=(now_ns - received) / 1e9)
+            for name, received in self._received_ns.items()
+            if name not in self._stopped and now_ns - received > self._timeout_ns[name]
         ]
-        self._silent.update(change.stream for change in fallen)
-        return fallen
+        self._stopped.update(change.stream for change in changes)
+        return changes
 
     @property
-    def silent(self) -> frozenset[str]:
-        """The streams that are silent now."""
-        return frozenset(self._silent)
+    def stopped(self) -> frozenset[str]:
+        """The streams without messages at present."""
+        return frozenset(self._stopped)

@@ -1,47 +1,32 @@
-"""Which topics are recorded: a robot's own, its cameras found by their names, and cameras elsewhere that are named."""
+"""The topics to record: a robot's own, its cameras found by name, and cameras elsewhere given by the user."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from waldo.datasets import schema
 from waldo.errors import InvalidValueError
 
-JOINTS = "sensor_msgs/msg/JointState"
-MOTORS = "diagnostic_msgs/msg/DiagnosticArray"
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
-
-STREAM_OF = {
-    "joint_states": "joints/state",
-    "joint_commands": "joints/command",
-    "joint_commands_sent": "joints/sent",
-    "motors": "motors",
-    "environment_state": "environment",
-}
-"""Topic in the robot's namespace -> stream of the episode store."""
-
-KIND_OF = {topic: MOTORS if topic == "motors" else JOINTS for topic in STREAM_OF}
-"""Topic in the robot's namespace -> type of its messages."""
-
-CAMERA = re.compile(r"(?P<name>[^/]+)(?P<depth>/depth)?/image_raw")
-"""What follows `<namespace>/cameras/` in a camera's base topic."""
-
-TRANSPORTS = {"depth": ("/compressedDepth", ""), "cameras": ("/compressed", "")}
-"""What is appended to a base topic, the cheapest first; nothing is the raw image."""
+TRANSPORTS = {schema.DEPTH_PREFIX: ("/compressedDepth", ""), schema.CAMERA_PREFIX: ("/compressed", "")}
+"""Prefix of a stream -> suffixes of a camera's base topic in order of preference; the empty one is the raw image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic to record."""
+    """A topic to record."""
 
     stream: str
-    """Stream of the episode store, "cameras/front"."""
+    """Stream of the episode, such as "cameras/front"."""
     name: str
     """Full name."""
-    kind: str
-    """Type of its messages."""
+    type: str
+    """Message type."""
+
+
+def base_topic(name: str) -> str:
+    """Return an image topic without the suffix of its transport."""
+    return name.removesuffix("/compressed").removesuffix("/compressedDepth")
 
 
 def parse_cameras(pairs: Sequence[str]) -> dict[str, str]:
@@ -51,25 +36,31 @@ def parse_cameras(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, topic = pair.partition("=")
         if not (name and equals and topic.startswith("/")):
             raise InvalidValueError("camera", pair, "NAME=/TOPIC, such as front=/camera/color/image_raw")
-        stream = name if name.startswith("depth/") else f"cameras/{name}"
-        named[stream] = topic.removesuffix("/compressed").removesuffix("/compressedDepth")
+        named[schema.camera_stream(name)] = base_topic(topic)
     return named
 
 
-def cameras_of(offered: Mapping[str, Sequence[str]], namespace: str, named: Mapping[str, str]) -> list[Topic]:
-    """Return the camera topics among those offered (name -> types): one transport each, compressed rather than raw."""
-    prefix = f"{namespace.rstrip('/')}/cameras/"
+def find_cameras(offered: Mapping[str, Sequence[str]], namespace: str, named: Mapping[str, str]) -> list[Topic]:
+    """Return the camera topics to record, one transport per camera and compressed rather than raw.
+
+    Args:
+        offered: Topic -> types, of the whole ROS graph.
+        namespace: Namespace of the robot.
+        named: Stream -> base topic of cameras outside the namespace.
+    """
+    prefix = f"{namespace.rstrip('/')}/{schema.CAMERA_PREFIX}"
     bases: dict[str, str] = {}
     for name in offered:
-        base = name.removesuffix("/compressed").removesuffix("/compressedDepth")
-        match = CAMERA.fullmatch(base.removeprefix(prefix)) if base.startswith(prefix) else None
+        base = base_topic(name)
+        match = schema.CAMERA_TOPIC.fullmatch(base.removeprefix(prefix)) if base.startswith(prefix) else None
         if match:
-            bases[f"{'depth' if match['depth'] else 'cameras'}/{match['name']}"] = base
+            bases[(schema.DEPTH_PREFIX if match["depth"] else schema.CAMERA_PREFIX) + match["name"]] = base
     found: list[Topic] = []
     for stream, base in {**bases, **named}.items():
-        for transport in TRANSPORTS[stream.partition("/")[0]]:
-            kind = COMPRESSED if transport else IMAGE
-            if kind in offered.get(base + transport, ()):
-                found.append(Topic(stream, base + transport, kind))
+        prefix_of_stream = schema.DEPTH_PREFIX if stream.startswith(schema.DEPTH_PREFIX) else schema.CAMERA_PREFIX
+        for transport in TRANSPORTS[prefix_of_stream]:
+            message_type = schema.COMPRESSED_IMAGE_TYPE if transport else schema.IMAGE_TYPE
+            if message_type in offered.get(base + transport, ()):
+                found.append(Topic(stream, base + transport, message_type))
                 break
     return found

@@ -1,4 +1,4 @@
-"""Saved episodes to an object store, behind the recording and never in its way."""
+"""Upload of saved episodes to an object store in the background, without blocking the recording."""
 
 from __future__ import annotations
 
@@ -12,41 +12,48 @@ from waldo.datasets.transfer import push
 from waldo.errors import WaldoError
 
 RETRY_S = 30.0
-"""Pause after a failure before the next try [s]."""
+"""Pause between a failure and the next attempt [s]."""
 
 
 class Uploader:
-    """A thread that pushes a dataset's episodes as they are sealed; what fails is tried again and kept here anyway."""
+    """A thread that pushes a dataset's episodes as they are finalized, and retries after failures."""
 
     def __init__(
-        self, dataset: Dataset, target: ObjectPath, tell: Callable[[str], None], *, retry_s: float = RETRY_S
+        self, dataset: Dataset, target: ObjectPath, notify: Callable[[str], None], *, retry_s: float = RETRY_S
     ) -> None:
-        """Take the dataset, where to, and who hears of trouble and of its end; begins with what is missing there."""
+        """Start the thread, which first uploads the episodes that the target lacks.
+
+        Args:
+            dataset: The dataset that is being recorded.
+            target: Address in an object store.
+            notify: Called with a text when uploading fails and when it resumes.
+            retry_s: Pause between a failure and the next attempt [s].
+        """
         self.dataset, self.target = dataset, target
-        self._tell, self._retry_s = tell, retry_s
+        self._notify, self._retry_s = notify, retry_s
         self._wake, self._stop = threading.Event(), threading.Event()
-        self._failing = ""
+        self._failure = ""
         dataset.on_finalized = lambda _: self._wake.set()
         self._wake.set()
         self._thread = threading.Thread(target=self._run, name="upload", daemon=True)
         self._thread.start()
 
     def close(self, timeout_s: float) -> bool:
-        """Push what is left, for so long at most [s]; return whether everything is there."""
+        """Upload the remaining episodes; return False if that failed or took longer than `timeout_s` [s]."""
         deadline = monotonic() + timeout_s
         self._stop.set()
         self._wake.set()
         self._thread.join(max(0.0, deadline - monotonic()))
-        done = not self._thread.is_alive() and not self._failing
+        done = not self._thread.is_alive() and not self._failure
         if not done:
-            self._tell(f"not everything is uploaded yet; go on with: waldo push {self.dataset.path} {self.target}")
+            self._notify(f"upload incomplete; continue with: waldo push {self.dataset.path} {self.target}")
         return done
 
     def _run(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
-            # Read before the push: an episode sealed meanwhile, or a stop, means another round.
+            # Read before the push: an episode finalized meanwhile, or a stop, requires another round.
             stopping = self._stop.is_set()
             succeeded = self._push()
             if stopping:
@@ -55,16 +62,16 @@ class Uploader:
                 self._wake.set()
 
     def _push(self) -> bool:
-        """Push what is missing; a failure is told once, and so is its end."""
+        """Push the missing episodes; a failure is reported once, and so is the recovery."""
         reader = Dataset.open(self.dataset.path)
         try:
             push(reader, self.target, reader.indices)
         except (WaldoError, OSError) as error:
-            if not self._failing:
-                self._tell(f"cannot upload: {error}; recording goes on, the episodes are kept here")
-            self._failing = str(error)
+            if not self._failure:
+                self._notify(f"cannot upload: {error}; recording continues, episodes stay on this machine")
+            self._failure = str(error)
             return False
-        if self._failing:
-            self._tell("uploading again")
-        self._failing = ""
+        if self._failure:
+            self._notify("upload resumed")
+        self._failure = ""
         return True

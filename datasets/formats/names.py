@@ -72,11 +72,6 @@ def distinct(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a sort key that puts demo_2 before demo_10."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part)
-
-
 def inside(root: Path, relative: str) -> Path:
     """Return the path of a file that a dataset names relative to its root. Links are followed, as hub caches use them.
 

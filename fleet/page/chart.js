@@ -1,4 +1,4 @@
-// A history as a small SVG: winding, housing, the limit and the span of time, on one scale for all motors of a kind.
+// A temperature history as SVG: winding, housing, limit and bands over a span of time.
 
 const SVG = "http://www.w3.org/2000/svg";
 const COLD_C = 20;
@@ -10,7 +10,7 @@ function make(name, attributes, parent) {
   return element;
 }
 
-// Unknown samples break the line; they are never drawn as a number.
+// An unknown sample interrupts the line.
 function path(history, column, x, y) {
   let text = "", pen = "M";
   for (const sample of history) {

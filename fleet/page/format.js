@@ -1,4 +1,4 @@
-// Numbers as people read them. null is unknown, "inf" is never.
+// Values as text. null is unknown, "inf" is infinite.
 
 export const UNKNOWN = "–";
 
@@ -11,7 +11,7 @@ export function percent(value) {
   return typeof value === "number" ? Math.round(value * 100) + " %" : UNKNOWN;
 }
 
-// A forecast is no stopwatch: the further off, the coarser it is told.
+// A forecast is shown more coarsely the farther ahead it is.
 export function duration(seconds) {
   if (seconds === "inf") return "∞";
   if (typeof seconds !== "number") return UNKNOWN;
@@ -34,6 +34,18 @@ export function durationWords(seconds) {
 
 export function age(seconds) {
   return seconds < 120 ? Math.round(seconds) + " s" : duration(seconds);
+}
+
+const DIGITS = { "°C": 1, "K": 1, "A": 2, "V": 1, "N·m": 2 };
+
+// Format a value of any quantity by its unit, as listed by the server.
+export function quantity(value, { key, unit }) {
+  if (unit === "s") return value === 0 ? "0 s" : duration(value);
+  if (value === "inf") return "∞";
+  if (typeof value !== "number") return UNKNOWN;
+  if (key.endsWith("_ratio")) return percent(value);
+  const text = unit in DIGITS ? value.toFixed(DIGITS[unit]) : String(Number(value.toPrecision(4)));
+  return unit === "1" ? text : `${text} ${unit}`;
 }
 
 export function jointName(joint) {

@@ -1,15 +1,15 @@
-// The fleet page: one event stream in, one card a robot out. What comes from the network is only ever set as text.
+// The fleet page: one event stream, one card per robot. Data from the network is only ever set as text content.
 
 import { Robot } from "./robot.js?{query}";
 import { age, duration, jointName } from "./format.js?{query}";
 
-const SILENCE_MS = 5000;      // no event for this long: the server is gone
-const REORDER_MS = 3000;      // cards change places no oftener than this, and never under the reader's hands
-const OPEN_AT_FIRST = 3;      // so many robots show their motors without being asked
+const TIMEOUT_MS = 5000;      // without an event for this long the connection is lost
+const REORDER_MS = 3000;      // minimum interval between reorderings; none while a card is hovered or focused
+const OPEN_AT_FIRST = 3;      // number of cards with an open motor table
 
 const byId = (id) => document.getElementById(id);
 const robots = new Map();
-let lastEvent = 0, lastOrder = 0, spoken = "";
+let lastEvent = 0, lastOrder = 0, announced = "", quantities = [];
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -18,7 +18,8 @@ function setText(element, text) {
 function take(event) {
   const fleet = JSON.parse(event.data);
   lastEvent = performance.now();
-  if (event.type === "all") forgetMissing(fleet.order);
+  quantities = fleet.quantities ?? quantities;
+  if (event.type === "all") removeMissing(fleet.order);
   for (const data of fleet.robots) {
     let robot = robots.get(data.name);
     if (!robot) {
@@ -30,12 +31,12 @@ function take(event) {
     robot.take(data, fleet);
   }
   const stale = new Set(fleet.stale);
-  for (const [name, robot] of robots) robot.show(fleet, stale.has(name));
+  for (const [name, robot] of robots) robot.show(fleet, stale.has(name), quantities);
   showTop(fleet, stale);
   reorder(fleet.order);
 }
 
-function forgetMissing(names) {
+function removeMissing(names) {
   for (const [name, robot] of robots) {
     if (!names.includes(name)) { robot.element.remove(); robots.delete(name); }
   }
@@ -54,14 +55,20 @@ function reorder(order) {
 
 function showTop(fleet, stale) {
   const count = fleet.order.length, live = count - stale.size;
-  setText(byId("summary"), count ? `${live} live` + (stale.size ? `, ${stale.size} stale` : "") : "");
+  setText(byId("summary"), count ? `${live} live` + (stale.size ? `, ${stale.size} stale` : "") + faultCount(stale) : "");
   byId("empty").hidden = count > 0;
   const error = byId("error");
   error.hidden = fleet.error === null;
-  setText(error, fleet.error === null ? "" : `Not listening to ROS: ${fleet.error}. Restart waldo fleet.`);
+  setText(error, fleet.error === null ? "" : `not connected to ROS: ${fleet.error}; restart waldo fleet`);
   setConnection("live", "live");
   showNext(robots.get(fleet.order[0]), stale);
   announce(stale);
+}
+
+function faultCount(stale) {
+  let count = 0;
+  for (const [name, robot] of robots) if (!stale.has(name)) count += robot.faults.length;
+  return count ? `, ${count} fault${count === 1 ? "" : "s"}` : "";
 }
 
 function showNext(robot, stale) {
@@ -71,23 +78,31 @@ function showNext(robot, stale) {
   const left = motor.time_to_limit_seconds;
   const near = typeof left === "number";
   byId("next").dataset.urgency = motor.urgency;
-  setText(byId("next-time"), left === 0 ? "At the limit" : near ? duration(left) : left === "inf" ? "None in sight" : "Unknown");
+  setText(byId("next-time"), left === 0 ? "At the limit" : near ? duration(left) : left === "inf" ? "None" : "Unknown");
   setText(byId("next-who"), near ? `${robot.name}, ${jointName(motor.joint)}` :
-    left === "inf" ? "no motor reaches its limit at its present load" : "no robot forecasts its time to the limit");
+    left === "inf" ? "no motor reaches its limit at the present load" : "no robot reports a time to limit");
   document.title = near ? `${left === 0 ? "At the limit" : duration(left)} · waldo fleet` : "waldo fleet";
 }
 
-// Screen readers hear changes of state, not every number.
+// Screen readers announce changes of state, not every value.
 function announce(stale) {
   const parts = [];
   for (const [name, robot] of robots) {
     const motor = robot.first();
-    if (stale.has(name)) parts.push(`${name} is stale`);
-    else if (motor && motor.level === "over") parts.push(`${name}: ${jointName(motor.joint)} is at its limit`);
+    if (stale.has(name)) { parts.push(`${name} is stale`); continue; }
+    for (const fault of robot.faults.filter((one) => one.status === "error")) {
+      parts.push(`${name}: ${jointName(fault.component)}: ${withoutFigures(fault.message)}`);
+    }
+    if (motor && motor.level === "over") parts.push(`${name}: ${jointName(motor.joint)} is at its limit`);
     else if (motor && motor.urgency === "critical") parts.push(`${name}: ${jointName(motor.joint)} is about to reach its limit`);
   }
   const text = parts.join(". ");
-  if (text !== spoken) { spoken = text; setText(byId("announce"), text); }
+  if (text !== announced) { announced = text; setText(byId("announce"), text); }
+}
+
+// A changing figure in a message is not a change of state.
+function withoutFigures(text) {
+  return text.replace(/(?<![A-Za-z_\d.])[-+]?\d+(\.\d+)?/g, "…");
 }
 
 function setConnection(state, text) {
@@ -98,11 +113,11 @@ function setConnection(state, text) {
 }
 
 function watch() {
-  const silent = performance.now() - lastEvent;
-  if (lastEvent && silent > SILENCE_MS) setConnection("lost", `no connection for ${age(silent / 1000)}`);
+  const elapsed = performance.now() - lastEvent;
+  if (lastEvent && elapsed > TIMEOUT_MS) setConnection("lost", `no connection for ${age(elapsed / 1000)}`);
 }
 
 const stream = new EventSource("events" + document.body.dataset.query);
 stream.addEventListener("all", take);
-stream.addEventListener("heard", take);
+stream.addEventListener("update", take);
 setInterval(watch, 1000);

@@ -1,11 +1,12 @@
-// One robot's card: who hits its limit first, a strip of all motors, and a table that opens.
+// One robot's card: its control mode and faults, the motor closest to its limit, a strip of all motors, and tables.
 
 import { Chart } from "./chart.js?{query}";
 import { age, duration, durationWords, fixed, jointName, percent } from "./format.js?{query}";
+import { Readings } from "./readings.js?{query}";
 
 const COLUMNS = [
   ["Motor", "joint"], ["Winding", "winding"], ["Housing", "housing"], ["Limit", "limit"], ["To limit", "left"],
-  ["Duty", "duty"], ["Torque use", "use"], ["Current", "current"], ["History", "history"],
+  ["Duty", "duty"], ["Torque use", "use"], ["Current", "current"], ["Status", "status"], ["History", "history"],
 ];
 const LEVEL_WORDS = { cool: "cool", warm: "warm", hot: "hot", over: "at the limit", unknown: "temperature unknown" };
 let made = 0;
@@ -57,8 +58,8 @@ class Motor {
     this.row.classList.toggle("first", first);
     setText(cells.joint, jointName(data.joint));
     setText(this.winding, fixed(data.winding_celsius, 1, " °C"));
-    const share = typeof data.headroom_ratio === "number" ? Math.min(1, Math.max(0, 1 - data.headroom_ratio)) : 0;
-    this.barFill.style.width = (share * 100).toFixed(1) + "%";
+    const used = typeof data.headroom_ratio === "number" ? Math.min(1, Math.max(0, 1 - data.headroom_ratio)) : 0;
+    this.barFill.style.width = (used * 100).toFixed(1) + "%";
     setText(cells.housing, fixed(data.housing_celsius, 1, " °C"));
     setText(cells.limit, fixed(data.limit_celsius, 0, " °C"));
     setText(cells.left, duration(data.time_to_limit_seconds));
@@ -68,6 +69,9 @@ class Motor {
     setText(cells.use, percent(data.utilization_ratio));
     cells.use.classList.toggle("high", data.utilization_ratio > 1);
     setText(cells.current, fixed(data.current_amperes, 2, " A"));
+    setText(cells.status, data.status);
+    cells.status.dataset.status = data.status;
+    cells.status.title = data.message;
     const text = `${jointName(data.joint)}: ${fixed(data.winding_celsius, 1, " °C")}, ${LEVEL_WORDS[data.level]}`;
     if (this.cell.title !== text) { this.cell.title = text; this.cell.setAttribute("aria-label", text); }
   }
@@ -78,6 +82,7 @@ export class Robot {
     this.name = name;
     this.motors = new Map();
     this.drawn = -Infinity;
+    this.faults = [];
     const id = "robot-" + made++;
     this.element = make("article", "robot");
     this.element.setAttribute("aria-labelledby", id);
@@ -85,6 +90,7 @@ export class Robot {
     const title = make("div", "title", head);
     make("h2", "", title, name).id = id;
     this.state = make("span", "chip", title);
+    this.control = make("span", "chip control", title);
     this.battery = make("span", "battery", title);
     const left = make("div", "forecast", head);
     this.left = make("p", "left-time", left);
@@ -92,16 +98,19 @@ export class Robot {
     this.big = new Chart(make("div", "big", head), { width: 320, height: 84, labels: true });
     this.strip = make("ul", "strip", head);
     this.strip.setAttribute("aria-label", "Heat of every motor");
+    this.faultList = make("ul", "faults", this.element);
+    this.faultList.setAttribute("aria-label", "Faults");
     const details = make("details", "", this.element);
     details.open = open;
     details.addEventListener("toggle", () => { this.drawn = -Infinity; });
     this.details = details;
     this.count = make("summary", "", details);
     this.body = this.makeTable(make("div", "scroll", details));
+    this.readings = new Readings(this.element, name);
   }
 
   makeTable(parent) {
-    const table = make("table", "", parent);
+    const table = make("table", "motors", parent);
     make("caption", "hidden", table, `Motors of ${this.name}`);
     const row = make("tr", "", make("thead", "", table));
     for (const [title, name] of COLUMNS) make("th", name, row, title).scope = "col";
@@ -113,45 +122,75 @@ export class Robot {
   }
 
   take(data, fleet) {
-    this.heard = fleet.now_s - data.age_s;
+    this.received = fleet.now_s - data.age_s;
     this.charge = data.battery_ratio;
     this.firstJoint = data.first_joint;
+    this.mode = data.control;
+    this.faults = data.faults;
     for (const motor of data.motors) {
       if (!this.motors.has(motor.joint)) this.motors.set(motor.joint, new Motor(this.body, this.strip));
       this.motors.get(motor.joint).take(motor, fleet);
     }
   }
 
-  show(fleet, stale) {
+  show(fleet, stale, quantities) {
     const first = this.first();
-    const past = Math.max(0, fleet.now_s - this.heard);
+    const past = Math.max(0, fleet.now_s - this.received);
     const level = first ? this.worst() : "unknown";
     this.element.classList.toggle("stale", stale);
     this.element.dataset.level = level;
     this.element.dataset.urgency = first && !stale ? first.urgency : "none";
-    setText(this.state, stale ? `stale, last heard ${age(past)} ago` : LEVEL_WORDS[level]);
+    setText(this.state, stale ? `stale, last message ${age(past)} ago` : LEVEL_WORDS[level]);
     this.state.dataset.state = stale ? "stale" : level;
+    this.showControl(stale);
+    this.showFaults();
     setText(this.battery, typeof this.charge === "number" ? `battery ${percent(this.charge)}` : "");
     const left = first?.time_to_limit_seconds;
     setText(this.left, stale ? "No data" : left === 0 ? "At the limit" : duration(left));
-    setText(this.who, stale ? "readings below are the last known" : this.whoText(first, left));
+    setText(this.who, stale ? "last known readings below" : this.whoText(first, left));
     setText(this.count, `${this.motors.size} motor${this.motors.size === 1 ? "" : "s"}`);
     for (const motor of this.motors.values()) motor.show(motor.data.joint === this.firstJoint && typeof left === "number");
-    this.draw(fleet, stale ? this.heard : fleet.now_s);
+    this.readings.show([...this.motors.values()].map((motor) => motor.data), quantities);
+    this.draw(fleet, stale ? this.received : fleet.now_s);
+  }
+
+  showControl(stale) {
+    this.control.hidden = !this.mode || stale;
+    if (!this.mode) return;
+    setText(this.control, this.mode.message);
+    this.control.dataset.status = this.mode.status;
+  }
+
+  // The control mode has a chip of its own; every other warning or error is a line of the list.
+  showFaults() {
+    const lines = this.faults.filter((fault) => fault.component !== "control");
+    while (this.faultList.children.length > lines.length) this.faultList.lastChild.remove();
+    while (this.faultList.children.length < lines.length) {
+      const item = make("li", "", this.faultList);
+      make("strong", "", item);
+      make("span", "", item);
+    }
+    this.faultList.hidden = lines.length === 0;
+    lines.forEach((fault, place) => {
+      const item = this.faultList.children[place];
+      item.dataset.status = fault.status;
+      setText(item.firstChild, fault.status);
+      setText(item.lastChild, `${jointName(fault.component)}: ${fault.message}`);
+    });
   }
 
   whoText(first, left) {
     if (!first) return "no motors";
     if (left === 0) return `${jointName(first.joint)} is at its limit`;
     if (typeof left === "number") return `until ${jointName(first.joint)} reaches its limit` + this.episodesText();
-    return left === "inf" ? "no limit in sight at this load" + this.episodesText() : "time to limit not told";
+    return left === "inf" ? "no motor reaches its limit at this load" + this.episodesText() : "time to limit unknown";
   }
 
   episodesText() {
     const counts = [...this.motors.values()].map((motor) => motor.data.episodes_left).filter((n) => typeof n === "number");
     if (!counts.length) return "";
     const least = Math.min(...counts);
-    return `; ${least} more episode${least === 1 ? " fits" : "s fit"}`;
+    return `; about ${least} more episode${least === 1 ? "" : "s"}`;
   }
 
   worst() {
@@ -161,7 +200,7 @@ export class Robot {
     return levels[found];
   }
 
-  // A young history is drawn over two minutes, a full one over ten, in whole minutes so that the scale does not creep.
+  // A short history spans two minutes and a full one ten, in whole minutes, which keeps the scale steady.
   span(fleet, motor, now) {
     const past = motor?.history.length ? now - motor.history[0][0] : 0;
     return Math.min(fleet.history_period_s * fleet.history_length, Math.max(120, 60 * Math.ceil(past / 60)));

@@ -50,7 +50,7 @@ def test_info_as_json(run, record, script):
 def test_check_passes_a_sound_dataset(run, record, script):
     code, text = run("check", record(script()).path)
     assert code == 0
-    assert "0 problems in 1 episodes, hottest winding 40.0 °C" in text
+    assert "0 problems in 1 episode, max. winding temperature 40.0 °C" in text
     assert "episode 0: the robot 'tiny' is not known here: limits and heat are not checked" in text
 
 
@@ -69,7 +69,7 @@ def test_check_fails_with_what_was_found(run, record, script):
 
 def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     dataset = record(script(seconds=0.2))
-    assert run("recover", dataset.path) == (0, "no episode was cut off\n")
+    assert run("recover", dataset.path) == (0, "no interrupted recording found\n")
     writer = locked.begin(streams, {})
     play(writer, script(seconds=0.2))
     writer._finish_cameras()
@@ -78,21 +78,22 @@ def test_recover_says_what_it_did(run, locked, streams, play, script, record):
     code, text = run("recover", dataset.path)
     assert code == 0
     assert text.startswith(
-        "episode 1: saved as unknown (interrupted); recovered 0.18 s until 2023-11-14 22:13:20.183333 UTC: 12 joints/state, "
+        "episode 1: saved as unknown (interrupted); recovered 0.18 s until 2023-11-14 22:13:20.183333 UTC: "
+        "12 joints/state, "
     )
     assert text.endswith("; lost at most 0.5 s after that\n")
 
 
-def test_export_says_what_it_wrote(run, record, script, tmp_path):
+def test_export_prints_its_result(run, record, script, tmp_path):
     pytest.importorskip("lerobot")
     dataset = record(script(), script(seconds=2.0, without_rows=range(60, 90)))
     code, text = run("export", dataset.path, tmp_path / "out", "--cameras", "front", "--no-environment")
     assert code == 1
     assert text.splitlines() == [
-        f"{tmp_path / 'out'}: 1 episodes, 30 rows, 30 frames copied, 0 encoded anew",
-        "front: the farthest frame lies 0.0 ms from its row",
-        "note  Streams are brought to one rate; native rates, receipt and publication times stay in the recording.",
-        "episode 1 is left out: joints/state has a gap at 1.27 s that is longer than is allowed",
+        f"{tmp_path / 'out'}: exported 1 episode, 30 rows, 30 frames copied, 0 encoded",
+        "front: frames are at most 0.0 ms from their rows",
+        "note  Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
+        "episode 1 skipped: joints/state has too long a gap at 1.27 s (the limit is 0.25 s)",
     ]
     code, text = run(
         "export", dataset.path, tmp_path / "states", "--cameras", "none", "--outcome", "failure", "success"
@@ -117,6 +118,4 @@ def test_recording_and_checking_need_no_lerobot():
 
 def test_user_errors_are_one_line(run, tmp_path, capsys):
     assert run("info", Path("/nowhere"))[0] == 2
-    assert capsys.readouterr().err == (
-        "waldo: error: /nowhere: is not a dataset (it has no dataset.json); check the path\n"
-    )
+    assert capsys.readouterr().err == ("waldo: error: /nowhere: is not a dataset (no dataset.json); check the path\n")

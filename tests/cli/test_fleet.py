@@ -20,21 +20,20 @@ def test_other_machines_need_a_token(monkeypatch) -> None:
     with pytest.raises(ConfigError) as caught:
         Fleet(host="0.0.0.0")
     assert str(caught.value) == (
-        "--host is '0.0.0.0', expected a loopback address such as 127.0.0.1 when no --token is given; "
-        "add --token SECRET to let other machines read the dashboard"
+        "--host 0.0.0.0 requires --token; pass --token SECRET, or listen on a loopback address such as 127.0.0.1"
     )
     assert Fleet(host="0.0.0.0", token="s3cret").secret == "s3cret"
     monkeypatch.setenv("WALDO_FLEET_TOKEN", "from the environment")
     assert Fleet(host="0.0.0.0").secret == "from the environment"
 
 
-def test_an_empty_token_is_no_token() -> None:
+def test_an_empty_token_is_rejected() -> None:
     with pytest.raises(ConfigError) as caught:
         Fleet(host="0.0.0.0", token="")
-    assert str(caught.value) == "--token is '', expected a secret of one character or more"
+    assert str(caught.value) == "--token is '', expected one character or more"
 
 
-def test_impossible_ports() -> None:
+def test_a_port_out_of_range() -> None:
     with pytest.raises(ConfigError) as caught:
         Fleet(port=70000)
     assert str(caught.value) == "--port is 70000, expected 0 to 65535"
@@ -51,8 +50,7 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys) -> None:
         port = taken.getsockname()[1]
         assert main(["fleet", "--port", str(port)]) == 2
     assert capsys.readouterr().err == (
-        f"waldo: error: --port is {port}, expected a port that no other program listens on; "
-        "stop that program or name another port\n"
+        f"waldo: error: --port is {port}, expected a free port; stop the program that uses it or pass another port\n"
     )
 
 
@@ -63,7 +61,7 @@ def test_addresses_to_open() -> None:
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_though_a_stream_is_open(ros_domain, sig) -> None:
+def test_a_signal_stops_it_while_a_stream_is_open(ros_domain, sig) -> None:
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "waldo", "fleet", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
@@ -71,7 +69,7 @@ def test_a_signal_ends_it_though_a_stream_is_open(ros_domain, sig) -> None:
         try:
             line = process.stderr.readline()
             found = re.fullmatch(
-                rf"fleet dashboard of ROS domain {ros_domain} on http://127.0.0.1:(\d+)/  \(Ctrl-C ends it\)\n", line
+                rf"fleet dashboard of ROS domain {ros_domain} on http://127.0.0.1:(\d+)/  \(Ctrl-C to stop\)\n", line
             )
             assert found, line
             connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=120)

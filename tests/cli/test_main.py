@@ -87,9 +87,10 @@ def test_an_unknown_key_of_a_config_file_is_named_with_its_line(tmp_path: Path) 
 
 def test_a_config_file_fills_in_fields_and_flags_win(tmp_path: Path) -> None:
     config = tmp_path / "teleop.yaml"
-    config.write_text("device: script\nepisodes: 3\nrobot: g1\n")
+    config.write_text("device: script\nscript:\n  episodes: 3\n  noise_scale: 0.5\nrobot: g1\n")
     command = main.parse("teleop", ["--config", str(config), "--episodes", "4"])
-    assert (command.device, command.episodes, command.robot) == ("script", 4, "g1")  # type: ignore[attr-defined]
+    assert (command.device, command.robot) == ("script", "g1")  # type: ignore[attr-defined]
+    assert (command.script.episodes, command.script.noise_scale) == (4, 0.5)  # type: ignore[attr-defined]
 
 
 def test_a_config_file_fills_in_nested_options_and_required_ones_may_follow(tmp_path: Path) -> None:

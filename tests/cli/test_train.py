@@ -8,7 +8,7 @@ from waldo.errors import ConfigError, UnknownNameError
 from waldo.train.gates import Gate, failures, parse_gate
 
 PURPLE = (
-    "waldo: error: no plan for 'lift the purple cube': there is no purple cube; "
+    "waldo: error: no plan for 'lift the purple cube': purple cube is not in the scene; "
     "the scene has: red cube, blue cup, left bin\n"
 )
 

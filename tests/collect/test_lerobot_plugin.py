@@ -1,4 +1,4 @@
-"""The LeRobot plug-in, found by LeRobot as an installed distribution and run by its own commands' code."""
+"""The LeRobot plug-in, discovered by LeRobot as an installed distribution and run by LeRobot's own commands."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from waldo import registry, ros
+from waldo.errors import HardwareError, UnknownNameError
 from waldo.robots.description import Robot
 from waldo.robots.node import NodeConfig, RobotNode
 
@@ -29,7 +30,7 @@ SOURCE = Path(__file__).parents[2] / "plugins" / "lerobot_robot_waldo"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the plug-in and unpack it, as an installer would."""
+    """Build the plug-in and unpack its wheel, as an installer does."""
     work = tmp_path_factory.mktemp("plugin")
     shutil.copytree(SOURCE, work / "source")
     build = "from setuptools import build_meta; build_meta.build_wheel('..')"
@@ -42,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plugin(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let LeRobot discover the plug-in, and a toy teleoperator."""
+    """Let LeRobot discover the plug-in."""
     from lerobot.utils.import_utils import register_third_party_plugins
 
     monkeypatch.syspath_prepend(str(wheel))
@@ -52,7 +53,7 @@ def plugin(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def toy(toy_robot: Robot, make_toy_driver: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A toy robot under the name "toy", and a toy driver under the same."""
+    """Register a toy robot and a toy driver under the name "toy"."""
     module = ModuleType("toy_of_this_test")
     module.ROBOT = toy_robot  # type: ignore[attr-defined]
     made = make_toy_driver()
@@ -84,7 +85,7 @@ def robot_node(toy: Any) -> Iterator[None]:
 
 
 def make(**fields: Any) -> Any:
-    """Make the robot as LeRobot's commands do, by its registered name."""
+    """Create the robot by its registered name, as LeRobot's commands do."""
     from lerobot.robots import RobotConfig
     from lerobot.robots.utils import make_robot_from_config
 
@@ -93,7 +94,7 @@ def make(**fields: Any) -> Any:
 
 
 def teleoperator() -> Any:
-    """The configuration of a teleoperator that asks for 10 degrees and -5, found as LeRobot finds plug-ins."""
+    """Return the configuration of a registered teleoperator that commands 10 and -5 degrees."""
     from lerobot.teleoperators import Teleoperator, TeleoperatorConfig
 
     name = "lerobot_teleoperator_constant"
@@ -123,7 +124,7 @@ def teleoperator() -> Any:
     return sys.modules[name].ConstantConfig(id="t")
 
 
-def test_features_tell_positions_heat_and_pictures(toy: Any) -> None:
+def test_features_are_positions_motor_quantities_and_images(toy: Any) -> None:
     robot = make(heat=["winding_c", "time_to_limit_s"], percent=["b"])
     assert list(robot.observation_features) == [
         "a.pos", "b.pos", "a.winding_c", "a.time_to_limit_s", "b.winding_c", "b.time_to_limit_s", "front",
@@ -132,32 +133,32 @@ def test_features_tell_positions_heat_and_pictures(toy: Any) -> None:
     assert robot.action_features == {"a.pos": float, "b.pos": float}
     assert robot.is_calibrated
     assert not robot.is_connected
-    with pytest.raises(ValueError, match="heat: unknown smell"):
-        make(heat=["smell"])
+    with pytest.raises(UnknownNameError, match="unknown motor quantity in heat 'winding'; did you mean 'winding_c'"):
+        make(heat=["winding"])
 
 
 def test_a_driver_in_this_process(toy: Any) -> None:
     toy.winding[1] = np.nan
     robot = make(driver="toy", percent=["b"])
     robot.connect()
-    # b's range is -2..2 rad: 75 of 100 is 1 rad.
-    sent = robot.send_action({"a.pos": 90.0, "b.pos": 75.0})
-    np.testing.assert_allclose(list(sent.values()), [90.0, 75.0])
+    # The range of b is -2 to 2 rad: 75 of 100 is 1 rad.
+    applied = robot.send_action({"a.pos": 90.0, "b.pos": 75.0})
+    np.testing.assert_allclose(list(applied.values()), [90.0, 75.0])
     np.testing.assert_allclose(toy._target, [np.pi / 2, 1.0])
     while toy.tick < 2:
-        told = robot.get_observation()
-    np.testing.assert_allclose([told["a.pos"], told["b.pos"]], [90.0, 75.0])
-    assert (told["a.winding_c"], told["b.winding_c"]) == (30.0, -273.15)
-    assert told["front"].shape == (48, 64, 3)
+        observation = robot.get_observation()
+    np.testing.assert_allclose([observation["a.pos"], observation["b.pos"]], [90.0, 75.0])
+    assert (observation["a.winding_c"], observation["b.winding_c"]) == (30.0, -273.15)
+    assert observation["front"].shape == (48, 64, 3)
     robot.disconnect()
     assert not robot.is_connected
 
 
-def test_without_a_robot_node_it_says_what_to_run(toy: Any) -> None:
-    from waldo.errors import HardwareError
-
+def test_without_a_robot_node_the_error_names_the_command_to_run(toy: Any) -> None:
     robot = make(timeout_s=0.5)
-    with pytest.raises(HardwareError, match=r"no joint_states, motors, cameras/front in the namespace 'toy'"):
+    with pytest.raises(
+        HardwareError, match=r"no message on joint_states, motors, cameras/front in the namespace 'toy'"
+    ):
         robot.connect()
     assert not robot.is_connected
 
@@ -171,18 +172,18 @@ def test_lerobot_teleoperate_moves_a_robot_node(toy: Any) -> None:
     np.testing.assert_allclose(np.rad2deg(toy.position), [10.0, -5.0], atol=0.5)
 
 
-def test_lerobot_record_keeps_heat_and_pictures(toy: Any, tmp_path: Path) -> None:
+def test_lerobot_record_stores_temperatures_and_images(toy: Any, tmp_path: Path) -> None:
     from lerobot.configs.dataset import DatasetRecordConfig
     from lerobot.scripts.lerobot_record import RecordConfig, record
 
     config = make(timeout_s=60.0).config
-    told = DatasetRecordConfig(
+    target = DatasetRecordConfig(
         repo_id="waldo/toy", single_task="lift", root=tmp_path / "dataset", fps=15, episode_time_s=1.0, reset_time_s=0,
         num_episodes=1, video=False, push_to_hub=False, no_stamp=True,
     )  # fmt: skip
     toy.winding[0] = 55.0
     with robot_node(toy):
-        dataset = record(RecordConfig(robot=config, dataset=told, teleop=teleoperator(), play_sounds=False))
+        dataset = record(RecordConfig(robot=config, dataset=target, teleop=teleoperator(), play_sounds=False))
     names = dataset.meta.features["observation.state"]["names"]
     assert names == ["a.pos", "b.pos", "a.winding_c", "b.winding_c"]
     assert len(dataset) > 3

@@ -11,7 +11,8 @@ import pytest
 
 from tests.durability import recorded
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.lerobot.export import ExportConfig, export
+from waldo.datasets.formats.target import export_dataset
+from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.quality.verify import verify
 from waldo.datasets.reading.rows import RowConfig
@@ -93,8 +94,8 @@ def test_training_reads_from_the_object_store(pushed):
 
 def test_export_copies_from_the_object_store(pushed, tmp_path):
     here, there = pushed
-    config = ExportConfig(selection=Selection())
-    a, b = export(here, tmp_path / "a", config), export(there, tmp_path / "b", config)
+    config = LeRobotConfig(selection=Selection())
+    a, b = (export_dataset(one, tmp_path / name, config) for one, name in ((here, "a"), (there, "b")))
     assert (a.frames_copied, a.frames_encoded) == (b.frames_copied, b.frames_encoded) == (120, 0)
     assert contents(tmp_path / "a" / "videos") == contents(tmp_path / "b" / "videos")
     assert contents(tmp_path / "a" / "data") == contents(tmp_path / "b" / "data")

@@ -18,11 +18,11 @@ from waldo.fleet.heat_level import bands_c, headroom_ratio, heat_level, urgency
         (200, "over"),
     ],
 )
-def test_the_bands_of_a_motor_whose_limit_is_unknown(winding_c: float, level: str) -> None:
+def test_bands_of_a_motor_with_an_unknown_limit(winding_c: float, level: str) -> None:
     assert heat_level(winding_c, math.nan, math.nan) == level
 
 
-def test_bands_keep_their_share_of_the_rise_to_the_limit() -> None:
+def test_bands_keep_their_fraction_of_the_rise_to_the_limit() -> None:
     assert bands_c(90.0) == pytest.approx((50, 70, 90))
     assert bands_c(70.0) == pytest.approx((25 + 45 * 25 / 65, 25 + 45 * 45 / 65, 70))
     assert bands_c(145.0)[2] == pytest.approx(145)
@@ -31,17 +31,17 @@ def test_bands_keep_their_share_of_the_rise_to_the_limit() -> None:
     assert heat_level(90.0, 30, 145.0) == "warm"
 
 
-def test_an_impossible_limit_counts_as_unknown() -> None:
+def test_an_implausible_limit_counts_as_unknown() -> None:
     assert bands_c(0.0) == bands_c(math.nan)
 
 
-def test_the_hotter_of_winding_and_housing_counts_and_nothing_known_is_unknown() -> None:
+def test_the_level_is_that_of_the_higher_of_winding_and_housing_temperature() -> None:
     assert heat_level(math.nan, 75, math.nan) == "hot"
     assert heat_level(40, 75, math.nan) == "hot"
     assert heat_level(math.nan, math.nan, 70) == "unknown"
 
 
-def test_headroom_is_one_cold_and_nothing_at_the_limit() -> None:
+def test_headroom_is_one_when_cold_and_zero_at_the_limit() -> None:
     assert headroom_ratio(25, 75) == 1
     assert headroom_ratio(75, 75) == 0
     assert headroom_ratio(85, 75) == pytest.approx(-0.2)
@@ -50,9 +50,9 @@ def test_headroom_is_one_cold_and_nothing_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left_s", "word"),
+    ("time_s", "level"),
     [(0, "critical"), (59.9, "critical"), (60, "warning"), (299, "warning"), (300, "none"), (math.inf, "none")],
 )
-def test_urgency(left_s: float, word: str) -> None:
-    assert urgency(left_s) == word
+def test_urgency(time_s: float, level: str) -> None:
+    assert urgency(time_s) == level
     assert urgency(math.nan) == "none"

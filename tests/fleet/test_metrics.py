@@ -3,8 +3,9 @@ import math
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from waldo.fleet.metrics import FleetCollector
+from waldo.fleet.metrics import FleetCollector, joint_metrics
 from waldo.fleet.store import FleetStore
+from waldo.robots.diagnostics import ERROR, WARN, ComponentStatus
 
 
 def registry_of(store: FleetStore, clock) -> CollectorRegistry:
@@ -13,7 +14,7 @@ def registry_of(store: FleetStore, clock) -> CollectorRegistry:
     return registry
 
 
-def test_every_reading_under_its_name_and_labels(clock, motor) -> None:
+def test_every_quantity_has_its_name_and_labels(clock, motor) -> None:
     store = FleetStore()
     values = motor(
         winding_celsius=61.5,
@@ -34,8 +35,8 @@ def test_every_reading_under_its_name_and_labels(clock, motor) -> None:
     def joint(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"waldo_joint_{name}", elbow | labels)
 
-    assert joint("temperature_celsius", node="winding", source="reported") == 61.5
-    assert joint("temperature_celsius", node="housing", source="reported") == 48.25
+    assert joint("temperature_celsius", node="winding") == 61.5
+    assert joint("temperature_celsius", node="housing") == 48.25
     assert joint("temperature_limit_celsius") == 85
     assert joint("thermal_headroom_ratio") == (85 - 61.5) / 60
     assert joint("time_to_limit_seconds", quantile="0.5") == 90
@@ -46,10 +47,10 @@ def test_every_reading_under_its_name_and_labels(clock, motor) -> None:
     assert joint("torque_newton_metres") == 0.5
     assert registry.get_sample_value("waldo_robot_battery_charge_ratio", {"robot": "arm"}) == 0.5
     assert registry.get_sample_value("waldo_robot_last_seen_timestamp_seconds", {"robot": "arm"}) == 5000
-    assert registry.get_sample_value("waldo_robot_info", {"robot": "arm", "model": "", "site": "hall 2"}) == 1
+    assert registry.get_sample_value("waldo_robot_info", {"robot": "arm", "site": "hall 2"}) == 1
 
 
-def test_what_is_unknown_has_no_sample_and_never_is_infinite(clock, motor) -> None:
+def test_an_unknown_value_has_no_sample_and_never_is_infinite(clock, motor) -> None:
     store = FleetStore()
     store.add_motors("arm", {"elbow": motor(time_to_limit_seconds=math.inf)}, clock())
     samples = [
@@ -58,19 +59,24 @@ def test_what_is_unknown_has_no_sample_and_never_is_infinite(clock, motor) -> No
         for sample in family.samples
         if sample.name.startswith("waldo_joint_")
     ]
-    assert [(sample.name, sample.value) for sample in samples] == [("waldo_joint_time_to_limit_seconds", math.inf)]
+    assert [(sample.name, sample.value) for sample in samples] == [
+        ("waldo_joint_time_to_limit_seconds", math.inf),
+        ("waldo_joint_status_level", 0),
+    ]
 
 
-def test_a_stale_robot_keeps_only_when_it_was_last_seen(clock, motor) -> None:
+def test_a_stale_robot_keeps_only_the_time_of_its_last_message(clock, motor) -> None:
     store = FleetStore()
     store.add_motors("arm", {"elbow": motor(winding_celsius=50)}, clock())
     store.add_battery("arm", 0.5, clock())
+    store.add_components("arm", {"control": ComponentStatus(component="control")}, clock())
     registry = registry_of(store, clock)
     clock.now_s += 60
     assert registry.get_sample_value("waldo_robot_last_seen_timestamp_seconds", {"robot": "arm"}) == 5000 - 60
     text = generate_latest(registry).decode()
     assert "waldo_joint_temperature_celsius{" not in text
     assert "waldo_robot_battery_charge_ratio{" not in text
+    assert "waldo_component_status_level{" not in text
 
 
 def test_names_from_the_network_cannot_break_the_format(clock, motor) -> None:
@@ -79,3 +85,32 @@ def test_names_from_the_network_cannot_break_the_format(clock, motor) -> None:
     store.add_motors(name, {"elbow": motor(winding_celsius=50)}, clock())
     families = text_string_to_metric_families(generate_latest(registry_of(store, clock)).decode())
     assert {sample.labels["robot"] for family in families for sample in family.samples} == {name}
+
+
+def test_faults_are_levels_without_their_texts(clock, motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor(level=WARN, message="overload")}, clock())
+    camera = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
+    store.add_components("arm", {camera.component: camera}, clock())
+    registry = registry_of(store, clock)
+    assert registry.get_sample_value("waldo_joint_status_level", {"robot": "arm", "joint": "elbow"}) == 1
+    labels = {"robot": "arm", "component": "camera front"}
+    assert registry.get_sample_value("waldo_component_status_level", labels) == 2
+    text = generate_latest(registry).decode()
+    assert "overload" not in text
+    assert "no frame" not in text
+
+
+def test_without_a_site_there_is_no_empty_label(clock, motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor()}, clock())
+    registry = CollectorRegistry()
+    FleetCollector(store, clock=clock, epoch=lambda: 5000.0, registry=registry)
+    assert registry.get_sample_value("waldo_robot_info", {"robot": "arm"}) == 1
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    assert all(value for family in families for sample in family.samples for value in sample.labels.values())
+
+
+def test_quantities_that_share_a_metric_have_the_same_label_names() -> None:
+    for name, quantities in joint_metrics().items():
+        assert len({tuple(one.labels) for one in quantities}) == 1, name

@@ -1,6 +1,5 @@
 import json
 import math
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -9,30 +8,14 @@ pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
 pytest.importorskip("selenium", reason="selenium is not installed")
 
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from waldo.fleet.server import Site
 from waldo.fleet.store import FleetStore
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver on this machine")
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,900")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for option in OPTIONS:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+from waldo.robots import motor_readings
+from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus
 
 
 @pytest.fixture
@@ -55,16 +38,16 @@ def store(motor, clock) -> FleetStore:
 
 @pytest.fixture
 def page(browser, run_site, store, clock) -> Iterator[webdriver.Chrome]:
-    """The browser with the page open; afterwards nothing may have gone wrong or out."""
+    """The browser with the page open; afterwards, no console error and no request to another host is allowed."""
     running = run_site(Site(store=store, clock=clock, token="s3cret"))
     browser.get_log("browser"), browser.get_log("performance")
     browser.get(f"http://127.0.0.1:{running.port}/?token=s3cret")
     yield browser
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    assert any("/events?token=s3cret" in url for url in asked)
-    assert [url for url in asked if not url.startswith(f"http://127.0.0.1:{running.port}/")] == []
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert any("/events?token=s3cret" in url for url in urls)
+    assert [url for url in urls if not url.startswith(f"http://127.0.0.1:{running.port}/")] == []
     browser.get("about:blank")
 
 
@@ -77,11 +60,11 @@ def cards(page: webdriver.Chrome) -> list[str]:
 
 
 def cell(page: webdriver.Chrome, robot: int, row: int, column: str) -> str:
-    rows = page.find_elements(By.CSS_SELECTOR, ".robot")[robot].find_elements(By.CSS_SELECTOR, "tbody tr")
+    rows = page.find_elements(By.CSS_SELECTOR, ".robot")[robot].find_elements(By.CSS_SELECTOR, ".motors tbody tr")
     return rows[row].find_element(By.CLASS_NAME, column).text
 
 
-def test_values_appear_the_most_urgent_robot_first(page) -> None:
+def test_values_appear_with_the_most_urgent_robot_first(page) -> None:
     wait_until(page, lambda: cards(page) == ["<b>busy</b>", "idle"])
     assert page.find_element(By.ID, "next-time").text == "42 s"
     assert page.find_element(By.ID, "next-who").text == "<b>busy</b>, wrist roll"
@@ -95,7 +78,7 @@ def test_values_appear_the_most_urgent_robot_first(page) -> None:
     assert levels == ["cool", "hot", "cool", "cool"]
 
 
-def test_a_motor_at_its_limit_leads_and_says_so(page, store, clock, motor) -> None:
+def test_a_motor_at_its_limit_is_shown_first(page, store, clock, motor) -> None:
     wait_until(page, lambda: len(cards(page)) == 2)
     values = motor(winding_celsius=71, limit_celsius=70, time_to_limit_seconds=0)
     store.add_motors("idle", {"gripper": values}, clock())
@@ -128,7 +111,7 @@ def test_values_change_live_and_the_chart_grows(page, store, clock, motor) -> No
     )
 
 
-def test_a_silent_robot_goes_stale_and_comes_back(page, store, clock, motor) -> None:
+def test_a_robot_without_messages_goes_stale_until_its_next_message(page, store, clock, motor) -> None:
     wait_until(page, lambda: len(cards(page)) == 2)
     clock.now_s += 8
     store.add_motors("idle", {"elbow_flex": motor(winding_celsius=32)}, clock())
@@ -136,13 +119,62 @@ def test_a_silent_robot_goes_stale_and_comes_back(page, store, clock, motor) -> 
     wait_until(page, lambda: cards(page) == ["idle", "<b>busy</b>"])
     busy = page.find_elements(By.CSS_SELECTOR, ".robot")[1]
     assert "stale" in busy.get_attribute("class")
-    assert busy.find_element(By.CSS_SELECTOR, ".title .chip").text == "stale, last heard 13 s ago"
+    assert busy.find_element(By.CSS_SELECTOR, ".title .chip").text == "stale, last message 13 s ago"
     assert busy.find_element(By.CLASS_NAME, "left-time").text == "No data"
     assert page.find_element(By.ID, "summary").text == "1 live, 1 stale"
     assert page.find_element(By.ID, "announce").get_attribute("textContent") == "<b>busy</b> is stale"
     store.add_motors("<b>busy</b>", {"wrist_roll": motor(winding_celsius=33)}, clock())
     wait_until(page, lambda: page.find_element(By.ID, "summary").text == "2 live")
     assert "stale" not in busy.get_attribute("class")
+
+
+def statuses(*found: ComponentStatus) -> dict[str, ComponentStatus]:
+    return {status.component: status for status in found}
+
+
+def test_faults_and_the_control_mode_are_shown_in_words_and_colors(page, store, clock, motor) -> None:
+    wait_until(page, lambda: len(cards(page)) == 2)
+    control = ComponentStatus(component="control", level=WARN, message="holding: no command for 0.2 s")
+    camera = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
+    governor = ComponentStatus(component="governor", level=OK, message="full speed")
+    store.add_components("idle", statuses(control, camera, governor), clock())
+    overload = motor(level=WARN, message="winding at 31.0 °C; overload <b>", winding_celsius=31, limit_celsius=70)
+    store.add_motors("idle", {"gripper": overload}, clock())
+    idle = page.find_element(By.XPATH, "//article[.//h2='idle']")
+    wait_until(page, lambda: len(idle.find_elements(By.CSS_SELECTOR, ".faults li")) == 2)
+    lines = idle.find_elements(By.CSS_SELECTOR, ".faults li")
+    assert [line.text.split("\n") for line in lines] == [
+        ["error", "camera front: no frame for 3.0 s"],
+        ["warning", "gripper: overload <b>"],
+    ]
+    inks = [line.find_element(By.TAG_NAME, "strong").value_of_css_property("color") for line in lines]
+    assert len(set(inks)) == 2
+    chip = idle.find_element(By.CSS_SELECTOR, ".chip.control")
+    assert (chip.text, chip.get_attribute("data-status")) == ("holding: no command for 0.2 s", "warning")
+    assert page.find_element(By.ID, "summary").text == "2 live, 3 faults"
+    assert "idle: camera front: no frame for … s" in page.find_element(By.ID, "announce").get_attribute("textContent")
+    row = idle.find_elements(By.CSS_SELECTOR, "table.motors tbody tr")[1]
+    status = row.find_element(By.CLASS_NAME, "status")
+    assert (status.text, status.get_attribute("title")) == ("warning", "winding at 31.0 °C; overload <b>")
+    store.add_components("idle", statuses(ComponentStatus(component="camera front", message="30 Hz")), clock())
+    wait_until(page, lambda: len(idle.find_elements(By.CSS_SELECTOR, ".faults li")) == 1)
+
+
+def test_all_readings_lists_every_quantity_of_the_server(page) -> None:
+    wait_until(page, lambda: len(cards(page)) == 2)
+    idle = page.find_element(By.XPATH, "//article[.//h2='idle']")
+    idle.find_element(By.CSS_SELECTOR, ".readings summary").click()
+    rows = idle.find_elements(By.CSS_SELECTOR, ".readings tbody tr")
+    quantities = motor_readings.MOTOR_QUANTITIES
+    assert [row.get_attribute("data-key") for row in rows] == [one.key for one in quantities]
+    shown = {
+        row.get_attribute("data-key"): [cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows
+    }
+    assert shown["housing_celsius"] == ["28.0 °C", "28.0 °C"]
+    assert shown["time_to_limit_seconds"] == ["∞", "∞"]
+    assert shown["duty_ratio"] == ["50 %", "50 %"]
+    assert shown["torque_newton_metres"] == ["–", "–"]
+    assert "[N·m]" in rows[[one.key for one in quantities].index("torque_newton_metres")].text
 
 
 def test_the_keyboard_opens_and_closes_the_motors(page) -> None:
@@ -165,10 +197,10 @@ def test_a_phone_needs_no_sideways_scrolling(page) -> None:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_an_empty_fleet_says_what_it_waits_for_and_a_lost_server_shows(browser, run_site, clock) -> None:
+def test_an_empty_fleet_and_a_lost_server_are_shown(browser, run_site, clock) -> None:
     running = run_site(Site(store=FleetStore(), clock=clock))
     browser.get(f"http://127.0.0.1:{running.port}/")
-    wait_until(browser, lambda: "No robot has spoken yet." in browser.find_element(By.ID, "empty").text)
+    wait_until(browser, lambda: "No robot has been discovered." in browser.find_element(By.ID, "empty").text)
     assert not browser.find_element(By.ID, "next").is_displayed()
     assert not browser.find_element(By.ID, "error").is_displayed()
     running.server.stop()

@@ -1,12 +1,13 @@
 import itertools
 import math
 
-from waldo.fleet.store import HISTORY_LENGTH, HISTORY_PERIOD_S, MAX_MOTORS, MAX_ROBOTS, FleetStore
+from waldo.fleet.store import HISTORY_LENGTH, HISTORY_PERIOD_S, MAX_COMPONENTS, MAX_MOTORS, MAX_ROBOTS, FleetStore
+from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus
 
 
-def test_a_robot_appears_with_what_it_told_and_nothing_it_did_not(motor) -> None:
+def test_a_new_robot_has_the_reported_values_and_nan_for_the_others(motor) -> None:
     store = FleetStore()
-    store.add_motors("arm", {"elbow": {"winding_celsius": 41.5}}, 100.0)
+    store.add_motors("arm", {"elbow": MotorStatus(values={"winding_celsius": 41.5})}, 100.0)
     (robot,) = store.robots(100.5)
     assert (robot.name, robot.stale, robot.age_s) == ("arm", False, 0.5)
     (elbow,) = robot.motors
@@ -16,7 +17,7 @@ def test_a_robot_appears_with_what_it_told_and_nothing_it_did_not(motor) -> None
     assert math.isnan(robot.battery_ratio)
 
 
-def test_a_robot_is_stale_after_ten_seconds_and_live_again_when_it_speaks(motor) -> None:
+def test_a_robot_is_stale_after_ten_seconds_and_live_after_its_next_message(motor) -> None:
     store = FleetStore()
     store.add_motors("arm", {"elbow": motor(winding_celsius=40)}, 0.0)
     assert not store.robots(9.99)[0].stale
@@ -25,12 +26,13 @@ def test_a_robot_is_stale_after_ten_seconds_and_live_again_when_it_speaks(motor)
     assert not store.robots(20.0)[0].stale
 
 
-def test_the_robot_that_hits_a_limit_first_leads_and_stale_ones_trail(motor) -> None:
+def test_robots_are_sorted_by_time_to_limit_and_stale_ones_are_last(motor) -> None:
     store = FleetStore()
     never = motor(winding_celsius=30, limit_celsius=70, time_to_limit_seconds=math.inf)
     store.add_motors("stale", {"a": motor(time_to_limit_seconds=1)}, 0.0)
     store.add_motors("never", {"a": never}, 20.0)
-    store.add_motors("never but warmer", {"a": never | {"winding_celsius": 60.0}}, 20.0)
+    warmer = motor(winding_celsius=60, limit_celsius=70, time_to_limit_seconds=math.inf)
+    store.add_motors("never but warmer", {"a": warmer}, 20.0)
     store.add_motors("unknown", {"a": motor()}, 20.0)
     store.add_motors("late", {"a": motor(time_to_limit_seconds=900)}, 20.0)
     store.add_motors("soon", {"a": never, "b": motor(time_to_limit_seconds=30)}, 20.0)
@@ -53,7 +55,7 @@ def test_history_is_spaced_and_bounded(motor) -> None:
     assert store.robots(0.0, history=False)[0].motors[0].history == ()
 
 
-def test_versions_tell_who_was_heard_since(motor) -> None:
+def test_a_message_increases_the_version_of_its_robot(motor) -> None:
     store = FleetStore()
     store.add_motors("a", {"elbow": motor()}, 0.0)
     before = max(robot.version for robot in store.robots(0.0))
@@ -61,22 +63,22 @@ def test_versions_tell_who_was_heard_since(motor) -> None:
     assert [robot.name for robot in store.robots(0.0) if robot.version > before] == ["b"]
 
 
-def test_battery_is_a_ratio_or_unknown() -> None:
+def test_a_battery_charge_outside_0_to_1_is_unknown() -> None:
     store = FleetStore()
     store.add_battery("arm", 0.5, 0.0)
     assert store.robots(0.0)[0].battery_ratio == 0.5
-    for nonsense in (math.nan, -1.0, 63.0):
-        store.add_battery("arm", nonsense, 0.0)
+    for invalid in (math.nan, -1.0, 63.0):
+        store.add_battery("arm", invalid, 0.0)
         assert math.isnan(store.robots(0.0)[0].battery_ratio)
 
 
-def test_a_robot_without_motors_has_none_that_is_first() -> None:
+def test_a_robot_without_motors_has_no_first_motor() -> None:
     store = FleetStore()
     store.add_battery("arm", 0.5, 0.0)
     assert store.robots(0.0)[0].first is None
 
 
-def test_made_up_names_cannot_fill_memory(motor) -> None:
+def test_the_number_of_robots_and_motors_is_bounded(motor) -> None:
     store = FleetStore()
     for n in range(MAX_ROBOTS + 3):
         store.add_motors(f"robot {n}", {"elbow": motor()}, float(n))
@@ -87,3 +89,42 @@ def test_made_up_names_cannot_fill_memory(motor) -> None:
     store.add_motors("many", {f"joint {n}": motor() for n in range(MAX_MOTORS + 9)}, 1e6)
     (many,) = (robot for robot in store.robots(1e6) if robot.name == "many")
     assert len(many.motors) == MAX_MOTORS
+
+
+def components(*statuses: ComponentStatus) -> dict[str, ComponentStatus]:
+    return {status.component: status for status in statuses}
+
+
+def test_faults_are_those_of_motors_and_components_most_severe_first(motor) -> None:
+    store = FleetStore()
+    motors = {
+        "elbow": motor(level=WARN, message="winding at 41.0 °C; overload"),
+        "wrist": motor(level=ERROR, message="winding at 71.0 °C, limit 70 °C", winding_celsius=71, limit_celsius=70),
+        "claw": motor(level=OK, message="winding at 30.0 °C"),
+    }
+    store.add_motors("arm", motors, 0.0)
+    control = ComponentStatus(component="control", level=OK, message="following")
+    camera = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
+    store.add_components("arm", components(control, camera), 1.0)
+    (robot,) = store.robots(1.0)
+    assert robot.control == control
+    assert [motor.status.level for motor in robot.motors] == [WARN, ERROR, OK]
+    # A temperature is shown as heat, not as a fault.
+    assert [(one.component, one.level, one.message) for one in robot.faults] == [
+        ("camera front", ERROR, "no frame for 3.0 s"),
+        ("elbow", WARN, "overload"),
+    ]
+    recovered = ComponentStatus(component="camera front", message="30 Hz")
+    store.add_components("arm", components(recovered), 2.0)
+    store.add_motors("arm", {"elbow": motor(message="winding at 41.0 °C")}, 2.0)
+    assert store.robots(2.0)[0].faults == []
+
+
+def test_a_component_status_keeps_a_robot_live_and_their_number_is_bounded() -> None:
+    store = FleetStore()
+    for n in range(MAX_COMPONENTS + 5):
+        store.add_components("arm", components(ComponentStatus(component=f"camera {n}")), 20.0)
+    (robot,) = store.robots(29.0)
+    assert not robot.stale
+    assert robot.control is None
+    assert len(robot.components) == MAX_COMPONENTS

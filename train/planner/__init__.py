@@ -1,1 +1,1 @@
-"""Planners: an instruction and a scene in, subtasks out."""
+"""Planners: translate an instruction about a scene into subtasks."""

@@ -1,4 +1,4 @@
-"""What a planning model reads and writes: the prompt, the JSON of a plan, and the schema that a scene allows."""
+"""Input and output of a planning model: the prompt, the JSON of a plan, and its schema for a scene."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from waldo.errors import WaldoError
 from waldo.sim.tasks.goal import Goal, Scene
 
 MAX_STEPS = 12
-"""Longest plan that a schema allows."""
+"""Largest number of steps in a plan."""
 
 SYSTEM = """\
 You plan for a robot with one free hand. You are given the scene (objects, targets, what the hand holds), the steps \
@@ -20,46 +20,50 @@ that are done and a task. Answer with JSON only: {"plan": [step, ...]}, the step
 {"skill": "hand_over", "object": NAME}             give the object to the person
 Use only names that the scene lists. Never repeat a step that is done. Do exactly what is asked and nothing else. \
 If the task names something that is not in the scene or cannot be done with these skills, answer {"plan": []}."""
-"""What a general model is told; the embedded model knows it from training."""
+"""System prompt of a general model; the toy planner is trained on the task and has none."""
 
 
 class AnswerError(WaldoError):
-    """A model's answer that is not a plan."""
+    """An answer of a model that is not a plan."""
 
 
 def normal(instruction: str) -> str:
-    """Return an instruction in lower case, in one line, without the quotes and dashes of typographers."""
+    """Return an instruction in lower case on one line, with plain quotes and dashes."""
     for typographic, plain in (("’", "'"), ("‘", "'"), ("“", '"'), ("”", '"'), ("→", "->"), ("–", "-"), ("—", "-")):
         instruction = instruction.replace(typographic, plain)
     return " ".join(instruction.lower().split())
 
 
 def prompt(instruction: str, scene: Scene, done: Sequence[Goal] = ()) -> str:
-    """Return what the model is asked."""
-    things = {"objects": list(scene.objects), "targets": list(scene.targets), "holding": scene.holding}
+    """Return the prompt for a model."""
+    contents = {"objects": list(scene.objects), "targets": list(scene.targets), "holding": scene.holding}
     history = "; ".join(goal.text for goal in done) or "none"
-    return f"scene: {_compact(things)}\ndone: {history}\ntask: {normal(instruction)}"
+    return f"scene: {_compact(contents)}\ndone: {history}\ntask: {normal(instruction)}"
 
 
 def step_json(goal: Goal) -> dict[str, str]:
-    """Return one step as it stands in the JSON of a plan."""
+    """Return one step in the form of a plan's JSON."""
     step = {"skill": goal.skill, "object": goal.object}
     return step if goal.target is None else {**step, "target": goal.target}
 
 
 def plan_json(plan: Sequence[Goal]) -> str:
-    """Return a plan as the JSON that models write."""
+    """Return a plan as JSON."""
     return _compact({"plan": [step_json(goal) for goal in plan]})
 
 
 def parse_plan(text: str) -> list[Goal]:
-    """Read a model's answer; what is not a plan is refused with what was found."""
+    """Return the plan in a model's answer.
+
+    Raises:
+        AnswerError: If the answer is not a plan.
+    """
     try:
         answer = json.loads(text)
     except json.JSONDecodeError as error:
-        raise AnswerError(f"the planner answered {_short(text)}, which is not JSON ({error.msg})") from error
+        raise AnswerError(f"the planner returned {_short(text)}, which is not JSON ({error.msg})") from error
     if not isinstance(answer, dict) or not isinstance(cast("dict[str, Any]", answer).get("plan"), list):
-        raise AnswerError(f'the planner answered {_short(text)}, expected {{"plan": [...]}}')
+        raise AnswerError(f'the planner returned {_short(text)}, expected {{"plan": [...]}}')
     return [_parse_step(step) for step in cast("dict[str, list[Any]]", answer)["plan"]]
 
 
@@ -68,16 +72,16 @@ def _parse_step(step: object) -> Goal:
     target = fields.get("target")
     if not isinstance(fields.get("skill"), str) or not isinstance(fields.get("object"), str):
         raise AnswerError(
-            f'the planner answered the step {_short(str(step))}, expected {{"skill", "object", "target"}}'
+            f'the planner returned the step {_short(str(step))}, expected {{"skill", "object", "target"}}'
         )
     try:
         return Goal(fields["skill"], fields["object"], None if target is None else str(target))
     except WaldoError as error:
-        raise AnswerError(f"the planner answered the step {_short(str(step))}: {error}") from error
+        raise AnswerError(f"the planner returned the step {_short(str(step))}: {error}") from error
 
 
 def plan_schema(scene: Scene) -> dict[str, Any]:
-    """Return the JSON schema of the plans that name nothing outside the scene."""
+    """Return the JSON schema of the plans that only use names in the scene."""
     kinds = [_step_schema("lift", scene), _step_schema("hand_over", scene)]
     if scene.targets:
         kinds.insert(0, _step_schema("put", scene))

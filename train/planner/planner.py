@@ -1,12 +1,16 @@
-"""Planners: an instruction and a scene go in, subtasks that a robot can carry out come out.
+"""Planners: translate an instruction about a scene into subtasks that a robot can execute.
 
-    planner = TransformersPlanner()                                   # the small model that comes with waldo
+    planner = TransformersPlanner()                                   # the toy planner that comes with waldo
     planner = TransformersPlanner("Qwen/Qwen3-4B")                    # any causal Qwen, local folder or hub name
     planner = ServerPlanner("http://localhost:8000/v1", "qwen3-4b")   # any OpenAI-compatible server
     make_plan(planner, "put the red cube in the left bin", scene)     # -> [Goal(...)], checked
 
-A planner only translates. `make_plan` refuses instructions about things that are not there, and plans that name what
-is not there, cannot be done in their order, or are about something else than the instruction.
+The toy planner is a small model of the Qwen3 architecture, trained from scratch on a synthetic grammar of English; it
+contains no Qwen weights and understands no other phrasings. Use a larger model for free speech.
+
+A planner only translates. `make_plan` refuses plans that name something outside the scene or cannot be executed in
+their order. For planners with a closed vocabulary it also refuses names that the scene lacks, and plans that contradict
+the wording (`grounding`).
 """
 
 from __future__ import annotations
@@ -21,34 +25,53 @@ from typing import Any, Protocol, cast
 from waldo.errors import FileError, WaldoError
 from waldo.sim.tasks.goal import Goal, Scene
 from waldo.train.planner.format import SYSTEM, AnswerError, parse_plan, plan_schema, prompt
-from waldo.train.planner.grounding import sayable, strange_steps, unheard_names, unknown_mentions
+from waldo.train.planner.grounding import mentioned_scene, strange_steps, unheard_names, unknown_mentions
 from waldo.train.planner.plan_check import PlanError, plan_problems
 
 MAX_TOKENS = 400
-"""Longest answer: twelve steps fit with room to spare."""
+"""Longest answer of a model [tokens]; twelve steps need less."""
 
 
 class Planner(Protocol):
-    """What turns an instruction into subtasks."""
+    """Translate an instruction into subtasks."""
 
     retries: int
-    """How often a refused plan may be asked for again with the reason; 0 if the answer would not change."""
+    """How often a refused plan is requested again with the reason; 0 for deterministic planners."""
 
     @property
-    def closed(self) -> bool:
-        """True if it knows the words of its training alone: what it never heard of is refused before it guesses."""
+    def closed_vocabulary(self) -> bool:
+        """Whether the planner only understands the words of its training, so `grounding` must check the wording."""
         ...
 
     def plan(self, instruction: str, scene: Scene, done: Sequence[Goal] = (), problem: str | None = None) -> list[Goal]:
-        """Return the steps that remain; `problem` says what was wrong with the answer before."""
+        """Return the remaining steps.
+
+        Args:
+            instruction: The task in English.
+            scene: Objects, targets and the held object.
+            done: Steps that are done.
+            problem: Why the previous answer was refused.
+
+        Raises:
+            AnswerError: If the answer of the model is not a plan.
+        """
         ...
 
 
 def make_plan(planner: Planner, instruction: str, scene: Scene, done: Sequence[Goal] = ()) -> list[Goal]:
-    """Return a plan that can be carried out in `scene`, or raise a PlanError that says why there is none."""
-    if missing := unknown_mentions(instruction, scene) or (planner.closed and unheard_names(instruction, scene)):
-        there = ", ".join((*scene.objects, *scene.targets))
-        raise PlanError(instruction, [f"there is no {name}" for name in missing], f"the scene has: {there}")
+    """Return a plan that can be executed in a scene.
+
+    Args:
+        planner: The planner.
+        instruction: The task in English.
+        scene: Objects, targets and the held object.
+        done: Steps that are done.
+
+    Raises:
+        PlanError: If there is no such plan; the message states the reasons.
+    """
+    if planner.closed_vocabulary:
+        _require_known_names(instruction, scene)
     problem: str | None = None
     problems: list[str] = []
     for _ in range(planner.retries + 1):
@@ -58,26 +81,40 @@ def make_plan(planner: Planner, instruction: str, scene: Scene, done: Sequence[G
             problems = [str(error)]
         else:
             if not plan and not done:
-                raise PlanError(instruction, ["the planner found nothing to do"], "name the objects and where they go")
-            problems = plan_problems(plan, scene, done) or strange_steps(instruction, scene, plan, done)
+                raise PlanError(instruction, ["the planner returned no steps"], "name the objects and their targets")
+            problems = plan_problems(plan, scene, done)
+            if not problems and planner.closed_vocabulary:
+                problems = strange_steps(instruction, scene, plan, done)
             if not problems:
                 return plan
         problem = "; ".join(problems)
     raise PlanError(instruction, problems)
 
 
+def _require_known_names(instruction: str, scene: Scene) -> None:
+    """Raise if an instruction names something that the scene or the vocabulary lacks."""
+    missing = unknown_mentions(instruction, scene) or unheard_names(instruction, scene)
+    if missing:
+        present = ", ".join((*scene.objects, *scene.targets))
+        raise PlanError(instruction, [f"{name} is not in the scene" for name in missing], f"the scene has: {present}")
+
+
 class TransformersPlanner:
-    """A causal language model on this machine, held to the scene's own JSON schema as it writes."""
+    """A causal language model on this machine, whose output is constrained to the scene's JSON schema.
+
+    Args:
+        model: Model folder or hub name; None loads the toy planner.
+        threads: Number of CPU threads.
+    """
 
     retries = 0
 
     @property
-    def closed(self) -> bool:
-        """True for the models that `waldo.train.planner.training` makes."""
+    def closed_vocabulary(self) -> bool:
+        """True for models trained by `waldo.train.planner.training`."""
         return bool(getattr(self._loaded[1].config, "waldo_planner", False))
 
     def __init__(self, model: str | Path | None = None, *, threads: int = 1) -> None:
-        """Take a model folder or hub name; None is the small model that comes with waldo."""
         self.source = str(files("waldo.train.planner") / "model") if model is None else str(model)
         self.threads = threads
 
@@ -89,7 +126,7 @@ class TransformersPlanner:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # a few milliseconds of loading need none
+        disable_progress_bar()  # Loading takes milliseconds.
         torch.set_num_threads(self.threads)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.source)
@@ -97,28 +134,30 @@ class TransformersPlanner:
         except (OSError, ValueError) as error:
             why = " ".join(str(error).split())[:160]
             raise FileError(
-                self.source, f"is no planner model ({why})", "name a folder or hub model of a causal language model"
+                self.source, f"not a planner model ({why})", "choose a folder or hub name of a causal language model"
             ) from error
         info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=model.config.vocab_size)
         return tokenizer, model, xgrammar.GrammarCompiler(info)
 
     def plan(self, instruction: str, scene: Scene, done: Sequence[Goal] = (), problem: str | None = None) -> list[Goal]:
-        """Return the steps that remain, decoded greedily under the scene's schema."""
+        """Return the remaining steps, decoded greedily under the scene's schema."""
         return parse_plan(self.answer(instruction, scene, done, problem))
 
     def answer(self, instruction: str, scene: Scene, done: Sequence[Goal] = (), problem: str | None = None) -> str:
-        """Return the model's JSON."""
+        """Return the JSON of the model."""
         tokenizer, _, _ = self._loaded
         messages = [{"role": "user", "content": prompt(instruction, scene, done)}]
-        if not self.closed:
+        if not self.closed_vocabulary:
             messages = chat_messages(instruction, scene, done, problem)
         text = tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, enable_thinking=False, tokenize=False
         )
-        return self.complete(text, plan_schema(sayable(instruction, scene) if self.closed else scene))
+        return self.complete(
+            text, plan_schema(mentioned_scene(instruction, scene) if self.closed_vocabulary else scene)
+        )
 
     def complete(self, text: str, schema: dict[str, Any]) -> str:
-        """Go on from `text` with JSON that satisfies `schema`."""
+        """Return a continuation of `text` as JSON that satisfies `schema`."""
         import torch
         import xgrammar
 
@@ -131,23 +170,30 @@ class TransformersPlanner:
                 attention_mask=inputs["attention_mask"],
                 max_new_tokens=MAX_TOKENS,
                 do_sample=False,
-                logits_processor=[xgrammar.contrib.hf.LogitsProcessor(grammar)],  # keeps state: a new one each time
+                logits_processor=[xgrammar.contrib.hf.LogitsProcessor(grammar)],  # Has state: one per call.
             )
         return cast("str", tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
 class ServerPlanner:
-    """A model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp ...), held to the schema by the server."""
+    """A model behind an OpenAI-compatible server (vLLM, SGLang, llama.cpp ...), which enforces the schema.
+
+    The API key is read from the environment variable OPENAI_API_KEY.
+
+    Args:
+        base_url: Address of the server, ending in `/v1`.
+        model: Name of the model on the server.
+        timeout_s: Time limit of a request [s].
+    """
 
     retries = 1
 
     @property
-    def closed(self) -> bool:
-        """False: a general model knows more words than a list does."""
+    def closed_vocabulary(self) -> bool:
+        """False: a general model is not limited to a list of words."""
         return False
 
     def __init__(self, base_url: str, model: str, *, timeout_s: float = 60.0) -> None:
-        """Take the server's address with `/v1` and the model's name there; the key comes from OPENAI_API_KEY."""
         self.base_url, self.model, self.timeout_s = base_url, model, timeout_s
 
     @cached_property
@@ -160,7 +206,7 @@ class ServerPlanner:
         return OpenAI(base_url=self.base_url, api_key=key, timeout=self.timeout_s, max_retries=1)
 
     def plan(self, instruction: str, scene: Scene, done: Sequence[Goal] = (), problem: str | None = None) -> list[Goal]:
-        """Return the steps that remain, as the server's model answers."""
+        """Return the remaining steps."""
         from openai import OpenAIError
 
         form = {"name": "plan", "schema": plan_schema(scene), "strict": True}
@@ -179,19 +225,19 @@ class ServerPlanner:
 
 
 class PlannerServerError(WaldoError):
-    """A planning server that cannot be reached or refuses."""
+    """A planning server that cannot be reached or returns an error."""
 
     def __init__(self, base_url: str, model: str, why: str) -> None:
-        """Take the address, the model's name and what the server or the network said."""
+        """Build the message from the address, the name of the model and the error."""
         super().__init__(
-            f"the planning server at {base_url} gave no plan with the model {model!r} ({why}); "
-            "check that it runs, that the address ends in /v1, and the model's name"
+            f"the planning server at {base_url} returned no plan with the model {model!r} ({why}); "
+            "check that it is running, that the address ends in /v1, and the name of the model"
         )
 
 
 def chat_messages(instruction: str, scene: Scene, done: Sequence[Goal], problem: str | None) -> list[dict[str, str]]:
-    """Return what a general model is told: the rules, the case, and what was wrong with its last answer."""
-    asked = prompt(instruction, scene, done)
+    """Return the messages for a general model: the rules, the task, and why its last answer was refused."""
+    request = prompt(instruction, scene, done)
     if problem is not None:
-        asked += f"\nyour last plan was refused: {problem}. answer with a plan that avoids this"
-    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}]
+        request += f"\nyour last plan was refused: {problem}. answer with a plan that avoids this"
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": request}]

@@ -1,19 +1,19 @@
-"""The words of the planner's training language: names of things, verbs, and the ways a task is put to a robot.
+"""Vocabulary of the toy planner: nouns, verbs and sentence templates of the synthetic grammar it is trained on.
 
-Everything marked `HELD_OUT_*` is kept from training and used only to measure how far the planner carries to
-words and phrasings it has never seen. `{O}` stands for an object phrase, `{T}` for a place, `{in}` for one of IN.
+`HELD_OUT_*` tables are not used for training; they measure the generalization to unseen words and phrasings. `{O}` is a
+reference to objects, `{T}` to a target, `{in}` one of IN. The frozen sets at the end are used by `grounding` alone.
 """
 
 from __future__ import annotations
 
-COLOURS = tuple(
+COLORS = tuple(
     "red green blue yellow orange purple pink white black brown grey cyan teal golden silver violet beige".split()
 )
 NOUNS = tuple(
     "cube ball cup block bottle box can mug duck car brick book pen spoon apple banana sponge screw bolt jar toy "
     "cylinder lego sock".split()
 )
-"""Common names of things that can be moved."""
+"""Common nouns of movable objects."""
 RARE_NOUNS = tuple(
     "wrench hammer screwdriver pliers marker pencil eraser stapler scissors tape towel cloth candle lamp phone remote "
     "battery cable charger adapter bracket gear washer nut nail hook clip magnet spring valve pipe hose tube wheel "
@@ -22,7 +22,7 @@ RARE_NOUNS = tuple(
     "doll robot train truck boat plane rocket dinosaur bear rabbit soap shampoo brush comb razor letter envelope "
     "stamp folder notebook ruler compass calculator coin wallet key glove hat shoe scarf belt button zipper".split()
 )
-"""Names that appear seldom, so that the planner learns to copy a name it hardly knows."""
+"""Rare nouns, from which the planner learns to copy a name that it has hardly seen."""
 HELD_OUT_NOUNS = tuple(
     "drill thermos pouch walnut ratchet beaker syringe pancake helmet chisel cassette lantern parcel tongs gasket "
     "macaroon harmonica crayon ticket funnel".split()
@@ -88,7 +88,7 @@ HELD_OUT_PUT_STATEMENTS = (
 GAPPED = (
     "{O} {in} {T}", "{O} in {T}", "{O} into {T}", "{O} to {T}", "{O} {in} {T}",
 )  # fmt: skip
-"""What may follow a first clause that has the verb: "put A in B, and [C in D]"."""
+"""Clauses without a verb after a first clause that has one: "put A in B, and [C in D]"."""
 
 LIFT_IMPERATIVES = (
     "lift {O}", "lift {O}", "lift {O} up", "lift up {O}", "pick up {O}", "pick {O} up", "raise {O}", "grab {O}",
@@ -148,7 +148,7 @@ FORWARD = (
     "; then {B}", ", once that is done, {B}", ". now {B}", " and next {B}", ". subsequently {B}",
     ", and after you did that, {B}", ". and then {B}",
 )  # fmt: skip
-"""Ways to say A, then B, in that order."""
+"""Connectors of A, then B, in that order."""
 LAST = (
     ", finally {B}", " and finally {B}", ". finally, {B}", ", and lastly {B}", " and last {B}", ". at the end {B}",
 )  # fmt: skip
@@ -164,7 +164,7 @@ PAIRS = (
     "after you {A}, {B}", "once {A:state}, {B}", "as soon as {A:state}, {B}", "when {A:state}, {B}",
     "when {A:state} then {B}", "after {A:ger} {B}", "once {A:state} {B}", "{A}, and when {A:state}, {B}",
 )  # fmt: skip
-"""Ways to say A, then B, that are more than a word between the two."""
+"""Frames of A, then B, in that order."""
 REVERSED = (
     "before {B:ger}, {A}", "before you {B}, {A}", "before {B:ger} {A}", "{B}, but before that {A}",
     "{B}. before that, {A}", "{B}, but first {A}", "{B}, but {A} first", "{B} after {A:ger}", "{B} after you {A}",
@@ -173,7 +173,7 @@ REVERSED = (
     "end by {B:ger} but begin by {A:ger}", "{B}, after {A:ger}", "{B}. but first {A}", "{B}. do this after {A:ger}",
     "{B} last, {A} first", "{B} second and {A} first", "{B} but before {A}",
 )  # fmt: skip
-"""Ways to say A, then B, in which B is said first."""
+"""Frames of A, then B, in which B comes first."""
 HELD_OUT_PAIRS = (
     "to begin with {A}, then {B}", "{A} first of all and {B} second", "the moment {A:state}, {B}", "a) {A} b) {B}",
 )  # fmt: skip
@@ -196,3 +196,30 @@ AVOID_FIRST = (
 CORRECTIONS = (
     "{X}, no, {O}", "{X}, i mean {O},", "{X}, sorry, {O}", "{X}, no wait, {O}", "{X} - no, {O} -", "not {X} but {O}",
 )  # fmt: skip
+
+QUALITIES = frozenset((*COLORS, "gray", "gold", "magenta", "crimson", "navy", "maroon", "turquoise", "indigo"))
+"""Words that distinguish objects."""
+AMBIGUOUS_NOUNS = frozenset(("orange", "toy", "can", "table", "cart", "robot"))
+"""Nouns with another meaning in ordinary sentences ("can you", "off the table")."""
+KNOWN_NOUNS = frozenset((*NOUNS, *RARE_NOUNS, *HELD_OUT_NOUNS, *TARGET_NOUNS)) - AMBIGUOUS_NOUNS
+"""Nouns that are looked for in an instruction."""
+PLACEHOLDERS = frozenset(
+    ("one", "ones", "thing", "things", "object", "objects", "item", "items", "coloured", "colored", "colour")
+)
+"""Words that may follow a quality instead of a noun."""
+PRONOUNS = (
+    r"\b(it|them|one|ones|thing|things|object|objects|item|items|everything|all|every|each|both|other|others|rest|remaining|"
+    r"last|this|that|these|those|what|whatever|lot|hold|holding|hand|gripper|three|two|any|stuff)\b"
+)
+"""Pattern of words that refer to an object without naming it."""
+EXCEPTIONS = (
+    r"\b(not|don't|dont|never|except|but|without|leave|ignore|keep|apart|besides|excluding|other than|no|i mean|sorry|"
+    r"alone)\b"
+)
+"""Pattern of words after which a named object may stay where it is."""
+NOT_NAMES = frozenset(
+    "hand other others rest same remaining last lot first second third two three air robot gripper person human place "
+    "one ones end order following next time thing things object objects item items coloured colour color ground floor "
+    "way both only work whole toy can cart orange so when while now".split()
+)
+"""Words that may follow an article without naming an object."""

@@ -8,21 +8,21 @@ import socket
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from waldo.errors import InvalidValueError
+from waldo.errors import InvalidValueError, MissingOptionError
 
 TOKEN_VARIABLE = "WALDO_FLEET_TOKEN"
-"""Environment variable that gives the token where a command line could be read by others."""
+"""Environment variable with the token, which keeps it out of the process list."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes any free one."""
+    """Return a listening socket; port 0 selects a free port."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise InvalidValueError(
-                "--port", port, "a port that no other program listens on", "stop that program or name another port"
+                "--port", port, "a free port", "stop the program that uses it or pass another port"
             ) from error
         raise InvalidValueError("--host", host, f"an address of this machine ({error.strerror})") from error
 
@@ -37,40 +37,39 @@ def url_of(host: str, port: int, token: str | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
-    """Serve the dashboard of the robots on this network: heat, duty, time to limit, live; metrics for Prometheus.
+    """Serve a dashboard of the robots on this network: motor heat, time to limit, faults; metrics for Prometheus.
 
-    Robots are found by themselves: whatever publishes diagnostic_msgs/DiagnosticArray on a topic named `motors` in the
-    same ROS_DOMAIN_ID.
+    Robots are discovered automatically: every publisher of diagnostic_msgs/DiagnosticArray on a topic named `motors` in
+    the same ROS_DOMAIN_ID.
     """
 
     host: str = "127.0.0.1"
-    """Address to listen on; one that other machines can reach needs a token."""
+    """Address to listen on; an address other than the loopback requires a token."""
     port: int = 8650
-    """Port to listen on; 0 takes any free one."""
+    """Port to listen on; 0 selects a free port."""
     token: str | None = None
-    """Secret that every reader must show; also taken from the environment variable WALDO_FLEET_TOKEN."""
+    """Token that every request must carry; default: the environment variable WALDO_FLEET_TOKEN."""
     site: str = ""
-    """Where the robots stand, the label `site` of the metrics."""
+    """Location of the robots, the label `site` of the metrics."""
 
     def __post_init__(self) -> None:
-        """Refuse ports that do not exist and addresses that would show the robots to everybody."""
+        """Validate the options: without a token only a loopback address is allowed."""
         from waldo.fleet.auth import is_loopback
 
         if not 0 <= self.port <= 65535:
             raise InvalidValueError("--port", self.port, "0 to 65535")
         if self.secret == "":
-            raise InvalidValueError("--token", "", "a secret of one character or more")
+            raise InvalidValueError("--token", "", "one character or more")
         if self.secret is None and not is_loopback(self.host):
-            raise InvalidValueError(
-                "--host",
-                self.host,
-                "a loopback address such as 127.0.0.1 when no --token is given",
-                "add --token SECRET to let other machines read the dashboard",
+            raise MissingOptionError(
+                f"--host {self.host}",
+                "--token",
+                "pass --token SECRET, or listen on a loopback address such as 127.0.0.1",
             )
 
     @property
     def secret(self) -> str | None:
-        """The token in force."""
+        """The token from the option or the environment."""
         return self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE)
 
     def run(self) -> int:
@@ -92,6 +91,6 @@ class Fleet:
             )
             address = url_of(self.host, listening.getsockname()[1], self.secret)
             domain = os.environ.get("ROS_DOMAIN_ID") or "0"
-            err().print(f"fleet dashboard of ROS domain {domain} on {address}  (Ctrl-C ends it)", markup=False)
+            err().print(f"fleet dashboard of ROS domain {domain} on {address}  (Ctrl-C to stop)", markup=False)
             serve(site, listening)
         return 0

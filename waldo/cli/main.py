@@ -31,10 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("waldo.cli.demo:Demo", "run every part of waldo on this machine, from teleoperation to evaluation"),
     "robot": ("waldo.cli.robot:RobotCommand", "run a robot: a simulated twin or real hardware"),
     "teleop": (
-        "waldo.cli.collect:Teleop",
+        "waldo.cli.teleop:Teleop",
         "teleoperate a robot: keyboard, gamepad, leader arm, scripted operator",
     ),
-    "record": ("waldo.cli.collect:Record", "record episodes from a running robot"),
+    "record": ("waldo.cli.record:Record", "record episodes from a running robot"),
     "info": ("waldo.cli.dataset:Info", "print a summary of a dataset"),
     "check": ("waldo.cli.dataset:Check", "check a dataset for gaps, losses, frozen cameras, limits and heat"),
     "recover": ("waldo.cli.dataset:Recover", "recover episodes that a crash interrupted"),

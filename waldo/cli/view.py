@@ -90,7 +90,8 @@ def open_episode(address: str, index: int | None) -> Episode:
     Raises:
         FileError: If the dataset has no such episode.
     """
-    from waldo.datasets.dataset import NAME, Dataset
+    from waldo.datasets.dataset import Dataset
+    from waldo.datasets.layout import NAME
     from waldo.datasets.store_path import open_path
 
     path = open_path(address)

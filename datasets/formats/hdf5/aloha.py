@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
 from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.hdf5 import files
+from waldo.datasets.formats.hdf5.find import files_of
 from waldo.datasets.formats.images_in import inspect_image
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
@@ -51,9 +52,9 @@ class AlohaSource:
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Find the files."""
         self._config = config
-        self._paths = {file.name: file for file in files.files_of(path)}
+        self._paths = {file.name: file for file in files_of(path)}
         if not self._paths:
-            raise FileError(path, "there is no .hdf5 file", "choose a folder of ALOHA episodes, or one of its files")
+            raise FileError(path, "no .hdf5 file found", "choose a folder of ALOHA episodes, or one of its files")
         self.name, self.keys = path.absolute().name, list(self._paths)
         self.fps = config.fps or FPS
         self.notes = [

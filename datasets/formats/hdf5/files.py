@@ -11,8 +11,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.hdf5.format import SUFFIXES
-from waldo.datasets.formats.names import natural
 from waldo.errors import FileError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -37,13 +35,6 @@ def open_file(path: Path) -> Generator[Any]:
         if isinstance(error, OSError) and error.filename == str(path) and not path.exists():
             raise FileError(path, "the file does not exist", "check the path") from error
         raise FileError(path, f"cannot be read ({error})", "fetch or record the file again") from error
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return the HDF5 files of a path: the file itself, or those of a folder in natural order."""
-    if path.is_file():
-        return [path] if path.suffix in SUFFIXES else []
-    return sorted((p for p in path.iterdir() if p.suffix in SUFFIXES and p.is_file()), key=lambda p: natural(p.name))
 
 
 def member(group: Any, name: str) -> Any:

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waldo.datasets.formats.format import Format
+from waldo.datasets.formats.hdf5.find import SUFFIXES, files_of
 from waldo.errors import FileError
 
 if TYPE_CHECKING:
     from waldo.datasets.formats.source import ImportConfig, Source
-
-SUFFIXES = (".hdf5", ".h5")
-"""Suffixes of HDF5 files."""
 
 
 def _detect_robomimic(path: Path) -> bool:
@@ -20,11 +18,8 @@ def _detect_robomimic(path: Path) -> bool:
 
 
 def _detect_aloha(path: Path) -> bool:
-    files = [path] if path.is_file() else sorted(path.iterdir())
     damaged: list[FileError] = []
-    for file in files:
-        if file.suffix not in SUFFIXES or not file.is_file():
-            continue
+    for file in files_of(path):
         try:
             return _has_member(file, "observations")
         except FileError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
 from waldo.datasets.formats.hdf5 import files
-from waldo.datasets.formats.names import natural
+from waldo.datasets.formats.natural_order import natural
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError, digest_of
 from waldo.datasets.schema import COMMAND, STATE

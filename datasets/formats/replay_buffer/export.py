@@ -162,7 +162,7 @@ class ReplayBufferWriter:
 def _notes(episode: Episode, config: RowConfig) -> list[str]:
     """Return what the format cannot store."""
     notes = [
-        "Streams are resampled to one rate; native rates and the receipt and publication times are not exported.",
+        "Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
         "Numbers are float32; labels, units, tasks and outcomes are stored in attributes that only waldo reads.",
     ]
     depth = [name for name, stream in episode.streams.items() if isinstance(stream, DepthStream)]

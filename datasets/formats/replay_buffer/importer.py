@@ -35,7 +35,7 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 """Key -> stream and field."""
 
 STATES = ("state", "agent_pos")
-"""Keys that are joint positions if there is no `robot_joint`, in order of preference."""
+"""Keys of joint positions in a buffer without `robot_joint`, in order of preference."""
 
 UMI_CAMERA = re.compile(r"camera\d+_rgb")
 """Keys of UMI's cameras."""

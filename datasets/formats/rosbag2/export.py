@@ -55,8 +55,8 @@ class PreparedBag:
 class BagTarget:
     """Write each episode as a bag."""
 
-    cameras: tuple[str, ...]
-    """Camera streams to export."""
+    cameras: tuple[str, ...] | None
+    """Cameras by name; empty exports all cameras of each episode, None exports none."""
     images: ImageFormat
     """How H.264 streams are exported."""
     storage: Storage
@@ -72,9 +72,10 @@ class BagTarget:
         image_format: ImageFormat,
         storage: Storage,
     ) -> BagTarget:
-        """Return the target; `first` determines the cameras."""
-        streams = camera_streams(first, cameras)
-        return cls(cameras=streams, images=image_format, storage=storage, notes=_notes(first, image_format))
+        """Return the target; the named cameras must exist in `first`."""
+        camera_streams(first, cameras)  # Raises for an unknown name before anything is written.
+        names = None if cameras is None else tuple(cameras)
+        return cls(cameras=names, images=image_format, storage=storage, notes=_notes(first, image_format))
 
     @property
     def resumable(self) -> bool:
@@ -83,9 +84,6 @@ class BagTarget:
 
     def prepare(self, episode: Episode, scratch: Path) -> PreparedBag:
         """Write the bag of an episode to the scratch folder."""
-        missing = [name for name in self.cameras if name not in episode.cameras]
-        if missing:
-            raise UnfitEpisodeError(episode.index, f"{', '.join(missing)} is absent")
         path = scratch / f"episode_{episode.index:06d}"
         shutil.rmtree(path, ignore_errors=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +103,7 @@ class BagTarget:
     def _write(self, episode: Episode, path: Path) -> PreparedBag:
         from rosbags.rosbag2 import StoragePlugin, Writer
 
-        places = assign_topics(episode, self.cameras, self.images)
+        places = assign_topics(episode, camera_streams(episode, self.cameras), self.images)
         losses: dict[str, list[float]] = {}
         streams = message_streams(episode, places, self.images, losses)
         plugin = StoragePlugin.MCAP if self.storage == "mcap" else StoragePlugin.SQLITE3

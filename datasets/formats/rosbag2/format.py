@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from waldo.datasets.formats.format import Format
+from waldo.datasets.formats.rosbag2.find import bags_of
 from waldo.datasets.formats.target import ExportConfig
 
 if TYPE_CHECKING:
@@ -32,26 +33,10 @@ class BagConfig(ExportConfig):
             object.__setattr__(self, "cameras", None)
 
     def open(self, first: Episode) -> BagTarget:
-        """Return the target; `first` determines the cameras."""
+        """Return the target; the named cameras must exist in `first`."""
         from waldo.datasets.formats.rosbag2.export import BagTarget
 
         return BagTarget.open(first, self.cameras, self.images, self.storage)
-
-
-def bags_of(path: Path) -> list[Path]:
-    """Return the bags of a path: the path itself if it is a bag, or those in a folder in natural order."""
-    from waldo.datasets.formats.names import natural
-
-    if path.is_file():
-        return [path] if path.suffix in SUFFIXES else []
-    if (path / "metadata.yaml").is_file():
-        return [path]
-    inside = sorted(path.iterdir(), key=lambda p: natural(p.name))
-    return [p for p in inside if (p / "metadata.yaml").is_file() or (p.is_file() and p.suffix in SUFFIXES)]
-
-
-SUFFIXES = (".mcap", ".db3")
-"""Suffixes of bag files."""
 
 
 def _open_source(path: Path, config: ImportConfig) -> Source:

@@ -20,7 +20,7 @@ from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.cameras import open_camera
 from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_metadata
-from waldo.datasets.formats.rosbag2.format import SUFFIXES, bags_of
+from waldo.datasets.formats.rosbag2.find import SUFFIXES, bags_of
 from waldo.datasets.formats.rows_in import SourceTable
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError, digest_of
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
@@ -51,7 +51,7 @@ class Rosbag2Source:
         self._config, self._topics = config, parse_topics(config.topics)
         self._bags = {bag.name: bag for bag in bags_of(path)}
         if not self._bags:
-            raise FileError(path, "there is no bag", "choose a folder with metadata.yaml, .mcap or .db3 files")
+            raise FileError(path, "no bag found", "choose a folder with metadata.yaml, .mcap or .db3 files")
         self.name, self.keys = path.absolute().name, list(self._bags)
         self.robot = _robot(next(iter(self._bags.values())))
         self.notes = ["Bags do not store sequence numbers and publication times: losses cannot be counted."]

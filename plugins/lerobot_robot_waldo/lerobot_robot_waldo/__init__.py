@@ -1,4 +1,4 @@
-"""LeRobot's plug-in for waldo's robots; LeRobot imports it by its distribution's name."""
+"""Plug-in of LeRobot for waldo's robots; LeRobot discovers it by the name of its distribution."""
 
 from lerobot_robot_waldo.config_waldo import WaldoConfig
 from lerobot_robot_waldo.waldo import Waldo

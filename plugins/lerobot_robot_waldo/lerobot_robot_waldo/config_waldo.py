@@ -1,47 +1,47 @@
-"""The plug-in's configuration, as LeRobot's command line shows it."""
+"""The plug-in's configuration, as shown by LeRobot's command line."""
 
-# No `from __future__ import annotations`: draccus reads the fields' types.
+# No `from __future__ import annotations`: draccus reads the types of the fields.
 
 from dataclasses import dataclass, field
 
 from lerobot.robots import RobotConfig
 
-HEAT = {
-    "winding_c": "winding_celsius",
-    "housing_c": "housing_celsius",
-    "current_a": "current_amperes",
-    "torque_nm": "torque_newton_metres",
-    "time_to_limit_s": "time_to_limit_seconds",
-}
-"""Name in the observation -> key in the robot node's `motors` topic."""
+from waldo.errors import UnknownNameError
+from waldo.robots import motor_readings
+
+
+def heat_keys() -> dict[str, str]:
+    """Return name of a motor quantity in the observation -> key in the robot node's `motors` topic."""
+    return {quantity.attribute: quantity.key for quantity in motor_readings.MOTOR_QUANTITIES}
 
 
 @RobotConfig.register_subclass("waldo")
 @dataclass(kw_only=True)
 class WaldoConfig(RobotConfig):
-    """Which of waldo's robots, and how it is reached."""
+    """Selects one of waldo's robots and the connection to it."""
 
     robot: str = "so101"
-    """Name of its description: so101, g1, an MJCF file ..."""
+    """Name of the robot's description, or an MJCF file."""
     driver: str = ""
-    """One of waldo's drivers, run in this process; empty: a `waldo robot` that runs elsewhere on the ROS graph."""
+    """Name of a driver that runs in this process; empty for a `waldo robot` that runs elsewhere on the ROS graph."""
     options: dict[str, str] = field(default_factory=dict)
-    """The driver's options."""
+    """Options of the driver."""
     namespace: str = ""
-    """The robot node's ROS namespace; the robot's name unless given."""
-    pictures: bool = True
-    """Take the robot's cameras into the observation."""
+    """ROS namespace of the robot node; by default the robot's name."""
+    images: bool = True
+    """Whether the observation includes the robot's cameras."""
     heat: list[str] = field(default_factory=lambda: ["winding_c"])
-    """What of each motor goes into the observation: winding_c, housing_c, current_a, torque_nm, time_to_limit_s."""
+    """Motor quantities in the observation, such as winding_c, housing_c, current_a, torque_nm or time_to_limit_s."""
     use_degrees: bool = True
-    """Angles in degrees, as LeRobot's arms have them; false: in radians."""
+    """Whether angles are in degrees, as in LeRobot's arms, rather than radians."""
     percent: list[str] = field(default_factory=lambda: ["gripper"])
-    """Joints that are told in 0..100 of their range, as LeRobot's grippers are."""
+    """Joints in 0 to 100 of their range, as LeRobot's grippers are."""
     timeout_s: float = 10.0
-    """How long connecting waits for the robot node [s]."""
+    """Timeout of the connection to the robot node [s]."""
 
     def __post_init__(self) -> None:
-        """Refuse heat that nobody tells."""
+        """Refuse unknown motor quantities."""
         super().__post_init__()
-        if unknown := [name for name in self.heat if name not in HEAT]:
-            raise ValueError(f"heat: unknown {', '.join(unknown)} (known: {', '.join(HEAT)})")
+        for name in self.heat:
+            if name not in heat_keys():
+                raise UnknownNameError("motor quantity in heat", name, heat_keys())

@@ -1,4 +1,4 @@
-"""The two ways to a robot of waldo's: over the ROS graph, or through a driver in this process."""
+"""Connections to a robot: over the ROS graph, or through a driver in this process."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lerobot_robot_waldo.config_waldo import heat_keys
+from waldo.datasets import schema
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
 from waldo.robots.driver import SimulatedDriver, load_driver
 from waldo.robots.drivers.options import convert_options, options_class
 
 STEP_LIMIT = 60
-"""Most control periods that a simulation catches up at once."""
+"""Maximum number of control periods that a simulation catches up at once."""
 
 
 @dataclass
 class Snapshot:
-    """What is known of the robot now."""
+    """The latest state of the robot."""
 
     position: NDArray[np.float64] | None = None
     """Shape (joints,) [rad]."""
     heat: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Name (winding_c ...) -> (joints,), NaN where unknown."""
-    pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """Camera -> (height, width, 3)."""
+    """Motor quantity (winding_c ...) -> shape (joints,), NaN for unknown."""
+    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Camera -> RGB image, shape (height, width, 3)."""
 
 
 class Link(Protocol):
-    """A way to the robot."""
+    """A connection to the robot."""
 
     def open(self) -> None:
-        """Connect and wait until everything is known that is needed."""
+        """Connect and wait for the state, the motors and the cameras."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now."""
+        """Return the latest state."""
         ...
 
     def send(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Command position targets (joints,) [rad]; return what was sent."""
+        """Command position targets (joints,) [rad]; return the applied targets."""
         ...
 
     def close(self) -> None:
@@ -53,14 +55,14 @@ class Link(Protocol):
 
 
 class DriverLink:
-    """A driver in this process. A simulation keeps pace with the clock on the wall."""
+    """A driver in this process. A simulation advances with the wall clock."""
 
     def __init__(self, robot: Robot, driver: str, options: dict[str, str]) -> None:
-        """Take the robot, the driver's name and its options."""
+        """Load a driver by its name, with its options; nothing is connected yet."""
         kind = options_class(driver)
         given = options if kind is None else convert_options(options, kind)
         self._driver = load_driver(driver)(robot, **given)
-        self._pictures: dict[str, Any] = {}
+        self._images: dict[str, Any] = {}
         self._started_s = 0.0
         self._ticks = 0
 
@@ -79,15 +81,15 @@ class DriverLink:
         self._ticks = due
 
     def snapshot(self) -> Snapshot:
-        """Return what is known now."""
+        """Return the latest state."""
         self._keep_pace()
         state, sensors = self._driver.read(), self._driver.motors()
-        self._pictures |= {frame.camera: frame.to_rgb() for frame in self._driver.frames()}
-        heat = {name: getattr(sensors, name) for name in ("winding_c", "housing_c", "current_a", "torque_nm")}
-        return Snapshot(state.position, heat, dict(self._pictures))
+        self._images |= {frame.camera: frame.to_rgb() for frame in self._driver.frames()}
+        heat = {name: getattr(sensors, name) for name in heat_keys() if hasattr(sensors, name)}
+        return Snapshot(state.position, heat, dict(self._images))
 
     def send(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Command targets; return what the driver sent."""
+        """Command targets; return the applied targets."""
         return self._driver.write(targets)
 
     def close(self) -> None:
@@ -96,12 +98,20 @@ class DriverLink:
 
 
 class RosLink:
-    """A robot node on the ROS graph, heard by a thread."""
+    """A robot node on the ROS graph; a thread receives its messages."""
 
-    def __init__(self, robot: Robot, namespace: str, keys: dict[str, str], timeout_s: float, pictures: bool) -> None:
-        """Take the robot, its namespace, the heat's names and keys, the patience [s], and whether to see."""
+    def __init__(self, robot: Robot, namespace: str, keys: dict[str, str], timeout_s: float, images: bool) -> None:
+        """Initialize without joining the graph.
+
+        Args:
+            robot: Description of the robot.
+            namespace: ROS namespace of the robot node.
+            keys: Motor quantity -> key in the `motors` topic.
+            timeout_s: Timeout of `open` [s].
+            images: Whether to subscribe to the cameras.
+        """
         self._robot, self._namespace, self._keys, self._timeout_s = robot, namespace, keys, timeout_s
-        self._cameras = [camera.name for camera in robot.cameras] if pictures else []
+        self._cameras = [camera.name for camera in robot.cameras] if images else []
         self._latest = Snapshot()
         self._jpegs: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -112,15 +122,15 @@ class RosLink:
         self._error: BaseException | None = None
 
     def open(self) -> None:
-        """Join the graph and wait for the robot's state, its motors and its cameras."""
+        """Join the graph and wait for the robot's state, motors and cameras; raises HardwareError after the timeout."""
         self._thread.start()
         deadline = time.monotonic() + self._timeout_s
         while missing := self._missing():
             if time.monotonic() > deadline or self._error is not None:
                 self.close()
                 raise HardwareError(
-                    f"no {', '.join(missing)} in the namespace {self._namespace!r} for {self._timeout_s:g} s; run: "
-                    f"waldo robot {self._robot.name} --namespace {self._namespace}"
+                    f"no message on {', '.join(missing)} in the namespace {self._namespace!r} "
+                    f"for {self._timeout_s:g} s; run: waldo robot {self._robot.name} --namespace {self._namespace}"
                 ) from self._error
             time.sleep(0.02)
 
@@ -128,7 +138,7 @@ class RosLink:
         with self._lock:
             missing = [] if self._latest.position is not None else ["joint_states"]
             missing += [] if self._latest.heat or not self._keys else ["motors"]
-            return missing + [f"cameras/{name}" for name in self._cameras if name not in self._jpegs]
+            return missing + [schema.camera_stream(name) for name in self._cameras if name not in self._jpegs]
 
     def _work(self) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
@@ -140,12 +150,12 @@ class RosLink:
             with ros.join_graph("lerobot", self._namespace) as graph:
                 node, qos = graph.node, ros.stream_qos()
                 subscribe: Any = node.create_subscription
-                subscribe(JointState, "joint_states", self._on_state, qos)
-                subscribe(DiagnosticArray, "motors", self._on_motors, qos)
+                subscribe(JointState, schema.TOPIC_OF_STREAM[schema.STATE], self._on_state, qos)
+                subscribe(DiagnosticArray, schema.TOPIC_OF_STREAM[schema.MOTORS], self._on_motors, qos)
                 for name in self._cameras:
-                    topic = f"cameras/{name}/image_raw/compressed"
-                    subscribe(CompressedImage, topic, lambda message, n=name: self._on_picture(n, message), qos)
-                self._publisher = node.create_publisher(JointState, "joint_commands", qos)
+                    topic = f"{schema.camera_stream(name)}/image_raw/compressed"
+                    subscribe(CompressedImage, topic, lambda message, n=name: self._on_image(n, message), qos)
+                self._publisher = node.create_publisher(JointState, schema.TOPIC_OF_STREAM[schema.COMMAND], qos)
                 self._ready.set()
                 while not self._ended.is_set():
                     graph.spin_once(0.05)
@@ -164,25 +174,25 @@ class RosLink:
         with self._lock:
             self._latest.heat = {name: column(motors, self._robot.joint_names, key) for name, key in self._keys.items()}
 
-    def _on_picture(self, name: str, message: Any) -> None:
+    def _on_image(self, name: str, message: Any) -> None:
         with self._lock:
             self._jpegs[name] = bytes(message.data)
 
     def snapshot(self) -> Snapshot:
-        """Return what was heard last."""
+        """Return the latest state; raises HardwareError if the thread has failed."""
         import cv2
 
         if self._error is not None:
-            raise HardwareError(f"the ROS graph was lost ({self._error}); connect again") from self._error
+            raise HardwareError(f"disconnected from the ROS graph ({self._error}); connect again") from self._error
         with self._lock:
             latest, jpegs = Snapshot(self._latest.position, dict(self._latest.heat)), dict(self._jpegs)
         for name, data in jpegs.items():
             bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-            latest.pictures[name] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            latest.images[name] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         return latest
 
     def send(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Publish targets within the joints' limits; the robot node's safety chain may hold them back further."""
+        """Publish targets within the joints' limits and return them; the robot node may limit them further."""
         from sensor_msgs.msg import JointState
 
         from waldo import ros
@@ -200,5 +210,5 @@ class RosLink:
 
 
 def names_of(robot: Robot, suffixes: Sequence[str]) -> list[str]:
-    """Return "joint.suffix" of every joint and suffix, joint by joint."""
+    """Return "joint.suffix" for every joint and suffix, joint by joint."""
     return [f"{joint}.{suffix}" for joint in robot.joint_names for suffix in suffixes]

@@ -1,5 +1,3 @@
-"""A leader arm with emulated servos."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -7,23 +5,86 @@ from typing import Any
 import numpy as np
 import pytest
 
+from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
-from waldo.collect.devices.leader import LeaderArm
+from waldo.collect.devices.leader import REMIND_S, EngageOptions, Leader, LeaderArm
 from waldo.errors import HardwareError
-from waldo.robots.description import load_robot
+from waldo.robots.description import Robot, load_robot
 from waldo.sim.emulation.emulated_leader import EmulatedLeader
 from waldo.sim.emulation.feetech import FeetechServos
 
+DT_S = 0.01
 SO101 = load_robot("so101")
 
 
-def test_the_robot_follows_a_close_leader_and_not_a_distant_one() -> None:
-    messages: list[str] = []
+class FixedLeader(Leader):
+    """A leader whose pose tests set."""
+
+    pose = np.zeros(2)
+
+    def connect(self) -> None: ...
+
+    def angles(self) -> np.ndarray:
+        return self.pose
+
+    def disconnect(self) -> None: ...
+
+
+def at(*position: float) -> Observation:
+    return Observation(stamp_ns=0, position=np.array(position), environment={})
+
+
+@pytest.fixture
+def leader(toy_robot: Robot) -> FixedLeader:
+    return FixedLeader(toy_robot, EngageOptions())
+
+
+def test_the_robot_follows_a_close_leader_until_it_is_far(leader: FixedLeader) -> None:
+    session = RecordingSession()
+    assert leader.step(at(0.31, 0), session, DT_S) is None
+    np.testing.assert_array_equal(leader.step(at(0.3, 0), session, DT_S), [0, 0])
+    assert leader.step(at(1.0, 0), session, DT_S) is not None
+    assert leader.step(at(1.01, 0), session, DT_S) is None
+    assert leader.step(at(0.9, 0), session, DT_S) is None
+
+
+def test_targets_are_limited_to_the_robots_range(leader: FixedLeader) -> None:
+    leader.pose = np.array([2.5, 0.0])
+    np.testing.assert_array_equal(leader.step(at(1.9, 0), RecordingSession(), DT_S), [2.0, 0.0])
+
+
+@pytest.mark.parametrize("key", ["space", "v", "n"])
+def test_after_a_stop_the_leader_must_be_close_again(leader: FixedLeader, key: str) -> None:
+    session = RecordingSession()
+    assert leader.step(at(0.1, 0), session, DT_S) is not None
+    leader.keys.press(key)
+    assert leader.step(at(0.5, 0), session, DT_S) is None
+    assert leader.step(at(0.1, 0), session, DT_S) is not None
+
+
+def test_other_keys_do_not_release_the_robot(leader: FixedLeader) -> None:
+    session = RecordingSession()
+    assert leader.step(at(0.1, 0), session, DT_S) is not None
+    leader.keys.press("1")
+    assert leader.step(at(0.5, 0), session, DT_S) is not None
+    assert session.services == ["save"]
+
+
+def test_the_joint_that_prevents_engaging_is_named_at_intervals(leader: FixedLeader) -> None:
+    session = RecordingSession()
+    for _ in range(round(1.5 * REMIND_S / DT_S)):
+        leader.step(at(0.1, 0.5), session, DT_S)
+    assert session.texts == ["b of the leader is 0.50 rad from the robot; move it closer to engage"] * 2
+    for _ in range(5):
+        leader.step(at(0.1, 0.1), session, DT_S)
+    assert session.texts[2:] == ["following the leader"]
+
+
+def test_an_emulated_leader_arm_is_followed_while_it_is_close() -> None:
+    session = RecordingSession()
     with FeetechServos(EmulatedLeader(load_robot("so101_leader"), lambda _: SO101.home)) as servos:
         device = LeaderArm(SO101, load_robot("so101_leader"), port=servos.port, response_timeout_s=1.0)
-        device.tell = messages.append
         device.open()
-        session: Any = None
 
         def step(position: np.ndarray) -> Any:
             return device.step(Observation(stamp_ns=0, position=position, environment={}), session, 0.01)
@@ -37,9 +98,9 @@ def test_the_robot_follows_a_close_leader_and_not_a_distant_one() -> None:
         assert step(SO101.home + 1.2) is None
         assert step(SO101.home + 0.8) is None
         # A message is repeated only when it changes; which joint is farthest may change by a count.
-        assert messages[0].endswith("0.50 rad from the robot's: lead it nearer")
-        assert messages.count("following") == 1
-        assert messages[-1].endswith("rad from the robot's: lead it nearer")
+        assert session.texts[0].endswith("of the leader is 0.50 rad from the robot; move it closer to engage")
+        assert session.texts.count("following the leader") == 1
+        assert session.texts[-1].endswith("rad from the robot; move it closer to engage")
         servos.unplug()
         with pytest.raises(HardwareError, match="was disconnected"):
             step(SO101.home)

@@ -1,4 +1,4 @@
-"""Robot node and recorder node over real DDS: the robot learns of episodes and tells how many more of them fit."""
+"""Robot node and recorder node over real DDS: the robot counts episodes and forecasts how many more are possible."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from waldo.robots.node import NodeConfig, RobotNode
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
-def test_a_robot_tells_how_many_more_episodes_fit(make_toy_driver: Callable[[], Any], tmp_path: Path) -> None:
+def test_a_robot_forecasts_the_number_of_further_episodes(make_toy_driver: Callable[[], Any], tmp_path: Path) -> None:
     from diagnostic_msgs.msg import DiagnosticArray
     from std_srvs.srv import Trigger
 
     driver = make_toy_driver()
     motor = load_robot("so101").joints[0].motor
     driver.robot = replace(driver.robot, joints=tuple(replace(j, motor=motor) for j in driver.robot.joints))
-    unwatched = driver.motors
-    driver.motors = lambda: replace(unwatched(), current_a=np.array([2.0, 0.1]), winding_c=np.full(2, np.nan))
+    original_motors = driver.motors
+    driver.motors = lambda: replace(original_motors(), current_a=np.array([2.0, 0.1]), winding_c=np.full(2, np.nan))
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     ended = threading.Event()
 

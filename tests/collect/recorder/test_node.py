@@ -1,4 +1,4 @@
-"""The recorder node over real DDS and in real time: every kind of image, all three stamps, a camera that vanishes."""
+"""The recorder node over real DDS: image types, stamps, reliability, statuses, and a camera that disconnects."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ import numpy as np
 import pytest
 
 from waldo import ros
+from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
-from waldo.collect.recorder.recorder import Recorder
+from waldo.collect.recorder.recorder import Recorder, RecorderConfig
 from waldo.datasets.dataset import Dataset
 from waldo.robots.description import Robot
+from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, component_message, to_message
+from waldo.robots.motor_readings import MotorReadings
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
-MILLIMETRES = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+DEPTH_MM = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
 
 
 @contextmanager
-def recording(dataset: Dataset, robot: Robot) -> Iterator[RecorderNode]:
-    """Run a recorder node on a thread for as long as the block runs."""
+def recording(
+    dataset: Dataset, robot: Robot, config: RecorderConfig | None = None, **callbacks: Any
+) -> Iterator[RecorderNode]:
+    """Run a recorder node on a thread until the block ends."""
     ended, ready = threading.Event(), threading.Event()
     nodes: list[RecorderNode] = []
 
     def work() -> None:
         with dataset.lock(), ros.join_graph("recorder", "toy") as graph:
-            nodes.append(RecorderNode(graph, Recorder(dataset, robot, {}), {"cameras/side": "/elsewhere/image"}))
+            recorder = Recorder(dataset, robot, {}, config)
+            nodes.append(RecorderNode(graph, recorder, {"cameras/side": "/elsewhere/image"}, **callbacks))
             ready.set()
             nodes[0].run(ended.is_set)
 
@@ -48,11 +54,16 @@ def recording(dataset: Dataset, robot: Robot) -> Iterator[RecorderNode]:
         assert not thread.is_alive()
 
 
-class Robotlike:
-    """Publishes what a robot would, one tick at a time."""
+class FakeRobot:
+    """Publishes the topics of a robot, one tick at a time."""
 
-    def __init__(self, graph: ros.Graph) -> None:
+    def __init__(self, graph: ros.Graph, *, best_effort: bool = False) -> None:
+        from rclpy.qos import ReliabilityPolicy
         from sensor_msgs.msg import CompressedImage, Image, JointState
+
+        qos = ros.stream_qos()
+        if best_effort:
+            qos.reliability = ReliabilityPolicy.BEST_EFFORT
 
         self._graph = graph
         self._kinds = {
@@ -61,22 +72,20 @@ class Robotlike:
             "cameras/front/depth/image_raw/compressedDepth": CompressedImage,
             "/elsewhere/image": Image,
         }
-        self._publishers = {
-            name: graph.node.create_publisher(kind, name, ros.stream_qos()) for name, kind in self._kinds.items()
-        }
+        self._publishers = {name: graph.node.create_publisher(kind, name, qos) for name, kind in self._kinds.items()}
 
     def wait_for_the_recorder(self) -> None:
         assert self._graph.spin_until(lambda: all(p.get_subscription_count() for p in self._publishers.values()), 120)
 
     def publish(self, tick: int, *, camera: bool = True) -> None:
-        """Publish the state and, unless the cable is off, the pictures of tick `tick`."""
+        """Publish the state and, while the camera is connected, the images of a tick."""
         state = self._kinds["joint_states"](name=["b", "a"], position=[-float(tick), float(tick)])
         self._send("joint_states", state)
         if not camera:
             return
         jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 8 * tick % 256, np.uint8))[1].tobytes()
         self._send("cameras/front/image_raw/compressed", self._compressed("jpeg", jpeg))
-        png = struct.pack("<iff", 0, 0, 0) + cv2.imencode(".png", MILLIMETRES + tick)[1].tobytes()
+        png = struct.pack("<iff", 0, 0, 0) + cv2.imencode(".png", DEPTH_MM + tick)[1].tobytes()
         depth = self._compressed("16UC1; compressedDepth png", png)
         self._send("cameras/front/depth/image_raw/compressedDepth", depth)
         raw = self._kinds["/elsewhere/image"](width=64, height=48, step=192, encoding="bgr8")
@@ -92,7 +101,7 @@ class Robotlike:
 
 
 def until(condition: Callable[[], bool], act: Callable[[], None]) -> None:
-    """Act thirty times a second until the condition holds."""
+    """Act thirty times a second until a condition holds."""
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
@@ -100,7 +109,7 @@ def until(condition: Callable[[], bool], act: Callable[[], None]) -> None:
         time.sleep(1 / 30)
 
 
-def test_a_real_session_is_recorded_as_it_was(tmp_path: Path, toy_robot: Robot) -> None:
+def test_a_session_is_recorded_completely(tmp_path: Path, toy_robot: Robot) -> None:
     from diagnostic_msgs.msg import DiagnosticArray
     from std_srvs.srv import Trigger
 
@@ -108,32 +117,32 @@ def test_a_real_session_is_recorded_as_it_was(tmp_path: Path, toy_robot: Robot) 
     statuses: list[Any] = []
     with recording(dataset, toy_robot) as node, ros.join_graph("robot", "toy") as graph:
         graph.node.create_subscription(DiagnosticArray, "/diagnostics", statuses.append, ros.stream_qos(10))
-        robot = Robotlike(graph)
+        robot = FakeRobot(graph)
         robot.wait_for_the_recorder()
         clients = {name: graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save")}
-        sent = iter(range(100_000))
-        until(lambda: len(node.recorder._seen) == 4, lambda: robot.publish(next(sent)))
+        ticks = iter(range(100_000))
+        until(lambda: len(node.recorder._received) == 4, lambda: robot.publish(next(ticks)))
         started = graph.call(clients["start"], Trigger.Request(), 120)
         assert started.success, started.message
-        first = next(sent)
+        first = next(ticks)
         robot.publish(first)
-        until(lambda: node.recorder.seconds > 0.5, lambda: robot.publish(next(sent)))
+        until(lambda: node.recorder.seconds > 0.5, lambda: robot.publish(next(ticks)))
         until(
-            lambda: len(node._health.status(time.monotonic_ns()).silent) == 3,
-            lambda: robot.publish(next(sent), camera=False),
+            lambda: len(node._monitor.status(time.monotonic_ns()).stopped) == 3,
+            lambda: robot.publish(next(ticks), camera=False),
         )
-        robot.publish(next(sent))
-        last = next(sent)
+        robot.publish(next(ticks))
+        last = next(ticks)
         robot.publish(last)
-        wanted = last - first + 1
-        assert graph.spin_until(lambda: node.recorder._writer.counts["joints/state"] == wanted, 120)
+        expected = last - first + 1
+        assert graph.spin_until(lambda: node.recorder._writer.counts["joints/state"] == expected, 120)
         assert graph.spin_until(lambda: node.recorder._writer.counts["depth/front"] > 2, 120)
         saved = graph.call(clients["save"], Trigger.Request(), 120)
         assert saved.success, saved.message
         assert graph.spin_until(lambda: bool(statuses), 120)
     episode = dataset.episodes[0]
     assert (episode.outcome, episode.reason) == ("success", "operator")
-    # by name, in the robot's own order
+    # By name, in the order of the robot's joints.
     position = episode.values("joints/state", "position")
     np.testing.assert_array_equal(position[:, 0], np.arange(first, last + 1))
     np.testing.assert_array_equal(position[:, 1], -position[:, 0])
@@ -142,7 +151,7 @@ def test_a_real_session_is_recorded_as_it_was(tmp_path: Path, toy_robot: Robot) 
         assert np.all(header <= published)
         assert np.all(published <= receipt)
         assert episode.lost(name) == 0
-    depth = episode.frames("depth/front", [0])[0].astype(int) - MILLIMETRES
+    depth = episode.frames("depth/front", [0])[0].astype(int) - DEPTH_MM
     assert depth.min() == depth.max()
     assert first <= depth[0, 0] <= first + 1
     side = episode.frames("cameras/side", [0])[0].reshape(-1, 3).mean(axis=0)
@@ -152,3 +161,89 @@ def test_a_real_session_is_recorded_as_it_was(tmp_path: Path, toy_robot: Robot) 
     assert ("stream_back", "cameras/front") in kinds[3:]
     status = next(s for s in statuses[-1].status if s.name == "toy: recorder")
     assert {pair.key for pair in status.values} >= {"state", "lost_messages", "disk_seconds_left", "silent"}
+
+
+def motors_message(notes: str, stamp_ns: int) -> Any:
+    """Return a `motors` message with a fault of the first joint."""
+    arrays = {name: np.full(2, np.nan) for name in MotorReadings.__slots__ if name != "notes"}
+    arrays |= {"winding_c": np.array([41.0, 30.0]), "limit_c": np.full(2, 70.0)}
+    return to_message("toy", ["a", "b"], ["1", "2"], MotorReadings(**arrays, notes=(notes, "")), stamp_ns)
+
+
+def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_path: Path, toy_robot: Robot) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+    from rclpy.qos import ReliabilityPolicy
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    notices: list[Notice] = []
+    control = ComponentStatus(component="control", message="following")
+    lost = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
+    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+        robot = FakeRobot(graph, best_effort=True)
+        qos = ros.stream_qos()
+        qos.reliability = ReliabilityPolicy.BEST_EFFORT
+        create = graph.node.create_publisher
+        motors, status = (create(DiagnosticArray, name, qos) for name in ("motors", "status"))
+        robot.wait_for_the_recorder()
+        assert graph.spin_until(lambda: all(p.get_subscription_count() for p in (motors, status)), 120)
+        ticks = iter(range(100_000))
+        fault = [""]
+        components = [control]
+
+        def publish() -> None:
+            robot.publish(next(ticks))
+            motors.publish(motors_message(fault[0], time.time_ns()))
+            status.publish(component_message("toy", components, time.time_ns()))
+
+        until(lambda: len(node.recorder._received) == 5 and node._monitor._components.reported("control"), publish)
+        start, save = (graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save"))
+        started = graph.call(start, Trigger.Request(), 120)
+        assert started.success, started.message
+        fault[0] = "overload"
+        components.append(lost)
+        texts = {"a: winding at 41.0 °C; overload", "camera front: no frame for 3.0 s"}
+        until(lambda: {notice.text for notice in notices} >= texts, publish)
+        until(
+            lambda: min(node.recorder._writer.counts[name] for name in ("joints/state", "cameras/front")) > 5, publish
+        )
+        assert graph.call(save, Trigger.Request(), 120).success
+    assert {notice.text: notice.level for notice in notices if notice.text in texts} == {
+        "a: winding at 41.0 °C; overload": WARN,
+        "camera front: no frame for 3.0 s": ERROR,
+    }
+    episode = dataset.episodes[0]
+    assert set(episode.streams) >= {"joints/state", "motors", "cameras/front", "cameras/side", "depth/front"}
+    events = {event["text"]: event["level"] for event in episode.events if event["kind"].endswith("_status")}
+    assert events == {
+        "control: following": "ok",
+        "a: winding at 41.0 °C; overload": "warning",
+        "camera front: no frame for 3.0 s": "error",
+    }
+    assert [notice.level for notice in notices if notice.text.startswith("save: ")] == [OK]
+
+
+def test_in_lockstep_every_topic_is_acknowledged_with_its_sequence_number(tmp_path: Path, toy_robot: Robot) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import UInt64MultiArray
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    received: list[Any] = []
+
+    def acknowledged() -> dict[str, int]:
+        message = received[-1] if received else UInt64MultiArray()
+        return dict(zip((one.label for one in message.layout.dim), message.data, strict=True))
+
+    config = RecorderConfig(lockstep=True)
+    with recording(dataset, toy_robot, config), ros.join_graph("robot", "toy") as graph:
+        graph.node.create_subscription(UInt64MultiArray, "received", received.append, ros.stream_qos())
+        states = graph.node.create_publisher(JointState, "joint_states", ros.stream_qos())
+        status = graph.node.create_publisher(DiagnosticArray, "status", ros.stream_qos())
+        assert graph.spin_until(lambda: all(p.get_subscription_count() for p in (states, status)), 120)
+        for number in range(1, 4):
+            states.publish(JointState(name=["a", "b"], position=[0.0, 0.0]))
+            if number < 3:
+                component = ComponentStatus(component="control", message="following")
+                status.publish(component_message("toy", [component], number))
+        assert graph.spin_until(lambda: acknowledged() == {"joint_states": 3, "status": 2}, 120)

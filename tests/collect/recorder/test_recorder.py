@@ -1,14 +1,17 @@
-"""The recorder: what the operator can ask for, and what ends up in the store."""
+"""The recorder: the requests of the operator, and the resulting episodes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
-from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
+from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State, round_rate
 from waldo.datasets.dataset import Dataset
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
@@ -24,7 +27,7 @@ def recorder(tmp_path: Path, toy_robot: Robot) -> Iterator[Recorder]:
 
 
 def feed(recorder: Recorder, ticks: range, skip: int = -1) -> None:
-    """Send the state and a camera image of some ticks; the state of tick `skip` is lost on the way."""
+    """Add the state and a camera frame of some ticks; the state of tick `skip` is lost in transit."""
     for k in ticks:
         stamps = {"header_ns": k * 1000, "receipt_ns": k * 1000 + 5, "sequence": k + 1}
         both = np.array([k, -k], dtype=float)
@@ -33,7 +36,7 @@ def feed(recorder: Recorder, ticks: range, skip: int = -1) -> None:
         recorder.frame("cameras/front", np.full((48, 64, 3), k, np.uint8), **stamps)
 
 
-def test_an_episode_holds_what_came_between_start_and_save(recorder: Recorder) -> None:
+def test_an_episode_contains_the_messages_between_start_and_save(recorder: Recorder) -> None:
     recorder.task = {"task": "lift the cube", "seed": 7}
     feed(recorder, range(3))
     assert recorder.start(["cameras/front"]) == "recording lift the cube"
@@ -62,12 +65,16 @@ def test_a_gap_in_the_sequence_is_a_loss(recorder: Recorder) -> None:
     assert recorder.dataset.episodes[0].lost("cameras/front") == 0
 
 
-def test_start_names_the_topics_that_are_silent(recorder: Recorder) -> None:
-    with pytest.raises(RecorderError, match=r"^cannot start: nothing heard yet on joints/state, motors$"):
+def test_start_is_refused_while_nothing_was_received_on_an_expected_stream(recorder: Recorder) -> None:
+    expected = (
+        "cannot start: no message received yet on joints/state, motors; "
+        "check that the robot and its cameras are publishing"
+    )
+    with pytest.raises(RecorderError, match=f"^{expected}$"):
         recorder.start(["motors", "joints/sent"])
 
 
-def test_what_is_not_possible_is_refused_with_the_reason(recorder: Recorder) -> None:
+def test_a_request_that_is_not_possible_is_refused_with_the_reason(recorder: Recorder) -> None:
     feed(recorder, range(1))
     with pytest.raises(RecorderError, match=r"^cannot save: no episode is being recorded; start one first$"):
         recorder.save("success")
@@ -94,7 +101,7 @@ def test_after_stop_nothing_more_is_recorded_and_the_outcome_comes_later(recorde
     assert len(episode.time_ns("joints/state", "header")) == 5
 
 
-def test_discard_keeps_nothing_and_undo_takes_back_the_last(recorder: Recorder) -> None:
+def test_discard_deletes_the_open_episode_and_undo_the_last_one(recorder: Recorder) -> None:
     feed(recorder, range(1))
     for _ in range(2):
         recorder.start()
@@ -104,11 +111,11 @@ def test_discard_keeps_nothing_and_undo_takes_back_the_last(recorder: Recorder) 
     feed(recorder, range(1, 6))
     recorder.discard()
     assert len(recorder.dataset.episodes) == 2
-    assert recorder.undo() == "took back 1"
+    assert recorder.undo() == "deleted the last episode (index 1)"
     assert len(recorder.dataset.episodes) == 1
 
 
-def test_closing_keeps_an_open_episode_as_interrupted(recorder: Recorder) -> None:
+def test_closing_saves_an_open_episode_as_interrupted(recorder: Recorder) -> None:
     feed(recorder, range(1))
     recorder.start()
     feed(recorder, range(1, 6))
@@ -118,16 +125,18 @@ def test_closing_keeps_an_open_episode_as_interrupted(recorder: Recorder) -> Non
     assert (episode.outcome, episode.reason) == ("unknown", "interrupted")
 
 
-def test_a_stream_that_appears_during_an_episode_is_named(recorder: Recorder) -> None:
+def test_a_stream_that_starts_during_an_episode_is_named(recorder: Recorder) -> None:
     feed(recorder, range(1))
     recorder.start()
     feed(recorder, range(1, 6))
     recorder.environment(["cube.x"], np.zeros(1), header_ns=1, receipt_ns=1, sequence=1)
-    said = recorder.save("success")
-    assert said == "episode_000000.zarr saved as success; appeared too late to be recorded: environment"
+    text = recorder.save("success")
+    assert (
+        text == "episode_000000.zarr saved as success; not recorded because they started after the episode: environment"
+    )
 
 
-def test_a_simulation_with_nothing_but_the_robot_has_no_environment(recorder: Recorder) -> None:
+def test_a_simulation_without_objects_has_no_environment(recorder: Recorder) -> None:
     feed(recorder, range(1))
     recorder.environment([], np.zeros(0), header_ns=0, receipt_ns=0, sequence=1)
     recorder.start(["environment"])
@@ -137,8 +146,8 @@ def test_a_simulation_with_nothing_but_the_robot_has_no_environment(recorder: Re
     assert "environment" not in recorder.dataset.episodes[0].streams
 
 
-def hear(recorder: Recorder, hz: float, rows: int = 60, late: float = 0.0, start_ns: int = 1) -> None:
-    """Let a recorder hear a robot's states; a share of the cycles is late and made up for."""
+def add_states(recorder: Recorder, hz: float, rows: int = 60, late: float = 0.0, start_ns: int = 1) -> None:
+    """Add states at a rate; the fraction `late` of them is delayed by 0.9 periods."""
     rng = np.random.default_rng(0)
     for k in range(rows):
         at = round(1e9 * (k + (0.9 if rng.random() < late else 0.0)) / hz) + start_ns
@@ -147,35 +156,188 @@ def hear(recorder: Recorder, hz: float, rows: int = 60, late: float = 0.0, start
 
 
 @pytest.mark.parametrize(("hz", "kept"), [(60.0, 60.0), (98.0, 100.0), (201.0, 200.0), (67.0, 67.0)])
-def test_the_rate_is_what_the_robot_has(recorder: Recorder, hz: float, kept: float) -> None:
-    hear(recorder, hz, rows=300, late=0.3)
+def test_the_rate_is_measured_and_rounded_to_a_common_one(recorder: Recorder, hz: float, kept: float) -> None:
+    add_states(recorder, hz, rows=300, late=0.3)
     recorder.start()
     assert recorder.rate_hz("joints/state") == recorder.rate_hz("joints/command") == kept
 
 
-def test_a_busy_machine_does_not_end_a_dataset(recorder: Recorder) -> None:
-    hear(recorder, 100.0)
+def test_a_measured_rate_near_the_datasets_counts_as_that(recorder: Recorder) -> None:
+    add_states(recorder, 100.0)
     recorder.start()
-    hear(recorder, 100.0)
+    add_states(recorder, 100.0)
     recorder.save("success")
-    hear(recorder, 75.0, rows=400, late=0.5)
+    add_states(recorder, 75.0, rows=400, late=0.5)
     recorder.start()
     assert recorder.rate_hz("joints/state") == 100.0
-    hear(recorder, 75.0)
+    add_states(recorder, 75.0)
     recorder.save("success")
-    # Another rate is another robot's.
-    hear(recorder, 50.0, rows=400)
+    # A very different rate is that of another robot.
+    add_states(recorder, 50.0, rows=400)
     with pytest.raises(WaldoError, match="joints/state rate: 100 Hz in the dataset, 50 Hz here"):
         recorder.start()
 
 
-def test_episodes_may_follow_each_other_closely(recorder: Recorder) -> None:
-    hear(recorder, 100.0, rows=300)
+def test_short_pauses_between_episodes_do_not_change_the_rate(recorder: Recorder) -> None:
+    add_states(recorder, 100.0, rows=300)
     for episode in range(3):
         recorder.start()
         assert recorder.rate_hz("joints/state") == 100.0
         began_s = 3 + 11 * episode
-        hear(recorder, 100.0, rows=1000, start_ns=began_s * 10**9)
+        add_states(recorder, 100.0, rows=1000, start_ns=began_s * 10**9)
         recorder.save("success")
-        # One second for the hands until the next.
-        hear(recorder, 100.0, rows=100, start_ns=(began_s + 10) * 10**9)
+        # One second until the next episode.
+        add_states(recorder, 100.0, rows=100, start_ns=(began_s + 10) * 10**9)
+
+
+def add_frame(recorder: Recorder, stream: str, image: Any, at_ns: int, sequence: int = -1) -> None:
+    recorder.frame(stream, image, header_ns=at_ns, receipt_ns=at_ns, sequence=sequence)
+
+
+def test_the_streams_of_an_episode_have_their_fields_units_and_rates(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    add_frame(recorder, "depth/front", np.ones((24, 32), np.uint16), 0)
+    add_frame(recorder, "cameras/other", np.zeros((24, 32, 3), np.uint8), 0)
+    recorder.environment(["cube.x"], np.zeros(1), header_ns=0, receipt_ns=0, sequence=1)
+    recorder.start()
+    feed(recorder, range(1, 4))
+    recorder.environment(["cube.x"], np.ones(1), header_ns=1, receipt_ns=1, sequence=2)
+    add_frame(recorder, "depth/front", np.ones((24, 32), np.uint16), 1)
+    add_frame(recorder, "cameras/other", np.zeros((24, 32, 3), np.uint8), 1)
+    recorder.save("success")
+    streams: dict[str, Any] = dict(recorder.dataset.episodes[0].streams)
+    assert set(streams) == {
+        "joints/state",
+        "joints/command",
+        "joints/sent",
+        "cameras/front",
+        "cameras/other",
+        "depth/front",
+        "environment",
+    }
+    assert [(field.name, field.unit) for field in streams["joints/state"].fields] == [
+        ("position", "rad"),
+        ("velocity", "rad/s"),
+        ("effort", "N·m"),
+    ]
+    assert (streams["cameras/front"].width, streams["cameras/front"].height) == (64, 48)
+    assert (streams["cameras/other"].rate_hz, streams["depth/front"].rate_hz) == (30.0, 30.0)
+    assert (streams["depth/front"].width, streams["depth/front"].height) == (32, 24)
+    assert [(field.name, field.labels) for field in streams["environment"].fields] == [("value", ("cube.x",))]
+    assert recorder.dataset.episodes[0].values("environment", "value").tolist() == [[1.0]]
+
+
+def test_a_cameras_rate_is_that_of_the_description(tmp_path: Path, toy_robot: Robot) -> None:
+    robot = replace(toy_robot, cameras=(replace(toy_robot.cameras[0], fps=15),))
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    with dataset.lock():
+        recorder = Recorder(dataset, robot, {})
+        feed(recorder, range(1))
+        assert recorder.rate_hz("cameras/front") == 15.0
+        assert recorder.rate_hz("motors") == 10.0
+        assert recorder.rate_hz("cameras/unknown") == recorder.config.rate_hz == 60.0
+
+
+def test_a_changed_image_size_is_found_between_episodes(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 999_999_999)
+    assert recorder._streams["cameras/front"].width == 64  # type: ignore[union-attr]
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 1_000_000_000)
+    assert recorder._streams["cameras/front"].width == 32  # type: ignore[union-attr]
+    recorder.start()
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 3_000_000_000)
+    assert recorder._streams["cameras/front"].width == 32  # type: ignore[union-attr]
+    recorder.discard()
+
+
+def test_a_jpeg_gives_the_size_of_its_stream(recorder: Recorder) -> None:
+    jpeg = cv2.imencode(".jpg", np.zeros((24, 32, 3), np.uint8))[1].tobytes()
+    add_frame(recorder, "cameras/front", jpeg, 0)
+    assert (recorder._streams["cameras/front"].width, recorder._streams["cameras/front"].height) == (32, 24)  # type: ignore[union-attr]
+
+
+def test_the_status_is_that_of_the_live_episode(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    assert (recorder.seconds, recorder.nbytes, recorder.lost, recorder.waiting) == (0.0, 0, 0, 0)
+    recorder.start()
+    assert recorder.seconds == 0.0
+    feed(recorder, range(1, 11), skip=5)
+    assert recorder.seconds == pytest.approx(9e-6)
+    assert recorder.nbytes > 1000
+    assert recorder.lost == 1
+    recorder.report_lost("cameras/front")
+    recorder.report_lost("cameras/unknown")
+    assert recorder.lost == 2
+    recorder.save("success")
+    assert (recorder.seconds, recorder.nbytes, recorder.lost, recorder.waiting) == (0.0, 0, 0, 0)
+
+
+def test_events_and_losses_outside_a_recording_are_dropped(recorder: Recorder) -> None:
+    recorder.event("note", "before", at_ns=0)
+    feed(recorder, range(1))
+    recorder.start()
+    feed(recorder, range(1, 3))
+    recorder.event("note", "during", at_ns=1, detail=2)
+    recorder.stop()
+    recorder.event("note", "after", at_ns=2)
+    recorder.report_lost("joints/state")
+    recorder.save("success")
+    (episode,) = recorder.dataset.episodes
+    assert episode.events == [{"at_ns": 1, "kind": "note", "text": "during", "detail": 2}]
+    assert episode.lost("joints/state") == 0
+
+
+def test_stop_and_discard_confirm_and_a_second_stop_is_refused(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    recorder.start()
+    assert recorder.stop() == "stopped; save, fail or discard the episode"
+    with pytest.raises(RecorderError, match=r"^cannot stop: the recorder is stopped$"):
+        recorder.stop()
+    with pytest.raises(RecorderError, match=r"^cannot start: an episode is stopped; save, fail or discard it first$"):
+        recorder.start()
+    assert recorder.discard() == "discarded"
+    assert recorder.state is State.IDLE
+    recorder.close()
+    assert len(recorder.dataset.episodes) == 0
+
+
+def test_an_abandoned_episode_is_recovered(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    recorder.start()
+    feed(recorder, range(1, 6))
+    recorder.abandon()
+    assert (recorder.state, recorder.nbytes) == (State.IDLE, 0)
+    assert len(recorder.dataset.recover()) == 1
+    assert len(recorder.dataset.episodes[0].time_ns("joints/state")) == 5
+
+
+def test_an_episode_without_a_task_starts_without_a_text(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    assert recorder.start() == "recording"
+
+
+def test_codec_quality_and_encoder_are_those_of_the_configuration(tmp_path: Path, toy_robot: Robot) -> None:
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    with dataset.lock():
+        recorder = Recorder(dataset, toy_robot, {}, RecorderConfig(codec="jpeg", crf=30, encoder="libx264"))
+        feed(recorder, range(1))
+        stream: Any = recorder._streams["cameras/front"]
+    assert (stream.codec, stream.crf, stream.encoder) == ("jpeg", 30, "libx264")
+
+
+@pytest.mark.parametrize(
+    ("measured_hz", "rate_hz"),
+    [(9.9, 10.0), (10.9, 11.0), (11.3, 11.0), (54.0, 50.0), (56.0, 60.0), (62.3, 60.0), (67.4, 67.0), (940.0, 1000.0)],
+)
+def test_a_measured_rate_is_rounded_to_a_common_one_if_it_is_close(measured_hz: float, rate_hz: float) -> None:
+    assert round_rate(measured_hz) == rate_hz
+
+
+def test_too_few_states_leave_the_nominal_rate(recorder: Recorder) -> None:
+    add_states(recorder, 100.0, rows=29)
+    recorder.start()
+    assert recorder.rate_hz("joints/state") == 60.0
+    recorder.discard()
+    add_states(recorder, 100.0, rows=30)
+    recorder.start()
+    assert recorder.rate_hz("joints/state") == 100.0

@@ -1,4 +1,4 @@
-"""Trouble around a recording is told once, and stands in the episode."""
+"""Each finding is reported once, and is an event of the episode."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, State
-from waldo.collect.recorder.recording_monitor import ERROR, OK, WARN, Health
+from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.datasets.dataset import Dataset
 from waldo.robots.description import Robot
+from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus
 
 S = 1_000_000_000
 WALL = 1_700_000_000 * S
@@ -20,40 +21,40 @@ PLENTY = 10**15
 
 @pytest.fixture
 def recorder(tmp_path: Path, toy_robot: Robot) -> Iterator[Recorder]:
-    """A recorder on a new dataset; saves wait for their seal."""
+    """A recorder on a new dataset; saving waits until the episode is finalized."""
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     with dataset.lock():
         yield Recorder(dataset, toy_robot, {}, RecorderConfig(lockstep=True))
 
 
-def hear(recorder: Recorder, health: Health, at_s: float, *, camera: bool = True) -> list[str]:
-    """Give the recorder a state, and a picture, at an instant; return what the operator hears."""
+def add(recorder: Recorder, monitor: RecordingMonitor, at_s: float, *, camera: bool = True) -> list[str]:
+    """Add a state and a frame at an instant; return the texts of the notices."""
     wall, now = WALL + round(at_s * S), round(at_s * S)
     both = np.array([1.0, 2.0])
     stamps = {"header_ns": wall, "receipt_ns": wall, "sequence": -1}
     recorder.row("joints/state", values={"position": both, "velocity": both, "effort": both}, **stamps)
-    heard = health.heard("joints/state", now, wall)
+    notices = monitor.received("joints/state", now, wall)
     if camera:
         recorder.frame("cameras/front", np.zeros((48, 64, 3), np.uint8), **stamps)
-        heard += health.heard("cameras/front", now, wall)
-    return [notice.text for notice in heard]
+        notices += monitor.received("cameras/front", now, wall)
+    return [notice.text for notice in notices]
 
 
-def test_a_vanished_camera_is_told_while_it_can_be_mended(recorder: Recorder) -> None:
-    health = Health(recorder, wall_ns=WALL, monotonic_ns=0)
-    hear(recorder, health, 0.0)
+def test_a_camera_that_stops_is_reported_at_once(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
     recorder.start()
     for k in range(1, 9):
-        hear(recorder, health, k / 10, camera=k < 3)
-    (lost,) = health.check(WALL + 9 * S // 10, 9 * S // 10, PLENTY)
-    assert (lost.level, lost.text[:49]) == (ERROR, "cameras/front has been silent for 0.7 s: is its c")
-    assert health.check(WALL + S, S, PLENTY) == []
-    status = health.status(S)
-    assert status.silent == {"cameras/front"}
+        add(recorder, monitor, k / 10, camera=k < 3)
+    (lost,) = monitor.check(WALL + 9 * S // 10, 9 * S // 10, PLENTY)
+    assert (lost.level, lost.text) == (ERROR, "no message on cameras/front for 0.7 s; check its cable and its driver")
+    assert monitor.check(WALL + S, S, PLENTY) == []
+    status = monitor.status(S)
+    assert status.stopped == {"cameras/front"}
     assert status.level == ERROR
-    assert "SILENT: cameras/front" in str(status)
-    assert hear(recorder, health, 1.2) == ["cameras/front is back after 1.0 s"]
-    assert health.status(2 * S).level == OK
+    assert "NO MESSAGES: cameras/front" in str(status)
+    assert add(recorder, monitor, 1.2) == ["cameras/front resumed after 1.0 s"]
+    assert monitor.status(2 * S).level == OK
     recorder.save("success")
     episode = recorder.dataset.episodes[0]
     assert [(event["kind"], event["stream"]) for event in episode.events] == [
@@ -63,32 +64,32 @@ def test_a_vanished_camera_is_told_while_it_can_be_mended(recorder: Recorder) ->
     assert episode.events[0]["at_ns"] == WALL + 9 * S // 10
 
 
-def test_a_jump_of_the_clock_stands_in_the_record(recorder: Recorder) -> None:
-    health = Health(recorder, wall_ns=WALL, monotonic_ns=0)
-    hear(recorder, health, 0.0)
+def test_a_clock_jump_is_an_event(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
     recorder.start()
-    hear(recorder, health, 0.1)
-    assert health.check(WALL + S // 10 + 4_000_000, S // 10, PLENTY) == []
-    (jump,) = health.check(WALL + S // 5 - 2 * S, S // 5, PLENTY)
+    add(recorder, monitor, 0.1)
+    assert monitor.check(WALL + S // 10 + 4_000_000, S // 10, PLENTY) == []
+    (jump,) = monitor.check(WALL + S // 5 - 2 * S, S // 5, PLENTY)
     assert jump.level == ERROR
-    assert jump.text.startswith("the clock jumped by -2.004 s: ")
+    assert jump.text.startswith("the system clock jumped by -2.004 s: ")
     recorder.save("success")
     (event,) = recorder.dataset.episodes[0].events
     assert (event["kind"], event["jump_ns"]) == ("clock_jump", -2_004_000_000)
 
 
-def test_a_full_disk_ends_the_episode_with_what_was_captured(recorder: Recorder) -> None:
-    health = Health(recorder, wall_ns=WALL, monotonic_ns=0)
-    hear(recorder, health, 0.0)
+def test_a_full_disk_ends_the_episode_and_saves_it(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
     recorder.start()
     for k in range(1, 21):
-        hear(recorder, health, k / 10)
-        health.check(WALL + k * S // 10, k * S // 10, PLENTY)
-    assert health.status(2 * S).level == OK
-    (low,) = health.check(WALL + 2 * S, 2 * S, 65_000_000)
+        add(recorder, monitor, k / 10)
+        monitor.check(WALL + k * S // 10, k * S // 10, PLENTY)
+    assert monitor.status(2 * S).level == OK
+    (low,) = monitor.check(WALL + 2 * S, 2 * S, 65_000_000)
     assert low.level == WARN
-    assert "min left" in low.text
-    (full,) = health.check(WALL + 2 * S, 2 * S, 1_000_000)
+    assert "min remaining; free some space" in low.text
+    (full,) = monitor.check(WALL + 2 * S, 2 * S, 1_000_000)
     assert full.level == ERROR
     assert "episode_000000.zarr saved as unknown" in full.text
     assert recorder.state is State.IDLE
@@ -98,20 +99,108 @@ def test_a_full_disk_ends_the_episode_with_what_was_captured(recorder: Recorder)
     assert len(episode.time_ns("joints/state")) == 20
 
 
-def test_in_simulated_time_nothing_depends_on_the_machine(recorder: Recorder) -> None:
-    health = Health(recorder, wall_ns=WALL, monotonic_ns=0, lockstep=True)
-    hear(recorder, health, 0.0)
-    assert health.check(WALL + 60 * S, 90 * S, PLENTY) == []
-    assert hear(recorder, health, 90.0) == []
+def test_in_simulated_time_the_clocks_of_the_machine_are_not_checked(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0, lockstep=True)
+    add(recorder, monitor, 0.0)
+    assert monitor.check(WALL + 60 * S, 90 * S, PLENTY) == []
+    assert add(recorder, monitor, 90.0) == []
 
 
-def test_the_status_line_says_what_matters(recorder: Recorder) -> None:
-    health = Health(recorder, wall_ns=WALL, monotonic_ns=0)
+def test_the_status_is_one_line(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
     recorder.task = {"task": "lift the cube"}
-    hear(recorder, health, 0.0)
+    add(recorder, monitor, 0.0)
     recorder.start()
     for k in range(1, 31):
-        hear(recorder, health, k / 30)
-    health.check(WALL + S, S, PLENTY)
-    line = str(health.status(S))
-    assert line.startswith("recording lift the cube  0:00  1 cameras 31 Hz  joints 31 Hz  lost 0  disk")
+        add(recorder, monitor, k / 30)
+    monitor.check(WALL + S, S, PLENTY)
+    line = str(monitor.status(S))
+    assert line.startswith("recording lift the cube  0:00  1 camera 31 Hz  joints 31 Hz  lost 0  disk")
+
+
+def motors(level: int, message: str) -> dict[str, MotorStatus]:
+    return {"a": MotorStatus(level=level, message=message), "b": MotorStatus(message="winding at 30.0 °C")}
+
+
+def components(*statuses: ComponentStatus) -> dict[str, ComponentStatus]:
+    return {status.component: status for status in statuses}
+
+
+def test_a_motor_fault_is_one_event_and_one_notice_until_it_ends(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    assert monitor.motors(motors(OK, "winding at 40.0 °C"), WALL) == []
+    recorder.start()
+    monitor.episode_started()
+    add(recorder, monitor, 0.1)
+    notices = []
+    for tick in range(50):
+        level, text = (
+            (WARN, f"winding at {41 + tick / 10:.1f} °C; overload")
+            if 5 <= tick < 20
+            else (OK, f"winding at {tick}.0 °C")
+        )
+        notices += monitor.motors(motors(level, text), WALL + tick * S // 10)
+        assert monitor.status(S).faults == (("a",) if 5 <= tick < 30 else ())
+    assert [(notice.level, notice.text) for notice in notices] == [
+        (WARN, "a: winding at 41.5 °C; overload"),
+        (OK, "a: winding at 30.0 °C"),
+    ]
+    recorder.save("success")
+    assert recorder.dataset.episodes[0].events == [
+        {
+            "at_ns": WALL + S // 2,
+            "kind": "motor_status",
+            "text": "a: winding at 41.5 °C; overload",
+            "joint": "a",
+            "level": "warning",
+        },
+        {"at_ns": WALL + 3 * S, "kind": "motor_status", "text": "a: winding at 30.0 °C", "joint": "a", "level": "ok"},
+    ]
+
+
+def test_component_changes_are_events_and_only_faults_are_notices(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    holding = ComponentStatus(component="control", message="holding: no command for 0.2 s")
+    following = ComponentStatus(component="control", message="following")
+    lost = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
+    restored = ComponentStatus(component="camera front", message="30 Hz")
+    assert monitor.components(components(holding, restored), WALL) == []
+    recorder.start()
+    monitor.episode_started()
+    add(recorder, monitor, 0.1)
+    assert monitor.components(components(following, restored), WALL + S) == []
+    (fault,) = monitor.components(components(following, lost), WALL + 2 * S)
+    assert (fault.level, fault.text) == (ERROR, "camera front: no frame for 3.0 s")
+    assert "FAULTS: camera front" in str(monitor.status(2 * S))
+    assert monitor.components(components(following, restored), WALL + 3 * S) == []
+    (end,) = monitor.components(components(following, restored), WALL + 4 * S)
+    assert (end.level, end.text) == (OK, "camera front: 30 Hz")
+    recorder.save("success")
+    found = [(event["kind"], event["component"], event["level"]) for event in recorder.dataset.episodes[0].events]
+    assert found == [
+        ("component_status", "control", "ok"),
+        ("component_status", "control", "ok"),
+        ("component_status", "camera front", "error"),
+        ("component_status", "camera front", "ok"),
+    ]
+    assert recorder.dataset.episodes[0].events[0]["text"] == "control: holding: no command for 0.2 s"
+
+
+def test_an_episode_starts_with_the_present_faults(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    (first,) = monitor.motors(motors(WARN, "winding at 40.0 °C; overload"), WALL)
+    assert first.text == "a: winding at 40.0 °C; overload"
+    stopped = ComponentStatus(component="control", level=ERROR, message="stopped: joint a beyond its limit")
+    governor = ComponentStatus(component="governor", message="full speed")
+    monitor.components(components(stopped, governor), WALL + 5)
+    recorder.start()
+    monitor.episode_started()
+    add(recorder, monitor, 0.1)
+    recorder.save("success")
+    assert [(event["text"], event["at_ns"]) for event in recorder.dataset.episodes[0].events] == [
+        ("a: winding at 40.0 °C; overload", WALL),
+        ("control: stopped: joint a beyond its limit", WALL + 5),
+    ]

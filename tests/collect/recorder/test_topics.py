@@ -1,43 +1,44 @@
-"""Which topics are recorded, and which of a camera's transports."""
+"""The recorded topics, and the preferred transport of a camera."""
 
 import pytest
 
-from waldo.collect.recorder.topics import COMPRESSED, IMAGE, Topic, cameras_of, parse_cameras
+from waldo.collect.recorder.topics import Topic, find_cameras, parse_cameras
+from waldo.datasets.schema import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from waldo.errors import ConfigError
 
 
-def test_cameras_are_found_by_their_names_compressed_rather_than_raw() -> None:
+def test_cameras_are_found_by_name_and_compressed_is_preferred() -> None:
     offered = {
-        "/g1/cameras/head/image_raw": [IMAGE],
-        "/g1/cameras/head/image_raw/compressed": [COMPRESSED],
-        "/g1/cameras/wrist/image_raw": [IMAGE],
-        "/g1/cameras/head/depth/image_raw/compressedDepth": [COMPRESSED],
-        "/g1/cameras/head/depth/image_raw": [IMAGE],
+        "/g1/cameras/head/image_raw": [IMAGE_TYPE],
+        "/g1/cameras/head/image_raw/compressed": [COMPRESSED_IMAGE_TYPE],
+        "/g1/cameras/wrist/image_raw": [IMAGE_TYPE],
+        "/g1/cameras/head/depth/image_raw/compressedDepth": [COMPRESSED_IMAGE_TYPE],
+        "/g1/cameras/head/depth/image_raw": [IMAGE_TYPE],
         "/g1/cameras/head/camera_info": ["sensor_msgs/msg/CameraInfo"],
-        "/other/cameras/head/image_raw": [IMAGE],
+        "/other/cameras/head/image_raw": [IMAGE_TYPE],
         "/g1/joint_states": ["sensor_msgs/msg/JointState"],
     }
-    assert cameras_of(offered, "/g1", {}) == [
-        Topic("cameras/head", "/g1/cameras/head/image_raw/compressed", COMPRESSED),
-        Topic("cameras/wrist", "/g1/cameras/wrist/image_raw", IMAGE),
-        Topic("depth/head", "/g1/cameras/head/depth/image_raw/compressedDepth", COMPRESSED),
+    assert find_cameras(offered, "/g1", {}) == [
+        Topic("cameras/head", "/g1/cameras/head/image_raw/compressed", COMPRESSED_IMAGE_TYPE),
+        Topic("cameras/wrist", "/g1/cameras/wrist/image_raw", IMAGE_TYPE),
+        Topic("depth/head", "/g1/cameras/head/depth/image_raw/compressedDepth", COMPRESSED_IMAGE_TYPE),
     ]
 
 
-def test_a_camera_elsewhere_is_named() -> None:
+def test_a_camera_outside_the_namespace_is_given_by_its_topic() -> None:
     named = parse_cameras(["front=/camera/color/image_raw", "depth/front=/camera/depth/image_rect_raw/compressedDepth"])
     assert named == {"cameras/front": "/camera/color/image_raw", "depth/front": "/camera/depth/image_rect_raw"}
     offered = {
-        "/camera/color/image_raw/compressed": [COMPRESSED],
-        "/camera/depth/image_rect_raw": [IMAGE],
+        "/camera/color/image_raw/compressed": [COMPRESSED_IMAGE_TYPE],
+        "/camera/depth/image_rect_raw": [IMAGE_TYPE],
     }
-    assert cameras_of(offered, "/", named) == [
-        Topic("cameras/front", "/camera/color/image_raw/compressed", COMPRESSED),
-        Topic("depth/front", "/camera/depth/image_rect_raw", IMAGE),
+    assert find_cameras(offered, "/", named) == [
+        Topic("cameras/front", "/camera/color/image_raw/compressed", COMPRESSED_IMAGE_TYPE),
+        Topic("depth/front", "/camera/depth/image_rect_raw", IMAGE_TYPE),
     ]
 
 
 @pytest.mark.parametrize("pair", ["front", "=/a", "front=camera/image"])
-def test_a_camera_that_names_no_topic_is_refused(pair: str) -> None:
+def test_an_option_without_a_topic_is_refused(pair: str) -> None:
     with pytest.raises(ConfigError, match="NAME=/TOPIC"):
         parse_cameras([pair])

@@ -20,9 +20,9 @@ def save(dataset: Dataset) -> None:
     writer.save("success", wait=False)
 
 
-def until(what: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while not what():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -33,11 +33,11 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def test_each_saved_episode_is_pushed_while_the_next_is_recorded(dataset: Dataset, bucket: ObjectPath) -> None:
-    told: list[str] = []
+    notices: list[str] = []
     with dataset.lock():
         save(dataset)
         dataset.wait()
-        uploader = Uploader(dataset, bucket / "day", told.append)
+        uploader = Uploader(dataset, bucket / "day", notices.append)
         until(lambda: (bucket / "day/episode_000000.zarr/zarr.json").is_file())
         save(dataset)
         until(lambda: (bucket / "day/episode_000001.zarr/zarr.json").is_file())
@@ -45,44 +45,44 @@ def test_each_saved_episode_is_pushed_while_the_next_is_recorded(dataset: Datase
         dataset.wait()
         assert uploader.close(60.0)
     assert Dataset.open(bucket / "day").indices == [0, 1, 2]
-    assert told == []
+    assert notices == []
 
 
-def test_a_store_that_is_away_stops_nothing_and_catches_up(
+def test_a_failed_upload_is_retried_and_does_not_stop_the_recording(
     dataset: Dataset, bucket: ObjectPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    away = True
+    notices: list[str] = []
+    offline = True
     write = ObjectPath.write_bytes
 
     def refuse(self: ObjectPath, data: bytes, **options: str | None) -> None:
-        if away:
+        if offline:
             raise OSError("the network is unreachable")
         write(self, data, **options)
 
     monkeypatch.setattr(ObjectPath, "write_bytes", refuse)
     with dataset.lock():
-        uploader = Uploader(dataset, bucket / "day", told.append, retry_s=0.05)
+        uploader = Uploader(dataset, bucket / "day", notices.append, retry_s=0.05)
         save(dataset)
-        until(lambda: bool(told))
+        until(lambda: bool(notices))
         save(dataset)
         dataset.wait()
-        away = False
-        until(lambda: len(told) == 2)
+        offline = False
+        until(lambda: len(notices) == 2)
         assert uploader.close(60.0)
-    assert told == [
-        "cannot upload: the network is unreachable; recording goes on, the episodes are kept here",
-        "uploading again",
+    assert notices == [
+        "cannot upload: the network is unreachable; recording continues, episodes stay on this machine",
+        "upload resumed",
     ]
     assert Dataset.open(bucket / "day").indices == [0, 1]
 
 
-def test_what_is_left_is_said(dataset: Dataset) -> None:
-    told: list[str] = []
+def test_an_incomplete_upload_is_reported(dataset: Dataset) -> None:
+    notices: list[str] = []
     with dataset.lock():
         save(dataset)
         dataset.wait()
-        uploader = Uploader(dataset, ObjectPath("s3://no-such-bucket", "day"), told.append, retry_s=0.05)
-        until(lambda: bool(told))
+        uploader = Uploader(dataset, ObjectPath("s3://no-such-bucket", "day"), notices.append, retry_s=0.05)
+        until(lambda: bool(notices))
         assert not uploader.close(60.0)
-    assert told[-1].startswith("not everything is uploaded yet; go on with: waldo push ")
+    assert notices[-1].startswith("upload incomplete; continue with: waldo push ")

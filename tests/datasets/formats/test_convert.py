@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.jobs import Jobs
 from waldo.datasets.lock import DatasetLockedError
-from waldo.errors import FileError, UnknownNameError
+from waldo.errors import FileError, UnknownNameError, count
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
@@ -27,7 +28,7 @@ CONFIG = ImportConfig()
 
 @pytest.fixture
 def source(tmp_path):
-    """Return a replay buffer of five episodes, each of its own values and pictures."""
+    """Return a replay buffer of five episodes with distinct values and images."""
     return write_source(tmp_path / "buffer")
 
 
@@ -44,11 +45,11 @@ def write_source(path, episodes=5, rows=8, width=32):
 
 
 def digest(dataset):
-    """Return what the episodes hold, in the order of their source."""
+    """Return the contents of the episodes in the order of their source."""
     found = {}
     for episode in dataset.episodes:
-        told = episode.attributes["source"]
-        found[told["episode"]] = episode.values("joints/command", "position").tolist(), episode.frames("cameras/img")
+        origin = episode.attributes["source"]
+        found[origin["episode"]] = episode.values("joints/command", "position").tolist(), episode.frames("cameras/img")
     return {key: (values, frames.tobytes()) for key, (values, frames) in sorted(found.items())}
 
 
@@ -60,14 +61,14 @@ def files(folder):
     }
 
 
-def test_an_imported_episode_says_where_it_came_from(source, tmp_path):
+def test_an_imported_episode_names_its_origin(source, tmp_path):
     steps = []
-    result = import_dataset(source, tmp_path / "d", CONFIG, advance=lambda done, total: steps.append((done, total)))
-    assert (result.episodes, result.there, result.left_out, steps[-1]) == (5, 0, {}, (5, 5))
+    result = import_dataset(source, tmp_path / "d", CONFIG, progress=lambda done, total: steps.append((done, total)))
+    assert (result.episodes, result.existing, result.skipped, steps[-1]) == (5, 0, {}, (5, 5))
     episode = Dataset.open(tmp_path / "d").episodes[2]
-    told = episode.attributes["source"]
-    assert (told["format"], told["name"], told["episode"]) == ("replay-buffer", "buffer", "2")
-    assert len(told["digest"]) == 64
+    origin = episode.attributes["source"]
+    assert (origin["format"], origin["name"], origin["episode"]) == ("replay-buffer", "buffer", "2")
+    assert len(origin["digest"]) == 64
     assert (episode.outcome, episode.reason, episode.robot) == ("unknown", "imported", "unknown")
 
 
@@ -84,9 +85,9 @@ def test_workers_write_the_same_bytes(source, tmp_path, jobs):
 def test_some_episodes_and_then_the_others(source, tmp_path):
     assert import_dataset(source, tmp_path / "d", CONFIG, episodes=[1, 3, 99]).episodes == 2
     result = import_dataset(source, tmp_path / "d", CONFIG)
-    assert (result.episodes, result.there) == (3, 2)
+    assert (result.episodes, result.existing) == (3, 2)
     again = import_dataset(source, tmp_path / "d", CONFIG)
-    assert (again.episodes, again.there, again.rows) == (0, 5, 0)
+    assert (again.episodes, again.existing, again.rows) == (0, 5, 0)
     import_dataset(source, tmp_path / "whole", CONFIG)
     assert digest(Dataset.open(tmp_path / "d")) == digest(Dataset.open(tmp_path / "whole"))
 
@@ -94,7 +95,7 @@ def test_some_episodes_and_then_the_others(source, tmp_path):
 def test_the_same_episodes_from_another_folder_are_known(source, tmp_path):
     import_dataset(source, tmp_path / "d", CONFIG)
     source.rename(tmp_path / "moved")
-    assert import_dataset(tmp_path / "moved", tmp_path / "d", CONFIG).there == 5
+    assert import_dataset(tmp_path / "moved", tmp_path / "d", CONFIG).existing == 5
 
 
 def test_what_was_deleted_stays_deleted(source, tmp_path):
@@ -104,23 +105,23 @@ def test_what_was_deleted_stays_deleted(source, tmp_path):
     assert len(Dataset.open(tmp_path / "d").episodes) == 4
 
 
-def test_an_interrupted_import_goes_on(source, tmp_path):
+def test_an_interrupted_import_resumes(source, tmp_path):
     def interrupt(done, total):
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_dataset(source, tmp_path / "d", CONFIG, advance=interrupt)
+        import_dataset(source, tmp_path / "d", CONFIG, progress=interrupt)
     assert len(Dataset.open(tmp_path / "d").episodes) == 2
     result = import_dataset(source, tmp_path / "d", CONFIG)
-    assert (result.episodes, result.there) == (3, 2)
+    assert (result.episodes, result.existing) == (3, 2)
     import_dataset(source, tmp_path / "whole", CONFIG)
     assert digest(Dataset.open(tmp_path / "d")) == digest(Dataset.open(tmp_path / "whole"))
 
 
 @pytest.mark.parametrize("recover", [False, True], ids=["", "recovered in between"])
 def test_a_killed_import_leaves_no_interrupted_episode(tmp_path, recover):
-    """SIGKILL in the middle of an episode: its half is not kept, even where somebody recovered it in between."""
+    """SIGKILL in the middle of an episode: its half is not kept, even if it was recovered in between."""
     source = write_source(tmp_path / "buffer", rows=20, width=64)
     code = (
         "import os, signal, sys; from pathlib import Path; from waldo.datasets.formats import cameras_in\n"
@@ -143,7 +144,7 @@ def test_a_killed_import_leaves_no_interrupted_episode(tmp_path, recover):
             assert len(dataset.recover()) == 1
         assert dataset.episodes[1].reason == "interrupted"
     result = import_dataset(source, tmp_path / "d", CONFIG)
-    assert (result.episodes, result.there) == (4, 1)
+    assert (result.episodes, result.existing) == (4, 1)
     dataset = Dataset.open(tmp_path / "d")
     assert [episode.reason for episode in dataset.episodes] == ["imported"] * 5
     import_dataset(source, tmp_path / "whole", CONFIG)
@@ -165,7 +166,9 @@ def test_ctrl_c_on_the_command_line_can_be_repeated(tmp_path):
     dataset = Dataset.open(tmp_path / "d")
     assert sorted(int(e.attributes["source"]["episode"]) for e in dataset.episodes) == list(range(6))
     assert {episode.reason for episode in dataset.episodes} == {"imported"}
-    assert f"{6 - int(done.stdout.split(': ')[1].split(' ')[0])} episodes were there already" in done.stdout
+    imported = re.search(r"imported (\d+) episode", done.stdout)
+    assert imported is not None
+    assert f"{count(6 - int(imported[1]), 'episode')} already imported" in done.stdout
 
 
 def test_recordings_are_added_to_only_if_they_fit(source, record, script, tmp_path):
@@ -192,7 +195,7 @@ def test_a_locked_dataset_and_a_folder_that_is_none_are_refused(source, tmp_path
     assert str(error.value) == f"{tmp_path / 'e'}: is not an empty folder; choose a new folder for the dataset"
 
 
-def test_what_a_cut_recording_left_is_closed_as_a_recorder_does(source, tmp_path, streams, play, script):
+def test_an_interrupted_recording_is_recovered_before_an_import(source, tmp_path, streams, play, script):
     import_dataset(source, tmp_path / "d", CONFIG, episodes=[0])
     dataset = Dataset.open(tmp_path / "d")
     with dataset.lock():
@@ -205,7 +208,7 @@ def test_what_a_cut_recording_left_is_closed_as_a_recorder_does(source, tmp_path
     assert [episode.reason for episode in Dataset.open(tmp_path / "d").episodes] == ["imported", "interrupted"]
 
 
-def test_a_full_disk_is_no_fault_of_the_source(source, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_import(source, tmp_path, monkeypatch):
     from waldo.datasets.recording.journal import Journal
 
     def full(self, *args, **kwargs):
@@ -226,7 +229,7 @@ def test_a_full_disk_is_no_fault_of_the_source(source, tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(monkeypatch):
-    """Return what runs a command line and gives its exit code and what it printed."""
+    """Return a function that runs a command line and returns its exit code and output."""
 
     def call(*args):
         out = io.StringIO()
@@ -238,51 +241,67 @@ def run(monkeypatch):
     return call
 
 
-def test_the_command_says_what_it_did(run, source, tmp_path):
+def test_the_command_prints_its_result(run, source, tmp_path):
     code, text = run("import", source, tmp_path / "d", "--episodes", "0-2", "--codec", "h264", "--crf", "0")
     assert code == 0
     lines = text.splitlines()
-    assert lines[0] == (f"{tmp_path / 'd'}: 3 episodes of buffer (replay-buffer), 24 rows, 0 frames copied, 24 encoded")
-    assert lines[1] == "note  The source names no robot; name it with --robot."
-    assert lines[3].startswith("note  cameras/img: encoded anew from raw pixels; measured on a few frames")
+    assert lines[0] == (
+        f"{tmp_path / 'd'}: imported 3 episodes of buffer (replay-buffer), 24 rows, 0 frames copied, 24 encoded"
+    )
+    assert lines[1] == "note  The source does not name a robot; pass --robot."
+    assert lines[3].startswith("note  cameras/img: converted from raw pixels; PSNR over a few frames per episode: ")
     (tmp_path / "buffer" / "data" / "img" / "30.0.0.0").write_bytes(b"short")
     code, text = run("import", source, tmp_path / "d", "--codec", "h264", "--crf", "0")
     assert code == 1
-    assert "3 episodes were there already" in text
-    assert "\n3 is left out: " in text
+    assert "3 episodes already imported" in text
+    assert "\n3 skipped: " in text
 
 
-def test_what_is_nothing_known_is_said(run, tmp_path, capsys):
+def test_an_unknown_format_is_explained(run, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
     assert run("import", tmp_path / "photos", tmp_path / "d")[0] == 2
     assert capsys.readouterr().err == (
-        f"waldo: error: {tmp_path / 'photos'}: is no dataset that waldo can import. Looked for:\n"
+        f"waldo: error: {tmp_path / 'photos'}: no importable dataset found. Looked for:\n"
+        "  aloha: an .hdf5 file, or a folder of them, with observations/qpos (ALOHA)\n"
         "  lerobot: meta/info.json (LeRobot v2 or v3)\n"
         "  replay-buffer: a zarr folder or .zarr.zip with meta/episode_ends (diffusion_policy, UMI)\n"
-        "  robomimic: an HDF5 file with data/demo_0 (robomimic)\n"
-        "  aloha: an HDF5 file, or a folder of them, with observations/qpos (ALOHA)\n"
+        "  robomimic: an .hdf5 file with data/demo_0 (robomimic)\n"
         "  rosbag2: metadata.yaml, .mcap or .db3 (rosbag2), in the folder or in folders inside it\n"
-        "name it with --format\n"
+        "pass --format to choose a format\n"
     )
     assert run("import", tmp_path / "none", tmp_path / "d")[0] == 2
-    assert capsys.readouterr().err == f"waldo: error: {tmp_path / 'none'}: does not exist; check the path\n"
+    assert (
+        capsys.readouterr().err == f"waldo: error: {tmp_path / 'none'}: the path does not exist; check its spelling\n"
+    )
     assert not (tmp_path / "d").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--robot", "x", "--topics", "a"], "topics is ('a',), expected absent: replay-buffer has no topics"),
+        (
+            ["--robot", "x", "--topics", "a"],
+            "--topics is not supported with --format replay-buffer (supported: rosbag2)",
+        ),
         (["--crf", "60"], "crf is 60, expected 0 to 51"),
-        (["--format", "lerobot", "--fps", "9"], "fps is 9.0, expected absent: lerobot says its rate itself"),
-        (["--fps", "-1"], "fps is -1.0, expected a rate above 0"),
+        (
+            ["--format", "lerobot", "--fps", "9"],
+            "--fps is not supported with --format lerobot (supported: aloha, replay-buffer, robomimic)",
+        ),
+        (["--fps", "-1"], "fps is -1.0, expected a rate above 0 Hz"),
         (["--episodes", "x"], "episodes is 'x', expected numbers and runs of them, such as 0-9,12"),
-        (["--episodes", "7"], "buffer: has 5 episodes and none of those asked for; see --episodes"),
-        (["--format", "aloha", "--topics", "a=/b"], "topics is ('a=/b',), expected absent: aloha has no topics"),
-        (["--format", "lerobot"], "meta/info.json: is missing; fetch the whole dataset"),
-        (["--format", "rosbag2"], "buffer: holds no bag; name a folder with metadata.yaml, or .mcap or .db3 files"),
-        (["--format", "aloha"], "buffer: holds no .hdf5 file; name a folder of ALOHA's episodes, or one of them"),
+        (["--episodes", "7"], "no episode matches the filters (5 episodes in total); choose --episodes from 0 to 4"),
+        (
+            ["--format", "aloha", "--topics", "a=/b"],
+            "--topics is not supported with --format aloha (supported: rosbag2)",
+        ),
+        (["--format", "lerobot"], "meta/info.json: does not exist; download the whole dataset"),
+        (["--format", "rosbag2"], "buffer: no bag found; choose a folder with metadata.yaml, .mcap or .db3 files"),
+        (
+            ["--format", "aloha"],
+            "buffer: no .hdf5 file found; choose a folder of ALOHA episodes, or one of its files",
+        ),
     ],
 )
 def test_bad_options_are_one_clear_line(run, source, tmp_path, capsys, words, message):
@@ -296,11 +315,20 @@ def test_bad_options_are_one_clear_line(run, source, tmp_path, capsys, words, me
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["rosbag2", "--fps", "10"], "--fps is 10, expected absent: only lerobot, replay-buffer, umi has it"),
-        (["umi", "--action", "sent"], "--action is 'sent', expected absent: only lerobot, replay-buffer has it"),
-        (["replay-buffer", "--images", "h264"], "--images is 'h264', expected absent: only rosbag2 has it"),
-        (["lerobot", "--storage", "sqlite3"], "--storage is 'sqlite3', expected absent: only rosbag2 has it"),
-        (["umi", "--workers", "2"], "--workers is 2, expected absent: only lerobot, rosbag2 has it"),
+        (
+            ["rosbag2", "--fps", "10"],
+            "--fps is not supported with --format rosbag2 (supported: lerobot, replay-buffer, umi)",
+        ),
+        (
+            ["umi", "--action", "sent"],
+            "--action is not supported with --format umi (supported: lerobot, replay-buffer)",
+        ),
+        (
+            ["replay-buffer", "--images", "h264"],
+            "--images is not supported with --format replay-buffer (supported: rosbag2)",
+        ),
+        (["lerobot", "--storage", "sqlite3"], "--storage is not supported with --format lerobot (supported: rosbag2)"),
+        (["rosbag2", "--license", "mit"], "--license is not supported with --format rosbag2 (supported: lerobot)"),
     ],
 )
 def test_options_that_a_format_does_not_have_are_refused(run, record, script, tmp_path, capsys, words, message):
@@ -314,21 +342,21 @@ def test_the_export_command_writes_every_format(run, record, script, tmp_path):
     code, text = run("export", dataset.path, tmp_path / "rb", "--format", "replay-buffer", "--cameras", "front")
     assert (code, text.splitlines()[0]) == (
         0,
-        f"{tmp_path / 'rb'}: 1 episodes, 15 rows, 0 frames copied, 15 encoded anew",
+        f"{tmp_path / 'rb'}: exported 1 episode, 15 rows, 0 frames copied, 15 encoded",
     )
     code, text = run("export", dataset.path, tmp_path / "bags", "--format", "rosbag2", "--images", "h264")
     assert (code, text.splitlines()[0]) == (
         0,
-        f"{tmp_path / 'bags'}: 1 episodes, 125 rows, 30 frames copied, 0 encoded anew",
+        f"{tmp_path / 'bags'}: exported 1 episode, 125 rows, 30 frames copied, 0 encoded",
     )
     code, text = run("export", dataset.path, tmp_path / "lr")
     assert (code, text.splitlines()[0]) == (
         0,
-        f"{tmp_path / 'lr'}: 1 episodes, 15 rows, 30 frames copied, 0 encoded anew",
+        f"{tmp_path / 'lr'}: exported 1 episode, 15 rows, 30 frames copied, 0 encoded",
     )
 
 
-def test_an_unknown_format_is_answered(source, tmp_path):
+def test_an_unknown_format_name_is_refused(source, tmp_path):
     with pytest.raises(UnknownNameError) as error:
         import_dataset(source, tmp_path / "d", CONFIG, format="lerbot")
-    assert str(error.value).startswith("unknown format 'lerbot'; did you mean 'lerobot'?")
+    assert str(error.value).startswith("unknown import format 'lerbot'; did you mean 'lerobot'?")

@@ -25,8 +25,8 @@ def test_any_text_becomes_a_stream_that_stays_in_its_episode(foreign):
 
 
 @given(ANY, ANY)
-def test_other_names_become_other_streams(one, other):
-    # A slash at either end says nothing.
+def test_different_names_become_different_streams(one, other):
+    # A slash at either end has no effect.
     if one.strip("/") != other.strip("/"):
         assert stream_name(one) != stream_name(other)
     if one != other:
@@ -34,7 +34,7 @@ def test_other_names_become_other_streams(one, other):
 
 
 @given(st.text(string.ascii_letters + string.digits + "_.", min_size=1, max_size=60))
-def test_a_name_that_the_store_can_bear_is_kept(foreign):
+def test_a_valid_name_is_kept(foreign):
     if not set(foreign) <= {".", "_"} and not foreign.startswith("__"):
         assert stream_name(foreign) == foreign
 
@@ -68,7 +68,7 @@ def test_names_beside_each_other_fit_into_one_episode(names):
         ("a-0123456789abcdef", "a-0123456789abcdef-"),
     ],
 )
-def test_what_is_kept_of_a_name_can_be_read(foreign, begins):
+def test_a_changed_name_stays_readable(foreign, begins):
     assert stream_name(foreign).startswith(begins)
 
 
@@ -92,10 +92,10 @@ def test_labels_become_distinct(labels):
 
 
 @pytest.mark.parametrize("relative", ["../x", "/etc/passwd", "a/../../x", "a\\..\\x", "a\0"])
-def test_a_file_outside_of_a_dataset_is_refused(relative):
+def test_a_file_outside_a_dataset_is_refused(relative):
     with pytest.raises(FileError) as error:
         inside(Path("/data/set"), relative)
-    expected = f"/data/set: names the file {relative!r}, which lies outside of it; do not trust this dataset"
+    expected = f"/data/set: names the file {relative!r}, which is outside the folder; do not trust this dataset"
     assert str(error.value) == expected
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import can
 import numpy as np
 import pytest
 
+from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
 from waldo.collect.devices.lerobot_teleop import LeRobotTeleop
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
@@ -200,11 +200,6 @@ def test_sensor_registers_faults_and_images() -> None:
     assert (frame.camera, frame.stamp_ns) == ("c", 5)
 
 
-class NoSession:
-    def call(self, name: str) -> Any: ...
-    def ask(self, name: str) -> None: ...
-
-
 @pytest.mark.usefixtures("lerobot_timeouts")
 def test_lerobots_leader_is_a_device(bench: Bench) -> None:
     bench.calibrate()
@@ -212,12 +207,12 @@ def test_lerobots_leader_is_a_device(bench: Bench) -> None:
     leader.open()
     far = Observation(stamp_ns=0, position=np.full(8, 0.7), environment={})
     near = Observation(stamp_ns=0, position=np.full(8, 0.1), environment={})
-    assert leader.step(far, NoSession(), 1 / 60) is None
-    target = leader.step(near, NoSession(), 1 / 60)
+    assert leader.step(far, RecordingSession(), 1 / 60) is None
+    target = leader.step(near, RecordingSession(), 1 / 60)
     assert target is not None
     np.testing.assert_allclose(target, 0.0, atol=0.05)
     # The distance for releasing is larger than that for engaging.
-    assert leader.step(far, NoSession(), 1 / 60) is not None
+    assert leader.step(far, RecordingSession(), 1 / 60) is not None
     assert not leader.finished
     leader.close()
 

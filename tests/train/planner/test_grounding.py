@@ -1,7 +1,7 @@
 import pytest
 
 from waldo.sim.tasks.goal import Goal, Scene
-from waldo.train.planner.grounding import sayable, strange_steps, unheard_names, unknown_mentions
+from waldo.train.planner.grounding import mentioned_scene, strange_steps, unheard_names, unknown_mentions
 
 SCENE = Scene(("red cube", "green cube", "blue ball"), ("left bin", "right bin", "blue tray"))
 
@@ -23,17 +23,17 @@ SCENE = Scene(("red cube", "green cube", "blue ball"), ("left bin", "right bin",
         ("put the red one in the left one and it in the other bin", []),
     ],
 )
-def test_names_of_what_is_absent(instruction: str, missing: list[str]) -> None:
-    said = unknown_mentions(instruction, SCENE)
-    assert [m.rstrip("s") for m in said] == [m.rstrip("s") for m in missing]
+def test_absent_names_are_found(instruction: str, missing: list[str]) -> None:
+    found = unknown_mentions(instruction, SCENE)
+    assert [m.rstrip("s") for m in found] == [m.rstrip("s") for m in missing]
 
 
-def test_a_name_never_heard_of_is_noticed_after_an_article() -> None:
+def test_an_unknown_word_after_an_article_is_found() -> None:
     assert unheard_names("put the spaceship in the left bin", SCENE) == ["spaceship"]
     assert unheard_names("please put the red cube over there in the left bin, and the rest too", SCENE) == []
 
 
-def test_a_plan_about_something_else_is_noticed() -> None:
+def test_a_plan_that_contradicts_the_wording_is_found() -> None:
     plan = [Goal("put", "blue ball", "left bin")]
     assert strange_steps("put the green cube in the left bin", SCENE, plan) == [
         "the plan moves the blue ball, which the instruction does not mention"
@@ -48,8 +48,8 @@ def test_a_plan_about_something_else_is_noticed() -> None:
     assert strange_steps("put everything but the red cube in the left bin", SCENE, plan) == []
 
 
-def test_only_what_was_said_can_be_planned_with() -> None:
-    assert sayable("lift the ball", SCENE) == Scene(("blue ball",), SCENE.targets)
-    assert sayable("put the red cube in the tray", SCENE) == Scene(("red cube", "green cube"), ("blue tray",))
-    assert sayable("put it in the tray", SCENE) == SCENE
-    assert sayable("dance", SCENE) == SCENE
+def test_the_schema_is_limited_to_the_mentioned_names() -> None:
+    assert mentioned_scene("lift the ball", SCENE) == Scene(("blue ball",), SCENE.targets)
+    assert mentioned_scene("put the red cube in the tray", SCENE) == Scene(("red cube", "green cube"), ("blue tray",))
+    assert mentioned_scene("put it in the tray", SCENE) == SCENE
+    assert mentioned_scene("dance", SCENE) == SCENE

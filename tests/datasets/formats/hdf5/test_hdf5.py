@@ -21,7 +21,7 @@ def take(source, target, robot="", **settings):
     return import_dataset(source, target, ImportConfig(**settings), robot=robot)
 
 
-def pictures(rows, seed=0, size=(24, 32)):
+def images(rows, seed=0, size=(24, 32)):
     return np.random.default_rng(seed).integers(0, 256, (rows, *size, 3), np.uint8)
 
 
@@ -30,12 +30,12 @@ def pictures(rows, seed=0, size=(24, 32)):
 
 def write_robomimic(path, *, demos=3, environment=None, sparse=True):
     """Write a file as robomimic lays it out."""
-    told = environment if environment is not None else ENVIRONMENT
-    if sparse and "env_kwargs" in told:
-        told = told | {"env_kwargs": told["env_kwargs"] | {"reward_shaping": False}}
+    metadata = environment if environment is not None else ENVIRONMENT
+    if sparse and "env_kwargs" in metadata:
+        metadata = metadata | {"env_kwargs": metadata["env_kwargs"] | {"reward_shaping": False}}
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
-        data.attrs["env_args"], data.attrs["total"] = json.dumps(told), 6 * demos
+        data.attrs["env_args"], data.attrs["total"] = json.dumps(metadata), 6 * demos
         for k in [*range(demos)][::-1]:
             rows = 5 + k
             rng = np.random.default_rng(k)
@@ -45,7 +45,7 @@ def write_robomimic(path, *, demos=3, environment=None, sparse=True):
             demo["states"] = rng.normal(size=(rows, 32))
             demo["rewards"] = np.array([0.0] * (rows - 1) + [float(k != 1)])
             demo["dones"] = np.arange(rows) == rows - 1
-            demo["obs/agentview_image"] = pictures(rows, k)
+            demo["obs/agentview_image"] = images(rows, k)
             demo["obs/agentview_depth"] = np.full((rows, 24, 32, 1), 0.25, np.float32)
             demo["obs/robot0_joint_pos"] = rng.normal(size=(rows, 7))
             demo["obs/robot0_joint_vel"] = rng.normal(size=(rows, 7))
@@ -58,12 +58,12 @@ def write_robomimic(path, *, demos=3, environment=None, sparse=True):
 def test_robomimic(tmp_path):
     source = write_robomimic(tmp_path / "demo.hdf5")
     result = take(source, tmp_path / "d")
-    assert (result.format, result.episodes, result.left_out) == ("robomimic", 3, {})
+    assert (result.format, result.episodes, result.skipped) == ("robomimic", 3, {})
     assert result.notes == [
-        "robomimic keeps no times: steps are counted from 2000-01-01 (clock: nominal).",
-        "Actions are the environment's own and are kept as joints/command with no unit.",
-        "next_obs is obs a step later, and is not kept.",
-        "depth/agentview_depth: depth in metres is rounded to millimetres, and 0 where it is not known.",
+        "robomimic files have no timestamps: steps are numbered from 2000-01-01 (clock: nominal).",
+        "Actions are those of the environment and are stored in joints/command without a unit.",
+        "next_obs repeats obs one step later and is not imported.",
+        "depth/agentview_depth: depth is rounded from meters to millimeters; unknown depth becomes 0.",
     ]
     dataset = Dataset.open(tmp_path / "d")
     assert dataset.robot == "Panda"
@@ -83,10 +83,10 @@ def test_robomimic(tmp_path):
     assert sum(report.problems for report in check_dataset(dataset)) == 0
 
 
-def test_what_robomimic_does_not_say_is_noted(tmp_path):
+def test_what_a_robomimic_file_does_not_state_is_noted(tmp_path):
     source = write_robomimic(tmp_path / "demo.hdf5", environment={"env_name": "Own"}, demos=1)
     result = take(source, tmp_path / "d", outcome="success")
-    assert "The file does not say its rate; 20 Hz is taken. Say another with --fps." in result.notes
+    assert "The file does not state its rate; 20 Hz is assumed. Pass --fps for another one." in result.notes
     assert Dataset.open(tmp_path / "d").episodes[0].outcome == "success"
     shaped = write_robomimic(tmp_path / "shaped.hdf5", sparse=False, demos=1)
     take(shaped, tmp_path / "shaped", fps=10)
@@ -108,9 +108,9 @@ def write_aloha(folder, *, episodes=2, rows=6, compress=True, joints=14):
                 file[name] = rng.normal(size=(rows, joints)).astype(np.float32)
             lengths = []
             for camera in ("cam_high", "cam_left_wrist"):
-                shown = pictures(rows, k)
+                shown = images(rows, k)
                 if compress:
-                    jpegs = [cv2.imencode(".jpg", picture)[1].reshape(-1) for picture in shown]
+                    jpegs = [cv2.imencode(".jpg", image)[1].reshape(-1) for image in shown]
                     lengths.append([len(jpeg) for jpeg in jpegs])
                     width = max(map(len, jpegs)) + 100
                     shown = np.stack([np.pad(jpeg, (0, width - len(jpeg))) for jpeg in jpegs])
@@ -124,7 +124,7 @@ def test_aloha_with_jpegs(tmp_path):
     source = write_aloha(tmp_path / "aloha")
     result = take(source, tmp_path / "d", robot="aloha")
     assert (result.format, result.episodes, result.copied, result.encoded) == ("aloha", 2, 24, 0)
-    assert result.notes == ["ALOHA keeps no times: rows are counted at 50 Hz from 2000-01-01; see --fps."]
+    assert result.notes == ["ALOHA files have no timestamps: rows are numbered at 50 Hz from 2000-01-01; see --fps."]
     dataset = Dataset.open(tmp_path / "d")
     episode = dataset.episodes[1]
     assert episode.attributes["aloha_compress"] is True
@@ -150,28 +150,28 @@ def test_aloha_without_jpegs(tmp_path):
     result = take(source, tmp_path / "d", robot="aloha")
     assert (result.copied, result.encoded) == (0, 24)
     episode = Dataset.open(tmp_path / "d").episodes[0]
-    assert np.array_equal(episode.frames("cameras/cam_left_wrist"), pictures(6, 0))
+    assert np.array_equal(episode.frames("cameras/cam_left_wrist"), images(6, 0))
     assert episode.field("joints/state", "position").labels == tuple(f"qpos.{n}" for n in range(7))
     one = take(source / "episode_1.hdf5", tmp_path / "one", robot="aloha", codec="h264")
     assert (one.episodes, one.encoded) == (1, 12)
-    assert any("encoded anew from raw pixels" in note for note in one.notes)
+    assert any("converted from raw pixels" in note for note in one.notes)
 
 
-def test_a_jpeg_that_is_damaged_is_lost_and_said(tmp_path):
+def test_a_damaged_jpeg_is_counted_as_lost(tmp_path):
     source = write_aloha(tmp_path / "aloha", episodes=1)
     with h5py.File(source / "episode_0.hdf5", "r+") as file:
         file["observations/images/cam_high"][3] = 0
     result = take(source, tmp_path / "d", robot="aloha")
-    assert "cameras/cam_high: pictures that could not be decoded are lost; waldo check counts them." in result.notes
+    assert "cameras/cam_high: images that could not be decoded are missing; see: waldo check." in result.notes
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert (episode.count("cameras/cam_high"), episode.lost("cameras/cam_high")) == (5, 1)
 
 
-# what is broken, or means no good
+# broken and malicious files
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.02])
-def test_a_truncated_file_is_said(tmp_path, keep):
+def test_a_truncated_file_is_reported(tmp_path, keep):
     source = write_robomimic(tmp_path / "demo.hdf5")
     data = source.read_bytes()
     source.write_bytes(data[: int(len(data) * keep)])
@@ -182,13 +182,13 @@ def test_a_truncated_file_is_said(tmp_path, keep):
     assert not (tmp_path / "d").exists()
 
 
-def test_a_truncated_episode_is_left_out(tmp_path):
+def test_a_truncated_episode_is_skipped(tmp_path):
     source = write_aloha(tmp_path / "aloha", episodes=3)
     cut = source / "episode_0.hdf5"
     cut.write_bytes(cut.read_bytes()[:3000])
     result = take(source, tmp_path / "d", robot="aloha")
-    assert (result.episodes, list(result.left_out)) == (2, ["episode_0.hdf5"])
-    assert "truncated file" in result.left_out["episode_0.hdf5"]
+    assert (result.episodes, list(result.skipped)) == (2, ["episode_0.hdf5"])
+    assert "truncated file" in result.skipped["episode_0.hdf5"]
 
 
 def test_objects_and_other_files_are_refused(tmp_path):
@@ -204,52 +204,52 @@ def test_objects_and_other_files_are_refused(tmp_path):
         layout = h5py.VirtualLayout((9,), "f8")
         layout[:] = h5py.VirtualSource(str(secret), "data", (9,))
         file.create_virtual_dataset("data/demo_4/obs/virtual", layout)
-    left_out = take(source, tmp_path / "d").left_out
-    elsewhere = "put the data into the file itself"
-    assert left_out == {
-        "demo_0": f"{source}: /data/demo_0/obs/words is of object, expected numbers; waldo loads no objects",
-        "demo_1": f"{source}: elsewhere lies in another file; {elsewhere}",
-        "demo_2": f"{source}: /data/demo_2/obs/outside lies in another file; {elsewhere}",
-        "demo_3": f"{source}: has groups in each other deeper than 8; do not trust it",
-        "demo_4": f"{source}: /data/demo_4/obs/virtual lies in another file; {elsewhere}",
+    skipped = take(source, tmp_path / "d").skipped
+    elsewhere = "copy the data into the file itself"
+    assert skipped == {
+        "demo_0": f"{source}: /data/demo_0/obs/words has dtype object, expected numbers; waldo does not load objects",
+        "demo_1": f"{source}: elsewhere is a link to another file; {elsewhere}",
+        "demo_2": f"{source}: /data/demo_2/obs/outside is stored in another file; {elsewhere}",
+        "demo_3": f"{source}: groups are nested deeper than 8 levels; do not trust this file",
+        "demo_4": f"{source}: /data/demo_4/obs/virtual is stored in another file; {elsewhere}",
     }
 
 
-def test_rows_that_do_not_match_are_said(tmp_path):
+def test_different_numbers_of_rows_are_reported(tmp_path):
     source = write_robomimic(tmp_path / "demo.hdf5", demos=3)
     with h5py.File(source, "r+") as file:
         file["data/demo_0/obs/short"] = np.zeros((3, 2))
         file["data/demo_2/obs/other"] = np.zeros((7, 2))
-    left_out = take(source, tmp_path / "d").left_out
-    assert left_out["demo_0"] == "demo_0: obs/short has 3 rows, the others 5"
-    expected = "its streams are not those of the other episodes (obs/other: here, not in the dataset)"
-    assert left_out["demo_2"] == expected
+    skipped = take(source, tmp_path / "d").skipped
+    assert skipped["demo_0"] == "demo_0: obs/short has 3 rows, but the timestamps have 5"
+    expected = "streams differ from those of the other episodes (obs/other: here, not in the dataset)"
+    assert skipped["demo_2"] == expected
 
 
-def test_nothing_and_single_rows(tmp_path):
+def test_files_without_rows_and_with_one_row(tmp_path):
     with h5py.File(tmp_path / "none.hdf5", "w") as file:
         file.create_group("data")
     with pytest.raises(FileError) as error:
         take(tmp_path / "none.hdf5", tmp_path / "d")
-    assert str(error.value) == "none.hdf5: has no episode; check that the folder is complete"
+    assert str(error.value) == "none.hdf5: the source has no episodes; check that the folder is complete"
     source = write_aloha(tmp_path / "aloha", rows=1, episodes=1)
-    assert take(source, tmp_path / "one", robot="a").left_out == {}
+    assert take(source, tmp_path / "one", robot="a").skipped == {}
     assert Dataset.open(tmp_path / "one").episodes[0].count("cameras/cam_high") == 1
     (tmp_path / "empty").mkdir()
     with h5py.File(tmp_path / "empty" / "episode_0.hdf5", "w") as file:
         for name in ("observations/qpos", "action"):
             file[name] = np.zeros((0, 14))
-    left_out = take(tmp_path / "empty", tmp_path / "nothing", robot="a").left_out
-    assert left_out == {"episode_0.hdf5": "episode_0.hdf5: has no row"}
+    skipped = take(tmp_path / "empty", tmp_path / "nothing", robot="a").skipped
+    assert skipped == {"episode_0.hdf5": "episode_0.hdf5: the episode has no rows"}
 
 
-def test_nan_and_names_stay_what_they_are(tmp_path):
+def test_nan_and_unusual_names_are_kept(tmp_path):
     source = write_robomimic(tmp_path / "demo.hdf5", demos=1)
     with h5py.File(source, "r+") as file:
         file["data/demo_0/obs/nan"] = np.full((5, 2), np.nan)
         file["data/demo_0/obs"].create_dataset("..", data=np.zeros((5, 1)))
         file["data/demo_0/obs/" + "ö" * 150] = np.ones((5, 1))
-    assert take(source, tmp_path / "d").left_out == {}
+    assert take(source, tmp_path / "d").skipped == {}
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert np.isnan(episode.values("obs/nan", "value")).all()
     assert all(".." not in name.split("/") for name in episode.streams)

@@ -1,6 +1,5 @@
 import json
 import math
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,21 +11,24 @@ pytest.importorskip("rosbags")
 
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
+from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.rosbag2 import messages as types
-from waldo.datasets.formats.rosbag2.export import BagConfig, export
+from waldo.datasets.formats.rosbag2.episode_messages import motors_message
+from waldo.datasets.formats.rosbag2.format import BagConfig
 from waldo.datasets.formats.rosbag2.importer import parse_topics, rate_of
 from waldo.datasets.formats.source import ImportConfig
+from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.selection import Selection
 from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
 from waldo.datasets.video import decoder, h264
 from waldo.datasets.video.encoder import encode_frames
-from waldo.errors import ConfigError, FileError
+from waldo.errors import ConfigError, NoMatchError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
-SEQUENCE_NOTE = "A bag keeps neither sequence numbers nor publication stamps: losses cannot be counted."
+SEQUENCE_NOTE = "Bags do not store sequence numbers and publication times: losses cannot be counted."
 START = 1_700_000_000_000_000_000
 
 
@@ -52,16 +54,16 @@ def same(before, after, *, frames=True):
 # out
 
 
-def test_the_messages_are_standard_ones_on_waldos_topics(record, script, tmp_path):
+def test_the_messages_are_standard_ones_on_the_topics_of_waldo(record, script, tmp_path):
     dataset = record(script(), script(outcome="failure"))
-    result = export(dataset, tmp_path / "bags", BagConfig())
-    assert (result.episodes, result.skipped, result.left_out) == (1, 1, {})
+    result = export_dataset(dataset, tmp_path / "bags", BagConfig())
+    assert (result.episodes, result.unselected, result.skipped) == (1, 1, {})
     assert (result.rows, result.frames_copied, result.frames_encoded) == (4 * 60 + 10, 0, 60)
     assert result.notes[0] == (
-        "Bags have no place for sequence numbers and publication stamps; losses and repeats are not kept."
+        "Bags do not store sequence numbers and publication times; losses and repeated frames are not exported."
     )
-    assert result.notes[1].startswith("cameras/front was encoded anew as JPEG of quality 95: ")
-    assert result.notes[1].endswith("dB PSNR on average over a few frames; --images h264 keeps the packets.")
+    assert result.notes[1].startswith("cameras/front is encoded as JPEG of quality 95: ")
+    assert result.notes[1].endswith("dB PSNR on average over a few frames; --images h264 copies the packets.")
     bag = tmp_path / "bags" / "episode_000000"
     assert sorted(path.name for path in bag.iterdir()) == ["episode_000000.mcap", "metadata.yaml"]
     episode, store = dataset.episodes[0], types.typestore()
@@ -91,21 +93,15 @@ def test_the_messages_are_standard_ones_on_waldos_topics(record, script, tmp_pat
     assert np.abs(image.astype(int) - episode.frames("cameras/front", [0])[0]).mean() < 3
 
 
-def test_ros_messages_are_those_that_waldos_recorder_takes(record, script, tmp_path):
-    """What the robot node publishes and what an export writes is read by the same code."""
-    from waldo.collect.recorder.message_adapter import MOTOR_KEYS
-    from waldo.collect.recorder.recorder import MOTOR_UNITS
-    from waldo.collect.recorder.topics import STREAM_OF
-    from waldo.datasets.formats.rosbag2.importer import UNITS
+def test_exported_motor_diagnostics_are_those_of_the_robot_node(record, script, tmp_path):
+    """The messages of the robot node and of an export are read by the same code."""
     from waldo.robots import diagnostics
 
-    assert (types.MOTOR_KEYS, types.STREAM_OF) == (MOTOR_KEYS, STREAM_OF)
-    assert MOTOR_UNITS.items() <= UNITS.items()
-    export(record(script()), tmp_path / "bags", BagConfig())
+    export_dataset(record(script()), tmp_path / "bags", BagConfig())
     with Reader(tmp_path / "bags" / "episode_000000") as reader:
         motors = [c for c in reader.connections if c.topic == "/motors"]
         (_, _, data), *_ = reader.messages(connections=motors)
-    message = types.typestore().deserialize_cdr(data, types.MOTORS)
+    message = types.typestore().deserialize_cdr(data, schema.DIAGNOSTIC_TYPE)
     found = diagnostics.from_message(message)
     assert found["knee"].values["winding_celsius"] == 40.0
     assert found["knee"].values["time_to_limit_seconds"] == math.inf
@@ -113,16 +109,35 @@ def test_ros_messages_are_those_that_waldos_recorder_takes(record, script, tmp_p
     assert message.status[1].name == "tiny: knee"
 
 
+def test_a_new_motor_quantity_survives_a_bag(tmp_path, monkeypatch):
+    """A quantity that is added to the schema is exported and imported with its unit, without waldo's metadata."""
+    from waldo.robots import motor_readings
+    from waldo.robots.motor_readings import MotorQuantity
+
+    extra = MotorQuantity(
+        attribute="wear", key="wear_ratio", unit="1", description="wear of the brushes", recorded="wear"
+    )
+    monkeypatch.setattr(motor_readings, "MOTOR_QUANTITIES", (*motor_readings.MOTOR_QUANTITIES, extra))
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(3):
+            message = motors_message("r", ("a",), {"wear": np.array([0.25 * tick], np.float32)}, at(tick))
+            bag.add("/motors", schema.DIAGNOSTIC_TYPE, at(tick), header=message.header, status=message.status)
+    take(tmp_path / "bag", tmp_path / "d", robot="r")
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert episode.field("motors", "wear").unit == "1"
+    assert episode.values("motors", "wear").tolist() == [[0.0], [0.25], [0.5]]
+
+
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_there_and_back_is_exact(record, script, tmp_path, storage):
+def test_a_bag_restores_the_episode_exactly(record, script, tmp_path, storage):
     hands_off = {"hands_off": range(20, 30), "without_frames": {"cameras/wrist": [4]}}
-    dataset = record(script(), script(seed=1, task='say "hi"', outcome="failure", **hands_off))
+    dataset = record(script(), script(seed=1, task='press "start"', outcome="failure", **hands_off))
     config = BagConfig(images="h264", storage=storage, selection=Selection())
-    result = export(dataset, tmp_path / "bags", config)
+    result = export_dataset(dataset, tmp_path / "bags", config)
     assert (result.frames_copied, result.frames_encoded) == (119, 0)
     assert len(result.notes) == 1
     back = take(tmp_path / "bags", tmp_path / "back")
-    assert (back.format, back.copied, back.encoded, back.left_out) == ("rosbag2", 119, 0, {})
+    assert (back.format, back.copied, back.encoded, back.skipped) == ("rosbag2", 119, 0, {})
     assert back.notes == [SEQUENCE_NOTE]
     after = Dataset.open(tmp_path / "back")
     assert after.robot == "tiny"
@@ -131,7 +146,7 @@ def test_there_and_back_is_exact(record, script, tmp_path, storage):
         assert (two.task, two.outcome, two.attributes["seed"]) == (one.task, one.outcome, one.attributes["seed"])
         assert (two.sequence("joints/state") == -1).all()
         assert (two.time_ns("joints/state", "publish") == -1).all()
-    export(after, tmp_path / "again", config)
+    export_dataset(after, tmp_path / "again", config)
     names = [path.name for path in sorted((tmp_path / "bags").iterdir())]
     assert names == ["episode_000000", "episode_000001"]
     for name in names:
@@ -180,13 +195,13 @@ def test_every_kind_of_stream_comes_back(tmp_path):
                 writer.frame(f"cameras/{codec}", image=rng.integers(0, 256, (18, 32, 3), np.uint8), **stamps)
         writer.event("pause", "the operator paused", at_ns=START + 5, by="me")
         writer.save("success")
-    result = export(dataset, tmp_path / "bags", BagConfig(images="h264"))
+    result = export_dataset(dataset, tmp_path / "bags", BagConfig(images="h264"))
     assert result.notes[1:] == [
-        "cameras/lossless: lossless H.264 of RGB, which few players but waldo read.",
-        "depth/front: ROS takes 16UC1 for millimetres; waldo's import reads the true unit.",
+        "cameras/lossless: exported as lossless RGB H.264, which few players support.",
+        "depth/front: ROS assumes millimeters for 16UC1; only waldo imports the actual unit.",
     ]
     back = take(tmp_path / "bags", tmp_path / "back")
-    assert back.left_out == {}
+    assert back.skipped == {}
     before, after = dataset.episodes[0], Dataset.open(tmp_path / "back").episodes[0]
     same(before, after)
     assert (after.events, after.attributes["operator"]) == (before.events, "me")
@@ -213,13 +228,13 @@ def test_stamps_that_ros_cannot_hold_leave_an_episode_out(record, script, tmp_pa
         writer = dataset.begin(streams[1:2], {"task": ""}, back_pressure="wait")
         writer.row("joints/command", header_ns=-5, receipt_ns=5, sequence=1, values={"position": np.zeros(3)})
         writer.save("success")
-    result = export(dataset, tmp_path / "bags", BagConfig())
-    assert result.left_out == {1: "a stamp: -5 ns lies outside of what ROS can hold (1970 to 2038)"}
+    result = export_dataset(dataset, tmp_path / "bags", BagConfig())
+    assert result.skipped == {1: "timestamp: -5 ns is outside the range of ROS (1970 to 2038)"}
     assert [path.name for path in (tmp_path / "bags").iterdir()] == ["episode_000000"]
 
 
 def test_jpegs_are_what_an_import_of_jpegs_keeps(record, script, tmp_path):
-    export(record(script(seconds=0.5)), tmp_path / "bags", BagConfig(cameras=("front",)))
+    export_dataset(record(script(seconds=0.5)), tmp_path / "bags", BagConfig(cameras=("front",)))
     result = take(tmp_path / "bags", tmp_path / "back")
     assert (result.copied, result.encoded) == (15, 0)
     episode = Dataset.open(tmp_path / "back").episodes[0]
@@ -231,8 +246,8 @@ def test_workers_write_the_same_bags(record, script, tmp_path):
     from waldo.datasets.jobs import Jobs
 
     dataset = record(script(seconds=0.3), script(seed=1, seconds=0.3))
-    export(dataset, tmp_path / "one", BagConfig())
-    export(dataset, tmp_path / "two", BagConfig(), jobs=Jobs(workers=2))
+    export_dataset(dataset, tmp_path / "one", BagConfig())
+    export_dataset(dataset, tmp_path / "two", BagConfig(), jobs=Jobs(workers=2))
     for path in (tmp_path / "one").rglob("*.mcap"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
 
@@ -241,7 +256,7 @@ def test_workers_write_the_same_bags(record, script, tmp_path):
 
 
 class Bag:
-    """A bag that somebody else wrote."""
+    """A bag of another project."""
 
     def __init__(self, path, storage=StoragePlugin.MCAP):
         self.writer = Writer(path, version=9, storage_plugin=storage)
@@ -263,7 +278,7 @@ class Bag:
 
     def joints(self, topic, log_ns, names, **arrays):
         full = {name: np.array(arrays.get(name, []), np.float64) for name in ("position", "velocity", "effort")}
-        self.add(topic, types.JOINTS, log_ns, header=types.header(log_ns - 1000), name=list(names), **full)
+        self.add(topic, schema.JOINT_STATE_TYPE, log_ns, header=types.header(log_ns - 1000), name=list(names), **full)
 
     def image(self, topic, log_ns, encoding, pixels, step=None, big=0):
         height, width = pixels.shape[:2]
@@ -272,7 +287,7 @@ class Bag:
             data = np.pad(data, ((0, 0), (0, step - data.shape[1])))
         self.add(
             topic,
-            types.IMAGE,
+            schema.IMAGE_TYPE,
             log_ns,
             header=types.header(log_ns),
             height=height,
@@ -295,7 +310,7 @@ def test_a_robots_own_bag(tmp_path):
             names = ["b", "a"] if tick else ["a", "b"]
             bag.joints("/arm/joint_states", at(tick), names, position=[tick, 0.1][:: -1 if tick else 1])
             data = np.array([tick, 1.0])
-            bag.add("/arm/commands", types.NUMBERS, at(tick), layout=layout, data=data)
+            bag.add("/arm/commands", types.ARRAY_TYPE, at(tick), layout=layout, data=data)
             point = types.new(
                 "trajectory_msgs/msg/JointTrajectoryPoint",
                 positions=np.array([tick, 2.0]),
@@ -305,12 +320,12 @@ def test_a_robots_own_bag(tmp_path):
                 time_from_start=types.new("builtin_interfaces/msg/Duration", sec=1, nanosec=5),
             )
             header = types.header(at(tick))
-            bag.add("/arm/plan", types.TRAJECTORY, at(tick), header=header, joint_names=["a", "b"], points=[point])
-            bag.add("/temperature/m1", types.TEMPERATURE, at(tick), header=header, temperature=40.5, variance=0.0)
-            bag.add("/chatter", types.WORDS, at(tick), data="hello")
-        bag.add("/task", types.WORDS, at(0), data=json.dumps({"task": "fold", "seed": 3, "outcome": "success"}))
+            bag.add("/arm/plan", types.TRAJECTORY_TYPE, at(tick), header=header, joint_names=["a", "b"], points=[point])
+            bag.add("/temperature/m1", types.TEMPERATURE_TYPE, at(tick), header=header, temperature=40.5, variance=0.0)
+            bag.add("/chatter", types.STRING_TYPE, at(tick), data="hello")
+        bag.add("/task", types.STRING_TYPE, at(0), data=json.dumps({"task": "fold", "seed": 3, "outcome": "success"}))
     result = take(tmp_path / "bag", tmp_path / "d", robot="arm")
-    assert result.notes == [SEQUENCE_NOTE, "10 messages of std_msgs/msg/String are not kept."]
+    assert result.notes == [SEQUENCE_NOTE, "std_msgs/msg/String: 10 messages not imported."]
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert (episode.task, episode.attributes["seed"], episode.outcome) == ("fold", 3, "unknown")
     assert set(episode.streams) == {"joints/state", "arm/commands", "arm/plan", "temperature/m1"}
@@ -339,37 +354,37 @@ def test_topics_can_be_named(tmp_path):
     take(tmp_path / "bag", tmp_path / "named", robot="two", topics=named)
     assert set(Dataset.open(tmp_path / "named").episodes[0].streams) == {"left/joint_states", "joints/state"}
     result = take(tmp_path / "bag", tmp_path / "none", robot="two", topics=("joints/state=/rigth/joint_states",))
-    (why,) = result.left_out.values()
+    (why,) = result.skipped.values()
     assert why.startswith(
         "unknown topic of stream joints/state '/rigth/joint_states'; did you mean '/right/joint_states'?"
     )
 
 
 @pytest.mark.parametrize("text", ["a", "a=b", "=/b", "../x=/b", "a b=/c"])
-def test_topics_that_are_none_are_refused(text):
-    with pytest.raises(ConfigError, match="expected STREAM=/TOPIC, each stream once"):
+def test_malformed_topics_are_refused(text):
+    with pytest.raises(ConfigError, match="expected STREAM=/TOPIC with each stream once"):
         parse_topics([text])
 
 
-def test_pictures_of_every_encoding(tmp_path):
+def test_images_of_every_encoding(tmp_path):
     rng = np.random.default_rng(0)
-    colour = rng.integers(0, 256, (5, 18, 20, 3), np.uint8)
+    color = rng.integers(0, 256, (5, 18, 20, 3), np.uint8)
     depth = rng.integers(1, 2**16, (5, 18, 20), np.uint16)
-    png = [cv2.imencode(".png", picture[..., ::-1])[1] for picture in colour]
+    png = [cv2.imencode(".png", image[..., ::-1])[1] for image in color]
     with Bag(tmp_path / "bag") as bag:
         for tick in range(5):
-            bag.image("/cam/rgb/image_raw", at(tick), "rgb8", colour[tick], step=80)
-            bag.image("/cam/bgr/image_raw", at(tick), "bgr8", colour[tick][..., ::-1])
-            bag.image("/cam/mono/image_raw", at(tick), "mono8", colour[tick][..., :1])
+            bag.image("/cam/rgb/image_raw", at(tick), "rgb8", color[tick], step=80)
+            bag.image("/cam/bgr/image_raw", at(tick), "bgr8", color[tick][..., ::-1])
+            bag.image("/cam/mono/image_raw", at(tick), "mono8", color[tick][..., :1])
             bag.image("/robot/cameras/front/depth/image_raw", at(tick), "16UC1", depth[tick])
             bag.image("/cam/big", at(tick), "16UC1", depth[tick].astype(">u2"), big=1)
-            bag.image("/cam/metres", at(tick), "32FC1", depth[tick].astype(np.float32) / 1000)
-            bag.image("/cam/bayer", at(tick), "bayer_rggb8", colour[tick][..., :1])
-            bag.image("/cam/tiny", at(tick), "rgb8", colour[tick][:8, :8])
+            bag.image("/cam/meters", at(tick), "32FC1", depth[tick].astype(np.float32) / 1000)
+            bag.image("/cam/bayer", at(tick), "bayer_rggb8", color[tick][..., :1])
+            bag.image("/cam/tiny", at(tick), "rgb8", color[tick][:8, :8])
             header = types.header(at(tick))
             bag.add(
                 "/cam/png/compressed",
-                types.COMPRESSED,
+                schema.COMPRESSED_IMAGE_TYPE,
                 at(tick),
                 header=header,
                 format="png",
@@ -378,26 +393,28 @@ def test_pictures_of_every_encoding(tmp_path):
     result = take(tmp_path / "bag", tmp_path / "d", robot="r")
     assert result.notes == [
         SEQUENCE_NOTE,
-        "/cam/bayer: images are encoded as 'bayer_rggb8'; waldo reads rgb8, bgr8, rgba8, bgra8, mono8, 8UC1, 8UC3, "
-        "16UC1, mono16, 32FC1; its pictures are not kept.",
-        "depth/cam/metres: depth in metres is rounded to millimetres, and 0 where it is not known.",
-        "cameras/cam/tiny: pictures of 8x8 are left out; the store's have 16 pixels a side or more.",
+        "/cam/bayer is not imported: the encoding 'bayer_rggb8' is not supported (supported: rgb8, bgr8, rgba8, bgra8, "
+        "mono8, 8UC1, 8UC3, 16UC1, mono16, 32FC1).",
+        "depth/cam/meters: depth is rounded from meters to millimeters; unknown depth becomes 0.",
+        "cameras/cam/tiny: 8x8 images are not imported; the smallest supported side is 16 pixels.",
     ]
     episode = Dataset.open(tmp_path / "d").episodes[0]
     for name in ("rgb", "bgr", "png"):
-        assert np.array_equal(episode.frames(f"cameras/cam/{name}"), colour), name
-    assert np.array_equal(episode.frames("cameras/cam/mono")[..., 2], colour[..., 0])
-    for name in ("depth/front", "depth/cam/big", "depth/cam/metres"):
+        assert np.array_equal(episode.frames(f"cameras/cam/{name}"), color), name
+    assert np.array_equal(episode.frames("cameras/cam/mono")[..., 2], color[..., 0])
+    for name in ("depth/front", "depth/cam/big", "depth/cam/meters"):
         assert np.array_equal(episode.frames(name), depth), name
 
 
 def add_video(bag, topic, packets, codec="h264"):
     for tick, packet in enumerate(packets):
         data = np.frombuffer(packet.data, np.uint8)
-        bag.add(topic, types.VIDEO, at(tick), timestamp=types.stamp(at(tick)), frame_id="", data=data, format=codec)
+        bag.add(
+            topic, types.VIDEO_TYPE, at(tick), timestamp=types.stamp(at(tick)), frame_id="", data=data, format=codec
+        )
 
 
-def test_video_of_somebody_else(tmp_path, make_image):
+def test_video_of_another_project(tmp_path, make_image):
     shown = np.stack([make_image(n) for n in range(12)])
     regular = encode_frames(shown, gop=4, crf=20)
     longer = np.stack([make_image(n) for n in range(130)])
@@ -408,9 +425,9 @@ def test_video_of_somebody_else(tmp_path, make_image):
         add_video(bag, "/cameras/c/image_raw/video", regular, codec="mystery")
     result = take(tmp_path / "bag", tmp_path / "d", robot="r")
     assert (result.copied, result.encoded) == (12, 130)
-    mystery = "/cameras/c/image_raw/video: is 'mystery', expected one of h264, h265, vp9, av1"
-    assert f"{mystery}; its pictures are not kept." in result.notes
-    assert any(note.startswith("cameras/b: encoded anew from h264") for note in result.notes)
+    mystery = "codec 'mystery' is not supported (supported: h264, h265, vp9, av1)"
+    assert f"/cameras/c/image_raw/video is not imported: {mystery}." in result.notes
+    assert any(note.startswith("cameras/b: converted from h264") for note in result.notes)
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert (episode.camera("cameras/a").gop, episode.camera("cameras/a").codec) == (4, "h264")
     assert np.array_equal(
@@ -425,7 +442,7 @@ def test_rates_are_those_of_the_first_bag(tmp_path):
             for tick in range(20):
                 bag.joints("/joint_states", at(tick, rate_hz), ["a"], position=[tick])
     result = take(tmp_path / "bags", tmp_path / "d", robot="r")
-    assert (result.episodes, result.left_out) == (2, {})
+    assert (result.episodes, result.skipped) == (2, {})
     assert {e.streams["joints/state"].rate_hz for e in Dataset.open(tmp_path / "d").episodes} == {100.0}
 
 
@@ -437,36 +454,36 @@ def test_nominal_rates(stamps, rate_hz):
     assert rate_of(stamps) == rate_hz
 
 
-# what is broken
+# broken bags
 
 
 @pytest.mark.parametrize(("storage", "end"), [("mcap", ".mcap"), ("sqlite3", ".db3")])
-def test_a_cut_bag_is_left_out(record, script, tmp_path, storage, end):
+def test_a_cut_bag_is_skipped(record, script, tmp_path, storage, end):
     dataset = record(script(seconds=0.3), script(seconds=0.3, seed=1))
-    export(dataset, tmp_path / "bags", BagConfig(storage=storage))
+    export_dataset(dataset, tmp_path / "bags", BagConfig(storage=storage))
     bag = tmp_path / "bags" / "episode_000000"
     path = bag / f"episode_000000{end}"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     result = take(tmp_path / "bags", tmp_path / "d", robot="tiny")
-    assert (result.episodes, list(result.left_out)) == (1, ["episode_000000"])
-    assert result.left_out["episode_000000"].startswith(f"{bag}: is no whole bag (")
+    assert (result.episodes, list(result.skipped)) == (1, ["episode_000000"])
+    assert result.skipped["episode_000000"].startswith(f"{bag}: the bag is incomplete or damaged (")
 
 
-def test_bags_that_are_none(tmp_path):
+def test_damaged_bags(tmp_path):
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "metadata.yaml").write_text("rosbag2_bagfile_information: [")
-    (why,) = take(tmp_path / "bag", tmp_path / "d", robot="r").left_out.values()
-    assert why.startswith(f"{tmp_path / 'bag'}: is no whole bag (Could not load YAML")
+    (why,) = take(tmp_path / "bag", tmp_path / "d", robot="r").skipped.values()
+    assert why.startswith(f"{tmp_path / 'bag'}: the bag is incomplete or damaged (Could not load YAML")
     (tmp_path / "bag" / "metadata.yaml").write_text("x: 1")
-    (why,) = take(tmp_path / "bag", tmp_path / "d", robot="r").left_out.values()
+    (why,) = take(tmp_path / "bag", tmp_path / "d", robot="r").skipped.values()
     assert "A metadata key is missing" in why
     (tmp_path / "x.mcap").write_bytes(b"no bag")
-    (why,) = take(tmp_path / "x.mcap", tmp_path / "d", robot="r").left_out.values()
-    assert why.startswith(f"{tmp_path / 'x.mcap'}: is no whole bag (")
+    (why,) = take(tmp_path / "x.mcap", tmp_path / "d", robot="r").skipped.values()
+    assert why.startswith(f"{tmp_path / 'x.mcap'}: the bag is incomplete or damaged (")
     with Bag(tmp_path / "empty"):
         pass
-    assert take(tmp_path / "empty", tmp_path / "d", robot="r").left_out == {
-        "empty": "empty: holds no message that can be kept"
+    assert take(tmp_path / "empty", tmp_path / "d", robot="r").skipped == {
+        "empty": "empty: the bag has no message that can be imported"
     }
 
 
@@ -482,7 +499,7 @@ def test_a_message_that_is_cut_is_counted_as_lost(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "metadata",
     [
         "{",
         "[]",
@@ -490,11 +507,11 @@ def test_a_message_that_is_cut_is_counted_as_lost(tmp_path):
         json.dumps({"streams": {"../x": {"kind": "scalar", "name": "../x", "rate_hz": 1, "fields": []}}, "places": {}}),
     ],
 )
-def test_what_a_bag_says_of_itself_is_not_believed_where_it_is_malformed(tmp_path, told):
+def test_malformed_metadata_is_ignored(tmp_path, metadata):
     with Bag(tmp_path / "bag") as bag:
-        bag.writer.set_custom_data("waldo", told)
+        bag.writer.set_custom_data("waldo", metadata)
         bag.joints("/joint_states", at(0), ["a"], position=[1])
-    assert take(tmp_path / "bag", tmp_path / "d", robot="r").left_out == {}
+    assert take(tmp_path / "bag", tmp_path / "d", robot="r").skipped == {}
     assert list(Dataset.open(tmp_path / "d").episodes[0].streams) == ["joints/state"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "d"]
 
@@ -504,23 +521,26 @@ def test_topics_of_any_name_stay_in_the_episode(tmp_path):
     with Bag(tmp_path / "bag") as bag:
         for place, name in enumerate(names):
             bag.joints(name, at(0), ["a"], position=[place])
-    assert take(tmp_path / "bag", tmp_path / "d", robot="r").left_out == {}
+    assert take(tmp_path / "bag", tmp_path / "d", robot="r").skipped == {}
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert sorted(float(episode.values(name, "position")[0, 0]) for name in episode.streams) == list(range(6))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bag", "d"]
 
 
-def test_a_second_import_knows_the_bags(record, script, tmp_path):
-    export(record(script(seconds=0.2), script(seconds=0.2, seed=1)), tmp_path / "bags", BagConfig())
+def test_a_second_import_skips_known_bags(record, script, tmp_path):
+    export_dataset(record(script(seconds=0.2), script(seconds=0.2, seed=1)), tmp_path / "bags", BagConfig())
     assert take(tmp_path / "bags" / "episode_000001", tmp_path / "d").episodes == 1
     result = take(tmp_path / "bags", tmp_path / "d")
-    assert (result.episodes, result.there) == (1, 1)
+    assert (result.episodes, result.existing) == (1, 1)
 
 
-def test_nothing_to_export_is_said(record, script, tmp_path):
+def test_an_export_of_nothing_is_refused(record, script, tmp_path):
     dataset = record(script(outcome="failure"))
-    with pytest.raises(FileError) as error:
-        export(dataset, tmp_path / "bags", BagConfig())
-    expected = f"{dataset.path}: has no episode to export (1 are not asked for); pass --outcome success failure unknown"
-    assert str(error.value) == expected
-    assert replace(BagConfig(), images="h264").images == "h264"
+    with pytest.raises(NoMatchError):
+        export_dataset(dataset, tmp_path / "bags", BagConfig())
+
+
+def test_an_unknown_camera_is_refused_before_anything_is_written(record, script, tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown camera 'frnt'; did you mean 'front'"):
+        export_dataset(record(script(seconds=0.2)), tmp_path / "bags", BagConfig(cameras=("frnt",)))
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset"]

@@ -1,12 +1,12 @@
-"""Trains the embedded planner: a small Qwen3 with a tokenizer of its own, from nothing but the training grammar.
+"""Train the toy planner: a small model of the Qwen3 architecture with its own tokenizer, on a synthetic grammar.
 
-    python -m waldo.train.planner.training OUT     # Ctrl-C keeps what is done, the same command resumes
-    python -m waldo.train.planner.measure OUT   # how often its plans are exactly right
+    python -m waldo.train.planner.training OUT             # Ctrl-C saves the state, the same command resumes
+    python -m waldo.train.planner.training.measure OUT     # the fraction of plans that are exactly right
 
-The weights that come with waldo (`train/planner/model/`) were made by it, with a detour that docs/planning.md tells.
-The architecture is Qwen3's, so that the same code runs this model and a Qwen of any size.
-Muon for the matrices (Jordan 2024, https://kellerjordan.github.io/posts/muon/), AdamW for the rest; the learning rate
-warms up, stays and decays.
+The model starts from random weights: it contains no Qwen weights. Its architecture is that of Qwen3 so that the same
+code runs this model and any Qwen. The shipped weights in `train/planner/model/` were trained by it, with the deviations
+described in docs/planning.md. Matrices are optimized by Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/),
+the rest by AdamW; the learning rate warms up, stays constant and decays.
 """
 
 from __future__ import annotations
@@ -23,53 +23,55 @@ import tyro
 
 from waldo.console import err, out, progress
 from waldo.errors import FileError
+from waldo.files import atomic_file
 from waldo.train.planner.format import plan_json, prompt
-from waldo.train.planner.grammar import Example, sample
+from waldo.train.planner.training.examples import Example, sample
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>")
 CHAT = (
     "{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{%- if add_generation_prompt %}<|im_start|>assistant\n<think>\n\n</think>\n\n{%- endif %}"
 )
-"""Qwen3's chat form with thinking off."""
+"""Qwen3's chat template with thinking disabled."""
 IGNORED = -100
+"""Label of padding, which the loss ignores."""
 BLOCK = 8
-"""Batches that are drawn together."""
+"""Number of batches that are drawn together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerTraining:
-    """Train the embedded planner."""
+    """Train the toy planner."""
 
     out: Annotated[Path, tyro.conf.Positional]
-    """Folder for the model; a half-trained one in it is resumed."""
+    """Folder of the model; an interrupted training in it is resumed."""
     steps: int = 5000
-    """Optimiser steps."""
+    """Number of optimizer steps."""
     batch: int = 16
-    """Examples a step."""
+    """Examples per step."""
     dim: int = 192
     """Width of the residual stream."""
     layers: int = 4
     """Transformer blocks."""
     heads: int = 6
-    """Attention heads, three to a key-value head."""
+    """Attention heads; three share a key-value head."""
     vocabulary: int = 768
-    """Tokens of the byte-level BPE."""
+    """Size of the byte-level BPE vocabulary."""
     matrix_rate: float = 0.01
     """Learning rate of Muon."""
     rate: float = 3e-3
     """Learning rate of AdamW."""
     plain_from: int = 1504
-    """Step from which examples are plain: hard ones come first, what people mostly say comes last."""
+    """Step from which all examples are plain; the complex ones come first."""
     prompt_weight: float = 0.2
-    """Weight of the loss on the prompt's tokens beside 1 for the plan's."""
+    """Weight of the loss on prompt tokens, relative to plan tokens."""
     seed: int = 0
-    """Seed of the weights and the examples."""
+    """Seed of weights and examples."""
     threads: int = 1
-    """CPU threads."""
+    """Number of CPU threads."""
 
     def run(self) -> int:
-        """Train, or go on training, and write the model."""
+        """Start or resume the training and write the model."""
         torch.set_num_threads(self.threads)
         torch.manual_seed(self.seed)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +82,7 @@ class PlannerTraining:
         try:
             train(self, tokenizer, model, optimizers, start)
         except KeyboardInterrupt:
-            err().print(f"waldo: stopped; the same command goes on from {self.out / 'training.pt'}")
+            err().print(f"waldo: training interrupted; run the same command to resume from {self.out / 'training.pt'}")
             return 130
         save_model(self, tokenizer, model)
         out().print(f"planner written to {self.out}")
@@ -88,7 +90,7 @@ class PlannerTraining:
 
 
 def make_tokenizer(config: PlannerTraining) -> Any:
-    """Train the byte-level BPE on examples of the grammar."""
+    """Train a byte-level BPE tokenizer on examples of the grammar."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -118,17 +120,17 @@ def make_tokenizer(config: PlannerTraining) -> Any:
 
 
 def load_tokenizer(config: PlannerTraining) -> Any:
-    """Return the tokenizer that an earlier run of this folder made, or None."""
+    """Return the tokenizer of an earlier run in this folder, or None."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(config.out) if (config.out / "tokenizer.json").exists() else None
 
 
 def make_model(config: PlannerTraining, tokenizer: Any) -> Any:
-    """Make the untrained model; `waldo_planner` in its config says that it needs no system prompt."""
+    """Return the untrained model; `waldo_planner` in its config marks a closed vocabulary and no system prompt."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    make: Any = Qwen3Config  # its keywords reach it through a base class
+    make: Any = Qwen3Config  # Its keywords are those of a base class.
     return Qwen3ForCausalLM(
         make(
             vocab_size=len(tokenizer),
@@ -144,13 +146,13 @@ def make_model(config: PlannerTraining, tokenizer: Any) -> Any:
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=None,
             waldo_planner=True,
-            attn_implementation="eager",  # the backward pass of torch's fused attention is slow on CPUs
+            attn_implementation="eager",  # The backward pass of fused attention is slow on CPUs.
         )
     )
 
 
 def make_optimizers(config: PlannerTraining, model: Any) -> list[tuple[torch.optim.Optimizer, float]]:
-    """Return the optimisers, each with its full learning rate."""
+    """Return the optimizers with their full learning rates."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
@@ -160,7 +162,7 @@ def make_optimizers(config: PlannerTraining, model: Any) -> list[tuple[torch.opt
 
 
 def schedule(step: int, steps: int) -> float:
-    """Return the share of the full learning rate: 50 steps up, flat, the last 35 % down to nothing."""
+    """Return the factor of the learning rate: 50 warm-up steps, constant, then a decay over the last 35 %."""
     return min(1.0, (step + 1) / 50) * min(1.0, (1 - step / steps) / 0.35) + 1e-3
 
 
@@ -170,7 +172,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 def make_batches(config: PlannerTraining, tokenizer: Any, block: int) -> list[Batch]:
     """Return BLOCK batches of token ids, labels and label weights, Shape (batch, length) each.
 
-    Examples of like length share a batch, so that little of it is padding; the order of the batches is random.
+    Examples of similar length share a batch, which reduces padding; the order of the batches is random.
     """
     rng = Random(f"{config.seed} {block}")
     examples = [sample(rng, plain=block * BLOCK >= config.plain_from) for _ in range(BLOCK * config.batch)]
@@ -181,30 +183,30 @@ def make_batches(config: PlannerTraining, tokenizer: Any, block: int) -> list[Ba
 
 
 def encode(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
-    """Return the tokens of what is asked and of the answer."""
+    """Return the tokens of the prompt and of the answer."""
     message = [{"role": "user", "content": prompt(example.instruction, example.scene, example.done)}]
     text = tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-    asked = tokenizer(text, add_special_tokens=False)["input_ids"]
+    prompted = tokenizer(text, add_special_tokens=False)["input_ids"]
     answered = tokenizer(plan_json(example.plan), add_special_tokens=False)["input_ids"]
-    return asked, [*answered, tokenizer.eos_token_id]
+    return prompted, [*answered, tokenizer.eos_token_id]
 
 
 def pad(config: PlannerTraining, tokenizer: Any, rows: list[tuple[list[int], list[int]]]) -> Batch:
-    """Return examples as one batch, padded on the right."""
+    """Return one batch of examples, padded on the right."""
     length = max(len(a) + len(b) for a, b in rows)
     ids = torch.full((len(rows), length), tokenizer.pad_token_id)
     labels = torch.full((len(rows), length), IGNORED)
     weights = torch.zeros((len(rows), length))
-    for i, (asked, answered) in enumerate(rows):
-        end = len(asked) + len(answered)
-        ids[i, :end] = labels[i, :end] = torch.tensor(asked + answered)
-        weights[i, : len(asked)] = config.prompt_weight
-        weights[i, len(asked) : end] = 1.0
+    for i, (prompted, answered) in enumerate(rows):
+        end = len(prompted) + len(answered)
+        ids[i, :end] = labels[i, :end] = torch.tensor(prompted + answered)
+        weights[i, : len(prompted)] = config.prompt_weight
+        weights[i, len(prompted) : end] = 1.0
     return ids, labels, weights
 
 
 def loss_of(model: Any, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return the weighted mean cross-entropy; all padding is on the right, so causal attention needs no mask."""
+    """Return the weighted mean cross-entropy; causal attention needs no mask, as all padding is on the right."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(input_ids=ids).logits
     losses = torch.nn.functional.cross_entropy(
@@ -215,7 +217,7 @@ def loss_of(model: Any, ids: torch.Tensor, labels: torch.Tensor, weights: torch.
 
 
 def train(config: PlannerTraining, tokenizer: Any, model: Any, optimizers: Any, start: int) -> None:
-    """Run the optimisation from step `start`, keeping its state every 250 steps and at Ctrl-C."""
+    """Run the optimization from step `start`; save its state every 250 steps and on Ctrl-C."""
     model.train()
     mean = 0.0
     with progress() as bar, (config.out / "loss.csv").open("a", newline="") as file:
@@ -248,43 +250,40 @@ def train(config: PlannerTraining, tokenizer: Any, model: Any, optimizers: Any, 
 
 
 def settings(config: PlannerTraining) -> str:
-    """Return what must stay the same when a training goes on; only the run's end depends on the rest."""
+    """Return the settings that a resumed training must share; the others only affect its end."""
     return json.dumps({**asdict(config), "out": "", "threads": 0, "steps": 0, "plain_from": 0})
 
 
 def save_state(config: PlannerTraining, model: Any, optimizers: Any, step: int) -> None:
-    """Keep everything that going on needs."""
+    """Save everything that a resumed training needs."""
     state = {
         "step": step,
         "config": settings(config),
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer, _ in optimizers],
     }
-    partial = config.out / "training.pt.partial"
-    torch.save(state, partial)
-    partial.replace(config.out / "training.pt")
+    with atomic_file(config.out / "training.pt") as partial:
+        torch.save(state, partial)
 
 
 def load_state(config: PlannerTraining, model: Any, optimizers: Any) -> int:
-    """Take up what an earlier run kept; return the step to go on from."""
+    """Load the state of an earlier run; return the step to resume from."""
     path = config.out / "training.pt"
     if not path.exists():
         return 0
     state = torch.load(path)
     if state["config"] != settings(config):
-        raise FileError(path, "was kept by a training with other settings", "give those settings or another folder")
+        raise FileError(
+            path, "the saved training has other settings", "pass the same settings, or choose another folder"
+        )
     model.load_state_dict(state["model"])
-    for (optimizer, _), kept in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(kept)
+    for (optimizer, _), saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
     return int(state["step"])
 
 
 def save_model(config: PlannerTraining, tokenizer: Any, model: Any) -> None:
-    """Write the model in bfloat16, half the size and as good."""
+    """Write the model in bfloat16, which halves its size without loss of accuracy."""
     model.generation_config.max_new_tokens = 320
     model.to(torch.bfloat16).save_pretrained(config.out)
     tokenizer.save_pretrained(config.out)
-
-
-if __name__ == "__main__":
-    raise SystemExit(tyro.cli(PlannerTraining).run())

@@ -1,6 +1,6 @@
-"""Measures a planner on examples that its training never drew.
+"""Measure how often a planner is right on examples of the synthetic grammar that were not used for training.
 
-python -m waldo.train.planner.measure [MODEL] --count 300
+python -m waldo.train.planner.training.measure [MODEL] --count 300
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from typing import Annotated
 import tyro
 
 from waldo.console import out, progress
-from waldo.train.planner.grammar import SPLITS, Example, sample
 from waldo.train.planner.plan_check import PlanError
 from waldo.train.planner.planner import Planner, TransformersPlanner, make_plan
+from waldo.train.planner.training.examples import SPLITS, Example, sample
 
 MEASURE_SEED = 20_000_001
-"""Apart from the seeds of training, which are made of a text."""
+"""Differs from the seeds of training, which have another form."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How the plans of one split came out."""
+class PlanCounts:
+    """Number of plans of one split by result."""
 
     exact: int = 0
-    """Plans that are right in every step."""
+    """Plans with every step right."""
     refused: int = 0
-    """Plans that were not right and that a check refused, with a reason."""
+    """Wrong plans that a check refused."""
     wrong: int = 0
-    """Plans that were not right and passed every check."""
+    """Wrong plans that passed every check."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerMeasure:
-    """Measure how often a planner's plans are exactly right."""
+    """Measure the fraction of plans that are exactly right."""
 
     model: Annotated[Path | None, tyro.conf.Positional] = None
-    """Model folder; the one that comes with waldo by default."""
+    """Model folder; by default the toy planner."""
     count: int = 300
-    """Examples of each split."""
+    """Number of examples per split."""
     hard: bool = False
-    """Measure on the long and winding half of the language too."""
+    """Include long and complex instructions."""
     show: int = 0
-    """How many wrong plans of each split to print."""
+    """Number of wrong plans per split to print."""
 
     def run(self) -> int:
         """Measure and print a table."""
@@ -53,10 +53,9 @@ class PlannerMeasure:
             f"{'split':<14}{'exact':>8}{'refused':>9}{'wrong':>7}   of {self.count}, possible instructions only"
         )
         for split in SPLITS:
-            outcome, wrong = measure(planner, split, self.count, plain=not self.hard)
+            found, wrong = measure(planner, split, self.count, plain=not self.hard)
             out().print(
-                f"{split:<14}{outcome.exact:>8}{outcome.refused:>9}{outcome.wrong:>7}   "
-                f"{outcome.exact / self.count:.1%}"
+                f"{split:<14}{found.exact:>8}{found.refused:>9}{found.wrong:>7}   {found.exact / self.count:.1%}"
             )
             for example, answer in wrong[: self.show]:
                 out().print(f"  {example.instruction}\n    {example.scene}\n    -> {answer}", markup=False)
@@ -66,10 +65,10 @@ class PlannerMeasure:
 
 def measure(
     planner: Planner, split: str, count: int, *, plain: bool = True
-) -> tuple[Outcome, list[tuple[Example, str]]]:
-    """Return how `count` examples of a split come out, and those that were not right with what was answered."""
+) -> tuple[PlanCounts, list[tuple[Example, str]]]:
+    """Return the counts over `count` examples of a split, and the wrong ones with the answers."""
     rng = Random(f"{MEASURE_SEED} {split}")
-    tally = {"exact": 0, "refused": 0, "wrong": 0}
+    counts = {"exact": 0, "refused": 0, "wrong": 0}
     failures: list[tuple[Example, str]] = []
     with progress() as bar:
         task = bar.add_task(split, total=count, note="")
@@ -78,15 +77,15 @@ def measure(
             try:
                 plan = make_plan(planner, example.instruction, example.scene, example.done)
             except PlanError as error:
-                tally["refused"] += 1
+                counts["refused"] += 1
                 failures.append((example, "refused: " + "; ".join(error.problems)))
             else:
                 right = tuple(plan) == example.plan
-                tally["exact" if right else "wrong"] += 1
+                counts["exact" if right else "wrong"] += 1
                 if not right:
                     failures.append((example, str([goal.text for goal in plan])))
             bar.advance(task)
-    return Outcome(**tally), failures
+    return PlanCounts(**counts), failures
 
 
 if __name__ == "__main__":

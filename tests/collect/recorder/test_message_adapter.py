@@ -1,0 +1,165 @@
+"""Messages become rows and frames, with the stamps of header and middleware."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from waldo.collect.recorder.images import ImageError
+from waldo.collect.recorder.message_adapter import MessageAdapter
+from waldo.collect.recorder.topics import Topic
+from waldo.datasets import schema
+from waldo.robots.description import Robot
+
+INFO = {"received_timestamp": 900, "source_timestamp": 800, "publication_sequence_number": 7}
+PIXELS = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+
+
+class RowList:
+    """A recorder that keeps what it is given."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        self.rows: list[tuple[Any, ...]] = []
+
+    def row(self, stream: str, *, values: dict[str, Any], **stamps: int) -> None:
+        self.rows.append((stream, values, stamps))
+
+    def environment(self, names: list[str], values: np.ndarray, **stamps: int) -> None:
+        self.rows.append((names, values, stamps))
+
+    def frame(self, stream: str, image: Any, **stamps: int) -> None:
+        self.rows.append((stream, image, stamps))
+
+
+@pytest.fixture
+def recorder(toy_robot: Robot) -> RowList:
+    return RowList(toy_robot)
+
+
+def header(ns: int) -> Any:
+    return SimpleNamespace(stamp=SimpleNamespace(sec=ns // 10**9, nanosec=ns % 10**9))
+
+
+def joints(ns: int = 0, **fields: Any) -> Any:
+    empty = {"position": [], "velocity": [], "effort": []}
+    return SimpleNamespace(header=header(ns), **{**empty, **fields})
+
+
+def state_topic(stream: str = schema.STATE) -> Topic:
+    return Topic(stream, "/toy/topic", schema.JOINT_STATE_TYPE)
+
+
+def test_joints_are_ordered_by_name_and_missing_values_are_nan(recorder: RowList) -> None:
+    message = joints(name=["b", "x", "a"], position=[2.0, 9.0, 1.0], velocity=[0.2, 0.9, 0.1])
+    MessageAdapter(recorder).add(state_topic(), message, INFO)
+    ((stream, values, _),) = recorder.rows
+    assert stream == "joints/state"
+    np.testing.assert_array_equal(values["position"], [1.0, 2.0])
+    np.testing.assert_array_equal(values["velocity"], [0.1, 0.2])
+    np.testing.assert_array_equal(values["effort"], [np.nan, np.nan])
+
+
+@pytest.mark.parametrize("stream", [schema.COMMAND, schema.APPLIED])
+def test_a_command_has_positions_only_and_an_empty_one_is_nan(recorder: RowList, stream: str) -> None:
+    MessageAdapter(recorder).add(state_topic(stream), joints(name=[], position=[]), INFO)
+    ((_, values, _),) = recorder.rows
+    assert list(values) == ["position"]
+    assert np.isnan(values["position"]).tolist() == [True, True]
+
+
+def test_in_real_time_the_stamps_are_those_of_the_message_and_the_middleware(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder)
+    adapter.clock_ns = 5000
+    adapter.add(state_topic(), joints(3_000_000_700, name=["a", "b"], position=[0, 0]), INFO)
+    adapter.add(state_topic(), joints(0, name=["a", "b"], position=[0, 0]), INFO)
+    first, second = (stamps for _, _, stamps in recorder.rows)
+    assert first == {"header_ns": 3_000_000_700, "receipt_ns": 900, "publish_ns": 800, "sequence": 7}
+    # A message without a stamp is stamped when it is received.
+    assert second["header_ns"] == 900
+
+
+@pytest.mark.parametrize(("clock_ns", "receipt_ns"), [(500, 700), (1000, 1000)])
+def test_in_lockstep_the_receipt_is_the_simulated_time(recorder: RowList, clock_ns: int, receipt_ns: int) -> None:
+    adapter = MessageAdapter(recorder, lockstep=True)
+    adapter.clock_ns = clock_ns
+    adapter.add(state_topic(), joints(700, name=["a", "b"], position=[0, 0]), INFO)
+    ((_, _, stamps),) = recorder.rows
+    assert stamps == {"header_ns": 700, "receipt_ns": receipt_ns, "publish_ns": -1, "sequence": 7}
+
+
+def test_ground_truth_keeps_its_names(recorder: RowList) -> None:
+    message = joints(name=["cube.x"], position=[0.5])
+    MessageAdapter(recorder).add(state_topic(schema.ENVIRONMENT), message, INFO)
+    ((names, values, _),) = recorder.rows
+    assert (names, values.tolist(), values.dtype) == (["cube.x"], [0.5], np.float64)
+
+
+def test_motors_are_read_by_key_for_every_recorded_quantity(recorder: RowList) -> None:
+    pairs = [
+        SimpleNamespace(key="winding_celsius", value="41.5"),
+        SimpleNamespace(key="time_to_limit_seconds", value="inf"),
+    ]
+    status = SimpleNamespace(name="toy: b", level=b"\0", message="", values=pairs)
+    message = SimpleNamespace(header=header(1), status=[status])
+    MessageAdapter(recorder).add(Topic(schema.MOTORS, "/toy/motors", schema.DIAGNOSTIC_TYPE), message, INFO)
+    ((stream, values, _),) = recorder.rows
+    assert (stream, list(values)) == ("motors", list(schema.motor_keys()))
+    np.testing.assert_array_equal(values["winding"], [np.nan, 41.5])
+    np.testing.assert_array_equal(values["time_to_limit"], [np.nan, np.inf])
+    np.testing.assert_array_equal(values["current"], [np.nan, np.nan])
+
+
+def raw(encoding: str, pixels: np.ndarray) -> Any:
+    height, width = pixels.shape[:2]
+    return SimpleNamespace(
+        header=header(1),
+        width=width,
+        height=height,
+        encoding=encoding,
+        is_bigendian=False,
+        step=pixels[0].nbytes,
+        data=pixels.tobytes(),
+    )
+
+
+def test_a_jpeg_is_passed_on_encoded_and_a_raw_image_as_pixels(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder)
+    jpeg = cv2.imencode(".jpg", PIXELS)[1].tobytes()
+    compressed = SimpleNamespace(header=header(1), format="jpeg", data=jpeg)
+    adapter.add(Topic("cameras/front", "/c/compressed", schema.COMPRESSED_IMAGE_TYPE), compressed, INFO)
+    adapter.add(Topic("cameras/side", "/c", schema.IMAGE_TYPE), raw("rgb8", PIXELS), INFO)
+    (front, first, _), (side, second, _) = recorder.rows
+    assert (front, first, side) == ("cameras/front", jpeg, "cameras/side")
+    np.testing.assert_array_equal(second, PIXELS)
+
+
+def test_depth_is_decoded_in_both_transports(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder)
+    depth = np.array([[0, 1], [300, 65535]], np.uint16)
+    png = SimpleNamespace(
+        header=header(1),
+        format="16UC1; compressedDepth png",
+        data=b"\0" * 12 + cv2.imencode(".png", depth)[1].tobytes(),
+    )
+    adapter.add(Topic("depth/front", "/d/compressedDepth", schema.COMPRESSED_IMAGE_TYPE), png, INFO)
+    adapter.add(Topic("depth/front", "/d", schema.IMAGE_TYPE), raw("16UC1", depth), INFO)
+    for _, image, _ in recorder.rows:
+        np.testing.assert_array_equal(image, depth)
+
+
+def test_color_images_on_a_depth_topic_and_the_reverse_are_refused(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder)
+    expected = "^/d has color images, expected depth; pass --camera front=/d$"
+    with pytest.raises(ImageError, match=expected):
+        adapter.add(Topic("depth/front", "/d", schema.IMAGE_TYPE), raw("rgb8", PIXELS), INFO)
+    expected = "^/c has depth images, expected color; pass --camera depth/front=/c$"
+    with pytest.raises(ImageError, match=expected):
+        adapter.add(
+            Topic("cameras/front", "/c", schema.IMAGE_TYPE), raw("16UC1", PIXELS[..., 0].astype(np.uint16)), INFO
+        )
+    assert recorder.rows == []

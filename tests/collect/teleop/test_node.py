@@ -1,0 +1,108 @@
+"""The teleoperation node over real DDS."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from waldo import ros
+from waldo.collect.devices.device import Observation, Session
+from waldo.collect.notice import Notice
+from waldo.collect.teleop.node import TeleopNode
+from waldo.robots.diagnostics import OK, WARN, ComponentStatus, component_message
+
+pytestmark = pytest.mark.usefixtures("ros_domain")
+
+
+class Steady:
+    """A device that commands the same targets until the test ends it, and requests one service."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.positions: list[np.ndarray] = []
+
+    def open(self) -> None: ...
+
+    def step(self, observation: Observation, session: Session, dt_s: float) -> np.ndarray:
+        if not self.positions:
+            session.request("save")
+        self.positions.append(observation.position)
+        return np.array([0.25, -0.5])
+
+    def close(self) -> None: ...
+
+
+def spin_until(graph: ros.Graph, condition: Callable[[], bool], act: Callable[[], None]) -> None:
+    for _ in range(4000):
+        if condition():
+            return
+        act()
+        graph.spin_for(0.03)
+    raise AssertionError("the condition does not hold")
+
+
+def test_commands_services_status_and_letting_go_over_dds() -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+    from sensor_msgs.msg import JointState
+    from std_srvs.srv import Trigger
+
+    device, notices, commands = Steady(), list[Notice](), list[Any]()
+    ready, calls = threading.Event(), list[str]()
+
+    def operate() -> None:
+        with ros.join_graph("teleop", "toy") as graph:
+            node = TeleopNode(graph, device, ["a", "b"], rate_hz=100, notify=notices.append)
+            # A request made before discovery would be refused: the test's service must be visible first.
+            client = graph.node.create_client(Trigger, "recorder/save")
+            assert graph.spin_until(client.service_is_ready, 120)
+            ready.set()
+            node.run(lambda: False)
+
+    def save(_request: Any, response: Any) -> Any:
+        calls.append("save")
+        response.success, response.message = True, "episode_000000 saved"
+        return response
+
+    thread = threading.Thread(target=operate)
+    with ros.join_graph("robot", "toy") as graph:
+        graph.node.create_subscription(JointState, "joint_commands", commands.append, ros.stream_qos())
+        graph.node.create_service(Trigger, "recorder/save", save)
+        states = graph.node.create_publisher(JointState, "joint_states", ros.stream_qos())
+        statuses = graph.node.create_publisher(DiagnosticArray, "status", ros.stream_qos())
+        thread.start()
+        held = ComponentStatus(component="control", level=WARN, message="holding: no command for 0.2 s")
+        following = ComponentStatus(component="control", level=OK, message="following")
+
+        stamps = itertools.count(0, 300_000_000)
+
+        def publish() -> None:
+            state = JointState(name=["b", "a"], position=[2.0, 1.0])
+            states.publish(state)
+            shown = [notice.text for notice in notices]
+            control = following if "robot: holding: no command for 0.2 s" in shown else held
+            statuses.publish(component_message("toy", [control], next(stamps)))
+
+        def complete() -> bool:
+            texts = {notice.text for notice in notices}
+            expected = {"robot: holding: no command for 0.2 s", "robot: following", "save: ok episode_000000 saved"}
+            return len(commands) > 5 and texts >= expected
+
+        try:
+            spin_until(graph, lambda: ready.is_set(), publish)
+            spin_until(graph, complete, publish)
+            device.finished = True
+            spin_until(graph, lambda: bool(commands) and not commands[-1].name, lambda: None)
+        finally:
+            device.finished = True
+            thread.join(120)
+    assert not thread.is_alive()
+    assert [list(message.name) for message in commands[:-1]] == [["a", "b"]] * (len(commands) - 1)
+    assert list(commands[0].position) == [0.25, -0.5]
+    assert (list(commands[-1].name), list(commands[-1].position)) == ([], [])
+    np.testing.assert_array_equal(device.positions[0], [1.0, 2.0])
+    assert calls == ["save"]
