@@ -17,7 +17,6 @@ import tyro
 from waldo import console
 from waldo.errors import FileError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
-from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 EMULATED = ("feetech", "dynamixel", "damiao", "robstride", "unitree")
 """Drivers that have an emulation."""
@@ -82,6 +81,7 @@ class Emulate:
 
     def _start_servos(self, robot: Robot, driver: str, stack: contextlib.ExitStack) -> str:
         from waldo.sim.emulation.dynamixel import DynamixelServos
+        from waldo.sim.emulation.emulated_joints import EmulatedJoints
         from waldo.sim.emulation.emulated_leader import EmulatedLeader
         from waldo.sim.emulation.feetech import FeetechServos
 
@@ -109,6 +109,7 @@ class Emulate:
         from waldo.robots.drivers.mit import Range
         from waldo.robots.drivers.robstride import RANGES
         from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors
+        from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
         ids = range(1, len(robot.joints) + 1)
         bus = can.Bus(interface=self.interface, channel=self.channel)
