@@ -27,10 +27,11 @@ from workload import print_table
 
 from waldo import console, ros
 from waldo.errors import HardwareError
+from waldo.robots.control.cycle import CONTROL_HZ, Acted
 from waldo.robots.control.safety import Mode
 from waldo.robots.description import load_robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
-from waldo.robots.node import CONTROL_HZ, NodeConfig, RobotNode
+from waldo.robots.node import NodeConfig, RobotNode
 from waldo.sim.twin import TwinDriver
 from waldo.typing import Array
 
@@ -126,6 +127,7 @@ class TimedNode(RobotNode):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.cycles: list[Cycle] = []
+        self._act, self.cycle.act = self.cycle.act, self._timed_act
         self.command_s = self.fault_s = 0.0
 
     def _on_command(self, message: Any, info: Any) -> None:
@@ -139,11 +141,12 @@ class TimedNode(RobotNode):
         self.fault_s = self.fault_s or time.monotonic()
         return done
 
-    def _act(self) -> None:
+    def _timed_act(self, now_ns: int, monotonic_s: float) -> Acted:
         started_s = time.monotonic()
-        super()._act()
+        acted = self._act(now_ns, monotonic_s)
         status = self.safety.status
         self.cycles.append(Cycle(started_s, status.mode, status.reason, self.safety.limiter.position.copy()))
+        return acted
 
 
 def operate() -> None:

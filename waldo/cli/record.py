@@ -93,11 +93,11 @@ class Record:
 
 def _uploader(dataset: Dataset, address: str, notify: Callable[[str], None]) -> Uploader | None:
     """Return the uploader of saved episodes; None without an address."""
-    from waldo.datasets.store_path import ObjectPath, place
+    from waldo.datasets.store_path import ObjectPath, open_path
 
     if not address:
         return None
-    target = place(address)
+    target = open_path(address)
     if not isinstance(target, ObjectPath):
         raise InvalidValueError("--upload", address, "the address of an object store, such as s3://bucket/dataset")
     from waldo.collect.recorder.uploader import Uploader
