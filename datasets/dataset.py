@@ -268,7 +268,7 @@ class Dataset:
     @property
     def stored_indices(self) -> list[int]:
         """The indices of all episodes with files, including deleted ones."""
-        return sorted(entry.index for entry in self._entries() if entry.kind == "zarr")
+        return sorted(entry.episode for entry in self._entries() if entry.kind == "zarr")
 
     @property
     def unfinished(self) -> Sequence[Path]:
@@ -360,7 +360,7 @@ class Dataset:
 
     def _highest_index(self) -> int:
         """Return the highest index that was ever used; -1 if there is none."""
-        return max(self.edits.highest_index, max((entry.index for entry in self._entries()), default=-1))
+        return max(self.edits.highest_index, max((entry.episode for entry in self._entries()), default=-1))
 
     def _is_used(self, index: int) -> bool:
         """Return whether an episode is being recorded or finished."""

@@ -29,7 +29,8 @@ NAME = re.compile(r"episode_(\d{6,})\.(zarr|journal)(?:\.(tmp|damaged))?")
 class EpisodeEntry(NamedTuple):
     """An entry of a dataset's folder that belongs to an episode."""
 
-    index: int
+    episode: int
+    """Index of the episode."""
     name: str
     kind: str
     """`zarr`, `journal`, `zarr.tmp`, `journal.damaged` ..."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Callable[[int, int, str], None]]:
+def progress_bar(description: str) -> Generator[Callable[[int, int, str], None]]:
     """Yield a callback (steps done, steps in total, note) that shows a progress bar from its first call on.
 
     An error before the work starts is therefore printed without a bar.
