@@ -25,7 +25,8 @@ from typing import Any
 import cv2
 import numpy as np
 import tyro
-from sinks import make, stored
+from sinks import make
+from stored_frames import stored
 from workload import KINDS, Image, Robot, Workload, free_folder, print_table, psnr_db, read_number, wait_until
 
 from waldo import console

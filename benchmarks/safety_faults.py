@@ -127,7 +127,7 @@ class TimedNode(RobotNode):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.cycles: list[Cycle] = []
-        self._act, self.cycle.act = self.cycle.act, self._timed_act
+        self._cycle_act, self.cycle.act = self.cycle.act, self._timed_act
         self.command_s = self.fault_s = 0.0
 
     def _on_command(self, message: Any, info: Any) -> None:
@@ -143,7 +143,7 @@ class TimedNode(RobotNode):
 
     def _timed_act(self, now_ns: int, monotonic_s: float) -> Acted:
         started_s = time.monotonic()
-        acted = self._act(now_ns, monotonic_s)
+        acted = self._cycle_act(now_ns, monotonic_s)
         status = self.safety.status
         self.cycles.append(Cycle(started_s, status.mode, status.reason, self.safety.limiter.position.copy()))
         return acted

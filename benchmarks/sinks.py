@@ -1,13 +1,12 @@
 """Recorders that the benchmarks feed with the same rows and frames: waldo's and others.
 
-Each sink records with the default settings of its library, and `stored` reads the frames back. Names:
+Each sink records with the default settings of its library, and `stored_frames.stored` reads the frames back. Names:
 `waldo`, `waldo:23` (crf), `lerobot`, `lerobot-stream`, `mcap:95` (JPEG quality), `hdf5-jpeg:95`, `hdf5-raw`, `none`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -382,44 +381,3 @@ def encode_jpeg(image: Image, quality: int) -> Image:
     """Return an RGB image as JPEG (4:2:0), encoded by libjpeg-turbo."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return np.asarray(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], np.uint8)
-
-
-def decode_jpeg(data: Image) -> Image:
-    """Return a JPEG as an RGB image."""
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
-
-
-def stored(system: str, root: Path, camera: str) -> Iterator[Image]:
-    """Yield the frames that a sink stored of a camera in its first episode, in order."""
-    name = system.partition(":")[0]
-    if name == "waldo":
-        episode = Dataset.open(root).episodes[0]
-        for first in range(0, episode.count(camera), 50):
-            yield from episode.frames(camera, range(first, min(first + 50, episode.count(camera))))
-    elif name.startswith("lerobot"):
-        yield from _video(next((root / "videos" / feature_key(camera)).rglob("*.mp4")))
-    elif name == "mcap":
-        from mcap.reader import make_reader
-        from rosbags.typesys import Stores, get_typestore
-
-        types = get_typestore(Stores.ROS2_JAZZY)
-        with (root / "episode_0.mcap").open("rb") as file:
-            for _, _, message in make_reader(file).iter_messages(topics=[camera]):
-                image: Any = types.deserialize_cdr(message.data, "sensor_msgs/msg/CompressedImage")
-                yield decode_jpeg(image.data)
-    elif name.startswith("hdf5"):
-        import h5py
-
-        with h5py.File(root / "episode_0.h5", "r") as file:
-            images: Any = file[f"{camera}/image"]
-            for number in range(len(images)):
-                yield images[number] if name == "hdf5-raw" else decode_jpeg(images[number])
-
-
-def _video(path: Path) -> Iterator[Image]:
-    """Yield the frames of a video file."""
-    import av
-
-    with av.open(path) as container:
-        for frame in container.decode(video=0):
-            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
