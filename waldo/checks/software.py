@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from waldo.checks.finding import Finding, absent, fail, ok, run_probe, slow
 
 EXTRAS: Mapping[str, Sequence[str]] = {
-    "collect": ("rclpy", "sensor_msgs", "std_srvs", "diagnostic_msgs", "sshkeyboard", "pygame", "mujoco"),
-    "sim": ("mujoco", "gymnasium", "matplotlib"),
+    "collect": ("rclpy", "sensor_msgs", "std_srvs", "diagnostic_msgs", "sshkeyboard", "pygame"),
+    "sim": ("mujoco", "gymnasium", "matplotlib", "mink", "scipy"),
     "train": ("torch", "lerobot", "transformers", "xgrammar", "openai", "mujoco", "gymnasium", "matplotlib"),
     "fleet": ("rclpy", "diagnostic_msgs", "starlette", "uvicorn", "prometheus_client"),
 }

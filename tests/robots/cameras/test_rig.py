@@ -240,7 +240,7 @@ def test_only_a_row_of_bytes_with_both_markers_is_a_jpeg() -> None:
 
 def test_a_reader_delivers_the_jpeg_of_its_source() -> None:
     images = [jpeg_image(10 * i) for i in range(3)]
-    reader = CameraReader("front", DeviceSource(0, CAMERA, lambda _: JpegWebcam(list(images))), lambda *_: None)
+    reader = CameraReader("front", DeviceSource(0, CAMERA, lambda _: JpegWebcam(list(images))))
     reader.open()
     frames: list[Frame] = []
     until(lambda: bool(frames.extend(reader.frames()) or len(frames) >= 2))

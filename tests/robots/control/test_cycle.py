@@ -386,7 +386,7 @@ def test_heat_survives_a_restart(arm: RealArm, tmp_path: Path) -> None:
     first.run(6)
     first.cycle.save_heat(first.now_ns)
     (event,) = Runner(arm, config).cycle.restore_heat(first.now_ns + S)
-    assert event.text.startswith("motor heat: restored the temperatures of 2 of 2 motors")
+    assert event.text == "motor heat: restored the temperatures of 2 of 2 motors, off for 1 s"
 
 
 def test_frames_of_a_simulation_in_real_time_have_stamps_of_the_system_clock(
