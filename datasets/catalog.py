@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, overload
 
 import google_crc32c
 
-from waldo.datasets import jsonlines
 from waldo.datasets.edits import Edits
-from waldo.datasets.layout import episode_name
 from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1
-from waldo.datasets.store_path import StorePath
+from waldo.datasets.storage import jsonlines
+from waldo.datasets.storage.layout import episode_name
+from waldo.datasets.storage.store_path import StorePath
 from waldo.errors import FileError
 
 FILE = "catalog.jsonl"

@@ -12,14 +12,21 @@ from stat import S_ISREG
 from typing import Any
 
 from waldo import __version__
-from waldo.datasets import catalog, jsonlines
+from waldo.datasets import catalog
 from waldo.datasets.catalog import Catalog
 from waldo.datasets.compatibility import IncompatibleError, differences
 from waldo.datasets.edits import Edits
 from waldo.datasets.episode import Episode
 from waldo.datasets.episodes import Episodes
-from waldo.datasets.index_allocator import IndexAllocator
-from waldo.datasets.layout import (
+from waldo.datasets.recording.encoding import BackPressure
+from waldo.datasets.recording.finalize import MAX_WINDING, MAX_WINDING_0_1, finalize
+from waldo.datasets.recording.finalizer import Finalizer
+from waldo.datasets.recording.recover import Recovered, recover, remove_unfinished
+from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
+from waldo.datasets.selection import Outcome, Selection
+from waldo.datasets.storage import jsonlines
+from waldo.datasets.storage.index_allocator import IndexAllocator
+from waldo.datasets.storage.layout import (
     DATASET_FILE,
     EpisodeEntry,
     episode_entries,
@@ -27,14 +34,8 @@ from waldo.datasets.layout import (
     episode_name,
     journal_name,
 )
-from waldo.datasets.lock import hold_lock
-from waldo.datasets.recording.encoding import BackPressure
-from waldo.datasets.recording.finalize import MAX_WINDING, MAX_WINDING_0_1, finalize
-from waldo.datasets.recording.finalizer import Finalizer
-from waldo.datasets.recording.recover import Recovered, recover, remove_unfinished
-from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
-from waldo.datasets.selection import Outcome, Selection
-from waldo.datasets.store_path import StorePath, entry_names, open_path, require_local
+from waldo.datasets.storage.lock import hold_lock
+from waldo.datasets.storage.store_path import StorePath, entry_names, open_path, require_local
 from waldo.datasets.streams import Stream
 from waldo.errors import FileError, InvalidValueError, WaldoError
 from waldo.files import require_empty, sync_file, write_atomic

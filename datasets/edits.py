@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from waldo.datasets import jsonlines
 from waldo.datasets.indices import format_indices, parse_indices
-from waldo.datasets.store_path import StorePath, current_size
+from waldo.datasets.storage import jsonlines
+from waldo.datasets.storage.store_path import StorePath, current_size
 from waldo.errors import FileError, WaldoError
 from waldo.files import sync_file
 

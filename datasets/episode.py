@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from waldo.datasets.edits import UNCHANGED, EpisodeEdits
 from waldo.datasets.recording import loss
 from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1, SCHEMA_VERSION, shard_of
-from waldo.datasets.store_path import StorePath, open_group, open_path
+from waldo.datasets.storage.store_path import StorePath, open_group, open_path
 from waldo.datasets.streams import Field, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
 from waldo.datasets.video.chunks import pixel_dtype
 from waldo.datasets.video.histograms import image_statistics

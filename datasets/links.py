@@ -17,8 +17,8 @@ from waldo.datasets.compatibility import IncompatibleError, differences
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import Edits
 from waldo.datasets.indices import format_indices
-from waldo.datasets.layout import episode_name
-from waldo.datasets.store_path import require_local
+from waldo.datasets.storage.layout import episode_name
+from waldo.datasets.storage.store_path import require_local
 from waldo.errors import FileError, InvalidValueError
 from waldo.files import atomic_folder, require_empty, sync_file
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
-from waldo.datasets.store_path import StorePath
+from waldo.datasets.storage.store_path import StorePath
 from waldo.errors import FileError, InvalidValueError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from time import monotonic
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.store_path import ObjectPath
-from waldo.datasets.transfer import push
+from waldo.datasets.storage.store_path import ObjectPath
+from waldo.datasets.storage.transfer import push
 from waldo.errors import WaldoError
 
 RETRY_S = 30.0

@@ -62,7 +62,7 @@ from waldo.typing import Progress
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.datasets.episode import Episode
-    from waldo.datasets.store_path import StorePath
+    from waldo.datasets.storage.store_path import StorePath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.store_path import StorePath
+from waldo.datasets.storage.store_path import StorePath
 from waldo.datasets.video import decoder, images
 from waldo.errors import FileError, count
 

@@ -25,7 +25,7 @@ from waldo.datasets.reading.frame_reader import FrameReader, FrameRequest
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
 from waldo.datasets.reading.rows import Rows, make_rows, require_layout
 from waldo.datasets.schema import feature_key
-from waldo.datasets.store_path import StorePath
+from waldo.datasets.storage.store_path import StorePath
 from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, count
 

@@ -21,7 +21,7 @@ from waldo.datasets import schema
 from waldo.datasets.recording import loss
 from waldo.datasets.recording.encoding import encoder_of, unspill
 from waldo.datasets.recording.journal import Flag, JournalReader, Kind, Record
-from waldo.datasets.store_path import StorePath
+from waldo.datasets.storage.store_path import StorePath
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, VideoStream, stream_from_dict
 from waldo.datasets.video import mp4shard
 from waldo.datasets.video.chunks import pixel_dtype

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from waldo.datasets.compatibility import OPTIONAL_STREAMS
-from waldo.datasets.layout import episode_entries, episode_index
 from waldo.datasets.recording.journal import JournalReader, Kind, Record, Scan
+from waldo.datasets.storage.layout import episode_entries, episode_index
 from waldo.files import remove_partials, sync_file
 
 MAX_CRASH_LOSS_S = 0.5

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waldo.datasets.layout import episode_index
 from waldo.datasets.recording.encoding import BackPressure, CameraEncoder, Frame, Image
 from waldo.datasets.recording.finalize import finalize
 from waldo.datasets.recording.journal import Flag, Journal, Kind
 from waldo.datasets.recording.loss import LossCounter
 from waldo.datasets.recording.stamps import Stamps
+from waldo.datasets.storage.layout import episode_index
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, Stream, VideoStream, check_streams
 from waldo.datasets.video import histograms
 from waldo.datasets.video.h264 import Packet

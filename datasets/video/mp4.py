@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.store_path import StorePath, file_size, open_file, read_range
+from waldo.datasets.storage.store_path import StorePath, file_size, open_file, read_range
 from waldo.errors import FileError
 from waldo.files import atomic_file
 

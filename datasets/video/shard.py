@@ -16,7 +16,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.store_path import StorePath, file_size, read_range, read_ranges
+from waldo.datasets.storage.store_path import StorePath, file_size, read_range, read_ranges
 from waldo.datasets.streams import ImageStream
 from waldo.datasets.video.chunks import decode_chunk, pixel_dtype
 from waldo.errors import FileError

@@ -18,8 +18,8 @@ import numpy as np
 
 from waldo.robots.description import Robot
 from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.unitree import message_types
-from waldo.robots.drivers.unitree_motors import MOTOR_INDICES
+from waldo.robots.drivers.unitree.driver import message_types
+from waldo.robots.drivers.unitree.motors import MOTOR_INDICES
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 MODE_MACHINE = 5
@@ -103,7 +103,7 @@ class EmulatedUnitree:
 
     def execute(self, command: Any) -> None:
         """Execute a command message, or count it as refused."""
-        from waldo.robots.drivers.unitree_crc import checksum
+        from waldo.robots.drivers.unitree.crc import checksum
 
         if command.crc != checksum(command) or command.mode_machine != MODE_MACHINE:
             self.refused += 1
@@ -117,8 +117,8 @@ class EmulatedUnitree:
 
     def state(self) -> Any:
         """Return the present state message."""
-        from waldo.robots.drivers.unitree_crc import checksum
-        from waldo.robots.drivers.unitree_idl import HgImuState, HgLowState, HgMotorState
+        from waldo.robots.drivers.unitree.crc import checksum
+        from waldo.robots.drivers.unitree.idl import HgImuState, HgLowState, HgMotorState
 
         joints = self.joints
         with joints.lock:

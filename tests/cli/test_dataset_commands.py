@@ -19,7 +19,7 @@ def run(monkeypatch):
         out, err = io.StringIO(), io.StringIO()
         monkeypatch.setattr(console, "out", lambda: Console(file=out, highlight=False, soft_wrap=True))
         monkeypatch.setattr(console, "err", lambda: Console(file=err, highlight=False, soft_wrap=True))
-        monkeypatch.setattr("waldo.cli.tables.out", console.out)
+        monkeypatch.setattr("waldo.cli.support.tables.out", console.out)
         return main.main([str(arg) for arg in args]), out.getvalue()
 
     return call

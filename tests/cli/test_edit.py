@@ -16,7 +16,7 @@ def run(monkeypatch, capsys):
     def call(*args):
         out = io.StringIO()
         monkeypatch.setattr(console, "out", lambda: Console(file=out, highlight=False, soft_wrap=True))
-        monkeypatch.setattr("waldo.cli.tables.out", console.out)
+        monkeypatch.setattr("waldo.cli.support.tables.out", console.out)
         monkeypatch.setattr(console, "err", lambda: Console(file=io.StringIO()))
         code = main.main([str(arg) for arg in args])
         return code, out.getvalue() + capsys.readouterr().err

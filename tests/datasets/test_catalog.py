@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from tests.durability import crash_before, recorded, tree
-from waldo.datasets import jsonlines
 from waldo.datasets.catalog import FILE
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
+from waldo.datasets.storage import jsonlines
 from waldo.errors import ConfigError, FileError
 
 

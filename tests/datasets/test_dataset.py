@@ -8,8 +8,8 @@ import pytest
 
 from tests.durability import tree
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.lock import DatasetLockedError
 from waldo.datasets.recording.journal import JournalReader
+from waldo.datasets.storage.lock import DatasetLockedError
 from waldo.errors import ConfigError, FileError, WaldoError
 
 

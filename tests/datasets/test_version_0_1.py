@@ -15,8 +15,9 @@ import pytest
 
 from tests.durability import tree
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.info import dataset_info
-from waldo.datasets.lerobot.export import ExportConfig, export
+from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.quality.verify import verify
 from waldo.datasets.recording.finalize import MAX_WINDING, MAX_WINDING_0_1
@@ -65,7 +66,7 @@ def test_checksums_are_valid_and_checks_find_no_problem(dataset: Dataset) -> Non
 
 def test_dataset_is_exported_to_lerobot(dataset: Dataset, tmp_path: Path) -> None:
     before = tree(dataset.path)
-    result = export(dataset, tmp_path / "out", ExportConfig(selection=Selection()))
+    result = export_dataset(dataset, tmp_path / "out", LeRobotConfig(selection=Selection()))
     assert (result.frames_copied, result.frames_encoded) == (30, 0)
     info = json.loads((tmp_path / "out" / "meta" / "info.json").read_text())
     assert (info["total_episodes"], info["total_frames"]) == (2, 30)

@@ -12,8 +12,8 @@ from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Selection
-from waldo.datasets.store_path import ObjectPath
-from waldo.datasets.transfer import push
+from waldo.datasets.storage.store_path import ObjectPath
+from waldo.datasets.storage.transfer import push
 from waldo.errors import NoMatchError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource
 from waldo.train.train_config import TrainConfig, plan_training

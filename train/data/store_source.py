@@ -15,7 +15,7 @@ from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.schema import feature_key
 from waldo.datasets.selection import Selection
-from waldo.datasets.store_path import StorePath, open_path
+from waldo.datasets.storage.store_path import StorePath, open_path
 from waldo.errors import FileError, InvalidValueError, NoMatchError
 
 ALL_OUTCOMES = "to train on episodes of any outcome: --outcome success failure unknown"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from waldo import console
-from waldo.cli.arguments import DatasetAddress
+from waldo.cli.support.arguments import DatasetAddress
 from waldo.datasets.selection import Selection
 
 if TYPE_CHECKING:

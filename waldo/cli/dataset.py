@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from waldo import console
-from waldo.cli.arguments import DatasetAddress
+from waldo.cli.support.arguments import DatasetAddress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Info:
 
     def run(self) -> int:
         """Print it."""
-        from waldo.cli import tables
+        from waldo.cli.support import tables
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.info import dataset_info
 
@@ -44,7 +44,7 @@ class Check:
 
     def run(self) -> int:
         """Check every episode and print what was found."""
-        from waldo.cli import tables
+        from waldo.cli.support import tables
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.quality.check import check_dataset
 
@@ -73,7 +73,7 @@ class Recover:
 
     def run(self) -> int:
         """Recover and print what became of each."""
-        from waldo.cli import tables
+        from waldo.cli.support import tables
         from waldo.datasets.dataset import Dataset
 
         dataset = Dataset.open(self.dataset)

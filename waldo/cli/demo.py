@@ -185,7 +185,7 @@ class Demo:
 
     def plan(self) -> str:
         """Decompose an instruction with the embedded planner, and execute the subtasks with the scripted expert."""
-        from waldo.cli.bars import progress_bar
+        from waldo.cli.support.bars import progress_bar
         from waldo.sim.experts.expert import ExpertPolicy
         from waldo.train.planner.planner import TransformersPlanner, make_plan
         from waldo.train.runner.subtask_runner import RunConfig, run_instruction
@@ -212,7 +212,7 @@ class Demo:
 
     def evaluate(self) -> str:
         """Evaluate the policy on unseen seeds, with motor heat."""
-        from waldo.cli.bars import progress_bar
+        from waldo.cli.support.bars import progress_bar
         from waldo.sim.evaluation.evaluate import evaluate
         from waldo.sim.evaluation.report import write_report
         from waldo.sim.evaluation.results import EvalConfig

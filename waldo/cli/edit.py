@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from waldo import console
-from waldo.cli.arguments import DatasetAddress, Folder
+from waldo.cli.support.arguments import DatasetAddress, Folder
 from waldo.datasets.indices import format_indices, parse_indices
 from waldo.datasets.selection import Outcome, Selection
 from waldo.errors import (
@@ -42,8 +42,8 @@ class List:
 
     def run(self) -> int:
         """Print the episodes."""
-        from waldo.cli import tables
         from waldo.cli.dataset import print_json
+        from waldo.cli.support import tables
 
         dataset = _open(self.dataset)
         catalog = dataset.deleted if self.deleted else dataset.catalog

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from waldo.cli.bars import progress_bar
 from waldo.cli.plan import make_planner
+from waldo.cli.support.bars import progress_bar
 from waldo.console import err, out
 from waldo.files import write_atomic
 from waldo.train.gates import failures, parse_gate

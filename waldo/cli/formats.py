@@ -12,7 +12,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import DatasetAddress, Folder
+from waldo.cli.support.arguments import DatasetAddress, Folder
 from waldo.datasets.indices import parse_indices
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Outcome, Selection
@@ -62,7 +62,7 @@ class Import:
         from waldo.datasets.formats.convert import import_dataset
         from waldo.datasets.formats.source import ImportConfig
         from waldo.datasets.jobs import Jobs
-        from waldo.datasets.store_path import open_path, require_local
+        from waldo.datasets.storage.store_path import open_path, require_local
 
         config = ImportConfig(
             codec=self.codec, crf=self.crf, fps=self.fps, outcome=self.outcome, topics=tuple(self.topics)
@@ -179,7 +179,7 @@ def _progress(label: str) -> Generator[Callable[[int, int], None]]:
 
 def print_import(result: ImportResult) -> None:
     """Print the result of an import."""
-    from waldo.cli.tables import MARKS
+    from waldo.cli.support.tables import MARKS
 
     out = console.out()
     out.print(
@@ -197,7 +197,7 @@ def print_import(result: ImportResult) -> None:
 
 def print_export(result: ExportResult) -> None:
     """Print the result of an export."""
-    from waldo.cli.tables import MARKS
+    from waldo.cli.support.tables import MARKS
 
     out = console.out()
     out.print(

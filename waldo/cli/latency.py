@@ -11,7 +11,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import DatasetAddress
+from waldo.cli.support.arguments import DatasetAddress
 from waldo.cli.view import open_episode
 from waldo.errors import FileError, InvalidValueError, WaldoError, count
 from waldo.files import write_atomic

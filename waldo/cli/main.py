@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from waldo.cli.extras import extra_of
+from waldo.cli.support.extras import extra_of
 from waldo.errors import MissingExtraError, UnknownNameError, UsageError, WaldoError
 
 
@@ -92,7 +92,7 @@ def parse(name: str, args: Sequence[str]) -> Command:
     command = cast("type[Command]", getattr(importlib.import_module(module), attribute))
     import tyro
 
-    from waldo.cli.config import load_defaults, split_config
+    from waldo.cli.support.config import load_defaults, split_config
 
     path, words = split_config(args)
     # A command may have options that depend on its arguments, and option groups with a prefix.

@@ -49,7 +49,7 @@ class Record:
     def run(self) -> int:
         """Record until SIGINT or SIGTERM."""
         from waldo import __version__
-        from waldo.cli.notices import show_notices
+        from waldo.cli.support.notices import show_notices
         from waldo.collect.notice import Notice
         from waldo.collect.recorder.node import RecorderNode
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
@@ -93,7 +93,7 @@ class Record:
 
 def _uploader(dataset: Dataset, address: str, notify: Callable[[str], None]) -> Uploader | None:
     """Return the uploader of saved episodes; None without an address."""
-    from waldo.datasets.store_path import ObjectPath, open_path
+    from waldo.datasets.storage.store_path import ObjectPath, open_path
 
     if not address:
         return None

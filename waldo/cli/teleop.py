@@ -46,7 +46,7 @@ class Teleop:
 
     def run(self) -> int:
         """Run until the device is finished, SIGINT or SIGTERM."""
-        from waldo.cli.notices import show_notices
+        from waldo.cli.support.notices import show_notices
         from waldo.collect.teleop.node import TeleopNode
         from waldo.process import until_signaled
         from waldo.robots.description import load_robot

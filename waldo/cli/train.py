@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from waldo import console
-from waldo.cli.bars import progress_bar
+from waldo.cli.support.bars import progress_bar
 from waldo.train.data.store_source import StoreOptions
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Train(StoreOptions):
 
     def run(self) -> int:
         """Train and return the exit code: 130 after an interruption that saved a checkpoint."""
-        from waldo.datasets.store_path import open_path
+        from waldo.datasets.storage.store_path import open_path
         from waldo.train.train_config import TrainConfig
 
         dataset = open_path(self.dataset)

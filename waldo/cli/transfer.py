@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from waldo import console
-from waldo.cli.arguments import DatasetAddress, Folder
+from waldo.cli.support.arguments import DatasetAddress, Folder
 from waldo.datasets.selection import Selection
 from waldo.errors import FileError, InvalidValueError, NoMatchError, count
 
 if TYPE_CHECKING:
-    from waldo.datasets.transfer import Transfer
+    from waldo.datasets.storage.transfer import Transfer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class Push:
     def run(self) -> int:
         """Copy the episodes and print how many."""
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.store_path import ObjectPath, open_path
-        from waldo.datasets.transfer import push
+        from waldo.datasets.storage.store_path import ObjectPath, open_path
+        from waldo.datasets.storage.transfer import push
 
         target = open_path(self.address)
         if not isinstance(target, ObjectPath):
@@ -59,7 +59,7 @@ class Pull:
     def run(self) -> int:
         """Copy the episodes and print how many."""
         from waldo.datasets.dataset import Dataset
-        from waldo.datasets.transfer import free_bytes, pull
+        from waldo.datasets.storage.transfer import free_bytes, pull
         from waldo.text import format_bytes
 
         source = Dataset.open(self.address)

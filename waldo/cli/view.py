@@ -12,7 +12,7 @@ import tyro
 from rich.markup import escape
 
 from waldo import console
-from waldo.cli.arguments import DatasetAddress
+from waldo.cli.support.arguments import DatasetAddress
 from waldo.errors import ConflictingOptionsError, FileError, InvalidValueError, WaldoError
 from waldo.text import format_bytes
 
@@ -91,8 +91,8 @@ def open_episode(address: str, index: int | None) -> Episode:
         FileError: If the dataset has no such episode.
     """
     from waldo.datasets.dataset import Dataset
-    from waldo.datasets.layout import NAME
-    from waldo.datasets.store_path import open_path
+    from waldo.datasets.storage.layout import NAME
+    from waldo.datasets.storage.store_path import open_path
 
     path = open_path(address)
     match = NAME.fullmatch(path.name)

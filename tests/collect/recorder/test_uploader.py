@@ -8,7 +8,7 @@ pytest.importorskip("obstore")
 
 from waldo.collect.recorder.uploader import Uploader
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.store_path import ObjectPath
+from waldo.datasets.storage.store_path import ObjectPath
 from waldo.datasets.streams import Field, ScalarStream
 
 STREAM = ScalarStream(name="joints/state", rate_hz=60.0, fields=(Field("position", "rad", ("a", "b")),))

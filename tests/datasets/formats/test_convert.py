@@ -18,7 +18,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.jobs import Jobs
-from waldo.datasets.lock import DatasetLockedError
+from waldo.datasets.storage.lock import DatasetLockedError
 from waldo.errors import FileError, UnknownNameError, count
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -235,7 +235,7 @@ def run(monkeypatch):
         out = io.StringIO()
         monkeypatch.setattr(console, "out", lambda: Console(file=out, highlight=False, soft_wrap=True))
         monkeypatch.setattr(console, "err", lambda: Console(file=io.StringIO()))
-        monkeypatch.setattr("waldo.cli.tables.out", console.out)
+        monkeypatch.setattr("waldo.cli.support.tables.out", console.out)
         return main.main([str(arg) for arg in args]), out.getvalue()
 
     return call

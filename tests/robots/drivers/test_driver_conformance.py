@@ -22,7 +22,7 @@ from waldo.robots.drivers import damiao, dynamixel, feetech, robstride
 from waldo.robots.drivers.conformance import DriverConformance
 from waldo.robots.drivers.lerobot_robot import LeRobotDriver
 from waldo.robots.drivers.topic_map import TopicMapDriver
-from waldo.robots.drivers.unitree import UnitreeDriver
+from waldo.robots.drivers.unitree.driver import UnitreeDriver
 from waldo.robots.motors.damiao import DM_J4310
 from waldo.robots.motors.robstride import RS03
 from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors

@@ -18,7 +18,7 @@ from waldo.datasets.quality.verify import verify
 from waldo.datasets.reading.rows import RowConfig
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.selection import Selection
-from waldo.datasets.transfer import pull, push
+from waldo.datasets.storage.transfer import pull, push
 from waldo.errors import FileError, WaldoError
 
 pytest.importorskip("obstore")

@@ -15,14 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from waldo.datasets import catalog, jsonlines
+from waldo.datasets import catalog
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import FILE as EDITS
 from waldo.datasets.indices import format_indices
-from waldo.datasets.layout import DATASET_FILE, episode_name
 from waldo.datasets.links import Part, check_compatible
 from waldo.datasets.recording.finalize import metadata_checksum
-from waldo.datasets.store_path import ObjectPath, StorePath
+from waldo.datasets.storage import jsonlines
+from waldo.datasets.storage.layout import DATASET_FILE, episode_name
+from waldo.datasets.storage.store_path import ObjectPath, StorePath
 from waldo.errors import FileError
 from waldo.files import atomic_folder, sync_file
 

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from examples.driver import Controller, LineDriver, emulated_controller
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Driver
 from waldo.robots.drivers.conformance import DriverConformance
 from waldo.robots.drivers.options import describe_options, parse_options
+
+PATH = Path(__file__).parents[2] / "examples" / "driver.py"
+
+
+def _example() -> Any:
+    """Import the example from its file: another distribution may install a package `examples`."""
+    spec = importlib.util.spec_from_file_location("example_driver", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+example = _example()
+Controller, LineDriver, emulated_controller = example.Controller, example.LineDriver, example.emulated_controller
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.bus_driver import torque_constants
 from waldo.robots.drivers.dds import join_domain
 from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
-from waldo.robots.drivers.unitree_motors import (
+from waldo.robots.drivers.unitree.motors import (
     ARM_SDK_WEIGHT,
     G1_MOTORS,
     GO_MOTORS,
@@ -31,7 +31,7 @@ from waldo.robots.drivers.unitree_motors import (
     default_gains,
     fault_text,
 )
-from waldo.robots.drivers.unitree_winding import WindingFinder
+from waldo.robots.drivers.unitree.winding import WindingFinder
 from waldo.typing import Array
 
 
@@ -82,7 +82,7 @@ class UnitreeOptions(TypedOptions):
 
 def empty_command(family: str) -> Any:
     """Return a LowCmd of a family that disables every motor."""
-    from waldo.robots.drivers import unitree_idl as idl
+    from waldo.robots.drivers.unitree import idl as idl
 
     if family == "hg":
         off = [idl.HgMotorCmd(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0) for _ in range(HG_MOTORS)]
@@ -96,7 +96,7 @@ def empty_command(family: str) -> Any:
 
 def message_types(family: str) -> tuple[Any, Any]:
     """Return the classes of LowState and LowCmd of a family."""
-    from waldo.robots.drivers import unitree_idl as idl
+    from waldo.robots.drivers.unitree import idl as idl
 
     return (idl.HgLowState, idl.HgLowCmd) if family == "hg" else (idl.GoLowState, idl.GoLowCmd)
 
@@ -213,7 +213,7 @@ class UnitreeDriver:
 
     def _repeat_command(self) -> None:
         """Send the last command periodically, because the motors stop without commands."""
-        from waldo.robots.drivers.unitree_crc import checksum
+        from waldo.robots.drivers.unitree.crc import checksum
 
         while not self._stop.wait(1 / self.options.rate_hz):
             with self._lock:
@@ -222,7 +222,7 @@ class UnitreeDriver:
 
     def _receive(self) -> None:
         """Store the newest state that differs from the last one and has a correct checksum."""
-        from waldo.robots.drivers.unitree_crc import checksum
+        from waldo.robots.drivers.unitree.crc import checksum
 
         for state in self._reader.take(16):
             if not hasattr(state, "motor_state"):
@@ -319,7 +319,7 @@ class UnitreeDriver:
 
     def disconnect(self) -> None:
         """Hold the position or disable the torque, according to `on_close`, and leave the domain."""
-        from waldo.robots.drivers.unitree_crc import checksum
+        from waldo.robots.drivers.unitree.crc import checksum
 
         thread, self._thread = self._thread, None
         if thread is None:

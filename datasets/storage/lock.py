@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from waldo.datasets.layout import LOCK_FILE
+from waldo.datasets.storage.layout import LOCK_FILE
 from waldo.errors import WaldoError
 
 

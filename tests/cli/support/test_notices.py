@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from waldo import console
-from waldo.cli.notices import show_notices
+from waldo.cli.support.notices import show_notices
 from waldo.collect.notice import Notice
 from waldo.robots.diagnostics import ERROR, OK, WARN
 

@@ -1,4 +1,4 @@
-from waldo.datasets.index_allocator import IndexAllocator
+from waldo.datasets.storage.index_allocator import IndexAllocator
 
 
 def allocator(highest: int, used: set[int]) -> IndexAllocator:

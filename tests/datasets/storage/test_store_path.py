@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from waldo.datasets.store_path import (
+from waldo.datasets.storage.store_path import (
     ConflictError,
     ObjectPath,
     entry_names,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from waldo.datasets.layout import EpisodeEntry, episode_entries, episode_index, episode_name, journal_name
+from waldo.datasets.storage.layout import EpisodeEntry, episode_entries, episode_index, episode_name, journal_name
 from waldo.errors import FileError
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import google_crc32c
 
-from waldo.datasets.store_path import ObjectPath, StorePath
+from waldo.datasets.storage.store_path import ObjectPath, StorePath
 
 HEAD, MIDDLE, TAIL = b'{"crc32c":"', b'","value":', b"}"
 """The parts of a line around the checksum and the value."""

@@ -13,12 +13,12 @@ import pytest
 
 from waldo.errors import HardwareError, InvalidValueError, MissingOptionError
 from waldo.robots.description import load_robot
-from waldo.robots.drivers import unitree_idl as idl
 from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.unitree import UnitreeDriver, empty_command
-from waldo.robots.drivers.unitree_crc import checksum, crc32_words
-from waldo.robots.drivers.unitree_motors import G1_MOTORS, GO2_MOTORS, fault_text
-from waldo.robots.drivers.unitree_winding import WindingFinder
+from waldo.robots.drivers.unitree import idl as idl
+from waldo.robots.drivers.unitree.crc import checksum, crc32_words
+from waldo.robots.drivers.unitree.driver import UnitreeDriver, empty_command
+from waldo.robots.drivers.unitree.motors import G1_MOTORS, GO2_MOTORS, fault_text
+from waldo.robots.drivers.unitree.winding import WindingFinder
 from waldo.robots.thermal.two_node import TwoNodeModel
 from waldo.sim.emulation.unitree import MODE_MACHINE, EmulatedUnitree
 
@@ -187,7 +187,7 @@ def test_the_checksum_agrees_with_unitrees_algorithm() -> None:
         before = checksum(command)
         command.motor_cmd[7].q = 0.25
         assert checksum(command) != before
-        from waldo.robots.drivers.unitree_crc import _LAYOUTS
+        from waldo.robots.drivers.unitree.crc import _LAYOUTS
 
         assert _LAYOUTS[command.__idl_typename__].size == size
 

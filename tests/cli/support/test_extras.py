@@ -9,7 +9,7 @@ from importlib.metadata import requires
 import pytest
 
 from tests.test_layout import files
-from waldo.cli.extras import extra_of
+from waldo.cli.support.extras import extra_of
 
 BASE = {"numpy", "zarr", "av", "google_crc32c", "cv2", "rich", "tyro", "yaml", "jinja2", "pydantic"}
 """Modules of the dependencies that every installation has."""

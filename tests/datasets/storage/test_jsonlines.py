@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waldo.datasets import jsonlines
 from waldo.datasets.indices import format_indices, parse_indices
+from waldo.datasets.storage import jsonlines
 from waldo.errors import ConfigError
 
 VALUES = st.lists(

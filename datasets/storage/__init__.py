@@ -1,0 +1,1 @@
+"""The files of a dataset: names, lock, indices, checksummed lines, object stores and transfers."""

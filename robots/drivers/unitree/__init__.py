@@ -1,0 +1,1 @@
+"""Unitree robots over DDS: the driver, message types, checksum and motor indices."""

@@ -1,0 +1,1 @@
+"""Shared by the commands: arguments, YAML options, progress bars, notices and tables."""
