@@ -76,7 +76,6 @@ def motor() -> Callable[..., MotorStatus]:
 @pytest.fixture
 def run_site() -> Iterator[Callable[..., Running]]:
     """Return a function that serves a Site in a thread; the servers stop after the test."""
-    pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
     from waldo.cli.fleet import listen
     from waldo.fleet.server import Server, Site
 

@@ -37,7 +37,8 @@ def without_startup_deadline() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """Return the `ray` module, connected to a local cluster that all tests share."""
-    ray = pytest.importorskip("ray")
+    import ray
+
     with without_startup_deadline():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield ray

@@ -1,11 +1,12 @@
 """Conformance tests for drivers.
 
 Every driver of waldo passes these tests against an emulation of its robot. To test a driver of your own, subclass
-`DriverConformance` in a test file and implement `make`, which returns a driver that is not connected yet:
+`HardwareConformance` in a test file and implement `make`, which returns a driver that is not connected yet, and
+`make_absent`, which returns a driver of a device that does not exist:
 
-    from waldo.robots.drivers.conformance import DriverConformance
+    from waldo.robots.drivers.conformance import HardwareConformance
 
-    class TestMyDriver(DriverConformance):
+    class TestMyDriver(HardwareConformance):
         def make(self) -> Driver:
             return MyDriver(my_robot, port="/dev/ttyUSB0")
 
@@ -16,7 +17,7 @@ Then run `pytest`. The tests move the first joint by 0.1 rad (or 0.1 m) towards 
 hardware the robot needs that much space. Notes for particular devices:
 
 * Start an emulator or simulator in a pytest fixture with `autouse=True`; `make` is called after it has started.
-* Implement `make_absent` if the device can be missing; it checks the message of the HardwareError.
+* Use `DriverConformance`, without `make_absent`, for a simulation, which cannot be missing.
 * Raise `max_cycles` if the robot needs more than 300 control cycles (5 s at 60 Hz) to move by 0.05 rad.
 * Override a single test if its requirement does not apply to the driver, and state the reason there.
 
@@ -59,10 +60,6 @@ class DriverConformance:
     def make(self) -> Driver:
         """Return a driver that is not connected yet; called again for a second connection."""
         raise NotImplementedError
-
-    def make_absent(self) -> Driver | None:
-        """Return a driver of a device that does not exist, or None if the device cannot be missing."""
-        return None
 
     @pytest.fixture
     def driver(self) -> Iterator[Driver]:
@@ -181,11 +178,17 @@ class DriverConformance:
         finally:
             second.disconnect()
 
+
+class HardwareConformance(DriverConformance):
+    """Tests for drivers of a device that can be missing; a simulation uses `DriverConformance` alone."""
+
+    def make_absent(self) -> Driver:
+        """Return a driver of a device that does not exist."""
+        raise NotImplementedError
+
     def test_a_missing_device_raises_an_error_with_advice(self) -> None:
         """The message states what was found and, after a semicolon, what to do."""
         driver = self.make_absent()
-        if driver is None:
-            pytest.skip("the device of this driver cannot be missing")
         with pytest.raises(HardwareError, match=r".+;.+"):
             driver.connect()
         driver.disconnect()

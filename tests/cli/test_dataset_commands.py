@@ -85,7 +85,6 @@ def test_recover_says_what_it_did(run, locked, streams, play, script, record):
 
 
 def test_export_prints_its_result(run, record, script, tmp_path):
-    pytest.importorskip("lerobot")
     dataset = record(script(), script(seconds=2.0, without_rows=range(60, 90)))
     code, text = run("export", dataset.path, tmp_path / "out", "--cameras", "front", "--no-environment")
     assert code == 1

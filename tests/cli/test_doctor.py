@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import needs_linux
 from waldo.checks import devices, graphics, machine, network, software, storage
 from waldo.checks.finding import Finding, Probe, absent, fail, last_line, ok, run_probe, warn
 from waldo.cli.doctor import Doctor, run_checks, summary_of, table_of
@@ -268,7 +269,7 @@ def test_clock() -> None:
     )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="adjtimex is Linux's")
+@needs_linux
 def test_the_flag_agrees_with_the_kernel() -> None:
     time_error = 5  # returned by adjtimex(2) for a clock that is not synchronized
     verdict = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))

@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
-
 from waldo.cli.fleet import Fleet, listen, url_of
 from waldo.cli.main import main
 from waldo.errors import ConfigError

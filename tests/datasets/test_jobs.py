@@ -83,7 +83,6 @@ with without_startup_deadline():
 
 
 def test_local_cluster_is_started_and_stopped() -> None:
-    pytest.importorskip("ray")
     command = [sys.executable, "-c", OWN_CLUSTER]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert done.stdout.splitlines()[-1] == "[(1, 2), (2, 4), (3, 6)] False", done.stderr

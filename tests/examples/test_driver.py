@@ -15,7 +15,7 @@ import pytest
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Driver
-from waldo.robots.drivers.conformance import DriverConformance
+from waldo.robots.drivers.conformance import HardwareConformance
 from waldo.robots.drivers.options import describe_options, parse_options
 
 PATH = Path(__file__).parents[2] / "examples" / "driver.py"
@@ -43,7 +43,7 @@ def controller(toy_robot: Robot) -> Iterator[Controller]:
         yield controller
 
 
-class TestExample(DriverConformance):
+class TestExample(HardwareConformance):
     @pytest.fixture(autouse=True)
     def _controller(self, toy_robot: Robot, controller: Controller) -> None:
         self._robot, self._port = toy_robot, controller.server_address[1]

@@ -3,10 +3,6 @@ import math
 from collections.abc import Iterator
 
 import pytest
-
-pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
-pytest.importorskip("selenium", reason="selenium is not installed")
-
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys

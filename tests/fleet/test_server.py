@@ -2,8 +2,6 @@ import json
 
 import pytest
 
-pytest.importorskip("starlette", reason="the extra `fleet` is not installed")
-
 from waldo.fleet.server import PAGE_FILES, Site, page_file
 from waldo.fleet.store import FleetStore
 

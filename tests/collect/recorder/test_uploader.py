@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("obstore")
-
 from waldo.collect.recorder.uploader import Uploader
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.storage.store_path import ObjectPath

@@ -14,8 +14,6 @@ from waldo.datasets.storage.store_path import (
 )
 from waldo.errors import FileError
 
-pytest.importorskip("obstore")
-
 
 def test_addresses_and_paths_are_distinguished(tmp_path):
     assert open_path("s3://robots/lift/day one/") == ObjectPath("s3://robots", "lift/day one")

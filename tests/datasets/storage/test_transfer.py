@@ -21,8 +21,6 @@ from waldo.datasets.selection import Selection
 from waldo.datasets.storage.transfer import pull, push
 from waldo.errors import FileError, WaldoError
 
-pytest.importorskip("obstore")
-
 
 class StoppedError(Exception):
     pass

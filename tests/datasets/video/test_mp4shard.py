@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.machine import FFMPEG
 from waldo.datasets.streams import VideoStream
 from waldo.datasets.video import decoder, mp4, mp4shard
 from waldo.datasets.video.encoder import encode_frames
@@ -40,7 +41,7 @@ def test_ffprobe_reads_it_as_a_plain_mp4(shard):
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
     except FileNotFoundError:
-        pytest.skip("ffprobe is not installed")
+        pytest.skip(FFMPEG)
     assert answer.stderr == ""
     stream = json.loads(answer.stdout)["streams"][0]
     assert (stream["codec_name"], stream["nb_read_frames"], stream["avg_frame_rate"]) == ("h264", "13", "30/1")

@@ -19,7 +19,7 @@ from tests.robots.drivers.test_topic_map import Controlled
 from waldo.robots.description import Joint, Robot, load_robot
 from waldo.robots.driver import Driver
 from waldo.robots.drivers import damiao, dynamixel, feetech, robstride
-from waldo.robots.drivers.conformance import DriverConformance
+from waldo.robots.drivers.conformance import DriverConformance, HardwareConformance
 from waldo.robots.drivers.lerobot_robot import LeRobotDriver
 from waldo.robots.drivers.topic_map import TopicMapDriver
 from waldo.robots.drivers.unitree.driver import UnitreeDriver
@@ -67,7 +67,7 @@ class TestToy(DriverConformance):
         assert len(driver.frames()) == 1
 
 
-class TestFeetech(DriverConformance):
+class TestFeetech(HardwareConformance):
     @pytest.fixture(autouse=True)
     def _servos(self) -> Iterator[None]:
         with FeetechServos(EmulatedJoints(load_robot("so101"))) as servos:
@@ -81,7 +81,7 @@ class TestFeetech(DriverConformance):
         return feetech.FeetechDriver(load_robot("so101"), port="/dev/no-such-port")
 
 
-class TestDynamixel(DriverConformance):
+class TestDynamixel(HardwareConformance):
     @pytest.fixture(autouse=True)
     def _servos(self) -> Iterator[None]:
         with DynamixelServos(EmulatedJoints(load_robot("so101"))) as servos:
@@ -95,7 +95,7 @@ class TestDynamixel(DriverConformance):
         return dynamixel.DynamixelDriver(load_robot("so101"), port="/dev/no-such-port")
 
 
-class CanConformance(DriverConformance):
+class CanConformance(HardwareConformance):
     """Two emulated motors on their own bus."""
 
     __test__ = False
@@ -134,7 +134,7 @@ class TestRobStride(CanConformance):
     full = robstride.RANGES["RobStride RS03"]
 
 
-class TestUnitree(DriverConformance):
+class TestUnitree(HardwareConformance):
     @pytest.fixture(autouse=True)
     def _twin(self) -> Iterator[None]:
         with EmulatedUnitree(load_robot("g1"), 100 + DOMAIN, rate_hz=100):
@@ -148,7 +148,7 @@ class TestUnitree(DriverConformance):
         return UnitreeDriver(load_robot("g1"), interface="lo", domain=210, connect_timeout_s=0.2)
 
 
-class TestLeRobot(DriverConformance):
+class TestLeRobot(HardwareConformance):
     """LeRobot's SO-101 follower with emulated servos."""
 
     @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ class TestLeRobot(DriverConformance):
         return LeRobotDriver(load_robot("so101"), type="so101_follower", id="mine", port="/dev/nowhere", config=config)
 
 
-class TestTopics(DriverConformance):
+class TestTopics(HardwareConformance):
     @pytest.fixture(autouse=True)
     def _controllers(self, toy_robot: Robot, ros_domain: int) -> Iterator[None]:
         joints = tuple(

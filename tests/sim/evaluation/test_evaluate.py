@@ -4,6 +4,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.machine import GL
 from waldo.errors import InvalidValueError
 from waldo.sim.evaluation.evaluate import evaluate
 from waldo.sim.evaluation.results import EvalConfig, success_interval
@@ -82,7 +83,7 @@ def test_series_cover_the_longest_episode(result):
 def test_the_video_plays_in_browsers(result):
     found, out = result
     if not found.videos:
-        pytest.skip("no GL back end")
+        pytest.skip(GL)
     assert list(found.videos.values()) == ["seed-100000.mp4"]
     path = out / "seed-100000.mp4"
     data = path.read_bytes()

@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-pytest.importorskip("rosbags")
-
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from waldo.datasets import schema
