@@ -22,10 +22,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class WaldoError(Exception):
     """Base class of all exceptions that waldo raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to unpickle the exception: subclasses build their message from facts that are not stored."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[WaldoError], args: tuple[Any, ...], attributes: dict[str, Any]) -> WaldoError:
+    """Return an exception that was raised in another process."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UnknownNameError(WaldoError):

@@ -275,9 +275,6 @@ def checksum(head: bytes | memoryview, payload: bytes | memoryview) -> int:
     return int(google_crc32c.extend(google_crc32c.value(bytes(head)), bytes(payload)))
 
 
-sync_folder = sync_file
-
-
 def _read(view: memoryview, at: int) -> tuple[int, Record] | None:
     """Return the stream and the record at `at`, or None if there is no valid one."""
     body = at + HEADER.size

@@ -215,7 +215,7 @@ def test_files_of_another_export_are_not_reused(record, script, tmp_path):
     assert not (left / "mark").exists()
 
 
-def test_ray_spreads_the_work(record, script, tmp_path):
+def test_ray_spreads_the_work(record, script, tmp_path, ray_cluster):
     dataset = record(*[script(seed=k, seconds=0.3) for k in range(3)])
     export_dataset(dataset, tmp_path / "here" / "out", LeRobotConfig())
     export_dataset(dataset, tmp_path / "ray" / "out", LeRobotConfig(), jobs=Jobs(ray="local"))
