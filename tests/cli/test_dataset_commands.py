@@ -51,7 +51,7 @@ def test_check_passes_a_sound_dataset(run, record, script):
     code, text = run("check", record(script()).path)
     assert code == 0
     assert "0 problems in 1 episode, max. winding temperature 40.0 °C" in text
-    assert "episode 0: the robot 'tiny' is not known here: limits and heat are not checked" in text
+    assert "robot 'tiny' is not registered: limits and heat are not checked" in text
 
 
 def test_check_fails_with_what_was_found(run, record, script):

@@ -6,29 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from job_functions import Adder, double, fail
 
 from waldo.datasets.jobs import Jobs, run
 from waldo.errors import InvalidValueError
-
-
-def double(number: int) -> tuple[int, int]:
-    return 2 * number, os.getpid()
-
-
-def fail(number: int) -> int:
-    if number == 3:
-        raise ValueError("item 3 failed")
-    return number
-
-
-class Adder:
-    """Work that is a callable object."""
-
-    def __init__(self, summand: int) -> None:
-        self.summand = summand
-
-    def __call__(self, number: int) -> int:
-        return number + self.summand
 
 
 def test_one_worker_is_this_process() -> None:
@@ -74,7 +55,7 @@ def test_exception_of_a_ray_task_is_raised(ray_cluster: object) -> None:
 
 OWN_CLUSTER = """
 import os, ray
-from tests.ray_cluster import without_startup_deadline
+from ray_cluster import without_startup_deadline
 from waldo.datasets.jobs import Jobs, run
 
 with without_startup_deadline():
@@ -84,5 +65,6 @@ with without_startup_deadline():
 
 def test_local_cluster_is_started_and_stopped() -> None:
     command = [sys.executable, "-c", OWN_CLUSTER]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "importable")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.splitlines()[-1] == "[(1, 2), (2, 4), (3, 6)] False", done.stderr

@@ -64,7 +64,7 @@ def test_flipped_bit_is_found(tmp_path_factory, position, bit):
 def test_many_processes_append_whole_lines(tmp_path):
     path = tmp_path / "a.jsonl"
     code = (
-        "import sys, pathlib; from waldo.datasets import jsonlines\n"
+        "import sys, pathlib; from waldo.datasets.storage import jsonlines\n"
         "[jsonlines.append(pathlib.Path(sys.argv[1]), [[sys.argv[2], n]], sync=False) for n in range(200)]"
     )
     running = [subprocess.Popen([sys.executable, "-c", code, path, str(who)], env=os.environ) for who in range(3)]

@@ -206,7 +206,10 @@ def test_the_commands(pushed, tmp_path):
     done = waldo("pull", address, str(tmp_path / "back"))
     assert (done.returncode, Dataset.open(tmp_path / "back").indices) == (0, [0]), done.stderr
     done = waldo("push", str(here.path), str(tmp_path / "folder"))
-    assert (done.returncode, "expected an object store's, such as s3://bucket/name" in done.stderr) == (2, True)
+    assert (done.returncode, "expected the address of an object store, such as s3://bucket/name" in done.stderr) == (
+        2,
+        True,
+    )
     shutil.rmtree(tmp_path / "back")
     done = waldo("info", "s3://no-such-bucket/x")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
