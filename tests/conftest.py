@@ -19,7 +19,7 @@ from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
 from waldo.sim.graphics import choose_backend
 
-pytest_plugins = ("tests.machine", "tests.recordings", "tests.dashboards", "tests.trainings", "tests.ray_cluster")
+pytest_plugins = ("tests.machine", "tests.recordings", "tests.dashboards", "tests.trainings", "ray_cluster")
 """Fixtures that tests of several rooms use."""
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -42,7 +42,7 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 class ToyDriver:
-    """A simulated robot of two joints that goes where it is told; everything about it can be reckoned by hand."""
+    """A simulated robot with two joints that reaches its target in one cycle, so results can be computed by hand."""
 
     def __init__(self, robot: Robot) -> None:
         self.robot = robot
@@ -125,14 +125,14 @@ def s3() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     address = f"http://{host}:{port}"
-    told = {
+    variables = {
         "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_REGION": "us-east-1",
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in told.items():
+        for name, value in variables.items():
             patch.setenv(name, value)
         yield address
     server.stop()

@@ -45,18 +45,18 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert all(episode.count("joints/state") == len(episode.time_ns("joints/state")) for episode in dataset.episodes)
     done = subprocess.run([*WALDO, "demo", "--quick", str(folder)], capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stderr
-    assert f"going on with {folder}" in done.stderr
+    assert f"resuming {folder}" in done.stderr
     assert f"report: {folder / 'evaluation' / 'report.html'}" in done.stdout
     return folder
 
 
-def test_it_ends_with_a_report_a_plan_and_a_picture(demo: Path) -> None:
+def test_it_ends_with_a_report_a_plan_and_a_figure(demo: Path) -> None:
     report = json.loads((demo / "evaluation" / "report.json").read_text())
     assert len(report["success"]) == 10
     assert {motor["joint"] for motor in report["motors"]} >= {"shoulder_pan", "gripper"}
     assert all(24 <= motor["max_winding_c"] < 70 for motor in report["motors"])
     assert "<video" in (demo / "evaluation" / "report.html").read_text()
-    assert (demo / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert (demo / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((demo / "plan.json").read_text())["plan"] == [
         "put the red cube in the left bin",
         "put the blue cube in the right bin",
@@ -120,7 +120,7 @@ def test_a_finished_demo_is_not_done_again(demo: Path) -> None:
 def test_a_demo_of_another_size_is_not_mixed_in(demo: Path) -> None:
     done = subprocess.run([*WALDO, "demo", "--quick", "--seed", "1", str(demo)], capture_output=True, text=True)
     assert done.returncode == 2
-    expected = f"waldo: error: {demo}: holds a demo of another size (seed 0 -> 1); name another folder"
+    expected = f"waldo: error: {demo}: contains a demo of another size (seed 0 -> 1); choose another folder"
     assert done.stderr.strip() == expected
 
 
@@ -128,4 +128,4 @@ def test_a_folder_that_is_not_a_demos_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     done = subprocess.run([*WALDO, "demo", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.strip() == f"waldo: error: {tmp_path}: is not an empty folder; name another folder"
+    assert done.stderr.strip() == f"waldo: error: {tmp_path}: already exists; choose another folder"

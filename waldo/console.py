@@ -41,16 +41,15 @@ def progress() -> Progress:
 
 
 class StatusLine:
-    """One line at the bottom of the terminal that is written anew; text printed through `err()` goes above it."""
+    """A line at the bottom of the terminal that is updated; text printed through `err()` appears above it."""
 
     def __init__(self) -> None:
-        """Show nothing yet; without a terminal, never."""
         from rich.live import Live
 
         self._live = Live(console=err(), refresh_per_second=1, transient=True) if err().is_terminal else None
 
     def show(self, text: str) -> None:
-        """Write the line anew."""
+        """Update the line."""
         if self._live is None:
             return
         if not self._live.is_started:
@@ -60,6 +59,6 @@ class StatusLine:
         self._live.update(Text(text), refresh=True)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._live is not None:
             self._live.stop()

@@ -102,9 +102,9 @@ class MissingOptionError(ConfigError):
 class NoFilterError(ConfigError):
     """A change that would affect everything because no filter was given."""
 
-    def __init__(self, what: str) -> None:
-        """Build the message from what would be affected, such as "change every episode"."""
-        super().__init__(f"no filter given: this would {what}; pass a filter or --all")
+    def __init__(self, change: str) -> None:
+        """Build the message from the change that would be made, such as "change every episode"."""
+        super().__init__(f"no filter given: this would {change}; pass a filter or --all")
 
 
 class NoMatchError(ConfigError):

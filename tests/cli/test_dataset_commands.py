@@ -25,7 +25,7 @@ def run(monkeypatch):
     return call
 
 
-def test_info_says_what_a_dataset_holds(run, record, script):
+def test_info_prints_a_summary(run, record, script):
     dataset = record(script(), script(outcome="failure", task="put [x] down", without_rows=[7]))
     code, text = run("info", dataset.path)
     assert code == 0
@@ -51,7 +51,7 @@ def test_check_passes_a_sound_dataset(run, record, script):
     code, text = run("check", record(script()).path)
     assert code == 0
     assert "0 problems in 1 episode, max. winding temperature 40.0 °C" in text
-    assert "episode 0: the robot 'tiny' is not known here: limits and heat are not checked" in text
+    assert "robot 'tiny' is not registered: limits and heat are not checked" in text
 
 
 def test_check_fails_with_what_was_found(run, record, script):
@@ -67,7 +67,7 @@ def test_check_fails_with_what_was_found(run, record, script):
     assert [finding["kind"] for finding in report["episodes"][0]["findings"]] == ["robot", "loss"]
 
 
-def test_recover_says_what_it_did(run, locked, streams, play, script, record):
+def test_recover_prints_its_results(run, locked, streams, play, script, record):
     dataset = record(script(seconds=0.2))
     assert run("recover", dataset.path) == (0, "no interrupted recording found\n")
     writer = locked.begin(streams, {})

@@ -64,8 +64,8 @@ def test_every_command_has_help(name: str) -> None:
         (["train", "/nowhere", "--policy", "actt"], "unknown policy 'actt'; did you mean 'act'? (known: "),
         (["eval", "nosuch"], "nosuch: no such checkpoint folder; train a policy with: waldo train DATASET --output"),
         (["eval", "expert", "--fail-under", "sucess=1"], "unknown gate 'sucess'; did you mean 'success'? (known: "),
-        (["info", "/nowhere"], "/nowhere: is not a dataset (it has no dataset.json); check the path"),
-        (["check", "/nowhere"], "/nowhere: is not a dataset (it has no dataset.json); check the path"),
+        (["info", "/nowhere"], "/nowhere: is not a dataset (no dataset.json); check the path"),
+        (["check", "/nowhere"], "/nowhere: is not a dataset (no dataset.json); check the path"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(words: list[str], message: str) -> None:

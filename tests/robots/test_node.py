@@ -120,8 +120,12 @@ def test_commands_stops_and_faults_reach_the_status_topic(make_toy_driver: Calla
         assert found is not None
         assert (found.level, found.values["mode"]) == (ERROR, "stopped")
         assert driver.position[0] == pytest.approx(0.3, abs=1e-2)
-        names = {one.name for message in diagnostics for one in message.status}
-        assert {"toy: control", "toy: governor", "toy: camera front", "toy: a"} <= names
+
+        def reported() -> set[str]:
+            return {one.name for message in diagnostics for one in message.status}
+
+        expected = {"toy: control", "toy: governor", "toy: camera front", "toy: a"}
+        assert graph.spin_until(lambda: expected <= reported(), 120), reported()
         enable = graph.node.create_client(SetBool, "robot/enable")
         assert graph.call(enable, SetBool.Request(data=True)).success
         assert graph.spin_until(lambda: following_to(0.5), 120)

@@ -1,4 +1,4 @@
-"""The commands of the episode store: `waldo info`, `check`, `recover`."""
+"""`waldo info`, `waldo check` and `waldo recover`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from waldo.cli.support.arguments import DatasetAddress
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Say what a dataset holds: episodes, outcomes, tasks, streams, size, loss."""
+    """Print a summary of a dataset: episodes, outcomes, tasks, streams, size, losses."""
 
     dataset: DatasetAddress
-    """The dataset's folder."""
+    """Folder or address of the dataset."""
     json: bool = False
     """Print JSON instead of tables."""
 
     def run(self) -> int:
-        """Print it."""
+        """Print the summary."""
         from waldo.cli.support import tables
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.info import dataset_info
@@ -35,15 +35,18 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Check a dataset: rates, gaps, loss, staleness, frozen cameras, limits, heat, checksums. Exit code 1: problems."""
+    """Check a dataset: rates, gaps, losses, staleness, frozen cameras, limits, heat, checksums.
+
+    The exit code is 1 if there is a problem.
+    """
 
     dataset: DatasetAddress
-    """The dataset's folder."""
+    """Folder or address of the dataset."""
     json: bool = False
     """Print JSON instead of tables."""
 
     def run(self) -> int:
-        """Check every episode and print what was found."""
+        """Check every episode and print the problems."""
         from waldo.cli.support import tables
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.quality.check import check_dataset
@@ -56,23 +59,25 @@ class Check:
                 reports.append(report)
                 progress.advance(bar)
         problems = sum(report.problems for report in reports)
-        cut = [path.name for path in dataset.unfinished]
+        unfinished = [path.name for path in dataset.unfinished]
         if self.json:
-            print_json({"problems": problems, "unfinished": cut, "episodes": [asdict(report) for report in reports]})
+            print_json(
+                {"problems": problems, "unfinished": unfinished, "episodes": [asdict(report) for report in reports]}
+            )
         else:
-            tables.print_check(reports, cut)
+            tables.print_check(reports, unfinished)
         return 1 if problems else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recover:
-    """Close the episodes that a crash cut off, and say what was kept and what was lost."""
+    """Recover episodes that a crash interrupted, and print what was kept and lost."""
 
     dataset: DatasetAddress
-    """The dataset's folder."""
+    """Folder or address of the dataset."""
 
     def run(self) -> int:
-        """Recover and print what became of each."""
+        """Recover the episodes and print the result of each."""
         from waldo.cli.support import tables
         from waldo.datasets.dataset import Dataset
 
@@ -83,7 +88,7 @@ class Recover:
 
 
 def print_json(values: Any) -> None:
-    """Print values as JSON; what is no number is null."""
+    """Print values as JSON; NaN and infinities become null."""
     console.out().print(json.dumps(_finite(values), indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
 
 

@@ -73,7 +73,9 @@ def test_an_imported_episode_names_its_origin(source, tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [Jobs(workers=2), Jobs(ray="local")], ids=["workers", "ray"])
-def test_workers_write_the_same_bytes(source, tmp_path, jobs):
+def test_workers_write_the_same_bytes(source, tmp_path, jobs, request):
+    if jobs.ray:
+        request.getfixturevalue("ray_cluster")
     import_dataset(source, tmp_path / "one", CONFIG)
     result = import_dataset(source, tmp_path / "two", CONFIG, jobs=jobs)
     assert (result.episodes, result.encoded) == (5, 40)

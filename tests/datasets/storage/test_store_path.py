@@ -97,7 +97,7 @@ def test_unreachable_store_is_reported_in_one_line(bucket, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_says_what_to_do_replacing_hanging(bucket):
+def test_a_forked_child_raises_an_error_with_advice_instead_of_hanging(bucket):
     (bucket / "a").write_bytes(b"x")
     read, write = os.pipe()
     child = os.fork()

@@ -98,7 +98,7 @@ def test_a_folder_without_a_model_is_one_clear_error(tmp_path: Any) -> None:
         (
             '{"plan":[{"skill":"put","object":"cup"}]}',
             "the planner returned the step \"{'skill': 'put', 'object': 'cup'}\": "
-            "target is None, expected a place to put the object",
+            "target is None, expected a target to put the object in",
         ),
         ('{"plan":["lift"]}', 'the planner returned the step \'lift\', expected {"skill", "object", "target"}'),
     ],
@@ -188,7 +188,7 @@ def test_a_plan_comes_over_http(serve: Any, toy: TransformersPlanner, capsys: py
     (request,) = server.requests
     assert request["path"] == "/v1/chat/completions"
     assert request["response_format"]["type"] == "json_schema"
-    assert request["response_format"]["json_schema"]["schema"] == plan_schema(task_scene("sort", 0))
+    assert request["response_format"]["json_schema"]["schema"] == plan_schema(task_scene("sort"))
     assert request["temperature"] == 0.0
 
 

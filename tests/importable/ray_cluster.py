@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import job_functions
 import pytest
 
 
@@ -41,5 +42,7 @@ def ray_cluster() -> Iterator[Any]:
 
     with without_startup_deadline():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    # A worker has not the import path of the tests.
+    ray.cloudpickle.register_pickle_by_value(job_functions)
     yield ray
     ray.shutdown()
