@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from waldo.datasets.storage.store_path import ObjectPath
+from waldo.datasets.storage.store_path import ObjectPath, store_of
 from waldo.robots.constant import Constant
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
 from waldo.sim.graphics import choose_backend
 
-pytest_plugins = ("tests.machine", "tests.recordings", "tests.dashboards", "tests.trainings", "ray_cluster")
+pytest_plugins = ("tests.machine", "tests.distribution", "tests.recordings", "tests.dashboards", "tests.trainings", "ray_cluster")
 """Fixtures that tests of several rooms use."""
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -36,7 +36,9 @@ settings.load_profile("waldo")
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
     """A ROS domain that no other test process on this machine uses at the same time."""
-    domain = 1 + os.getpid() % 100
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    number = os.getppid() + 13 * int(worker.removeprefix("gw")) if worker else os.getpid()
+    domain = 1 + number % 100
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     return domain
 
@@ -134,6 +136,7 @@ def s3() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
+        store_of.cache_clear()  # of a server of an earlier run in this process
         yield address
     server.stop()
 

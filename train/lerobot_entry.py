@@ -17,8 +17,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import lerobot.scripts.lerobot_train as lerobot_train
-
 MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
 PR_SET_PDEATHSIG = 1
@@ -49,7 +47,10 @@ def stop_with_parent() -> None:
 
 def main() -> None:
     """Train with the options of the command line."""
-    stop, lerobot = _Stop(), lerobot_train
+    # Not at the top: workers that load data import this module too, and would import all of LeRobot's policies.
+    import lerobot.scripts.lerobot_train as lerobot
+
+    stop = _Stop()
     signal.signal(signal.SIGINT, stop.request)
     signal.signal(signal.SIGTERM, stop.request)
     stop_with_parent()

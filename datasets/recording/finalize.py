@@ -82,7 +82,7 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
         write = _write_scalars if isinstance(stream, ScalarStream) else _write_images
         count = write(reader, group, stream, records)  # type: ignore[arg-type]
         summaries[stream.name] = stream.to_dict() | {"count": count} | _losses(reader, records)
-        group.attrs.update(summaries[stream.name])
+        group.update_attributes(summaries[stream.name])
     attributes = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -96,7 +96,7 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
     }
     if scan.closing is None:
         attributes["journal_lost_bytes"] = scan.lost_bytes
-    root.attrs.update(attributes)
+    root.update_attributes(attributes)  # attrs.update would write the file once per key
     return attributes
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.trainings import TINY
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.reading.row_config import RowConfig
@@ -27,30 +28,35 @@ def losses(output: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def test_act_trains_on_images_from_the_store(store: Path, tmp_path: Path, tiny_options: tuple[str, ...]) -> None:
-    words = ["train", str(store), "--output", str(tmp_path / "run"), "--inputs", "images", "--threads", "1"]
-    words += ["--steps", "3", "--memory-mb", "1"]
-    assert main([*words, "--", *tiny_options, "--num_workers=1"]) == 0
-    found = last_checkpoint(tmp_path / "run")
+def train_on_images(dataset: str, output: Path, options: tuple[str, ...]) -> Path:
+    """Train two steps with one worker that loads data; return the output folder."""
+    words = ["train", dataset, "--output", str(output), "--inputs", "images", "--threads", "1"]
+    words += ["--steps", "2", "--memory-mb", "1", "--", *options, "--num_workers=1"]
+    assert main(words) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def trained_on_images(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_on_images(str(store), tmp_path_factory.mktemp("images") / "run", TINY)
+
+
+def test_act_trains_on_images_from_the_store(trained_on_images: Path) -> None:
+    found = last_checkpoint(trained_on_images)
     assert found is not None
-    assert found[1] == 3
-    with (tmp_path / "run/loss.csv").open() as file:
-        assert [float(row["loss"]) > 0 for row in csv.DictReader(file)] == [True] * 3
+    assert found[1] == 2
+    assert [loss > 0 for loss in losses(trained_on_images)] == [True] * 2
     features = json.loads((found[0] / "config.json").read_text())["input_features"]
     assert features[WRIST] == {"type": "VISUAL", "shape": [3, 48, 64]}
 
 
 def test_it_trains_from_an_object_store(
-    store: Path, bucket: ObjectPath, tmp_path: Path, tiny_options: tuple[str, ...]
+    store: Path, trained_on_images: Path, bucket: ObjectPath, tmp_path: Path
 ) -> None:
     dataset = Dataset.open(store)
     push(dataset, bucket / "store", dataset.indices)
-    for workers in (0, 1):
-        words = ["train", str(bucket / "store"), "--output", str(tmp_path / f"run{workers}"), "--inputs", "images"]
-        words += ["--threads", "1", "--steps", "2", "--memory-mb", "1", "--", *tiny_options]
-        assert main([*words, f"--num_workers={workers}"]) == 0
-    assert main(["train", str(store), *words[2:3], str(tmp_path / "local"), *words[4:], "--num_workers=1"]) == 0
-    assert losses(tmp_path / "run1") == losses(tmp_path / "local")
+    output = train_on_images(str(bucket / "store"), tmp_path / "run", TINY)
+    assert losses(output) == losses(trained_on_images)
 
 
 def test_a_block_shuffle_resumes_and_prefetches(store: Path) -> None:

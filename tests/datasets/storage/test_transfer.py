@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.durability import recorded
+from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.format import LeRobotConfig
@@ -189,30 +189,36 @@ def test_flipped_bit_in_the_object_store_is_found(pushed):
     assert any("checksum" in damage.found for damage in verify(there.episode(0)))
 
 
-def test_the_commands(pushed, tmp_path):
+def test_the_commands(pushed, tmp_path, capsys):
     here, there = pushed
+    address = str(there.path)
 
     def waldo(*words):
-        return subprocess.run([sys.executable, "-m", "waldo", *words], capture_output=True, text=True, timeout=300)
+        code = main(words)
+        output, error = capsys.readouterr()
+        return code, output, error
 
-    address = str(there.path)
-    done = waldo("push", str(here.path), address)
-    assert (done.returncode, "0 episodes copied" in done.stdout) == (0, True), done.stderr
-    info = json.loads(waldo("info", address, "--json").stdout)
+    code, output, _ = waldo("push", str(here.path), address)
+    assert (code, "0 episodes copied" in output) == (0, True)
+    info = json.loads(waldo("info", address, "--json")[1])
     assert (info["episodes"], info["path"]) == (2, address)
-    assert waldo("check", address).returncode == 0
-    assert waldo("delete", address, "--episodes", "1").returncode == 0
-    assert [e["episode"] for e in json.loads(waldo("list", address, "--json").stdout)] == [0]
-    done = waldo("pull", address, str(tmp_path / "back"))
-    assert (done.returncode, Dataset.open(tmp_path / "back").indices) == (0, [0]), done.stderr
-    done = waldo("push", str(here.path), str(tmp_path / "folder"))
-    assert (done.returncode, "expected the address of an object store, such as s3://bucket/name" in done.stderr) == (
-        2,
-        True,
-    )
-    shutil.rmtree(tmp_path / "back")
-    done = waldo("info", "s3://no-such-bucket/x")
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert waldo("check", address)[0] == 0
+    assert waldo("delete", address, "--episodes", "1")[0] == 0
+    assert [e["episode"] for e in json.loads(waldo("list", address, "--json")[1])] == [0]
+    assert waldo("pull", address, str(tmp_path / "back"))[0] == 0
+    assert Dataset.open(tmp_path / "back").indices == [0]
+    code, _, error = waldo("push", str(here.path), str(tmp_path / "folder"))
+    assert (code, "expected the address of an object store, such as s3://bucket/name" in error) == (2, True)
+    code, _, error = waldo("info", "s3://no-such-bucket/x")
+    assert (code, len(error.splitlines())) == (2, 1)
+
+
+def test_a_process_of_its_own_reads_the_object_store(pushed):
+    _, there = pushed
+    command = [sys.executable, "-m", "waldo", "info", str(there.path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["episodes"] == 2
 
 
 def test_root_metadata_is_uploaded_after_all_other_files_of_the_episode(record, script, bucket, requests):
