@@ -45,7 +45,7 @@ source_paths = ["waldo"]
 only_mutate = {quoted(tuple(f"waldo/{module}" for module in MODULES))}
 do_not_mutate_patterns = {quoted(NO_MUTATION)}
 pytest_add_cli_args_test_selection = {quoted(TESTS)}
-pytest_add_cli_args = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+pytest_add_cli_args = ["-p", "no:cacheprovider"]
 also_copy = ["examples", "docs", "plugins"]
 process_isolation = "forkserver"  # threads of DDS must not exist in a process that forks
 """

@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
@@ -48,9 +48,9 @@ def stop_with_parent() -> None:
 def main() -> None:
     """Train with the options of the command line."""
     # Not at the top: workers that load data import this module too, and would import all of LeRobot's policies.
-    import lerobot.scripts.lerobot_train as lerobot
+    import lerobot.scripts.lerobot_train as lerobot_train
 
-    stop = _Stop()
+    stop, lerobot = _Stop(), cast(Any, lerobot_train)
     signal.signal(signal.SIGINT, stop.request)
     signal.signal(signal.SIGTERM, stop.request)
     stop_with_parent()

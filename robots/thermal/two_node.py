@@ -29,6 +29,9 @@ COPPER_ALPHA_PER_K = 0.00393
 REFERENCE_C = 25.0
 """Temperature at which winding resistances are stated [°C]."""
 
+BISECTIONS = 32
+"""Steps of the search for a time: nine decades halved 32 times are 5e-9 of the time."""
+
 MAX_EXPONENT = 60.0
 """Bound of a growing exponential's exponent, far beyond any relevant temperature."""
 
@@ -187,7 +190,7 @@ class TwoNodeModel:
         )
         end = self.winding_at(np.asarray(horizon_s), state_c, load, ambient_c)
         low, high = np.full(limit.shape, -4.0), np.full(limit.shape, np.log10(horizon_s))
-        for _ in range(45):
+        for _ in range(BISECTIONS):
             middle = (low + high) / 2
             below = self.winding_at(10.0**middle, state_c, load, ambient_c) < limit
             low, high = np.where(below, middle, low), np.where(below, high, middle)

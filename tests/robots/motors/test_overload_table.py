@@ -24,7 +24,7 @@ def test_a_fit_reproduces_its_table():
 
 
 def test_a_fit_predicts_rows_that_it_has_not_seen():
-    assert np.median(np.abs(held_out(RS02))) <= 0.15
+    assert np.median(np.abs(held_out(RS02, rows=(2, 4, 6)))) <= 0.15
 
 
 def test_a_table_is_read_from_a_file(tmp_path: Path):
