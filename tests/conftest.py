@@ -19,7 +19,14 @@ from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
 from waldo.sim.graphics import choose_backend
 
-pytest_plugins = ("tests.machine", "tests.distribution", "tests.recordings", "tests.dashboards", "tests.trainings", "ray_cluster")
+pytest_plugins = (
+    "tests.machine",
+    "tests.distribution",
+    "tests.recordings",
+    "tests.dashboards",
+    "tests.trainings",
+    "ray_cluster",
+)
 """Fixtures that tests of several rooms use."""
 
 os.environ["HF_HUB_OFFLINE"] = "1"

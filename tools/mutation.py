@@ -47,6 +47,8 @@ do_not_mutate_patterns = {quoted(NO_MUTATION)}
 pytest_add_cli_args_test_selection = {quoted(TESTS)}
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 also_copy = ["examples", "docs", "plugins"]
+timeout_multiplier = 4.0
+timeout_constant = 2.0
 process_isolation = "forkserver"  # threads of DDS must not exist in a process that forks
 """
     (folder / "pyproject.toml").write_text(config)

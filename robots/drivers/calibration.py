@@ -50,6 +50,11 @@ class ServoCalibration:
         return (self.homing_offset, self.range_min, self.range_max) == (0, 0, TURN - 1)
 
     @property
+    def valid(self) -> bool:
+        """Whether the range increases and lies within a turn."""
+        return 0 <= self.range_min < self.range_max < TURN
+
+    @property
     def turns(self) -> bool:
         """Whether the range is a full turn."""
         return self.range_max - self.range_min >= TURN - 2
@@ -115,14 +120,15 @@ def load(path: Path, names: Sequence[str]) -> tuple[ServoCalibration, ...]:
             raise FileError(
                 path, f"{name} lacks a whole number for one of {', '.join(known)}", "calibrate again"
             ) from None
-        if not 0 <= values["range_min"] < values["range_max"] < TURN or values["drive_mode"] not in (0, 1):
+        one = ServoCalibration(**values)
+        if not one.valid or one.drive_mode not in (0, 1):
             raise FileError(
                 path,
                 f"{name} has range {values['range_min']} to {values['range_max']} and drive mode "
                 f"{values['drive_mode']}, expected an increasing range within 0 to {TURN - 1} and drive mode 0 or 1",
                 "calibrate again",
             )
-        found.append(ServoCalibration(**values))
+        found.append(one)
     return tuple(found)
 
 

@@ -69,6 +69,7 @@ def fault_text(bits: int) -> str:
 class DynamixelBus(ServoBus):
     """Dynamixel X servos on an open serial port."""
 
+    number: ClassVar[Register] = Register(0, 2)
     homing: ClassVar[Register] = Register(20, 4, signed=True)
     lower: ClassVar[Register] = Register(52, 4)
     upper: ClassVar[Register] = Register(48, 4)
@@ -90,6 +91,10 @@ class DynamixelBus(ServoBus):
         1240: "XC330-M288",
     }
 
+    def query(self, servo: int, address: int, length: int) -> None:
+        """Send a read."""
+        self.handler.readTx(self.port, servo, address, length)
+
     def query_all(self, ids: Sequence[int], address: int, length: int) -> None:
         """Send a sync read."""
         self.handler.syncReadTx(self.port, address, length, list(ids), len(ids), False)
@@ -107,7 +112,10 @@ class DynamixelBus(ServoBus):
         found = super().read_all(ids)
         for servo, feedback in found.items():
             if feedback.fault:
-                fault = fault_text(self.read(servo, HARDWARE_ERROR))
+                try:
+                    fault = fault_text(self.read_once(servo, HARDWARE_ERROR))
+                except HardwareError:  # the next cycle reads it again
+                    continue
                 found[servo] = dataclasses.replace(feedback, fault=fault or feedback.fault, disabled=bool(fault))
         return found
 

@@ -70,6 +70,7 @@ def fault_text(bits: int) -> str:
 class FeetechBus(ServoBus):
     """STS servos on an open serial port."""
 
+    number: ClassVar[Register] = Register(3, 2)
     homing: ClassVar[Register] = Register(31, 2, sign_bit=11)
     lower: ClassVar[Register] = Register(9, 2)
     upper: ClassVar[Register] = Register(11, 2)
@@ -83,6 +84,10 @@ class FeetechBus(ServoBus):
         """Use an open port, the SDK's packet handler, and the gains of `options`."""
         super().__init__(port, handler)
         self.options = options
+
+    def query(self, servo: int, address: int, length: int) -> None:
+        """Send a read."""
+        self.handler.readTx(self.port, servo, address, length)
 
     def query_all(self, ids: Sequence[int], address: int, length: int) -> None:
         """Send a sync read."""

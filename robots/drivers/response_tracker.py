@@ -27,6 +27,10 @@ class ResponseTracker:
         """Record a response that has just arrived."""
         self.stamp_ns[motor], self._monotonic_s[motor] = time.time_ns(), time.monotonic()
 
+    def age_s(self, motor: int) -> float:
+        """Return the time since a motor's last response [s]; infinity before the first one."""
+        return time.monotonic() - float(self._monotonic_s[motor])
+
     def end_cycle(self, queried: Sequence[int], silent: Collection[int]) -> None:
         """Finish a cycle in which the motors `queried` were queried and `silent` did not respond."""
         now_s = time.monotonic()

@@ -18,8 +18,12 @@ from serial.tools import list_ports
 
 from waldo.errors import HardwareError
 
+RECEIVE_BYTES = 256
+"""Bytes that are discarded at once."""
 READ_S = 0.002
 """Longest wait for bytes before the response timeout is checked [s]."""
+DRAIN_S = 1.0
+"""Longest time for which a line that does not become silent is drained [s]."""
 BITS_PER_BYTE = 10
 """One start bit, eight data bits and one stop bit."""
 
@@ -69,6 +73,16 @@ class SerialPort:
             self._serial.reset_input_buffer()
         except (serial.SerialException, termios.error, OSError, ValueError) as error:
             raise self._lost(error) from error
+
+    def drain(self, silent_s: float) -> None:
+        """Discard bytes until none has arrived for `silent_s` [s], at most for DRAIN_S."""
+        now = time.monotonic()
+        end, silent_at = now + DRAIN_S, now + silent_s
+        while now < min(silent_at, end):
+            received = self.readPort(RECEIVE_BYTES)
+            now = time.monotonic()
+            if received:
+                silent_at = now + silent_s
 
     def writePort(self, packet: Any) -> int:  # noqa: N802
         """Send bytes; return their number."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,11 @@ from waldo.robots.drivers.serial_port import SerialPort
 
 ATTEMPTS = 5
 """Number of times that a register is read or written before the servo counts as not responding."""
+SILENT_S = 0.02
+"""Time without a byte after which the line counts as silent [s], after the first timeout; doubled after each further
+one, so that a response that is 0.3 s late does not make a servo count as not responding."""
+LENGTHS = 8
+"""Number of successive requests whose responses all differ in length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,16 @@ class Feedback:
 
 
 class ServoBus:
-    """The frames and registers of one vendor's servos on an open serial port."""
+    """The frames and registers of one vendor's servos on an open serial port.
 
+    A response carries the id of its servo, but not what it responds to. A response that arrives after the timeout of
+    its request must not be taken for the response to the next one, which may be a different register. Therefore each
+    request asks for so many adjacent registers that its response differs in length from those of the requests before,
+    and a response with another length is discarded.
+    """
+
+    number: ClassVar[Register]
+    """Model number."""
     homing: ClassVar[Register]
     lower: ClassVar[Register]
     upper: ClassVar[Register]
@@ -87,8 +101,14 @@ class ServoBus:
         self.port, self.handler = port, handler
         self.model: dict[int, int] = {}
         """Servo id -> model number of the servos that have responded to a ping."""
+        self._lengths: deque[int] = deque(maxlen=LENGTHS - 1)
+        """Lengths of the responses to the last requests."""
 
     # Provided by a vendor's class.
+
+    def query(self, servo: int, address: int, length: int) -> None:
+        """Send a read."""
+        raise NotImplementedError
 
     def query_all(self, ids: Sequence[int], address: int, length: int) -> None:
         """Send a sync read."""
@@ -133,50 +153,98 @@ class ServoBus:
 
     def ping(self, servo: int) -> bool:
         """Return whether a servo responds, and store its model number."""
-        for _ in range(ATTEMPTS):
-            try:
-                number, result, _ = self.handler.ping(self.port, servo)
-            except IndexError:
-                # Feetech's handler fails on a late response to an earlier request.
-                continue
-            if result == 0:
-                self.model[servo] = number
-                return True
-        return False
+        try:
+            self.model[servo] = self.read(servo, self.number)
+        except HardwareError:
+            return False
+        return True
 
     def read(self, servo: int, register: Register) -> int:
-        """Return the value of a register.
+        """Return the value of a register, read until two readings in succession agree.
 
         Raises:
-            HardwareError: If the servo does not respond.
+            HardwareError: If the servo does not respond, or no two readings agree.
         """
+        return self.read_together(servo, [register])[0]
+
+    def read_once(self, servo: int, register: Register) -> int:
+        """Return the value of a register from a single reading, for the control cycle.
+
+        Raises:
+            HardwareError: If the servo does not respond at once.
+        """
+        return register.decode(self._read_bytes(servo, register.address, register.size, attempts=1))
+
+    def read_together(self, servo: int, registers: Sequence[Register]) -> list[int]:
+        """Return the values of several registers, read as one block until two readings in succession agree.
+
+        Raises:
+            HardwareError: If the servo does not respond, or no two readings agree.
+        """
+        start = min(register.address for register in registers)
+        length = max(register.address + register.size for register in registers) - start
+        before = b""
         for _ in range(ATTEMPTS):
-            data, result, _ = self.handler.readTxRx(self.port, servo, register.address, register.size)
-            if result == 0 and len(data) == register.size:
-                return register.decode(bytes(data))
+            block = self._read_bytes(servo, start, length)
+            if block == before:
+                return [register.within(block, start) for register in registers]
+            before = block
         raise HardwareError(
-            f"no response from servo {servo} on {self.port.name}; check its power supply, cable and bus noise"
+            f"servo {servo} on {self.port.name} returns different values in each of {ATTEMPTS} readings of address "
+            f"{start}; check noise on the bus, that no other program uses it, and that no two servos have the same id"
         )
 
     def write(self, servo: int, register: Register, value: int) -> None:
-        """Write a register.
+        """Write a register and read it back.
 
         Raises:
             HardwareError: If the servo rejects the value or does not respond.
         """
-        reason = "no response"
+        reason, data = "no response", register.encode(value)
         for _ in range(ATTEMPTS):
-            data = list(register.encode(value))
-            result, error = self.handler.writeTxRx(self.port, servo, register.address, register.size, data)
-            if result == 0:
-                if refused := self.refused(error):
-                    reason = refused
-                    continue
+            self.handler.writeTxOnly(self.port, servo, register.address, register.size, list(data))
+            self.port.setPacketTimeout(self.header)
+            response = self._receive_from({servo}, 0)
+            if response is not None and (refused := self.refused(response[1])):
+                reason = refused
+            elif self._read_bytes(servo, register.address, register.size) == data:
                 return
+            else:
+                reason = "another value is read back"
         raise HardwareError(
             f"servo {servo} on {self.port.name} did not accept {value} at address {register.address} ({reason}); "
             "check its power supply and that its model matches the driver"
         )
+
+    def _read_bytes(self, servo: int, address: int, length: int, attempts: int = ATTEMPTS) -> bytes:
+        """Return the bytes of adjacent registers."""
+        for attempt in range(attempts):
+            if attempt:
+                self.port.drain(SILENT_S * 2 ** (attempt - 1))
+            start, total = self._distinct(address, length)
+            self.query(servo, start, total)
+            self.port.setPacketTimeout(self.header + total)
+            if (response := self._receive_from({servo}, total)) is not None:
+                return response[2][address - start :][:length]
+        raise HardwareError(
+            f"no response from servo {servo} on {self.port.name}; check its power supply, cable and bus noise"
+        )
+
+    def _distinct(self, address: int, length: int) -> tuple[int, int]:
+        """Return the start and length of a block that contains registers and has a length that was not used lately."""
+        extra = next(extra for extra in range(LENGTHS) if length + extra not in self._lengths)
+        self._lengths.append(length + extra)
+        # Registers before the address: after the last one there may be none.
+        return max(0, address - extra), length + extra
+
+    def _receive_from(self, ids: Collection[int], length: int) -> tuple[int, int, bytes] | None:
+        """Return the next frame of one of some servos with so many bytes of data; None at the port's timeout."""
+        while True:
+            frame = self.receive()
+            if frame is not None and frame[0] in ids and len(frame[2]) == length:
+                return frame
+            if self.port.isPacketTimeout():
+                return None
 
     def refused(self, error: int) -> str:
         """Return why a write was rejected, from the error byte of the response; empty if it was not."""
@@ -200,15 +268,12 @@ class ServoBus:
         Responses may arrive in any order.
         """
         address, length = self.block
-        self.query_all(ids, address, length)
-        self.port.setPacketTimeout((self.header + length) * len(ids))
+        start, total = self._distinct(address, length)
+        self.query_all(ids, start, total)
+        self.port.setPacketTimeout((self.header + total) * len(ids))
         found: dict[int, Feedback] = {}
-        while len(found) < len(ids):
-            frame = self.receive()
-            if frame is not None and frame[0] in ids and len(frame[2]) == length:
-                found[frame[0]] = self.decode(frame[0], frame[2], frame[1])
-            elif self.port.isPacketTimeout():
-                break
+        while len(found) < len(ids) and (frame := self._receive_from(ids, total)) is not None:
+            found[frame[0]] = self.decode(frame[0], frame[2][address - start :], frame[1])
         return found
 
     def write_all(self, register: Register, values: Mapping[int, int]) -> None:

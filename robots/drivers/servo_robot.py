@@ -18,13 +18,18 @@ from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.bus_driver import BusDriver, BusOptions
-from waldo.robots.drivers.calibration import FULL_TURN_RAD, Counts, ServoCalibration
+from waldo.robots.drivers.calibration import FULL_TURN_RAD, TURN, Counts, ServoCalibration
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.servo_bus import ATTEMPTS, Feedback, ServoBus
+from waldo.robots.drivers.servo_bus import ATTEMPTS, SILENT_S, Feedback, ServoBus
 from waldo.typing import Array
 
 RANGE_MARGIN = 60
 """How far outside its calibrated range a servo may be when its torque is enabled [counts]: 5 degrees."""
+
+MAX_SPEED = 12 / (2 * np.pi) * TURN
+"""Highest plausible speed of a servo, also when a person moves the arm [counts/s]: 12 rad/s."""
+JUMP = 0.02 / (2 * np.pi) * TURN
+"""Noise of a position [counts]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,8 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         if not all(0 <= servo <= 252 for servo in self.ids):
             raise InvalidValueError("ids", self.ids, "ids from 0 to 252")
         self._bus: ServoBus | None = None
+        self._implausible: dict[int, float] = {}
+        """Joint -> position that the next reading must confirm [counts]."""
         self.counts: Counts
 
     def make_bus(self, port: SerialPort) -> ServoBus:
@@ -137,16 +144,17 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
     def stored(self) -> tuple[ServoCalibration, ...]:
         """Return the calibration stored in the servos."""
         bus = self.bus
-        return tuple(
-            ServoCalibration(
-                id=servo,
-                drive_mode=0 if bus.drive_mode is None else bus.read(servo, bus.drive_mode) & 1,
-                homing_offset=bus.read(servo, bus.homing),
-                range_min=bus.read(servo, bus.lower),
-                range_max=bus.read(servo, bus.upper),
+        registers = [bus.homing, bus.lower, bus.upper, *filter(None, [bus.drive_mode])]
+        found: list[ServoCalibration] = []
+        for servo in self.ids:
+            homing, lower, upper, *mode = bus.read_together(servo, registers)
+            drive_mode = mode[0] & 1 if mode else 0
+            found.append(
+                ServoCalibration(
+                    id=servo, drive_mode=drive_mode, homing_offset=homing, range_min=lower, range_max=upper
+                )
             )
-            for servo in self.ids
-        )
+        return tuple(found)
 
     def store(self, calibrations: Sequence[ServoCalibration]) -> None:
         """Write a calibration into the servos' non-volatile memory; this disables their torque."""
@@ -168,8 +176,14 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
     def _load_calibration(self, stored: tuple[ServoCalibration, ...]) -> None:
         """Use the calibration of the file, which must agree with the servos, or that stored in the servos."""
         wanted = stored
-        reverses_itself = self.bus.drive_mode is not None
         command = f"waldo calibrate {self.robot.name} --driver {self.vendor} --port {self.options.port}"
+        for i, one in enumerate(stored):
+            if not one.valid:
+                raise HardwareError(
+                    f"{self._names([i])} has range {one.range_min} to {one.range_max}, expected an increasing range "
+                    f"within 0 to {TURN - 1}; run: {command}"
+                )
+        reverses_itself = self.bus.drive_mode is not None
         if path := self.options.calibration:
             wanted = calibration.load(Path(path), self.robot.joint_names)
             for i, (one, other) in enumerate(zip(stored, wanted, strict=True)):
@@ -195,10 +209,25 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         """Read all servos with one sync read; the port applies the response timeout."""
         del timeout_s
         found = self.bus.read_all(self.ids)
-        responded = [i for i in motors if self.ids[i] in found]
+        responded = [i for i in motors if self.ids[i] in found and self._is_plausible(i, found[self.ids[i]])]
         for i in responded:
             self._keep(i, found[self.ids[i]])
         return responded
+
+    def _is_plausible(self, joint: int, feedback: Feedback) -> bool:
+        """Return whether a servo can have reached a position since its last one.
+
+        The checksum of a frame does not detect every error: Feetech's has eight bits, and the loss of a byte 0xFF does
+        not change it. A position that is too far away is accepted if the next reading confirms it.
+        """
+        last, implausible = self._feedback[joint], self._implausible.pop(joint, None)
+        bound = JUMP + MAX_SPEED * self._responses.age_s(joint)
+        if last is None or abs(feedback.position - last.position) <= bound:
+            return True
+        if implausible is not None and abs(feedback.position - implausible) <= bound:
+            return True
+        self._implausible[joint] = feedback.position
+        return False
 
     def _state(self, feedback: Sequence[Feedback]) -> tuple[Array, Array, Array]:
         position = self.counts.angles(np.array([f.position for f in feedback]))
@@ -244,10 +273,12 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
     # Connecting.
 
     def _hold(self, joint: int) -> None:
-        """Enable a servo's torque at its present position; a servo that is enabled already keeps its goal."""
+        """Enable a servo's torque at its present position; a servo that is enabled already keeps its goal.
+
+        Raises:
+            HardwareError: If the servo is outside its calibrated range, or does not accept its goal.
+        """
         bus, servo = self.bus, self.ids[joint]
-        if bus.read(servo, bus.enable) == 1:
-            return
         position = self._known()[joint].position
         low, high = self.counts.low[joint], self.counts.high[joint]
         goal = round(float(np.clip(position, low, high)))
@@ -256,6 +287,8 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
                 f"{self._names([joint])} is at {position:.0f}, outside its calibrated range of {low:.0f} to "
                 f"{high:.0f}; move it back into the range, or calibrate again"
             )
+        if bus.read(servo, bus.enable) == 1:
+            return
         bus.write(servo, bus.goal, goal)
         if (found := bus.read(servo, bus.goal)) != goal:
             raise HardwareError(
@@ -271,7 +304,9 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
 
     def _first_reading(self) -> None:
         """Read all servos at least once; raises HardwareError for a servo that does not respond to a sync read."""
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self.bus.port.drain(SILENT_S * 2 ** (attempt - 1))
             self._exchange(range(len(self.ids)), self.options.response_timeout_s)
             if not any(self._responses.missed):
                 return
