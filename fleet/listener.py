@@ -103,10 +103,10 @@ class Listener:
         message_type = ros.message_type(TOPICS[kind])
         if kind == "motors":
             callback = self._throttled(topic, message_type)
-            graph.node.create_subscription(message_type, topic, callback, listener_qos(), raw=True)
+            graph.subscribe(message_type, topic, callback, listener_qos(), raw=True)
             return
         add = self.add_components if kind == "status" else self.add_battery
-        graph.node.create_subscription(message_type, topic, lambda message: add(topic, message), listener_qos())
+        graph.subscribe(message_type, topic, lambda message: add(topic, message), listener_qos())
 
     def _throttled(self, topic: str, message_type: Any) -> Callable[[bytes], None]:
         """Return a callback for serialized `motors` messages that skips those that follow too closely."""

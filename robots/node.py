@@ -85,20 +85,20 @@ class RobotNode:
 
         node, qos = self.graph.node, ros.stream_qos()
         self._clock = node.create_publisher(Clock, "/clock", ros.stream_qos(10)) if self._lockstep else None
-        node.create_subscription(JointState, "joint_commands", cast("Any", self._on_command), qos)
-        node.create_subscription(DiagnosticArray, "/diagnostics", cast("Any", self._on_diagnostics), ros.stream_qos(10))
+        self.graph.subscribe(JointState, "joint_commands", self._on_command, qos)
+        self.graph.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, ros.stream_qos(10))
         if "recorder" in self._lockstep.peers:
-            node.create_subscription(UInt64MultiArray, "received", self._on_received, qos)
+            self.graph.subscribe(UInt64MultiArray, "received", self._on_received, qos)
 
     def _open_services(self) -> None:
         from std_srvs.srv import SetBool, Trigger
 
-        node = self.graph.node
-        node.create_service(SetBool, "~/enable", self._on_enable)
-        node.create_service(Trigger, "~/stop_motion", self._on_stop_motion)
+        serve = self.graph.serve
+        serve(SetBool, "~/enable", self._on_enable)
+        serve(Trigger, "~/stop_motion", self._on_stop_motion)
         if self.cycle.simulated is not None:
-            node.create_service(Trigger, "~/reset", self._on_reset)
-            node.create_service(Trigger, "~/task_done", self._on_task_done)
+            serve(Trigger, "~/reset", self._on_reset)
+            serve(Trigger, "~/task_done", self._on_task_done)
 
     # messages
 

@@ -3,24 +3,35 @@
 Each process has its own context and a `SingleThreadedExecutor`. The multi-threaded executor loses messages under load
 (ros2/rclpy issues 1452 and 1547). The `EventsExecutor` of rclpy 7.1 does not pass message info to callbacks, whose
 sequence numbers are needed to count lost messages.
+
+An exception in a callback costs the message or the request, not the process: every subscription and service is created
+by `Graph`, which reports the first exception of each kind.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.resources
+import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from rclpy.context import Context
-    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.executors import SingleThreadedExecutor, TimeoutObject
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
+
+LOG = logging.getLogger("waldo.ros")
+
+MIN_SPIN_S = 0.001
+"""Shortest time for which `Graph.spin_for` runs callbacks [s]."""
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """Environment variables that select a Fast DDS profile."""
@@ -46,26 +57,83 @@ def latched_qos() -> QoSProfile:
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-@dataclass(frozen=True, slots=True)
+def _log_failure(name: str, error: Exception) -> None:
+    LOG.error("%s: %s: %s; the message is ignored", name, type(error).__name__, error)
+
+
+@dataclass(slots=True)
 class Graph:
     """A node on the ROS graph and its executor."""
 
     node: Node
     context: Context
     _executor: SingleThreadedExecutor
+    _timeout: TimeoutObject
+    on_failure: Callable[[str, Exception], None] = _log_failure
+    """Called with the topic or service and the first exception of each type that its callback raises."""
+    failures: Counter[str] = field(default_factory=Counter[str])
+    """Topic or service -> number of messages or requests that its callback could not handle."""
+    _reported: set[tuple[str, type[Exception]]] = field(default_factory=set[tuple[str, type[Exception]]])
+
+    def subscribe(
+        self, kind: Any, topic: str, callback: Callable[..., object], qos: QoSProfile, *, raw: bool = False
+    ) -> None:
+        """Subscribe to a topic.
+
+        Args:
+            kind: Class of the messages.
+            topic: Name of the topic.
+            callback: Called with each message, and with its info if it takes a second argument.
+            qos: Quality of service.
+            raw: Whether to pass serialized messages.
+        """
+
+        @functools.wraps(callback)  # rclpy takes the number of arguments from the signature
+        def guarded(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except Exception as error:
+                self._fail(topic, error)
+
+        self.node.create_subscription(kind, topic, cast("Any", guarded), qos, raw=raw)
+
+    def serve(self, kind: Any, name: str, callback: Callable[[Any, Any], Any]) -> None:
+        """Offer a service whose response has the fields `success` and `message`.
+
+        Args:
+            kind: Class of the service.
+            name: Name of the service.
+            callback: Called with the request and an empty response; returns the response.
+        """
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                self._fail(name, error)
+                response.success, response.message = False, f"{type(error).__name__}: {error}"
+                return response
+
+        self.node.create_service(kind, name, guarded)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self.failures[name] += 1
+        if (name, type(error)) not in self._reported:
+            self._reported.add((name, type(error)))
+            self.on_failure(name, error)
 
     def spin_for(self, seconds: float) -> None:
-        """Run callbacks for `seconds` of wall time; with 0, run the ready ones."""
-        deadline = time.monotonic() + seconds
-        while True:
-            remaining = deadline - time.monotonic()
-            self._executor.spin_once(timeout_sec=max(0.0, remaining))
-            if remaining <= 0:
-                return
+        """Run callbacks for `seconds` of wall time; for at least MIN_SPIN_S, also when the caller is late."""
+        deadline = time.monotonic() + max(seconds, MIN_SPIN_S)
+        while (remaining := deadline - time.monotonic()) > 0:
+            self.spin_once(remaining)
 
     def spin_once(self, timeout_s: float = 0.1) -> None:
         """Run one callback, waiting for at most `timeout_s` of wall time."""
-        self._executor.spin_once(timeout_sec=timeout_s)
+        # rclpy drops the messages that a wait has found ready, except the first, when it gets another timeout: with
+        # many topics, those that were created last would starve. This object is equal in every call.
+        self._timeout.timeout = max(0.0, timeout_s)
+        self._executor.spin_once(timeout_sec=cast("Any", self._timeout))
 
     def spin_until(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Run callbacks until `done()`; return False if `timeout_s` of wall time passed first."""
@@ -74,7 +142,7 @@ class Graph:
             remaining = 0.1 if deadline is None else deadline - time.monotonic()
             if remaining <= 0:
                 return False
-            self._executor.spin_once(timeout_sec=min(0.1, remaining))
+            self.spin_once(min(0.1, remaining))
         return True
 
     def call(self, client: Any, request: Any, timeout_s: float = 10.0) -> Any:
@@ -91,7 +159,7 @@ def join_graph(name: str, namespace: str = "", *, simulated_time: bool = False) 
     use_profile()
     import rclpy
     from rclpy.context import Context
-    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.executors import SingleThreadedExecutor, TimeoutObject
     from rclpy.parameter import Parameter
     from rclpy.signals import SignalHandlerOptions
 
@@ -107,7 +175,7 @@ def join_graph(name: str, namespace: str = "", *, simulated_time: bool = False) 
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         try:
-            yield Graph(node, context, executor)
+            yield Graph(node, context, executor, TimeoutObject(0.0))
         finally:
             executor.shutdown()
             node.destroy_node()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.errors import WaldoError
+from waldo.datasets.video.images import ImageError, check_pixels, decode_jpeg
 
 type Image = NDArray[np.uint8] | NDArray[np.uint16]
 """Color, uint8 (H, W, 3), or depth [mm], uint16 (H, W) with 0 for no measurement."""
@@ -21,12 +22,14 @@ DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 JPEG_START = b"\xff\xd8\xff"
 """The first bytes of a JPEG."""
 
+PNG_START = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of a PNG."""
+
+PNG_SIZE_END = 24
+"""End of the width and height of a PNG, two big-endian uint32 [bytes]."""
+
 DEPTH_HEADER_BYTES = 12
 """Size of compressed_depth_image_transport's ConfigHeader: format (int32), depth parameters A and B (float32)."""
-
-
-class ImageError(WaldoError):
-    """An image that cannot be decoded."""
 
 
 def _pixels(message: Any, dtype: str, channels: int) -> NDArray[Any]:
@@ -72,6 +75,11 @@ def decode_color(data: bytes) -> NDArray[np.uint8]:
     """Return the color image of a JPEG or PNG, uint8 (H, W, 3)."""
     import cv2
 
+    if data.startswith(JPEG_START):
+        return decode_jpeg(data)
+    if data.startswith(PNG_START) and len(data) >= PNG_SIZE_END:
+        width, height = struct.unpack_from(">II", data, PNG_SIZE_END - 8)
+        check_pixels(height, width)
     bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if bgr is None:
         raise ImageError(f"image of {len(data)} bytes cannot be decoded: damaged, or neither JPEG nor PNG")
@@ -87,6 +95,9 @@ def from_compressed_depth(message: Any) -> NDArray[np.uint16]:
     import cv2
 
     data = bytes(message.data)
+    if len(data) >= DEPTH_HEADER_BYTES + PNG_SIZE_END:
+        width, height = struct.unpack_from(">II", data, DEPTH_HEADER_BYTES + PNG_SIZE_END - 8)
+        check_pixels(height, width)
     png = np.frombuffer(data, np.uint8, offset=min(DEPTH_HEADER_BYTES, len(data)))
     pixels = cv2.imdecode(png, cv2.IMREAD_UNCHANGED) if png.size else None
     if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint16:

@@ -1,14 +1,21 @@
-"""From messages to rows and frames: decodes each topic's messages and passes them to the recorder with their stamps."""
+"""From messages to rows and frames: decodes each topic's messages and passes them to the recorder with their stamps.
+
+The stored sequence number is that of the publisher. If a topic has several publishers, or its publisher is restarted,
+the messages are renumbered so that a gap is always a loss.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
 
 from waldo import ros
 from waldo.collect.recorder import images
+from waldo.collect.recorder.joint_values import JointValues
+from waldo.collect.recorder.publishers import Numbering, Publishers, Start
 from waldo.collect.recorder.recorder import Recorder
 from waldo.collect.recorder.topics import Topic
 from waldo.datasets import schema
@@ -20,10 +27,31 @@ from waldo.typing import Array
 class MessageAdapter:
     """Passes the contents of messages to a recorder. Messages are duck-typed: ROS is not imported."""
 
-    def __init__(self, recorder: Recorder, *, lockstep: bool = False) -> None:
-        """Initialize for a recorder; in `lockstep` all times are those of the simulated clock."""
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        lockstep: bool = False,
+        joint_map: Mapping[str, str] | None = None,
+        count_publishers: Callable[[str], int] = lambda topic: 1,
+        on_publisher: Callable[[Topic, Start], None] = lambda topic, start: None,
+    ) -> None:
+        """Initialize for a recorder.
+
+        Args:
+            recorder: The recorder.
+            lockstep: Whether all times are those of the simulated clock.
+            joint_map: Published name -> joint, for a robot whose joints have other names.
+            count_publishers: Returns the number of publishers of a topic.
+            on_publisher: Called when a publisher of a topic starts after the first one.
+        """
         self._recorder, self._lockstep = recorder, lockstep
-        self._joints = recorder.robot.joint_names
+        self._count_publishers, self._on_publisher = count_publishers, on_publisher
+        joints = recorder.robot.joint_names
+        self._joints = {name: JointValues(recorder.robot.name, joints, joint_map) for name in schema.JOINT_UNITS}
+        self._command = {name: np.full(len(joints), np.nan) for name in (schema.COMMAND, schema.APPLIED)}
+        self._publishers: dict[str, dict[Hashable, Publishers]] = defaultdict(lambda: defaultdict(Publishers))
+        self._numbering: dict[str, Numbering] = defaultdict(Numbering)
         self.clock_ns = 0
         """The simulated clock [ns]."""
 
@@ -43,16 +71,58 @@ class MessageAdapter:
         }
 
     def add(self, topic: Topic, message: Any, info: Any) -> None:
-        """Pass one message on; raises WaldoError if it cannot be decoded or recorded."""
+        """Pass one message on; raises an exception if it cannot be decoded or recorded."""
         stamps = self.stamps(message.header, info)
-        if topic.stream.startswith((schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)):
-            self._recorder.frame(topic.stream, self._image(topic, message), **stamps)
-        elif topic.stream == schema.ENVIRONMENT:
-            self._recorder.environment(message.name, np.asarray(message.position, dtype=float), **stamps)
-        elif topic.stream == schema.MOTORS:
-            self._recorder.row(topic.stream, values=self._motor_values(message), **stamps)
-        else:
-            self._recorder.row(topic.stream, values=self._joint_values(topic.stream, message), **stamps)
+        stream = topic.stream
+        # Publishers of different joints of one state have counts of their own.
+        part = frozenset(message.name) if stream in schema.JOINT_UNITS else None
+        self._count(topic, part, stamps)
+        if stream == schema.STATE:
+            self._add_state(topic, message, stamps)
+            return
+        if stream.startswith((schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)):
+            image = self._image(topic, message)
+            self._recorder.frame(stream, image, **self._numbered(stream, stamps))
+            return
+        if stream == schema.ENVIRONMENT:
+            values = np.asarray(message.position, dtype=float)
+            self._recorder.environment(message.name, values, **self._numbered(stream, stamps))
+            return
+        row = self._motor_values(message) if stream == schema.MOTORS else self._command_values(topic, message)
+        self._recorder.row(stream, values=row, **self._numbered(stream, stamps))
+
+    def _count(self, topic: Topic, part: Hashable, stamps: Stamps) -> None:
+        """Count the message and those that are missing before it."""
+        sequence, parts = stamps["sequence"], self._publishers[topic.stream]
+        if sequence <= 0:
+            return
+
+        def publishers() -> int:
+            others = sum(other.active(stamps["receipt_ns"]) for key, other in parts.items() if key != part)
+            return self._count_publishers(topic.name) - others
+
+        missing, start = parts[part].add(sequence, stamps["receipt_ns"], publishers)
+        self._numbering[topic.stream].missing(missing)
+        if start in (Start.RESTARTED, Start.ADDED):
+            self._on_publisher(topic, start)
+
+    def _numbered(self, stream: str, stamps: Stamps) -> Stamps:
+        """Return stamps with the number under which the message is stored."""
+        if stamps["sequence"] <= 0:
+            return stamps
+        return {**stamps, "sequence": self._numbering[stream].next(stamps["sequence"])}
+
+    def _add_state(self, topic: Topic, message: Any, stamps: Stamps) -> None:
+        joints = self._joints[topic.stream]
+        fields = {field: getattr(message, field) for field in schema.JOINT_UNITS[topic.stream]}
+        if joints.add(message.name, fields, stamps["header_ns"]):
+            self._recorder.row(topic.stream, values=joints.take(), **self._numbered(topic.stream, stamps))
+        elif joints.incomplete:
+            self._recorder.refuse(topic.stream, f"{topic.name} {joints.incomplete}")
+        same = max(one.active(stamps["receipt_ns"]) for one in self._publishers[topic.stream].values())
+        if same > 1:
+            text = f"{topic.name} has {same} publishers of the same joints; stop all but one"
+            self._recorder.refuse(topic.stream, text)
 
     def _image(self, topic: Topic, message: Any) -> bytes | images.Image:
         """Return a camera's image; a JPEG stays encoded and is decoded on the encoder's thread."""
@@ -73,12 +143,18 @@ class MessageAdapter:
     def _motor_values(self, message: Any) -> dict[str, Array]:
         motors = diagnostics.from_message(message)
         keys = schema.motor_keys()
-        return {field: diagnostics.column(motors, self._joints, key) for field, key in keys.items()}
+        return {field: diagnostics.column(motors, self._recorder.robot.joint_names, key) for field, key in keys.items()}
 
-    def _joint_values(self, stream: str, message: Any) -> dict[str, Array]:
-        return {field: self._in_order(message.name, getattr(message, field)) for field in schema.JOINT_UNITS[stream]}
-
-    def _in_order(self, names: Sequence[str], values: Any) -> Array:
-        """Return values in the order of the robot's joints, shape (joints,); NaN where the message has none."""
-        by_name = dict(zip(names, values, strict=False))
-        return np.array([by_name.get(name, np.nan) for name in self._joints])
+    def _command_values(self, topic: Topic, message: Any) -> dict[str, Array]:
+        """Return a command of all joints: a joint that it does not name keeps its command; NaN after a release."""
+        if not len(message.name) and not len(message.position):
+            self._command[topic.stream] = np.full(len(self._recorder.robot.joints), np.nan)
+            return {"position": self._command[topic.stream]}
+        names = self._joints[topic.stream].names(message.name, len(message.position))
+        known = self._recorder.robot.joint_names
+        row = self._command[topic.stream].copy()
+        for name, value in zip(names, message.position, strict=True):
+            if name in known:
+                row[known.index(name)] = value
+        self._command[topic.stream] = row
+        return {"position": row}

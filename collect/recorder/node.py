@@ -7,21 +7,22 @@ loss.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder import topics
-from waldo.collect.recorder.images import ImageError
 from waldo.collect.recorder.message_adapter import MessageAdapter
+from waldo.collect.recorder.publishers import Start
 from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor, RecordingStatus
+from waldo.collect.recorder.task import parse_task
 from waldo.collect.recorder.topics import Topic
 from waldo.collect.status_watch import STATUS_TOPIC
 from waldo.datasets import schema
+from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
 from waldo.robots.diagnostics import ERROR, OK, WARN, components_from_message, from_message
 
@@ -47,6 +48,7 @@ class RecorderNode:
         recorder: Recorder,
         cameras: Mapping[str, str] | None = None,
         *,
+        joint_map: Mapping[str, str] | None = None,
         on_notice: Callable[[Notice], None] = lambda _: None,
         on_status: Callable[[RecordingStatus], None] = lambda _: None,
     ) -> None:
@@ -56,6 +58,7 @@ class RecorderNode:
             graph: The node on the ROS graph, in the robot's namespace.
             recorder: The recorder.
             cameras: Stream -> base topic of cameras outside the namespace.
+            joint_map: Published name -> joint, for a robot whose joints have other names.
             on_notice: Called with each notice for the operator.
             on_status: Called with the status, once a second.
         """
@@ -67,7 +70,13 @@ class RecorderNode:
         self._cameras = dict(cameras or {})
         self._on_notice, self._on_status = on_notice, on_status
         lockstep = recorder.config.lockstep
-        self._adapter = MessageAdapter(recorder, lockstep=lockstep)
+        self._adapter = MessageAdapter(
+            recorder,
+            lockstep=lockstep,
+            joint_map=joint_map,
+            count_publishers=graph.node.count_publishers,
+            on_publisher=self._on_publisher,
+        )
         self._monitor = RecordingMonitor(
             recorder, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns(), lockstep=lockstep
         )
@@ -76,15 +85,15 @@ class RecorderNode:
         self._status_due_s = 0.0
         self._subscribed: set[str] = set()
         self._streams: list[str] = []
-        self._undecodable: set[str] = set()
+        self._refused: set[tuple[str, type[Exception]]] = set()
         node = graph.node
         self._acknowledgements = (
             node.create_publisher(UInt64MultiArray, "received", ros.stream_qos()) if lockstep else None
         )
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", ros.stream_qos(10))
         if lockstep:
-            node.create_subscription(Clock, "/clock", self._on_clock, ros.stream_qos(10))
-        node.create_subscription(String, "task", cast("Any", self._on_task), ros.latched_qos())
+            graph.subscribe(Clock, "/clock", self._on_clock, ros.stream_qos(10))
+        graph.subscribe(String, "task", self._on_task, ros.latched_qos())
         self._create_services()
 
     # services
@@ -101,7 +110,7 @@ class RecorderNode:
             "undo": self.recorder.undo,
         }
         for name, action in actions.items():
-            self.graph.node.create_service(Trigger, f"~/{name}", self._service(name, action))
+            self.graph.serve(Trigger, f"~/{name}", self._service(name, action))
 
     def _start(self) -> str:
         text = self.recorder.start(self._streams)
@@ -170,27 +179,51 @@ class RecorderNode:
             add(message, info)
             self._received += 1
 
-        self.graph.node.create_subscription(ros.message_type(topic.type), topic.name, cast("Any", on_message), qos)
+        self.graph.subscribe(ros.message_type(topic.type), topic.name, on_message, qos)
         self._subscribed.add(key)
         return True
 
     def _add(self, topic: Topic, message: Any, info: Any) -> None:
-        """Record a message. One that cannot be decoded is lost; a journal that cannot be written ends the episode."""
+        """Record a message. One that does not fit is lost; a journal that cannot be written ends the episode."""
         self._notify(self._monitor.received(topic.stream, time.monotonic_ns(), time.time_ns()))
         try:
             self._adapter.add(topic, message, info)
-        except ImageError as error:
+            if topic.stream == schema.MOTORS:
+                at_ns = ros.stamp_to_ns(message.header.stamp)
+                self._notify(self._monitor.motors(from_message(message), at_ns))
+        except JournalError as error:
+            self._abandon(error)
+        except Exception as error:  # whatever a publisher sends costs no more than its message
+            self._refuse(topic, error)
+
+    def _refuse(self, topic: Topic, error: Exception) -> None:
+        """Count a message as lost, and report the first one of each kind."""
+        text = f"{topic.name}: {error}" if isinstance(error, WaldoError) else f"{topic.name}: {error!r}"
+        self.recorder.refuse(topic.stream, text)
+        try:
             self.recorder.report_lost(topic.stream)
-            if topic.stream not in self._undecodable:
-                self._undecodable.add(topic.stream)
-                self._notify([Notice(level=ERROR, text=f"{topic.name}: {error}")])
-        except WaldoError as error:
-            self.recorder.abandon()
-            text = f"{error}; the episode ends here, and the next start of the recorder recovers its data"
-            self._notify([Notice(level=ERROR, text=text)])
-        if topic.stream == schema.MOTORS:
-            at_ns = ros.stamp_to_ns(message.header.stamp)
-            self._notify(self._monitor.motors(from_message(message), at_ns))
+            if (topic.stream, type(error)) not in self._refused:
+                self._refused.add((topic.stream, type(error)))
+                self._notify([Notice(level=ERROR, text=text)])
+                self.recorder.event("refused", text, at_ns=time.time_ns(), stream=topic.stream, level="error")
+        except JournalError as failure:
+            self._abandon(failure)
+
+    def _abandon(self, error: JournalError) -> None:
+        self.recorder.abandon()
+        text = f"{error}; the episode ends here, and the next start of the recorder recovers its data"
+        self._notify([Notice(level=ERROR, text=text)])
+
+    def _on_publisher(self, topic: Topic, start: Start) -> None:
+        """Report a publisher that has started after the first one."""
+        number = self.graph.node.count_publishers(topic.name)
+        text = (
+            f"the publisher of {topic.name} was restarted"
+            if start is Start.RESTARTED
+            else f"{topic.name} has a further publisher ({number} at present)"
+        )
+        self._notify([Notice(level=WARN, text=text)])
+        self.recorder.event("publisher", text, at_ns=time.time_ns(), stream=topic.stream)
 
     def _on_components(self, message: Any, _info: Any) -> None:
         at_ns = ros.stamp_to_ns(message.header.stamp)
@@ -200,13 +233,12 @@ class RecorderNode:
         self._adapter.clock_ns = ros.stamp_to_ns(message.clock)
 
     def _on_task(self, message: Any, info: Any) -> None:
-        try:
-            task = json.loads(message.data)
-        except ValueError:
-            task = {"task": message.data}
-        self.recorder.task = task if isinstance(task, dict) else {"task": str(task)}
         self._sequences["task"] = int(info["publication_sequence_number"])
         self._received += 1
+        try:
+            self.recorder.task = parse_task(message.data)
+        except WaldoError as error:
+            self._notify([Notice(level=ERROR, text=f"task: {error}; the task before stays")])
 
     # publications
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Unpack
 
-from waldo.collect.recorder.images import Image, decode_color
+from waldo.collect.recorder.images import Image, ImageError, decode_color
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.recording.stamps import Stamps
@@ -42,6 +42,9 @@ COMMON_RATES_HZ = tuple(
 
 COMMON_RATE_TOLERANCE = 0.08
 """Relative difference up to which a measured rate is rounded to a common one."""
+
+MIN_PIXELS = 16
+"""Smallest width and height of a camera's images; H.264 encodes blocks of 16x16."""
 
 SIZE_CHECK_NS = 1_000_000_000
 """Interval between two checks of a camera's image size between episodes [ns]; its driver may have been restarted."""
@@ -108,17 +111,33 @@ class Recorder:
         self._state_ns: deque[int] = deque(maxlen=10 * RATE_SAMPLES)
         self._received: set[str] = set()
         self._in_episode: set[str] = set()
+        self._refused: dict[str, str] = {}
+        self._not_finite: set[str] = set()
 
     # messages
 
     def row(self, stream: str, *, values: Mapping[str, Array], **stamps: Unpack[Stamps]) -> None:
         """Add one row of a known stream; it is written while an episode is being recorded."""
         self._received.add(stream)
+        self._refused.pop(stream, None)
         if stream == schema.STATE and self.state is State.IDLE:
             self._state_ns.append(stamps["header_ns"])
         writer = self._writer_of(stream, stamps)
         if writer is not None:
+            if stream == schema.STATE:
+                self._report_not_finite(values["position"], stamps["header_ns"])
             writer.row(stream, values=values, **stamps)
+
+    def _report_not_finite(self, position: Array, at_ns: int) -> None:
+        """Add an error to the episode for each joint whose position is not a finite number, once."""
+        for joint, value in zip(self.robot.joint_names, position, strict=True):
+            if not math.isfinite(value) and joint not in self._not_finite:
+                self._not_finite.add(joint)
+                self.event("not_finite", f"the position of {joint} is {value}", at_ns=at_ns, level="error", joint=joint)
+
+    def refuse(self, stream: str, reason: str) -> None:
+        """Refuse to start an episode because of a stream, until its next row or frame."""
+        self._refused[stream] = reason
 
     def environment(self, names: Sequence[str], values: Array, **stamps: Unpack[Stamps]) -> None:
         """Add the ground truth of a simulation; its names become the stream's labels."""
@@ -126,7 +145,11 @@ class Recorder:
         if not names:
             return
         stream = self._streams.get(schema.ENVIRONMENT)
-        if not isinstance(stream, ScalarStream) or stream.fields[0].labels != tuple(names):
+        known = stream.fields[0].labels if isinstance(stream, ScalarStream) else ()
+        if known != tuple(names):
+            if self.state is State.RECORDING and schema.ENVIRONMENT in self._in_episode:
+                found, expected = ", ".join(names), ", ".join(known)
+                raise RecorderError(f"the names are {found}, expected {expected} as at the start of the episode")
             fields = (Field("value", "", tuple(names)),)
             self._streams[schema.ENVIRONMENT] = ScalarStream(
                 name=schema.ENVIRONMENT, rate_hz=self.config.rate_hz, fields=fields
@@ -141,10 +164,11 @@ class Recorder:
             image: A JPEG, uint8 (H, W, 3), or depth uint16 (H, W) [mm].
             stamps: Times and sequence number.
         """
-        self._received.add(stream)
         if self._must_check_size(stream, stamps["header_ns"]):
             pixels = decode_color(image) if isinstance(image, bytes) else image
             self._streams[stream] = self._image_stream(stream, pixels)
+        self._received.add(stream)
+        self._refused.pop(stream, None)
         writer = self._writer_of(stream, stamps)
         if writer is not None:
             writer.frame(stream, image=image, **stamps)
@@ -171,6 +195,8 @@ class Recorder:
     def _image_stream(self, stream: str, pixels: Image) -> Stream:
         """Return the description of a camera's stream from one of its frames."""
         height, width = pixels.shape[:2]
+        if min(height, width) < MIN_PIXELS:
+            raise ImageError(f"image of {width}x{height}, expected at least {MIN_PIXELS}x{MIN_PIXELS}")
         camera = stream.partition("/")[2]
         fps = next((float(c.fps) for c in self.robot.cameras if c.name == camera), CAMERA_FPS)
         if stream.startswith(schema.DEPTH_PREFIX):
@@ -242,6 +268,9 @@ class Recorder:
         """
         if self.state is not State.IDLE:
             raise RecorderError(f"cannot start: an episode is {self.state.value}; save, fail or discard it first")
+        for name in (schema.STATE, *expected):
+            if name in self._refused:
+                raise RecorderError(f"cannot start: {self._refused[name]}")
         silent = [name for name in (schema.STATE, *expected) if name not in {*self._received, *COMMANDS}]
         if silent:
             raise RecorderError(
@@ -255,6 +284,7 @@ class Recorder:
         self.dataset.check_resume(self.robot.name, streams)
         self._in_episode = {stream.name for stream in streams}
         self._late.clear()
+        self._not_finite.clear()
         self._span_ns = []
         pressure = "wait" if self.config.lockstep else "spill"
         self._writer = self.dataset.begin(streams, {**self._attributes, **self.task}, back_pressure=pressure)

@@ -60,7 +60,7 @@ class TeleopNode:
         node, qos = graph.node, ros.stream_qos()
         topics = schema.TOPIC_OF_STREAM
         self._publisher = node.create_publisher(JointState, topics[schema.COMMAND], qos)
-        subscribe: Any = node.create_subscription
+        subscribe = graph.subscribe
         subscribe(JointState, topics[schema.STATE], self._on_state, qos)
         subscribe(JointState, topics[schema.ENVIRONMENT], self._on_environment, qos)
         subscribe(DiagnosticArray, STATUS_TOPIC, self._on_status, qos)

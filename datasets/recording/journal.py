@@ -80,6 +80,10 @@ class Record(NamedTuple):
     nbytes: int
 
 
+class JournalError(FileError):
+    """A journal that can no longer be written: the episode ends with its last complete record."""
+
+
 class Journal:
     """An episode's journal, open for appending. Any thread may append."""
 
@@ -125,7 +129,7 @@ class Journal:
         """Append one record.
 
         Raises:
-            FileError: If it cannot be written; the journal then ends with the record before.
+            JournalError: If it cannot be written; the journal then ends with the record before.
         """
         stamps = (header_ns, receipt_ns, publish_ns, sequence)
         head = HEADER.pack(MAGIC, kind, stream, flags, len(payload), *stamps, 0)[:-4]
@@ -170,9 +174,9 @@ class Journal:
                 # The kernel has dropped the dirty pages: records since the last flush may be lost.
                 self._failure = error.strerror or "fdatasync failed"
 
-    def _error(self) -> FileError:
+    def _error(self) -> JournalError:
         found = f"cannot be written ({self._failure}); its first {self._size} bytes are intact"
-        return FileError(self.path, found, "fix the disk, then run waldo recover")
+        return JournalError(self.path, found, "fix the disk, then run waldo recover")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

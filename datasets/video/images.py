@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.errors import WaldoError
+
 JPEG_QUALITY = 95
 """Quality of the JPEGs that waldo encodes itself: raw images of a jpeg stream, and spilled frames."""
 
@@ -16,8 +18,12 @@ DEPTH_LEVEL = 3
 """zstd compression level of depth chunks."""
 
 
-class ImageError(ValueError):
+class ImageError(WaldoError, ValueError):
     """An image that cannot be decoded, or has another size than its stream."""
+
+
+MAX_PIXELS = 1 << 26
+"""Largest image that is decoded [pixels]: 8192 x 8192."""
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
@@ -54,12 +60,21 @@ def decode_jpeg(data: bytes | memoryview, shape: tuple[int, ...] | None = None) 
     Raises:
         ImageError: If the JPEG is damaged, or its image does not have the given shape.
     """
-    rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if len(data) else None
+    # Before decoding: a header may claim gigabytes.
+    height, width = jpeg_size(data)
+    if shape is not None and (height, width) != tuple(shape[:2]):
+        raise ImageError(f"an image of {width}x{height}, expected {shape[1]}x{shape[0]}")
+    check_pixels(height, width)
+    rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if rgb is None:
         raise ImageError(f"a JPEG of {len(data)} bytes cannot be decoded")
-    if shape is not None and rgb.shape != tuple(shape):
-        raise ImageError(f"an image of {rgb.shape[1]}x{rgb.shape[0]}, expected {shape[1]}x{shape[0]}")
     return np.asarray(rgb, np.uint8)
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Raise ImageError for an image of more than MAX_PIXELS."""
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"an image of {width}x{height}, expected at most {MAX_PIXELS} pixels")
 
 
 def write_planes(rgb: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:

@@ -145,18 +145,18 @@ class TopicMapDriver:
         except Exception as error:
             self._error = error
 
-    def _open_topics(self, graph: Any) -> None:
+    def _open_topics(self, graph: ros.Graph) -> None:
         from rclpy.qos import qos_profile_sensor_data
         from sensor_msgs.msg import CompressedImage, Image, JointState
 
         node, options = graph.node, self.options
         # A best-effort subscription also receives from reliable publishers.
-        node.create_subscription(JointState, options.joint_states, self._on_state, qos_profile_sensor_data)
+        graph.subscribe(JointState, options.joint_states, self._on_state, qos_profile_sensor_data)
         for camera, topic in options.cameras.items():
             compressed = topic.endswith("/compressed")
             kind, accept = (CompressedImage, self._on_compressed) if compressed else (Image, self._on_image)
-            node.create_subscription(kind, topic, lambda m, c=camera, a=accept: a(c, m), qos_profile_sensor_data)
-        self._temperatures.subscribe(node)
+            graph.subscribe(kind, topic, lambda m, c=camera, a=accept: a(c, m), qos_profile_sensor_data)
+        self._temperatures.subscribe(graph)
         self._logger = node.get_logger()
         self._publisher = node.create_publisher(self._command_class(), options.command, ros.stream_qos(10))
 

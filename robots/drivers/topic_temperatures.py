@@ -42,7 +42,7 @@ class TopicTemperatures:
         self._faults = [""] * len(names)
         self._lock = threading.Lock()
 
-    def subscribe(self, node: Any) -> None:
+    def subscribe(self, graph: ros.Graph) -> None:
         """Subscribe to the topics.
 
         Raises:
@@ -52,7 +52,7 @@ class TopicTemperatures:
 
         if self._source == "diagnostics":
             kind = ros.message_type("diagnostic_msgs/msg/DiagnosticArray")
-            node.create_subscription(kind, self._topic or "/diagnostics", self._on_diagnostics, qos)
+            graph.subscribe(kind, self._topic or "/diagnostics", self._on_diagnostics, qos)
         elif self._source == "dynamic":
             try:
                 kind = ros.message_type("control_msgs/msg/DynamicJointState")
@@ -61,12 +61,12 @@ class TopicTemperatures:
                     "temperature_source=dynamic requires control_msgs, which is part of a ROS installation "
                     "(apt install ros-jazzy-control-msgs); source it, or use temperature_source=diagnostics"
                 ) from None
-            node.create_subscription(kind, self._topic or "/dynamic_joint_states", self._on_dynamic, qos)
+            graph.subscribe(kind, self._topic or "/dynamic_joint_states", self._on_dynamic, qos)
         elif self._source == "temperature":
             kind = ros.message_type("sensor_msgs/msg/Temperature")
             for name, joint in self._joint.items():
                 topic = (self._topic or "/{joint}/temperature").replace("{joint}", name)
-                node.create_subscription(kind, topic, lambda m, j=joint: self._keep(j, m.temperature), qos)
+                graph.subscribe(kind, topic, lambda m, j=joint: self._keep(j, m.temperature), qos)
 
     def latest(self) -> tuple[Array, tuple[str, ...]]:
         """Return the temperatures, shape (joints,) [°C], and the faults; NaN and empty if none was published."""

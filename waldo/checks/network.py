@@ -140,7 +140,7 @@ received = []
 with join_graph("waldo_doctor_receiver") as graph:
     start = time.monotonic()
     callback = lambda message: received.append(len(message.data))
-    graph.node.create_subscription(CompressedImage, sys.argv[1], callback, stream_qos(5))
+    graph.subscribe(CompressedImage, sys.argv[1], callback, stream_qos(5))
     if not graph.spin_until(lambda: len(received) >= 3, 7.0):
         sys.exit(f"{len(received)} of 3 received in 7 s")
 assert set(received) == {100_000}, "the message was altered"

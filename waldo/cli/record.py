@@ -35,6 +35,8 @@ class Record:
     """Name of the operator; stored in each episode."""
     camera: tuple[str, ...] = ()
     """Cameras outside the robot's namespace as NAME=/TOPIC: front=/camera/color/image_raw, depth/front=/depth/image."""
+    joint_map: tuple[str, ...] = ()
+    """Joints that the robot publishes under other names as PUBLISHED=JOINT: j1=shoulder_pan; 0=... if without names."""
     video: Literal["h264", "lossless", "jpeg"] = "h264"
     """Codec of the cameras: h264 (small), lossless (exact RGB, many times as large), jpeg (as the camera encodes)."""
     crf: int = CRF
@@ -51,6 +53,7 @@ class Record:
         from waldo import __version__
         from waldo.cli.support.notices import show_notices
         from waldo.collect.notice import Notice
+        from waldo.collect.recorder.joint_values import parse_joint_map
         from waldo.collect.recorder.node import RecorderNode
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder.topics import parse_cameras
@@ -65,6 +68,7 @@ class Record:
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
         config = RecorderConfig(codec=self.video, crf=self.crf, encoder=self.encoder, lockstep=self.lockstep)
         cameras = parse_cameras(self.camera)
+        joint_map = parse_joint_map(self.joint_map, robot.joint_names)
         exists = (self.dataset / "dataset.json").exists()
         dataset = Dataset.open(self.dataset) if exists else Dataset.create(self.dataset, robot=robot.name)
         show = show_notices("recorder: ")
@@ -81,7 +85,12 @@ class Record:
                 with join_graph("recorder", self.namespace or robot.name) as graph:
                     recorder = Recorder(dataset, robot, attributes, config)
                     RecorderNode(
-                        graph, recorder, cameras, on_notice=show, on_status=lambda status: line.show(str(status))
+                        graph,
+                        recorder,
+                        cameras,
+                        joint_map=joint_map,
+                        on_notice=show,
+                        on_status=lambda status: line.show(str(status)),
                     ).run(done)
             finally:
                 line.close()

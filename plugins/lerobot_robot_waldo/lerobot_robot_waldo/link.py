@@ -149,7 +149,7 @@ class RosLink:
         try:
             with ros.join_graph("lerobot", self._namespace) as graph:
                 node, qos = graph.node, ros.stream_qos()
-                subscribe: Any = node.create_subscription
+                subscribe = graph.subscribe
                 subscribe(JointState, schema.TOPIC_OF_STREAM[schema.STATE], self._on_state, qos)
                 subscribe(DiagnosticArray, schema.TOPIC_OF_STREAM[schema.MOTORS], self._on_motors, qos)
                 for name in self._cameras:

@@ -25,6 +25,10 @@ class RowList:
     def __init__(self, robot: Robot) -> None:
         self.robot = robot
         self.rows: list[tuple[Any, ...]] = []
+        self.refusals: list[str] = []
+
+    def refuse(self, stream: str, reason: str) -> None:
+        self.refusals.append(reason)
 
     def row(self, stream: str, *, values: dict[str, Any], **stamps: int) -> None:
         self.rows.append((stream, values, stamps))
@@ -76,7 +80,7 @@ def test_in_real_time_the_stamps_are_those_of_the_message_and_the_middleware(rec
     adapter = MessageAdapter(recorder)
     adapter.clock_ns = 5000
     adapter.add(state_topic(), joints(3_000_000_700, name=["a", "b"], position=[0, 0]), INFO)
-    adapter.add(state_topic(), joints(0, name=["a", "b"], position=[0, 0]), INFO)
+    adapter.add(state_topic(), joints(0, name=["a", "b"], position=[0, 0]), INFO | {"publication_sequence_number": 8})
     first, second = (stamps for _, _, stamps in recorder.rows)
     assert first == {"header_ns": 3_000_000_700, "receipt_ns": 900, "publish_ns": 800, "sequence": 7}
     # A message without a stamp is stamped when it is received.

@@ -223,6 +223,92 @@ def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_
     assert [notice.level for notice in notices if notice.text.startswith("save: ")] == [OK]
 
 
+def huge_jpeg() -> bytes:
+    """Return a JPEG whose header claims 2^30 pixels."""
+    jpeg = bytearray(cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+    start = jpeg.index(b"\xff\xc0")
+    jpeg[start + 5 : start + 9] = struct.pack(">HH", 0x8000, 0x8000)
+    return bytes(jpeg)
+
+
+def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot) -> None:
+    """Whatever is published, the episode goes on, and each kind of bad message is counted and reported once."""
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+    from sensor_msgs.msg import CompressedImage, Image, JointState
+    from std_msgs.msg import String
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    notices: list[Notice] = []
+    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+        robot = FakeRobot(graph)
+        qos = ros.stream_qos()
+        environment = graph.node.create_publisher(JointState, "environment_state", qos)
+        motors = graph.node.create_publisher(DiagnosticArray, "motors", qos)
+        task = graph.node.create_publisher(String, "task", ros.latched_qos())
+        robot.wait_for_the_recorder()
+        assert graph.spin_until(lambda: environment.get_subscription_count() and motors.get_subscription_count(), 120)
+        ticks = iter(range(100_000))
+
+        def publish() -> None:
+            robot.publish(next(ticks))
+            environment.publish(JointState(name=["cube.x"], position=[0.1]))
+            motors.publish(motors_message("", time.time_ns()))
+
+        until(lambda: len(node.recorder._received) == 6, publish)
+        start, save = (graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save"))
+        assert graph.call(start, Trigger.Request(), 120).success
+        writer = node.recorder._writer
+        bad = {
+            "cameras/front": ("cameras/front/image_raw/compressed", CompressedImage(format="jpeg", data=huge_jpeg())),
+            "cameras/side": ("/elsewhere/image", Image(width=1, height=1, step=3, encoding="bgr8", data=bytes(3))),
+            "joints/state": ("joint_states", JointState(name=["a", "b"], position=[1.0])),
+        }
+        for topic, message in bad.values():
+            robot._send(topic, message)
+        robot._send("/elsewhere/image", Image(width=2**15, height=2**15, step=3 * 2**15, encoding="bgr8"))
+        environment.publish(JointState(name=["other"], position=[0.2]))
+        broken = DiagnosticStatus(name="toy: a", values=[KeyValue(key="winding_celsius", value="1e400 x")])
+        motors.publish(DiagnosticArray(status=[broken, DiagnosticStatus()]))
+        for text in ("[" * 100_000, '{"task": "\\ud800"}', "{" * 5000):
+            task.publish(String(data=text))
+        before = dict(writer.counts)
+        until(
+            lambda: all(
+                writer.counts[name] > before[name] + 5
+                for name in writer.counts
+                if name != "joints/sent" and name != "joints/command"
+            ),
+            publish,
+        )
+        saved = graph.call(save, Trigger.Request(), 120)
+        assert saved.success, saved.message
+    episode = dataset.episodes[0]
+    lost = {name: episode.lost(name) for name in ("joints/state", "cameras/front", "cameras/side", "environment")}
+    assert lost == {"joints/state": 1, "cameras/front": 1, "cameras/side": 2, "environment": 1}
+    refused = sorted({event["stream"] for event in episode.events if event["kind"] in ("refused", "dropped")})
+    assert refused == ["cameras/front", "cameras/side", "environment", "joints/state"]
+    assert np.isfinite(episode.values("joints/state", "position")).all()
+    assert not any("the episode ends here" in notice.text for notice in notices)
+
+
+def test_joints_with_other_names_are_refused_at_the_start(tmp_path: Path, toy_robot: Robot) -> None:
+    from sensor_msgs.msg import JointState
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    with recording(dataset, toy_robot) as node, ros.join_graph("robot", "toy") as graph:
+        states = graph.node.create_publisher(JointState, "joint_states", ros.stream_qos())
+        start = graph.node.create_client(Trigger, "recorder/start")
+        until(lambda: bool(node.recorder._refused), lambda: states.publish(JointState(name=["j1"], position=[1.0])))
+        response = graph.call(start, Trigger.Request(), 120)
+        assert not response.success
+        expected = (
+            "cannot start: /toy/joint_states: has the joints j1, but toy has a, b (missing: a, b); pass --joint-map"
+        )
+        assert response.message.startswith(expected)
+
+
 def test_in_lockstep_every_topic_is_acknowledged_with_its_sequence_number(tmp_path: Path, toy_robot: Robot) -> None:
     from diagnostic_msgs.msg import DiagnosticArray
     from sensor_msgs.msg import JointState
