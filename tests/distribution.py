@@ -1,26 +1,43 @@
-"""How pytest-xdist distributes the tests over processes (`pytest -n auto --dist loadgroup --no-loadscope-reorder`)."""
+"""How pytest-xdist distributes the tests over processes (`pytest -n auto`): by file, long ones first."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-SHARED = ("trained", "store", "ray_cluster")
-"""Fixtures of the session that take long: the files that use one of them run in one process."""
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
-LONG = ("tests/test_demo.py", "tests/train/test_store_training.py", "tests/test_style.py", "tests/test_recording.py")
+TOGETHER = {
+    "training": ("tests/train/", "tests/cli/test_eval.py"),
+    "ray": ("tests/datasets/formats/test_convert", "tests/datasets/lerobot/test_export", "tests/datasets/test_jobs"),
+}
+"""Group -> files that share a fixture of minutes, such as a trained policy: they run in one process."""
+
+LONG = ("tests/test_demo.py", "tests/train/", "tests/test_style.py", "tests/test_recording.py")
 """Files that take minutes: they start first, so that no process is left with one of them at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(nodeid: str) -> str:
+    """Return the tests that run in the same process as a test."""
+    file = nodeid.partition("::")[0]
+    return next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and files that share a fixture as well; sort long files first."""
-    files: dict[str, set[str]] = defaultdict(set)
-    for item in items:
-        files[item.nodeid.partition("::")[0]].update(getattr(item, "fixturenames", ()))
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        group = next((name for name in SHARED if name in files[file]), file)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in LONG)
+    """Sort long files first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Return the scheduler of the processes."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
