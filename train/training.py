@@ -30,6 +30,8 @@ TAIL_LINES = 15
 class TrainingError(WaldoError):
     """lerobot-train failed."""
 
+    exit_code = 3
+
     def __init__(self, code: int, tail: list[str], log: Path) -> None:
         """Build the message from the exit code, the last lines of output and the path of the log."""
         self.tail = tail

@@ -16,15 +16,16 @@ from waldo.collect.notice import Notice
 from waldo.collect.recorder import topics
 from waldo.collect.recorder.message_adapter import MessageAdapter
 from waldo.collect.recorder.publishers import Start
-from waldo.collect.recorder.recorder import Recorder, State
+from waldo.collect.recorder.recorder import Recorder, RecorderError, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor, RecordingStatus
 from waldo.collect.recorder.task import parse_task
 from waldo.collect.recorder.topics import Topic
-from waldo.collect.status_watch import STATUS_TOPIC
+from waldo.collect.status_watch import CONTROL, STATUS_TOPIC
 from waldo.datasets import schema
+from waldo.datasets.reading.following import MIN_LAPSE_S
 from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
-from waldo.robots.diagnostics import ERROR, OK, WARN, components_from_message, from_message
+from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, components_from_message, from_message, from_text
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -84,7 +85,9 @@ class RecorderNode:
         self._received = self._acknowledged = 0
         self._status_due_s = 0.0
         self._subscribed: set[str] = set()
+        self._subscriptions: list[Any] = []
         self._streams: list[str] = []
+        self._unconfirmed = True
         self._refused: set[tuple[str, type[Exception]]] = set()
         node = graph.node
         self._acknowledgements = (
@@ -103,9 +106,9 @@ class RecorderNode:
 
         actions: dict[str, Callable[[], str]] = {
             "start": self._start,
-            "stop": self.recorder.stop,
-            "save": lambda: self.recorder.save("success"),
-            "fail": lambda: self.recorder.save("failure"),
+            "stop": self._stop,
+            "save": self._save,
+            "fail": self._fail,
             "discard": self.recorder.discard,
             "undo": self.recorder.undo,
         }
@@ -113,9 +116,42 @@ class RecorderNode:
             self.graph.serve(Trigger, f"~/{name}", self._service(name, action))
 
     def _start(self) -> str:
+        control = self._monitor.control
+        if control is not None and control.level >= ERROR:
+            raise RecorderError(f"cannot start: the robot is {control.message}")
         text = self.recorder.start(self._streams)
-        self._monitor.episode_started()
+        self._monitor.episode_started(self._now_ns())
+        self._unconfirmed = True
         return text
+
+    def _save(self) -> str:
+        """Save the episode as a success; one in which the robot did not follow must be confirmed by a second call."""
+        seconds, reason = self._monitor.lapse(self._now_ns())
+        if seconds >= MIN_LAPSE_S and self._unconfirmed:
+            self._unconfirmed = False
+            raise RecorderError(
+                f"the robot did not follow its commands for {seconds:.1f} s ({reason}): fail or discard the episode, or "
+                "save it again to keep it as a success"
+            )
+        self._drain()
+        return self.recorder.save("success")
+
+    def _fail(self) -> str:
+        self._drain()
+        return self.recorder.save("failure")
+
+    def _stop(self) -> str:
+        self._drain()
+        return self.recorder.stop()
+
+    def _drain(self) -> None:
+        """Record everything that was published before now: requests are served before messages that still wait."""
+        if not self.recorder.config.lockstep:
+            self.graph.drain(self._subscriptions, time.time_ns())
+
+    def _now_ns(self) -> int:
+        """Return the time of the robot's messages [ns]."""
+        return self._adapter.clock_ns if self.recorder.config.lockstep else time.time_ns()
 
     def _service(self, name: str, action: Callable[[], str]) -> Callable[[Any, Any], Any]:
         """Return a service callback that responds with the text of `action`, or with its error."""
@@ -179,7 +215,8 @@ class RecorderNode:
             add(message, info)
             self._received += 1
 
-        self.graph.subscribe(ros.message_type(topic.type), topic.name, on_message, qos)
+        subscription = self.graph.subscribe(ros.message_type(topic.type), topic.name, on_message, qos)
+        self._subscriptions.append(subscription)
         self._subscribed.add(key)
         return True
 
@@ -227,7 +264,11 @@ class RecorderNode:
 
     def _on_components(self, message: Any, _info: Any) -> None:
         at_ns = ros.stamp_to_ns(message.header.stamp)
-        self._notify(self._monitor.components(components_from_message(message), at_ns))
+        components = components_from_message(message)
+        self._notify(self._monitor.components(components, at_ns))
+        if CONTROL in components:
+            rate_hz = from_text(components[CONTROL].values.get(RATE_KEY, ""))
+            self.recorder.announced_hz = rate_hz if rate_hz > 0 else None
 
     def _on_clock(self, message: Any) -> None:
         self._adapter.clock_ns = ros.stamp_to_ns(message.clock)
