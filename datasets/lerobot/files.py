@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.names import inside
 from waldo.datasets.formats.video_in import VideoFile
+from waldo.datasets.lerobot.layout import ORIGIN_PATH
 from waldo.errors import FileError
 
 COMPUTE: Any = _pc
@@ -98,6 +99,20 @@ class LeRobotFiles:
                 names = [name for name in file.schema_arrow.names if not name.startswith("stats/")]
                 rows += file.read(columns=names).to_pylist()
         return rows
+
+    @cached_property
+    def origin(self) -> Mapping[int, Mapping[str, Any]]:
+        """Episode -> what waldo knew of it when it exported the dataset; empty for a dataset of another program.
+
+        It is empty as well if the episodes were edited since, as their indices may have changed.
+        """
+        path = self.root / ORIGIN_PATH
+        try:
+            found = {int(one["episode_index"]): dict(one) for one in _json(path)["episodes"]} if path.exists() else {}
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileError(path, f"is invalid ({error!r})", "delete the file to import without it") from error
+        known = {index: one.get("rows") for index, one in found.items()}
+        return found if known == {entry.index: entry.length for entry in self.episodes} else {}
 
     @cached_property
     def tasks(self) -> Mapping[int, str]:

@@ -36,6 +36,8 @@ class Column:
     """Label of each number in a row."""
     values: NDArray[np.float32]
     """Shape (rows, names)."""
+    unit: str = ""
+    """Unit of the numbers; empty if it is unknown or differs between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,8 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     required_keys = {key for source in sources if source.required for key in source.columns}
     columns: dict[str, Column] = {}
     for key, origin in _origins(sources):
-        column = _column(episode.field(*origin).labels, values[key][keep])
+        field = episode.field(*origin)
+        column = _column(field.labels, values[key][keep], field.unit)
         if key in required_keys:
             _require_finite(episode, key, column)
         elif (known := _known(column, config.fps)) is not None:
@@ -117,7 +120,7 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     staleness = np.stack([_staleness_s(aligned[name], instants, episode.time_ns(name))[keep] for name in names], axis=1)
     return Rows(
         instants_ns=instants[keep],
-        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, staleness)},
+        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, staleness, "s")},
         frames={name: aligned[name].index[keep] for name in cameras},
         frame_sizes={name: (episode.camera(name).height, episode.camera(name).width) for name in cameras},
         frame_error_s={name: float(np.abs(aligned[name].staleness_ns[keep]).max()) / 1e9 for name in cameras},
@@ -265,11 +268,11 @@ def _known(column: Column, fps: int) -> Column | None:
     source = np.maximum(np.maximum.accumulate(np.where(finite, rows, -1), axis=0), first)
     filled = np.take_along_axis(values, source, axis=0)
     names = tuple(name for name, keep in zip(column.names, usable, strict=True) if keep)
-    return Column(names=names, values=filled[:, usable].astype(np.float32))
+    return Column(names=names, values=filled[:, usable].astype(np.float32), unit=column.unit)
 
 
-def _column(names: Sequence[str], values: NDArray[Any]) -> Column:
-    return Column(names=tuple(names), values=values.astype(np.float32))
+def _column(names: Sequence[str], values: NDArray[Any], unit: str) -> Column:
+    return Column(names=tuple(names), values=values.astype(np.float32), unit=unit)
 
 
 def _staleness_s(alignment: Alignment, instants: Times, stamps: Times) -> NDArray[np.float64]:
