@@ -36,6 +36,9 @@ SCAN_S = 0.25
 STATUS_S = 1.0
 """Interval between two status messages [s]."""
 
+LOOK_S = 3.0
+"""Time after the start in which another recorder is looked for, and after which an absent robot is reported [s]."""
+
 QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
 
@@ -87,6 +90,7 @@ class RecorderNode:
         self._subscribed: set[str] = set()
         self._subscriptions: list[Any] = []
         self._streams: list[str] = []
+        self._looked = False
         self._unconfirmed = True
         self._refused: set[tuple[str, type[Exception]]] = set()
         node = graph.node
@@ -326,10 +330,11 @@ class RecorderNode:
 
     def run(self, done: Callable[[], bool]) -> None:
         """Record on request until `done()`; an episode that is open then is saved as interrupted."""
-        next_scan_s = 0.0
+        next_scan_s, started_s = 0.0, time.monotonic()
         try:
             while not done():
                 now_s = time.monotonic()
+                self._look_around(now_s - started_s)
                 if now_s >= next_scan_s:
                     self.scan()
                     self._notify(self._monitor.check(time.time_ns(), time.monotonic_ns()))
@@ -346,6 +351,30 @@ class RecorderNode:
             if self.recorder.state is not State.IDLE:
                 self._notify([Notice(level=WARN, text='saving the open episode as "interrupted"')])
             self.recorder.close()
+
+    def _look_around(self, seconds: float) -> None:
+        """Report a robot that is absent, and refuse to be a second recorder.
+
+        Args:
+            seconds: Time since the start [s].
+
+        Raises:
+            RecorderError: If another recorder runs in the namespace.
+        """
+        node = self.graph.node
+        if seconds < LOOK_S:
+            names = node.get_node_names_and_namespaces()
+            if names.count((node.get_name(), node.get_namespace())) > 1:
+                raise RecorderError(
+                    f"another recorder runs in the namespace {node.get_namespace()}; stop it, or record another robot "
+                    "with --namespace"
+                )
+        elif not self._looked:
+            self._looked = True
+            if schema.TOPIC_OF_STREAM[schema.STATE] not in self._subscribed:
+                topic = node.resolve_topic_name(schema.TOPIC_OF_STREAM[schema.STATE])
+                text = f"no robot publishes {topic}; start one with: waldo robot {self.recorder.robot.name}"
+                self._notify([Notice(level=ERROR, text=text)])
 
     def _spin(self) -> None:
         """Run one callback; acknowledge when no further message is waiting, rather than each message."""

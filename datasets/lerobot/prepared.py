@@ -16,7 +16,7 @@ from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.reading.rows import Rows, make_rows
 from waldo.datasets.video.histograms import Histogram
 
-FACTS = ("operator", "seed", "reason")
+FACTS = ("operator", "seed")
 """Attributes of an episode that are exported."""
 
 
