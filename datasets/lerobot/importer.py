@@ -145,6 +145,7 @@ class LeRobotSource:
             raise FileError(files.data_path(entry), found, "fetch the file again")
         if not entry.length:
             raise FileError(files.data_path(entry), f"contains no row of episode {key}", "exclude it with --episodes")
+        moved = ["Rows are in another file than the table of episodes states."] if files.is_moved(entry) else []
         stamps, clock = self._stamps(to_numbers(rows["timestamp"], "timestamp"))
         columns, notes = self._columns(rows)
         task_numbers = to_numbers(rows["task_index"], "task_index").astype(int)
@@ -169,7 +170,7 @@ class LeRobotSource:
             attributes=own | ({"tasks": tasks} if len(tasks) > 1 else {}),
             outcome=self._outcome(entry, rows),
             write=write,
-            notes=(*notes, *more),
+            notes=(*notes, *moved, *more),
         )
 
     def _entry(self, key: str) -> EpisodeEntry:
