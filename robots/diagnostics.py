@@ -32,6 +32,9 @@ LEVEL_NAMES = ("ok", "warning", "error", "stale")
 """Name of each diagnostic level, by its number."""
 
 
+RATE_KEY = "rate_hertz"
+"""Key of the rate at which a robot publishes its state, in the status of its component "control"."""
+
 UNKNOWN_TEMPERATURE = "temperature or limit unknown"
 """Message of a motor with an unknown winding temperature or limit."""
 

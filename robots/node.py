@@ -19,6 +19,7 @@ from waldo.robots.cameras.image_worker import ImageWorker, encode_jpeg
 from waldo.robots.control.cycle import MOTOR_HZ, ControlCycle, CycleConfig, Sensed
 from waldo.robots.control.lockstep import PEERS, Lockstep
 from waldo.robots.control.safety import SafetyChain
+from waldo.robots.control.transport_delay import TransportDelay
 from waldo.robots.diagnostics import ERROR, WARN, ComponentStatus
 from waldo.robots.driver import Driver, Frame, SimulatedDriver
 from waldo.robots.event import Event
@@ -66,6 +67,7 @@ class RobotNode:
             on_published=self._lockstep.count,
         )
         self._motor_messages = 0
+        self._delay = TransportDelay()
         self._statuses: Sequence[ComponentStatus] = ()
         self._statuses_ns = 0
         self._open_topics()
@@ -103,9 +105,11 @@ class RobotNode:
     # messages
 
     def _on_command(self, message: Any, info: Any) -> None:
-        stamp_ns = ros.stamp_to_ns(message.header.stamp)
+        """Pass a command on; its age counts from when it was published, also if this process was too busy to read it."""
+        stamp_ns, now_ns = ros.stamp_to_ns(message.header.stamp), time.time_ns()
         self._lockstep.command(stamp_ns, int(info["publication_sequence_number"]))
-        self.cycle.command(message.name, message.position, time.time_ns(), stamp_ns or None)
+        late_ns = 0 if self._lockstep else self._delay.late_ns(int(info["source_timestamp"]), now_ns)
+        self.cycle.command(message.name, message.position, now_ns - late_ns, stamp_ns or None)
 
     def _on_diagnostics(self, message: Any) -> None:
         state = diagnostics.recorder_state(message, self.graph.node.get_namespace().strip("/"))

@@ -21,6 +21,8 @@ NONE = "disable"
 class NoGraphicsError(WaldoError):
     """No GL back end works, so cameras cannot be simulated."""
 
+    exit_code = 3
+
     def __init__(self, reason: str) -> None:
         """Build the message from the back ends that were tried and why they failed."""
         super().__init__(

@@ -14,14 +14,14 @@ from waldo.process import until_signaled
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Restore the signal handlers after the test."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_sets_the_flag_and_a_second_one_would_kill(number: signal.Signals) -> None:
     done = until_signaled()
     assert not done()

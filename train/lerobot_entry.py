@@ -1,16 +1,18 @@
-"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with four additions.
+"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with five additions.
 
 * SIGINT or SIGTERM saves a checkpoint at the current step and then stops (LeRobot alone would lose the steps since the
   last checkpoint). The same happens when the parent process ends.
 * `--waldo-memory`: batches are read from memory (`in_memory_dataset`), for policies without images.
 * `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
 * Values that are constant in the data do not cause a division by zero (`raise_std`).
+* A loss that is not a finite number ends the training at once, before a checkpoint of such weights is saved.
 
 The training loop, the optimizer and the checkpoints are LeRobot's; version 0.6.1 is pinned, and a test trains with it.
 """
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +25,8 @@ PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
 INTERRUPTED = 130
 """Exit code after an interruption that saved a checkpoint."""
+DIVERGED = 64
+"""Exit code after a loss that is not finite."""
 
 
 class _Stop:
@@ -57,10 +61,11 @@ def main() -> None:
     memory = MEMORY in sys.argv
     store = next((a.removeprefix(STORE) for a in sys.argv if a.startswith(STORE)), None)
     sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY and not a.startswith(STORE))]
-    is_due, update_last, make = (
+    is_due, update_last, make, update = (
         lerobot.should_save_checkpoint,
         lerobot.update_last_checkpoint,
         lerobot.make_train_eval_datasets,
+        lerobot.update_policy,
     )
 
     if store is not None:
@@ -77,6 +82,13 @@ def main() -> None:
         if stop.requested:
             raise SystemExit(INTERRUPTED)
 
+    def update_and_check(*arguments: Any, **options: Any) -> Any:
+        metrics, output = update(*arguments, **options)
+        if not math.isfinite(metrics.loss.val):
+            sys.stdout.write(f"the loss is {metrics.loss.val}\n")
+            raise SystemExit(DIVERGED)
+        return metrics, output
+
     def make_datasets(config: Any) -> Any:
         from waldo.train.data.in_memory_dataset import load_into_memory, raise_std
 
@@ -91,6 +103,7 @@ def main() -> None:
         should_save_checkpoint=is_due_or_stopping,
         update_last_checkpoint=update_last_and_stop,
         make_train_eval_datasets=make_datasets,
+        update_policy=update_and_check,
     )
     lerobot.main()
 

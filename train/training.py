@@ -23,12 +23,16 @@ STEP = re.compile(r"^Training:.*\| (\d+)/(\d+) \[")
 NUMBERS = re.compile(r"\b(loss|grdn|lr|updt_s|data_s):([-+0-9.einfa]+)")
 INTERRUPTED = 130
 """Exit code of lerobot-train after an interruption that saved a checkpoint."""
+DIVERGED = 64
+"""Exit code of lerobot-train after a loss that is not finite."""
 TAIL_LINES = 15
 """Lines of output that `TrainingError` keeps."""
 
 
 class TrainingError(WaldoError):
     """lerobot-train failed."""
+
+    exit_code = 3
 
     def __init__(self, code: int, tail: list[str], log: Path) -> None:
         """Build the message from the exit code, the last lines of output and the path of the log."""
@@ -37,6 +41,20 @@ class TrainingError(WaldoError):
         last = tail[-1] if tail else "no output"
         last = last if len(last) <= 200 else last[:197] + "..."
         super().__init__(f"lerobot-train exited with code {code}: {last}; see the log: {log}")
+
+
+class DivergedError(WaldoError):
+    """The loss of a training run is not a finite number."""
+
+    exit_code = 1
+
+    def __init__(self, step: int, checkpoint: tuple[Path, int] | None) -> None:
+        """Build the message from the last known step and the last checkpoint with its step."""
+        kept = f"the last checkpoint is that of step {checkpoint[1]}" if checkpoint else "no checkpoint was saved"
+        super().__init__(
+            f"the loss is not a finite number after step {step}; {kept}; lower the learning rate "
+            "(-- --policy.optimizer_lr=1e-5) and check the dataset with: waldo check"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +111,7 @@ def train(
     Raises:
         FileError: If the output folder is in use, or has no checkpoint to resume from.
         TrainingError: If lerobot-train fails.
+        DivergedError: If the loss is not a finite number.
     """
     check_policy(config.policy)
     plan = plan_training(config)
@@ -240,6 +259,8 @@ def _finish(config: TrainConfig, run: _Run, code: int) -> TrainResult:
         if found is None:
             raise KeyboardInterrupt
         return TrainResult(checkpoint=found[0], step=found[1], finished=False)
+    if code == DIVERGED:
+        raise DivergedError(run.step, found)
     if code != 0 or found is None:
         if not log.exists():
             log = config.output.with_suffix(".train.log")

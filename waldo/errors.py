@@ -1,7 +1,8 @@
 """The exceptions that waldo raises.
 
 An exception takes facts and builds its message: what was found, what was expected, what to do. The command line prints
-the message on one line and exits with code 2.
+the message on one line and exits with the exception's exit code: 2 for input that cannot be used, 3 for a run that
+failed. Code 1 is that of a check that did not pass.
 
 * WaldoError
   x UnknownNameError           a robot, task, policy or key that does not exist
@@ -22,11 +23,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 
 class WaldoError(Exception):
     """Base class of all exceptions that waldo raises."""
+
+    exit_code: ClassVar[int] = 2
+    """Exit code of a command that ends with this exception."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to unpickle the exception: subclasses build their message from facts that are not stored."""
@@ -135,6 +139,8 @@ class MissingExtraError(WaldoError):
 
 class HardwareError(WaldoError):
     """A robot, servo or camera that cannot be reached or responds incorrectly."""
+
+    exit_code = 3
 
 
 def count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Signals that ask a long-running process to exit: SIGINT and SIGTERM set a flag that its loop reads."""
+"""Signals that ask a long-running process to exit: SIGINT, SIGTERM and SIGHUP set a flag that its loop reads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import FrameType
 
 
 def until_signaled() -> Callable[[], bool]:
-    """Return a function that returns whether SIGINT or SIGTERM was received; a second signal kills the process."""
+    """Return a function that returns whether SIGINT, SIGTERM or SIGHUP was received; a second signal kills the process."""
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handle)
     return lambda: bool(received)

@@ -17,7 +17,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -77,8 +77,8 @@ class Graph:
 
     def subscribe(
         self, kind: Any, topic: str, callback: Callable[..., object], qos: QoSProfile, *, raw: bool = False
-    ) -> None:
-        """Subscribe to a topic.
+    ) -> Any:
+        """Subscribe to a topic; return the subscription, for `drain`.
 
         Args:
             kind: Class of the messages.
@@ -95,7 +95,20 @@ class Graph:
             except Exception as error:
                 self._fail(topic, error)
 
-        self.node.create_subscription(kind, topic, cast("Any", guarded), qos, raw=raw)
+        return self.node.create_subscription(kind, topic, cast("Any", guarded), qos, raw=raw)
+
+    def drain(self, subscriptions: Iterable[Any], until_ns: int) -> None:
+        """Run the callbacks of all messages that were published before a time and have arrived.
+
+        Args:
+            subscriptions: Subscriptions whose callbacks take a message and its info.
+            until_ns: The time [ns since the epoch].
+        """
+        for subscription in subscriptions:
+            while (taken := subscription.handle.take_message(subscription.msg_type, subscription.raw)) is not None:
+                subscription.callback(*taken)
+                if taken[1]["source_timestamp"] >= until_ns:
+                    break
 
     def serve(self, kind: Any, name: str, callback: Callable[[Any, Any], Any]) -> None:
         """Offer a service whose response has the fields `success` and `message`.

@@ -16,15 +16,16 @@ from waldo.collect.notice import Notice
 from waldo.collect.recorder import topics
 from waldo.collect.recorder.message_adapter import MessageAdapter
 from waldo.collect.recorder.publishers import Start
-from waldo.collect.recorder.recorder import Recorder, State
+from waldo.collect.recorder.recorder import Recorder, RecorderError, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor, RecordingStatus
 from waldo.collect.recorder.task import parse_task
 from waldo.collect.recorder.topics import Topic
-from waldo.collect.status_watch import STATUS_TOPIC
+from waldo.collect.status_watch import CONTROL, STATUS_TOPIC
 from waldo.datasets import schema
+from waldo.datasets.reading.following import MIN_LAPSE_S
 from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
-from waldo.robots.diagnostics import ERROR, OK, WARN, components_from_message, from_message
+from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, components_from_message, from_message, from_text
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -34,6 +35,9 @@ SCAN_S = 0.25
 
 STATUS_S = 1.0
 """Interval between two status messages [s]."""
+
+LOOK_S = 3.0
+"""Time after the start in which another recorder is looked for, and after which an absent robot is reported [s]."""
 
 QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
@@ -84,7 +88,10 @@ class RecorderNode:
         self._received = self._acknowledged = 0
         self._status_due_s = 0.0
         self._subscribed: set[str] = set()
+        self._subscriptions: list[Any] = []
         self._streams: list[str] = []
+        self._looked = False
+        self._unconfirmed = True
         self._refused: set[tuple[str, type[Exception]]] = set()
         node = graph.node
         self._acknowledgements = (
@@ -103,9 +110,9 @@ class RecorderNode:
 
         actions: dict[str, Callable[[], str]] = {
             "start": self._start,
-            "stop": self.recorder.stop,
-            "save": lambda: self.recorder.save("success"),
-            "fail": lambda: self.recorder.save("failure"),
+            "stop": self._stop,
+            "save": self._save,
+            "fail": self._fail,
             "discard": self.recorder.discard,
             "undo": self.recorder.undo,
         }
@@ -113,9 +120,42 @@ class RecorderNode:
             self.graph.serve(Trigger, f"~/{name}", self._service(name, action))
 
     def _start(self) -> str:
+        control = self._monitor.control
+        if control is not None and control.level >= ERROR:
+            raise RecorderError(f"cannot start: the robot is {control.message}")
         text = self.recorder.start(self._streams)
-        self._monitor.episode_started()
+        self._monitor.episode_started(self._now_ns())
+        self._unconfirmed = True
         return text
+
+    def _save(self) -> str:
+        """Save the episode as a success; one in which the robot did not follow must be confirmed by a second call."""
+        seconds, reason = self._monitor.lapse(self._now_ns())
+        if seconds >= MIN_LAPSE_S and self._unconfirmed:
+            self._unconfirmed = False
+            raise RecorderError(
+                f"the robot did not follow its commands for {seconds:.1f} s ({reason}): fail or discard the episode, or "
+                "save it again to keep it as a success"
+            )
+        self._drain()
+        return self.recorder.save("success")
+
+    def _fail(self) -> str:
+        self._drain()
+        return self.recorder.save("failure")
+
+    def _stop(self) -> str:
+        self._drain()
+        return self.recorder.stop()
+
+    def _drain(self) -> None:
+        """Record everything that was published before now: requests are served before messages that still wait."""
+        if not self.recorder.config.lockstep:
+            self.graph.drain(self._subscriptions, time.time_ns())
+
+    def _now_ns(self) -> int:
+        """Return the time of the robot's messages [ns]."""
+        return self._adapter.clock_ns if self.recorder.config.lockstep else time.time_ns()
 
     def _service(self, name: str, action: Callable[[], str]) -> Callable[[Any, Any], Any]:
         """Return a service callback that responds with the text of `action`, or with its error."""
@@ -179,7 +219,8 @@ class RecorderNode:
             add(message, info)
             self._received += 1
 
-        self.graph.subscribe(ros.message_type(topic.type), topic.name, on_message, qos)
+        subscription = self.graph.subscribe(ros.message_type(topic.type), topic.name, on_message, qos)
+        self._subscriptions.append(subscription)
         self._subscribed.add(key)
         return True
 
@@ -227,7 +268,11 @@ class RecorderNode:
 
     def _on_components(self, message: Any, _info: Any) -> None:
         at_ns = ros.stamp_to_ns(message.header.stamp)
-        self._notify(self._monitor.components(components_from_message(message), at_ns))
+        components = components_from_message(message)
+        self._notify(self._monitor.components(components, at_ns))
+        if CONTROL in components:
+            rate_hz = from_text(components[CONTROL].values.get(RATE_KEY, ""))
+            self.recorder.announced_hz = rate_hz if rate_hz > 0 else None
 
     def _on_clock(self, message: Any) -> None:
         self._adapter.clock_ns = ros.stamp_to_ns(message.clock)
@@ -285,10 +330,11 @@ class RecorderNode:
 
     def run(self, done: Callable[[], bool]) -> None:
         """Record on request until `done()`; an episode that is open then is saved as interrupted."""
-        next_scan_s = 0.0
+        next_scan_s, started_s = 0.0, time.monotonic()
         try:
             while not done():
                 now_s = time.monotonic()
+                self._look_around(now_s - started_s)
                 if now_s >= next_scan_s:
                     self.scan()
                     self._notify(self._monitor.check(time.time_ns(), time.monotonic_ns()))
@@ -305,6 +351,30 @@ class RecorderNode:
             if self.recorder.state is not State.IDLE:
                 self._notify([Notice(level=WARN, text='saving the open episode as "interrupted"')])
             self.recorder.close()
+
+    def _look_around(self, seconds: float) -> None:
+        """Report a robot that is absent, and refuse to be a second recorder.
+
+        Args:
+            seconds: Time since the start [s].
+
+        Raises:
+            RecorderError: If another recorder runs in the namespace.
+        """
+        node = self.graph.node
+        if seconds < LOOK_S:
+            names = node.get_node_names_and_namespaces()
+            if names.count((node.get_name(), node.get_namespace())) > 1:
+                raise RecorderError(
+                    f"another recorder runs in the namespace {node.get_namespace()}; stop it, or record another robot "
+                    "with --namespace"
+                )
+        elif not self._looked:
+            self._looked = True
+            if schema.TOPIC_OF_STREAM[schema.STATE] not in self._subscribed:
+                topic = node.resolve_topic_name(schema.TOPIC_OF_STREAM[schema.STATE])
+                text = f"no robot publishes {topic}; start one with: waldo robot {self.recorder.robot.name}"
+                self._notify([Notice(level=ERROR, text=text)])
 
     def _spin(self) -> None:
         """Run one callback; acknowledge when no further message is waiting, rather than each message."""

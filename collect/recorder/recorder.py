@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Unpack
 
+import numpy as np
+
 from waldo.collect.recorder.images import Image, ImageError, decode_color
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import CRF, DepthStream, Field, ScalarStream, Stream, VideoStream
-from waldo.errors import WaldoError
+from waldo.errors import WaldoError, count
 from waldo.robots.description import Robot
 from waldo.typing import Array
 
@@ -29,8 +31,11 @@ MOTORS_HZ = 10.0
 CAMERA_FPS = 30.0
 """Nominal rate of a camera that the robot's description does not list [Hz]."""
 
-RATE_SAMPLES = 30
-"""Number of states from which the robot's rate is measured; at most ten times as many are used."""
+MIN_RATE_SAMPLES = 5
+"""Smallest number of states from which the robot's rate is measured."""
+
+MAX_RATE_SAMPLES = 300
+"""Largest number of states from which the robot's rate is measured."""
 
 RATE_TOLERANCE = 1.5
 """Factor up to which a measured rate counts as the dataset's."""
@@ -96,6 +101,8 @@ class Recorder:
         self.dataset, self.robot = dataset, robot
         self.config = config or RecorderConfig()
         self.state = State.IDLE
+        self.announced_hz: float | None = None
+        """Rate at which the robot states that it publishes [Hz]; None if it does not state it."""
         self.task: Mapping[str, Any] = {}
         """Attributes of the next episodes, as published on the topic `task`."""
         self._attributes = dict(attributes)
@@ -108,7 +115,7 @@ class Recorder:
         self._late: set[str] = set()
         self._span_ns: list[int] = []
         self._size_checked_ns: dict[str, int] = {}
-        self._state_ns: deque[int] = deque(maxlen=10 * RATE_SAMPLES)
+        self._state_ns: deque[int] = deque(maxlen=MAX_RATE_SAMPLES)
         self._received: set[str] = set()
         self._in_episode: set[str] = set()
         self._refused: dict[str, str] = {}
@@ -277,7 +284,7 @@ class Recorder:
                 f"cannot start: no message received yet on {', '.join(dict.fromkeys(silent))}; "
                 "check that the robot and its cameras are publishing"
             )
-        self._measure_rate()
+        self._set_rate()
         # States of an episode are not part of the next measurement: the pause between would count as a slow rate.
         self._state_ns.clear()
         streams = [stream for name, stream in self._streams.items() if name in self._received or name in COMMANDS]
@@ -291,24 +298,36 @@ class Recorder:
         self.state = State.RECORDING
         return f"recording {self.task.get('task', '')}".strip()
 
-    def _measure_rate(self) -> None:
-        """Set the rate of the joints' streams to the measured rate of the robot.
+    def _set_rate(self) -> None:
+        """Set the rate of the joints' streams: the robot's announced rate, or else the measured one.
 
-        On a busy machine the measured rate is too low: the rate of the dataset stands unless it differs by more than
-        `RATE_TOLERANCE`.
+        A measured rate counts as the dataset's unless it differs by more than `RATE_TOLERANCE`.
+
+        Raises:
+            RecorderError: If the rate is not known yet.
         """
-        span_ns = self._state_ns[-1] - self._state_ns[0] if len(self._state_ns) >= RATE_SAMPLES else 0
-        if span_ns <= 0:
-            return
-        measured_hz = (len(self._state_ns) - 1) * 1e9 / span_ns
+        rate_hz = self.announced_hz
         known_hz = self.dataset.nominal_rate_hz(schema.STATE)
-        if known_hz is not None and 1 / RATE_TOLERANCE < measured_hz / known_hz < RATE_TOLERANCE:
-            rate_hz = known_hz
-        else:
-            rate_hz = round_rate(measured_hz)
+        if rate_hz is None and (measured_hz := self._measured_hz()) is not None:
+            is_known = known_hz is not None and 1 / RATE_TOLERANCE < measured_hz / known_hz < RATE_TOLERANCE
+            rate_hz = known_hz if is_known else round_rate(measured_hz)
+        if rate_hz is None and not self.config.lockstep and known_hz is None:
+            raise RecorderError(
+                f"cannot start: only {count(len(self._state_ns), 'state')} received, and {MIN_RATE_SAMPLES} are needed "
+                "to measure the robot's rate; try again in a moment"
+            )
+        if rate_hz is None:
+            return
         for name in (schema.STATE, *COMMANDS, schema.ENVIRONMENT):
             if name in self._streams:
                 self._streams[name] = dataclasses.replace(self._streams[name], rate_hz=rate_hz)
+
+    def _measured_hz(self) -> float | None:
+        """Return the rate of the last states [Hz]: from the median interval, since a busy machine delays some."""
+        if len(self._state_ns) < MIN_RATE_SAMPLES:
+            return None
+        period_ns = float(np.median(np.diff(self._state_ns)))
+        return 1e9 / period_ns if period_ns > 0 else None
 
     def stop(self) -> str:
         """Close the episode; `save` or `discard` then decides its outcome."""

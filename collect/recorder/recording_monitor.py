@@ -14,10 +14,20 @@ from waldo.collect.recorder.clock_jump import ClockWatch
 from waldo.collect.recorder.disk_space import DiskWatch, Space
 from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
-from waldo.collect.status_watch import CONTROL, StatusChange, StatusWatch
+from waldo.collect.status_watch import CONTROL, FIGURE, StatusChange, StatusWatch
 from waldo.datasets import schema
+from waldo.datasets.reading.following import CONTROL_MODE
 from waldo.errors import count
 from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus, level_name
+
+PAUSE_NS = 1_000_000_000
+"""Time between two checks from which this process was paused [ns]."""
+
+CONTROL_TIMEOUT_NS = 3_000_000_000
+"""Time without a status of the robot's control after which its node is gone [ns]; it publishes one per second."""
+
+GONE = "disconnected"
+"""Control mode of a robot whose node publishes nothing."""
 
 MAY_PAUSE = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT)
 """Streams that may pause: without an engaged operator there are no commands."""
@@ -69,6 +79,11 @@ class RecordingStatus:
         return "  ".join([*parts, str(self.space)])
 
 
+def _key(control: ComponentStatus) -> tuple[int, str]:
+    """Return what makes a control mode a new one: not the figures in its reason."""
+    return control.level, FIGURE.sub("#", control.message)
+
+
 class RecordingMonitor:
     """Supervises a recorder. In simulated time the streams' timeouts and the clock are not checked."""
 
@@ -80,6 +95,12 @@ class RecordingMonitor:
         self._disk = DiskWatch(recorder.dataset.folder("record"))
         self._space = Space(float("inf"))
         self._motors, self._components = StatusWatch(), StatusWatch()
+        self._control: ComponentStatus | None = None
+        self._control_is_new = False
+        self._control_ns = self._checked_ns = monotonic_ns
+        self._lapse_since_ns: int | None = None
+        self._lapse_ns = 0
+        self._lapse_reason = ""
         self._counts: dict[str, int] = {}
         self._counted_ns = monotonic_ns
 
@@ -108,16 +129,46 @@ class RecordingMonitor:
             self._components.update(name, status.level, status.message, at_ns) for name, status in statuses.items()
         ]
         found = [change for change in changes if change and (change.level > OK or change.previous_level is not None)]
+        if CONTROL in statuses:
+            self._set_control(statuses[CONTROL], at_ns)
         return self._report_statuses("component_status", found)
 
-    def episode_started(self) -> None:
+    def _set_control(self, control: ComponentStatus, at_ns: int) -> None:
+        """Register the control mode: a stretch in which the robot does not follow is part of the episode's record."""
+        before, self._control, self._control_is_new = self._control, control, True
+        if before is None or _key(before) != _key(control):
+            self._add_control_mode(control, at_ns)
+        if control.level > OK:
+            self._lapse_reason = control.message
+            if self._lapse_since_ns is None:
+                self._lapse_since_ns = at_ns
+        elif self._lapse_since_ns is not None:
+            self._lapse_ns += at_ns - self._lapse_since_ns
+            self._lapse_since_ns = None
+
+    def _add_control_mode(self, control: ComponentStatus, at_ns: int) -> None:
+        mode = control.values.get("mode", "")
+        self._event(CONTROL_MODE, control.message, at_ns, mode=mode, level=level_name(control.level))
+
+    @property
+    def control(self) -> ComponentStatus | None:
+        """The last status of the robot's control; None if the robot publishes none."""
+        return self._control
+
+    def lapse(self, now_ns: int) -> tuple[float, str]:
+        """Return for how long the robot did not follow in this episode [s], and the last reason."""
+        open_ns = now_ns - self._lapse_since_ns if self._lapse_since_ns is not None else 0
+        return (self._lapse_ns + max(0, open_ns)) / 1e9, self._lapse_reason
+
+    def episode_started(self, now_ns: int) -> None:
         """Add the present faults and the control mode to the episode that has just been started."""
-        control = self._components.reported(CONTROL)
-        components = self._components.faults
-        if control is not None and control not in components:
-            components = [control, *components]
-        for kind, changes in (("motor_status", self._motors.faults), ("component_status", components)):
-            for change in changes:
+        self._lapse_ns = 0
+        if self._lapse_since_ns is not None:
+            self._lapse_since_ns = now_ns
+        if self._control is not None:
+            self._add_control_mode(self._control, now_ns)
+        for kind, watch in (("motor_status", self._motors), ("component_status", self._components)):
+            for change in watch.faults:
                 self._add_status(kind, change)
 
     # checks
@@ -132,6 +183,8 @@ class RecordingMonitor:
         """
         notices: list[Notice] = []
         if not self._lockstep:
+            notices += self._check_pause(wall_ns, monotonic_ns)
+            notices += self._check_control(wall_ns, monotonic_ns)
             notices += [self._report_stream(change, wall_ns) for change in self._watchdog.check(monotonic_ns)]
             jump_ns = self._clock.check(wall_ns, monotonic_ns)
             if jump_ns:
@@ -142,6 +195,31 @@ class RecordingMonitor:
         elif self._space.low and not before.low:
             notices.append(Notice(level=WARN, text=f"{self._space}; free some space or record to another disk"))
         return notices
+
+    def _check_pause(self, wall_ns: int, monotonic_ns: int) -> list[Notice]:
+        """Report that this process did not run for a time: the streams have not stopped, it has not looked."""
+        paused_ns, self._checked_ns = monotonic_ns - self._checked_ns, monotonic_ns
+        if paused_ns < PAUSE_NS:
+            return []
+        self._watchdog.delay(paused_ns)
+        self._control_ns += paused_ns
+        text = f"the recorder did not run for {paused_ns / 1e9:.1f} s: messages of that time may be lost or late"
+        self._event("recorder_paused", text, wall_ns, seconds=paused_ns / 1e9)
+        return [Notice(level=ERROR, text=f"{text}; check the load of this machine, and that nothing suspends it")]
+
+    def _check_control(self, wall_ns: int, monotonic_ns: int) -> list[Notice]:
+        """Report a robot node that publishes no status any more."""
+        if self._control_is_new:
+            self._control_is_new, self._control_ns = False, monotonic_ns
+        if self._control is None or self._control.values.get("mode") == GONE:
+            return []
+        if monotonic_ns - self._control_ns < CONTROL_TIMEOUT_NS:
+            return []
+        text = f"{GONE}: no status from the robot node for {CONTROL_TIMEOUT_NS / 1e9:g} s"
+        gone = ComponentStatus(component=CONTROL, level=ERROR, message=text, values={"mode": GONE})
+        self._set_control(gone, wall_ns)
+        self._control_is_new = False
+        return [Notice(level=ERROR, text=f"robot {text}; check that waldo robot is running")]
 
     def status(self, monotonic_ns: int) -> RecordingStatus:
         """Return the present status; its rates are those since the last call."""
@@ -166,6 +244,9 @@ class RecordingMonitor:
         self._recorder.event(kind, text, at_ns=at_ns, **detail)
 
     def _add_status(self, kind: str, change: StatusChange) -> None:
+        """Add a status to the episode; the control mode has events of its own kind."""
+        if change.name == CONTROL:
+            return
         key = "joint" if kind == "motor_status" else "component"
         detail = {key: change.name, "level": level_name(change.level)}
         self._event(kind, f"{change.name}: {change.text}", change.at_ns, **detail)
@@ -182,7 +263,8 @@ class RecordingMonitor:
 
     def _report_stream(self, change: StreamChange, wall_ns: int) -> Notice:
         if change.stopped:
-            text = f"no message on {change.stream} for {change.seconds:.1f} s; check its cable and its driver"
+            cause = "that waldo robot is running" if change.stream == schema.STATE else "its cable and its driver"
+            text = f"no message on {change.stream} for {change.seconds:.1f} s; check {cause}"
         else:
             text = f"{change.stream} resumed after {change.seconds:.1f} s"
         kind = "stream_lost" if change.stopped else "stream_back"

@@ -52,6 +52,10 @@ class StreamWatchdog:
         self._stopped.update(change.stream for change in changes)
         return changes
 
+    def delay(self, ns: int) -> None:
+        """Extend every timeout once, after a time in which messages could not be received [ns]."""
+        self._received_ns = {stream: received + ns for stream, received in self._received_ns.items()}
+
     @property
     def stopped(self) -> frozenset[str]:
         """The streams without messages at present."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.names import inside
 from waldo.datasets.formats.video_in import VideoFile
+from waldo.datasets.lerobot.layout import ORIGIN_PATH
 from waldo.errors import FileError
 
 COMPUTE: Any = _pc
@@ -100,6 +101,20 @@ class LeRobotFiles:
         return rows
 
     @cached_property
+    def origin(self) -> Mapping[int, Mapping[str, Any]]:
+        """Episode -> what waldo knew of it when it exported the dataset; empty for a dataset of another program.
+
+        It is empty as well if the episodes were edited since, as their indices may have changed.
+        """
+        path = self.root / ORIGIN_PATH
+        try:
+            found = {int(one["episode_index"]): dict(one) for one in _json(path)["episodes"]} if path.exists() else {}
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileError(path, f"is invalid ({error!r})", "delete the file to import without it") from error
+        known = {index: one.get("rows") for index, one in found.items()}
+        return found if known == {entry.index: entry.length for entry in self.episodes} else {}
+
+    @cached_property
     def tasks(self) -> Mapping[int, str]:
         """Task index -> instruction."""
         if self.is_v2:
@@ -136,9 +151,37 @@ class LeRobotFiles:
                     yield mine.select(list(columns))
 
     def data_path(self, entry: EpisodeEntry) -> Path:
-        """Return the path of the file with an episode's rows."""
+        """Return the path of the file with an episode's rows.
+
+        The table of episodes may name another one: a converter of LeRobot left the episode at a file's border so.
+        """
         columns = {"chunk_index": "data/chunk_index", "file_index": "data/file_index"}
-        return self._path(self._data_path, entry, columns, {})
+        path = self._path(self._data_path, entry, columns, {})
+        if self.is_v2 or entry.index not in self._moved:
+            return path
+        return self._moved[entry.index]
+
+    def is_moved(self, entry: EpisodeEntry) -> bool:
+        """Return whether an episode's rows are in another file than the table of episodes states."""
+        return not self.is_v2 and entry.index in self._moved
+
+    @cached_property
+    def _moved(self) -> Mapping[int, Path]:
+        """Episode -> file with its rows, for episodes whose rows are not where the table of episodes states."""
+        columns = {"chunk_index": "data/chunk_index", "file_index": "data/file_index"}
+        wanted: dict[Path, set[int]] = {}
+        for entry in self.episodes:
+            if entry.length:
+                wanted.setdefault(self._path(self._data_path, entry, columns, {}), set()).add(entry.index)
+        missing: set[int] = set()
+        present: dict[Path, set[int]] = {}
+        for path in sorted((self.root / "data").glob("*/*.parquet")):
+            with parquet(path) as file:
+                if "episode_index" in file.schema_arrow.names:
+                    present[path] = set(file.read(columns=["episode_index"])["episode_index"].unique().to_pylist())
+        for path, indices in wanted.items():
+            missing |= indices - present.get(path, indices)
+        return {index: path for path, indices in present.items() for index in indices & missing}
 
     def video(self, entry: EpisodeEntry, key: str) -> VideoFile:
         """Return an episode's section of a camera's video."""
@@ -246,7 +289,8 @@ def _json(path: Path) -> dict[str, Any]:
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSON-lines file."""
     try:
-        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        # Not splitlines(): JSON may contain U+2028 and other line separators of Unicode within a string.
+        rows = [json.loads(line) for line in path.read_text().split("\n") if line.strip()]
     except FileNotFoundError as error:
         raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
     except (OSError, ValueError) as error:

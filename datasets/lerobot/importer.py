@@ -18,7 +18,8 @@ from waldo.datasets.formats.rows_in import NOMINAL, SourceColumn, counted, flat,
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, digest_of
 from waldo.datasets.lerobot.files import EpisodeEntry, LeRobotFiles, to_numbers
 from waldo.datasets.lerobot.layout import INDEX_COLUMNS
-from waldo.datasets.recording.writer import EpisodeWriter
+from waldo.datasets.lerobot.prepared import FACTS
+from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome
 from waldo.errors import FileError, UnknownNameError, count
 
@@ -91,7 +92,7 @@ class LeRobotSource:
     @cached_property
     def _numbers(self) -> list[str]:
         """Columns of numbers that become streams."""
-        excluded = {*INDEX_COLUMNS, *LANGUAGE, *self._keys_of("video", "image", "string", "language")}
+        excluded = {*INDEX_COLUMNS, *LANGUAGE, *([schema.SUCCESS] if self._is_from_waldo else []), *self._keys_of("video", "image", "string", "language")}
         return [key for key in self._files.features if key not in excluded]
 
     @cached_property
@@ -137,12 +138,14 @@ class LeRobotSource:
     def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
         entry, files = self._entry(key), self._files
-        rows = files.rows(entry, [*self._numbers, "timestamp", "task_index"])
+        flags = [schema.SUCCESS] if schema.SUCCESS in files.features else []
+        rows = files.rows(entry, list(dict.fromkeys([*self._numbers, *flags, "timestamp", "task_index"])))
         if rows.num_rows != entry.length:
             found = f"contains {count(rows.num_rows, 'row')} of episode {key}, expected {entry.length}"
             raise FileError(files.data_path(entry), found, "fetch the file again")
         if not entry.length:
             raise FileError(files.data_path(entry), f"contains no row of episode {key}", "exclude it with --episodes")
+        moved = ["Rows are in another file than the table of episodes states."] if files.is_moved(entry) else []
         stamps, clock = self._stamps(to_numbers(rows["timestamp"], "timestamp"))
         columns, notes = self._columns(rows)
         task_numbers = to_numbers(rows["task_index"], "task_index").astype(int)
@@ -154,6 +157,7 @@ class LeRobotSource:
         found = tables(columns, stamps, files.fps)
         cameras, more = self._read_cameras(entry, stamps)
         own = {"task": tasks[0] if tasks else "", "clock": clock, "fps": files.fps, "lerobot": files.version}
+        own |= {key: value for key, value in files.origin.get(entry.index, {}).items() if key in FACTS}
 
         def write(writer: EpisodeWriter, stats: ImportStats) -> None:
             for table in found:
@@ -164,9 +168,9 @@ class LeRobotSource:
         return EpisodeDraft(
             streams=(*(table.stream for table in found), *(camera.stream(self._config) for camera in cameras)),
             attributes=own | ({"tasks": tasks} if len(tasks) > 1 else {}),
-            outcome=self._outcome(rows),
+            outcome=self._outcome(entry, rows),
             write=write,
-            notes=(*notes, *more),
+            notes=(*notes, *moved, *more),
         )
 
     def _entry(self, key: str) -> EpisodeEntry:
@@ -201,11 +205,17 @@ class LeRobotSource:
             columns.append(SourceColumn(stream=stream, field=field, values=flat(values), labels=labels, unit=unit))
         return columns, notes
 
-    def _outcome(self, rows: Any) -> Outcome:
-        """Return the outcome of the attempt: that of the column `next.success`, else that of the config."""
-        if "next.success" not in rows.column_names:
+    def _outcome(self, entry: EpisodeEntry, rows: Any) -> Outcome:
+        """Return the outcome of the attempt: that of waldo's own record or of `next.success`, else that of the config.
+
+        Other programs set `next.success` in every row from the success on, or in the last row only.
+        """
+        known = self._files.origin.get(entry.index, {}).get("outcome")
+        if known in OUTCOMES:
+            return known
+        if schema.SUCCESS not in rows.column_names:
             return self._config.outcome
-        return "success" if bool(np.nan_to_num(to_numbers(rows["next.success"], "").reshape(-1)[-1])) else "failure"
+        return "success" if np.nan_to_num(to_numbers(rows[schema.SUCCESS], "")).any() else "failure"
 
     def _read_cameras(self, entry: EpisodeEntry, stamps: NDArray[np.int64]) -> tuple[list[SourceCamera], list[str]]:
         """Return the cameras, and notes on them."""

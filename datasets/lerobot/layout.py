@@ -25,6 +25,7 @@ LEROBOT_VERSION = "0.6.1"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+ORIGIN_PATH = "meta/waldo.json"
 """Paths of the files in the dataset."""
 
 CHUNK_FILES, DATA_MB, VIDEO_MB = 1000, 100, 200
@@ -59,6 +60,11 @@ def video_feature(height: int, width: int, fps: int) -> dict[str, Any]:
         "is_depth_map": False,
     }
     return {"dtype": "video", "shape": [height, width, 3], "names": ["height", "width", "channels"], "info": info}
+
+
+def flag_feature() -> dict[str, Any]:
+    """Return the feature of a column with one truth value."""
+    return {"dtype": "bool", "shape": [1], "names": None}
 
 
 def index_features() -> dict[str, Any]:
@@ -111,10 +117,23 @@ def rows_table(columns: Mapping[str, NDArray[Any]], layout: pa.Schema) -> pa.Tab
     return pa.Table.from_arrays(arrays, schema=layout)
 
 
+def numbers_of(column: Any) -> NDArray[Any]:
+    """Return a column of an Arrow table as numbers, (rows,) or (rows, names)."""
+    length = getattr(column.type, "list_size", 0)
+    if length:
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, length)
+    return column.to_numpy(zero_copy_only=False)
+
+
 def write_statistics(root: Path, by_key: Mapping[str, Statistics]) -> None:
     """Write the statistics of all rows."""
     text = {key: {name: value.tolist() for name, value in found.items()} for key, found in by_key.items()}
     (root / "meta" / "stats.json").write_text(json.dumps(text, indent=4) + "\n")
+
+
+def write_origin(root: Path, origin: Mapping[str, Any]) -> None:
+    """Write `meta/waldo.json`: where the episodes come from, and the units of the columns."""
+    (root / ORIGIN_PATH).write_text(json.dumps(origin, indent=4, ensure_ascii=False) + "\n")
 
 
 def write_info(root: Path, info: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from waldo.datasets import schema
 from waldo.datasets.episode import Episode
@@ -13,6 +14,10 @@ from waldo.datasets.lerobot.clips import Clip, make_clip
 from waldo.datasets.lerobot.statistics import Statistics, camera_statistics, column_statistics
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.reading.rows import Rows, make_rows
+from waldo.datasets.video.histograms import Histogram
+
+FACTS = ("operator", "seed")
+"""Attributes of an episode that are exported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,10 @@ class PreparedEpisode:
     """Camera stream -> encoded frames of the rows."""
     statistics: Mapping[str, Statistics]
     """LeRobot key -> statistics."""
+    histograms: Mapping[str, Histogram]
+    """LeRobot key of a camera -> how often each value occurs in each channel, (3, 256)."""
+    facts: Mapping[str, Any]
+    """What is known of the episode beside its rows, for `meta/waldo.json`."""
 
 
 def prepare_episode(episode: Episode, config: RowConfig, scratch: Path) -> PreparedEpisode:
@@ -44,8 +53,18 @@ def prepare_episode(episode: Episode, config: RowConfig, scratch: Path) -> Prepa
     rows = make_rows(episode, config)
     statistics = {key: column_statistics(column.values) for key, column in rows.columns.items()}
     clips: dict[str, Clip] = {}
+    histograms: dict[str, Histogram] = {}
     for number, (camera, frames) in enumerate(rows.frames.items()):
         statistics[schema.feature_key(camera)] = camera_statistics(episode, camera)
+        histograms[schema.feature_key(camera)] = episode.histogram(camera)
         spool = scratch / f"{episode.index:06d}-{number}.mp4"
         clips[camera] = make_clip(episode, camera, frames, Fraction(config.fps), spool)
-    return PreparedEpisode(task=episode.task or "unknown", rows=rows, clips=clips, statistics=statistics)
+    facts = {key: episode.attributes[key] for key in FACTS if episode.attributes.get(key) not in (None, "")}
+    return PreparedEpisode(
+        task=episode.task or "unknown",
+        rows=rows,
+        clips=clips,
+        statistics=statistics,
+        histograms=histograms,
+        facts={"outcome": episode.outcome, **facts},
+    )

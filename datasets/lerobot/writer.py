@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from waldo import __version__
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import ExportStats
@@ -19,9 +21,10 @@ from waldo.datasets.lerobot import layout
 from waldo.datasets.lerobot.clips import Clip
 from waldo.datasets.lerobot.dataset_card import StreamSummary, dataset_card
 from waldo.datasets.lerobot.prepared import PreparedEpisode
-from waldo.datasets.lerobot.statistics import aggregate, column_statistics
+from waldo.datasets.lerobot.statistics import Statistics, aggregate, column_quantiles, column_statistics
 from waldo.datasets.lerobot.video_files import VideoFiles
 from waldo.datasets.reading.rows import Rows, require_layout
+from waldo.datasets.video.histograms import image_statistics
 from waldo.typing import Progress
 
 
@@ -52,12 +55,15 @@ class LeRobotWriter:
         self._license, self._notes, self._streams = license, notes, streams
         self._features: dict[str, Any] = {}
         self._layout: Mapping[str, object] = {}
+        self._units: dict[str, str] = {}
         self._videos: dict[str, VideoFiles] = {}
         self._tasks: dict[str, int] = {}
         self._data: DataFiles | None = None
         self._rows = 0
         self._frame_error_s: dict[str, float] = {}
         self._indices: list[int] = []
+        self._facts: list[Mapping[str, Any]] = []
+        self._histograms: dict[str, NDArray[Any]] = {}
         self._entries: list[dict[str, Any]] = []
         (path / "meta").mkdir(parents=True, exist_ok=True)
 
@@ -70,6 +76,7 @@ class LeRobotWriter:
         number, count, first = len(self._entries), len(rows), self._rows
         task = self._tasks.setdefault(prepared.task, len(self._tasks))
         own = layout.index_columns(count, fps=self._fps, episode=number, first=first, task=task)
+        own[schema.SUCCESS] = (np.arange(count) == count - 1) & (prepared.facts["outcome"] == "success")
         chunk, file = self._data.add({key: column.values for key, column in rows.columns.items()} | own)
         entry: dict[str, Any] = {
             "episode_index": number,
@@ -86,6 +93,10 @@ class LeRobotWriter:
         statistics = dict(prepared.statistics) | {key: column_statistics(values) for key, values in own.items()}
         self._entries.append(entry | {"stats": statistics})
         self._indices.append(index)
+        origin = {"episode_index": number, "stored_index": index, "rows": count, "task": prepared.task}
+        self._facts.append(origin | dict(prepared.facts))
+        for key, counts in prepared.histograms.items():
+            self._histograms[key] = self._histograms.get(key, 0) + counts
         self._rows += count
 
     def finish(self, progress: Progress) -> ExportStats:
@@ -96,9 +107,9 @@ class LeRobotWriter:
         layout.write_tasks(self._root, list(self._tasks))
         layout.write_episodes(self._root, self._entries)
         statistics = [entry["stats"] for entry in self._entries]
-        layout.write_statistics(
-            self._root, {key: aggregate([found[key] for found in statistics]) for key in statistics[0]}
-        )
+        found = {key: aggregate([episode[key] for episode in statistics]) for key in statistics[0]}
+        layout.write_statistics(self._root, {key: found[key] | self._quantiles(key) for key in found})
+        layout.write_origin(self._root, self._origin())
         layout.write_info(self._root, self._info())
         clips = [clip for videos in self._videos.values() for clip in videos.clips]
         stats = ExportStats(
@@ -130,13 +141,14 @@ class LeRobotWriter:
     def _start(self, rows: Rows) -> DataFiles:
         """Derive the features from the first episode and start its files."""
         self._layout = rows.layout
+        self._units = {key: column.unit for key, column in rows.columns.items()}
         self._features = {key: layout.number_feature(column.names) for key, column in rows.columns.items()}
         for camera, (height, width) in rows.frame_sizes.items():
             key = schema.feature_key(camera)
             self._features[key] = layout.video_feature(height, width, self._fps)
             limit = layout.VIDEO_MB * 1024**2
             self._videos[camera] = VideoFiles(partial(self._video_path, key), Fraction(self._fps), limit)
-        self._features |= layout.index_features()
+        self._features |= {schema.SUCCESS: layout.flag_feature()} | layout.index_features()
         return DataFiles(self._root, layout.schema(self._features))
 
     def _video_path(self, key: str, number: int) -> Path:
@@ -150,6 +162,26 @@ class LeRobotWriter:
         position = {"chunk_index": chunk, "file_index": file, "from_timestamp": start / self._fps}
         position["to_timestamp"] = (start + clip.rows) / self._fps
         return {f"videos/{schema.feature_key(camera)}/{name}": value for name, value in position.items()}
+
+    def _quantiles(self, key: str) -> Statistics:
+        """Return the quantiles of a column over all rows; of a camera, over the pixels that were counted."""
+        if key in self._histograms:
+            pixels = image_statistics(self._histograms[key])
+            return {name: value.reshape(3, 1, 1) for name, value in pixels.items() if name.startswith("q")}
+        # One column at a time: the memory does not depend on the number of columns.
+        paths = sorted(self._root.glob("data/*/*.parquet"))
+        parts = [pq.read_table(path, columns=[key])[key].combine_chunks() for path in paths]
+        return column_quantiles(np.concatenate([layout.numbers_of(part) for part in parts]))
+
+    def _origin(self) -> dict[str, Any]:
+        """Return the contents of `meta/waldo.json`."""
+        return {
+            "dataset": self._dataset.path.name,
+            "robot": self._dataset.robot,
+            "software": f"waldo {__version__}",
+            "units": self._units,
+            "episodes": self._facts,
+        }
 
     def _info(self) -> dict[str, Any]:
         """Return the contents of `meta/info.json`."""

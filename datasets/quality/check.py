@@ -13,6 +13,7 @@ from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.quality.verify import verify
+from waldo.datasets.reading import following
 from waldo.datasets.schema import MOTORS
 from waldo.datasets.streams import ScalarStream
 from waldo.errors import UnknownNameError, WaldoError, count
@@ -137,6 +138,7 @@ def check_episode(episode: Episode, thresholds: Thresholds | None = None) -> Epi
         streams.append(report)
         findings += _timing(episode, report, limits)
         findings += _values(episode, name)
+    findings += _not_following(episode)
     for camera in episode.cameras:
         findings += _frozen(episode, camera, limits)
     if robot is not None:
@@ -235,6 +237,14 @@ def _values(episode: Episode, name: str) -> Iterator[Finding]:
             labels = [field.labels[i] for i in np.flatnonzero(bad.any(axis=0))]
             text = f"{field.name} is not finite in {count(int(bad.any(axis=1).sum()), 'row')} ({', '.join(labels)})"
             yield Finding(level="problem", kind="value", stream=name, text=text)
+
+
+def _not_following(episode: Episode) -> Iterator[Finding]:
+    """Check that the robot followed its commands."""
+    for lapse in following.lapses(episode):
+        at = (lapse.start_ns - episode.span_ns[0]) / 1e9
+        text = f"the robot did not follow its commands for {lapse.seconds:.2f} s from {at:.2f} s ({lapse.reason})"
+        yield Finding(level="problem", kind="not_following", stream="", text=text)
 
 
 def _frozen(episode: Episode, camera: str, limits: Thresholds) -> Iterator[Finding]:

@@ -42,6 +42,9 @@ class RowConfig:
     max_staleness_s: float = 0.25
     """Largest distance in time between a sample and its row; an episode with a longer gap is skipped [s]."""
 
+    keep_not_following: bool = False
+    """Also use episodes in which the robot did not follow its commands for a time."""
+
     def __post_init__(self) -> None:
         """Validate the values and normalize `cameras`."""
         if self.fps < 1:

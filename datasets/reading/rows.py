@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 
 from waldo.datasets import schema
 from waldo.datasets.episode import Episode
+from waldo.datasets.reading import following
 from waldo.datasets.reading.align import Alignment, Policy, Times, align, frame_grid, regular_grid
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError, camera_streams
 from waldo.datasets.schema import ACTION_STREAMS, APPLIED, COMMAND, ENVIRONMENT, MOTORS, STATE
 from waldo.datasets.streams import ScalarStream, VideoStream
-from waldo.errors import UnknownNameError
+from waldo.errors import UnknownNameError, count
 
 DISENGAGED_PERIODS = 2.5
 """Gap between commands, in periods of the stream, from which the operator is considered disengaged."""
+
+FILL_S = 1.0
+"""Longest time before the first known value of telemetry that gets this value [s]; with a later one it is left out."""
 
 SLOW_PERIODS = 2.5
 """Largest age of telemetry in periods of its stream, where that is more than `max_staleness_s`."""
@@ -32,6 +36,8 @@ class Column:
     """Label of each number in a row."""
     values: NDArray[np.float32]
     """Shape (rows, names)."""
+    unit: str = ""
+    """Unit of the numbers; empty if it is unknown or differs between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +82,11 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     Rows at either end that lack a required sample are dropped.
 
     Raises:
-        UnfitEpisodeError: If a required stream is absent or has a gap longer than `max_staleness_s`.
+        UnfitEpisodeError: If a required stream is absent, has a gap longer than `max_staleness_s` or contains a value
+            that is not finite, or if the robot did not follow its commands for a time.
     """
+    if not config.keep_not_following and (why := following.describe(following.lapses(episode))):
+        raise UnfitEpisodeError(episode.index, f"{why}; pass --keep-not-following to use it")
     cameras = _cameras(episode, config)
     sources = _sources(episode, config)
     instants = _instants(episode, config, sources, cameras)
@@ -87,14 +96,31 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     values = _values(episode, sources, aligned)
     if config.action == "command" and APPLIED in aligned:
         _fill_disengaged(episode, aligned, values)
+    elif schema.TELEMETRY_COMMAND in values:
+        # While the operator is disengaged there is no command: the robot's own setpoint stands for it.
+        command = values[schema.TELEMETRY_COMMAND]
+        missing = np.isnan(command).any(axis=1)
+        command[missing] = values[schema.ACTION][missing]
     required = [source.stream for source in sources if source.required] + list(cameras)
     keep = _usable(episode, instants, {name: aligned[name] for name in required}, config)
-    columns = {key: _column(episode.field(*origin).labels, values[key][keep]) for key, origin in _origins(sources)}
-    names = sorted(aligned)
-    staleness = np.stack([_staleness_s(aligned[name])[keep] for name in names], axis=1)
+    required_keys = {key for source in sources if source.required for key in source.columns}
+    columns: dict[str, Column] = {}
+    for key, origin in _origins(sources):
+        field = episode.field(*origin)
+        column = _column(field.labels, values[key][keep], field.unit)
+        if key in required_keys:
+            _require_finite(episode, key, column)
+        elif (known := _known(column, config.fps)) is not None:
+            columns[key] = known
+            continue
+        else:
+            continue
+        columns[key] = column
+    names = sorted(name for name, one in aligned.items() if one.valid[keep].any())
+    staleness = np.stack([_staleness_s(aligned[name], instants, episode.time_ns(name))[keep] for name in names], axis=1)
     return Rows(
         instants_ns=instants[keep],
-        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, staleness)},
+        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, staleness, "s")},
         frames={name: aligned[name].index[keep] for name in cameras},
         frame_sizes={name: (episode.camera(name).height, episode.camera(name).width) for name in cameras},
         frame_error_s={name: float(np.abs(aligned[name].staleness_ns[keep]).max()) / 1e9 for name in cameras},
@@ -213,10 +239,43 @@ def _usable(episode: Episode, instants: Times, required: Mapping[str, Alignment]
     return slice(first, last + 1)
 
 
-def _column(names: Sequence[str], values: NDArray[Any]) -> Column:
-    return Column(names=tuple(names), values=values.astype(np.float32))
+def _require_finite(episode: Episode, key: str, column: Column) -> None:
+    """Raise UnfitEpisodeError if a required column contains a value that is not finite."""
+    bad = ~np.isfinite(column.values)
+    if bad.any():
+        labels = ", ".join(column.names[index] for index in np.flatnonzero(bad.any(axis=0)))
+        number = count(int(bad.any(axis=1).sum()), "row")
+        raise UnfitEpisodeError(episode.index, f"{key} is not a finite number in {number} ({labels})")
 
 
-def _staleness_s(alignment: Alignment) -> NDArray[np.float64]:
-    """Return how much older than its row each sample is, (rows,) [s]; NaN without a sample."""
-    return np.where(alignment.index >= 0, alignment.staleness_ns / 1e9, np.nan)
+def _known(column: Column, fps: int) -> Column | None:
+    """Return a column without the labels that are never known, and with the last known value where one is unknown.
+
+    Rows before the first known value get that value if they are at most FILL_S older.
+
+    Returns:
+        None if no label is known.
+    """
+    values = np.where(np.isfinite(column.values), column.values, np.nan)
+    finite = np.isfinite(values)
+    first = finite.argmax(axis=0)
+    usable = finite.any(axis=0) & (first <= FILL_S * fps)
+    if not usable.any():
+        return None
+    if finite.all():
+        return column
+    rows = np.arange(len(values))[:, None]
+    source = np.maximum(np.maximum.accumulate(np.where(finite, rows, -1), axis=0), first)
+    filled = np.take_along_axis(values, source, axis=0)
+    names = tuple(name for name, keep in zip(column.names, usable, strict=True) if keep)
+    return Column(names=names, values=filled[:, usable].astype(np.float32), unit=column.unit)
+
+
+def _column(names: Sequence[str], values: NDArray[Any], unit: str) -> Column:
+    return Column(names=tuple(names), values=values.astype(np.float32), unit=unit)
+
+
+def _staleness_s(alignment: Alignment, instants: Times, stamps: Times) -> NDArray[np.float64]:
+    """Return how much older than its row each sample is, (rows,) [s]; negative for rows before the first sample."""
+    before = (instants - stamps[0]) / 1e9
+    return np.where(alignment.index >= 0, alignment.staleness_ns / 1e9, before)

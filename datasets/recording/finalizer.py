@@ -13,6 +13,8 @@ from waldo.errors import WaldoError
 class NotFinalizedError(WaldoError):
     """A saved episode could not be finalized; its journal is complete and `waldo recover` finalizes it."""
 
+    exit_code = 3
+
     def __init__(self, error: BaseException) -> None:
         """Build the message from the error that occurred."""
         super().__init__(f"a saved episode could not be finalized: {error}; free disk space, then run waldo recover")

@@ -83,6 +83,8 @@ class Record(NamedTuple):
 class JournalError(FileError):
     """A journal that can no longer be written: the episode ends with its last complete record."""
 
+    exit_code = 3
+
 
 class Journal:
     """An episode's journal, open for appending. Any thread may append."""

@@ -6,11 +6,15 @@ There are two timelines: `header`, the publisher's stamps (exposure times for a 
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
-import threading
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +34,9 @@ APPLICATION = "waldo"
 
 FRAMES_AT_ONCE = 30
 """Number of frames that are sent at a time."""
+
+LOOPBACK = "127.0.0.1"
+"""Interface of the servers."""
 
 type Advance = Callable[[int, int], None]
 """Called with the number of finished streams and the total."""
@@ -76,16 +83,37 @@ def spawn(episode: Episode) -> None:
     recording.flush()
 
 
-def serve(episode: Episode, started: Callable[[], None] = lambda: None) -> None:
-    """Serve Rerun's viewer to a browser on this machine until SIGINT; `started` is called when it is ready."""
-    import rerun as rr
+def serve(episode: Episode, started: Callable[[str], None] = lambda url: None) -> None:
+    """Serve Rerun's viewer to a browser on this machine until SIGINT.
 
-    recording = _recording(episode)
-    url = recording.serve_grpc(server_memory_limit="50%")
-    log_episode(episode, recording)
-    rr.serve_web_viewer(connect_to=url)
-    started()
-    threading.Event().wait()
+    Both servers listen on the loopback interface only: Rerun's have no password.
+
+    Args:
+        episode: The episode.
+        started: Called with the address of the page.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "episode.rrd"
+        save(episode, path)
+        data, web = free_ports(2)
+        command = [sys.executable, "-m", "rerun", str(path), "--serve-web", "--bind", LOOPBACK, "--port", str(data)]
+        command += ["--web-viewer-port", str(web), "--server-memory-limit", "50%"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            source = quote(f"rerun+http://{LOOPBACK}:{data}/proxy", safe="")
+            started(f"http://{LOOPBACK}:{web}?url={source}")
+            if process.wait():
+                raise ViewerError(f"its server ended with code {process.returncode}")
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return TCP ports of the loopback interface that are free now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
 
 
 def log_episode(episode: Episode, recording: Any, advance: Advance | None = None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from waldo.robots.control.changes import ChangeFilter
 from waldo.robots.control.safety import Mode, Status
-from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus
+from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, ComponentStatus
 from waldo.robots.event import Event
 from waldo.robots.thermal.governor import Governor
 
@@ -14,10 +14,15 @@ LEVELS = ("ok", "warning", "error")
 """Name of each diagnostic level."""
 
 
-def control_status(status: Status) -> ComponentStatus:
-    """Return the status of the component "control": a stop is an error, a hold because of a fault a warning."""
+def control_status(status: Status, rate_hz: float) -> ComponentStatus:
+    """Return the status of the component "control": a stop is an error, a hold because of a fault a warning.
+
+    Args:
+        status: Mode of the safety chain.
+        rate_hz: Rate at which the robot publishes its state [Hz].
+    """
     level = ERROR if status.mode is Mode.STOPPED else WARN if status.is_fault else OK
-    values = {"mode": status.mode.value, "reason": status.reason}
+    values = {"mode": status.mode.value, "reason": status.reason, RATE_KEY: format(rate_hz, "g")}
     return ComponentStatus(component="control", level=level, message=str(status), values=values)
 
 

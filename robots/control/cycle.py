@@ -290,7 +290,7 @@ class ControlCycle:
 
     def statuses(self) -> list[ComponentStatus]:
         """Return the present status of every component."""
-        found = [control_status(self.safety.status)]
+        found = [control_status(self.safety.status, self.config.rate_hz)]
         if self.heat.governor is not None:
             found.append(governor_status(self.heat.governor, self.robot.joint_names))
         faults = merge_faults([monitor.camera_faults() for monitor in self._monitors])

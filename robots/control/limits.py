@@ -94,7 +94,9 @@ class MotionLimiter:
 def _stoppable_speed(distance: Array, acceleration: Array, dt_s: float) -> Array:
     """Return the highest speed from which a joint can stop within a distance, in steps of `dt_s`.
 
-    In discrete time a joint at speed v that brakes by a·dt per step travels v²/2a + v·dt/2.
+    A joint at speed v that brakes by a·dt per step moves k more steps, with (k - 1)·a·dt < v ≤ k·a·dt, and travels
+    k·v·dt - a·dt²·k·(k - 1)/2 in them. This is solved for v; k follows from the distances at v = k·a·dt.
     """
-    brake = acceleration * dt_s / 2
-    return np.minimum(distance / dt_s, np.maximum(np.sqrt(brake**2 + 2 * acceleration * distance) - brake, 0.0))
+    change = acceleration * dt_s
+    steps = np.maximum(np.ceil((np.sqrt(1 + 8 * distance / (change * dt_s)) - 1) / 2), 1)
+    return distance / (steps * dt_s) + change * (steps - 1) / 2

@@ -214,6 +214,19 @@ def task_names() -> tuple[str, ...]:
     return registry.names("waldo.tasks")
 
 
+def default_task(robot: str) -> str:
+    """Return the first task of a robot, in alphabetical order.
+
+    Raises:
+        UnknownNameError: If no task has this robot.
+    """
+    tasks = {name: load_task(name).robot for name in task_names()}
+    fitting = sorted(name for name, one in tasks.items() if one == robot)
+    if not fitting:
+        raise UnknownNameError("robot with a task", robot, set(tasks.values()))
+    return fitting[0]
+
+
 def load_task(name: str) -> Task:
     """Return the task registered as `name`.
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from waldo.cli import main
-from waldo.errors import WaldoError
+from waldo.errors import HardwareError, WaldoError
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -138,3 +139,44 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert main.main(["train", "x"]) == 2
     expected = "waldo: error: the package 'torch' is not installed; install it with: uv sync --inexact --extra train\n"
     assert capsys.readouterr().err == expected
+
+
+def test_an_unexpected_exception_is_one_line_with_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(name: str, words: list[str]) -> NoReturn:
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setattr("waldo.cli.main.parse", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main.main(["info"]) == 3
+    error = capsys.readouterr().err
+    (file,) = tmp_path.iterdir()
+    assert error == f"waldo: error: ZeroDivisionError: a b; please report it with the traceback in {file}\n"
+    assert "ZeroDivisionError" in file.read_text()
+
+
+def test_a_run_that_fails_differs_from_a_check_that_does_not_pass(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(name: str, words: list[str]) -> NoReturn:
+        raise HardwareError("no response")
+
+    monkeypatch.setattr("waldo.cli.main.parse", fail)
+    assert main.main(["robot"]) == 3
+    assert capsys.readouterr().err == "waldo: error: no response\n"
+
+
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_a_full_device_a_closed_pipe_and_an_ascii_terminal_cause_no_traceback() -> None:
+    waldo = f"{sys.executable} -m waldo motors"
+    full = shell(f"{waldo} > /dev/full")
+    assert full.returncode == 3
+    assert full.stderr == "waldo: error: no space left on the device that standard output is written to\n"
+    closed = shell(f"set -o pipefail; {waldo} | true")
+    assert closed.stderr == ""
+    ascii_only = shell(waldo, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
+    assert (ascii_only.returncode, ascii_only.stderr) == (0, "")

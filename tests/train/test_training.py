@@ -75,6 +75,16 @@ def test_lerobot_s_output_is_shown_when_it_fails(
     assert "dim_modle" in capfd.readouterr().err
 
 
+def test_a_loss_that_is_not_finite_ends_the_training(
+    lerobot_dataset: Path, tmp_path: Path, tiny_options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    words = ["train", str(lerobot_dataset), "--output", str(output), "--steps", "30", "--threads", "1"]
+    assert main([*words, "--", *tiny_options, "--policy.optimizer_lr=1e30"]) == 1
+    assert "the loss is not a finite number after step" in capsys.readouterr().err
+    assert last_checkpoint(output) is None
+
+
 def test_an_output_folder_in_use_is_rejected(lerobot_dataset: Path, trained: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError) as caught:
         train(TrainConfig(dataset=lerobot_dataset, output=trained))

@@ -227,6 +227,8 @@ class ServerPlanner:
 class PlannerServerError(WaldoError):
     """A planning server that cannot be reached or returns an error."""
 
+    exit_code = 3
+
     def __init__(self, base_url: str, model: str, why: str) -> None:
         """Build the message from the address, the name of the model and the error."""
         super().__init__(

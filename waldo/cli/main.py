@@ -7,11 +7,15 @@ when it is called, so `waldo --help` loads nothing else. `--config FILE.yaml` re
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
+import os
 import signal
 import sys
+import tempfile
 import threading
+import traceback
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -119,7 +123,11 @@ def one_line(box: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0 success, 1 a check failed, 2 invalid input, 130 interrupted."""
+    """Run the command line.
+
+    Returns:
+        The exit code: 0 success, 1 a check or gate did not pass, 2 invalid input, 3 the run failed, 130 interrupted.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
         sys.stdout.write(help_text() + "\n")
@@ -129,26 +137,63 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"waldo {__version__}\n")
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? instead of °
     if threading.current_thread() is threading.main_thread():
-        # A service manager stops a process with SIGTERM; handle it like Ctrl-C, so that files are closed in order.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A service manager stops a process with SIGTERM, a closed terminal with SIGHUP; handle both like Ctrl-C, so
+        # that files are closed in order.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
     try:
-        return parse(args[0], args[1:]).run()
-    except WaldoError as error:
-        sys.stderr.write(f"waldo: error: {error}\n")
-        return 2
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.stderr.write(f"waldo: error: {error.filename}: {error.strerror}\n")
-        return 2
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        extra = extra_of(package)
-        if extra is None:
-            raise
-        sys.stderr.write(f"waldo: error: {MissingExtraError(package, extra)}\n")
-        return 2
+        code = parse(args[0], args[1:]).run()
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        sys.stderr.write("\nwaldo: interrupted\n")
+        report("\nwaldo: interrupted")
         return 130
+    except BrokenPipeError:
+        # The reader of a pipe has ended, as in `waldo list | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        text, code = describe(error)
+        report(f"waldo: error: {text}")
+        return code
+
+
+def report(text: str) -> None:
+    """Write a line to standard error, if that is possible."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    """Return one line about an exception that ends a command, and the exit code."""
+    if isinstance(error, WaldoError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", 2
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if extra := extra_of(package):
+            return str(MissingExtraError(package, extra)), 2
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space left on the device that standard output is written to", 3
+    return f"{type(error).__name__}: {_first_line(error)}; please report it with {_traceback_file(error)}", 3
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or "no message"
+
+
+def _traceback_file(error: Exception) -> str:
+    """Write the traceback of an unexpected exception to a temporary file; return how to find it."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="waldo-traceback-", suffix=".txt", delete=False) as file:
+            file.write(text)
+    except OSError:
+        return f"this traceback:\n{text}"
+    return f"the traceback in {file.name}"

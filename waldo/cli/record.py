@@ -33,6 +33,8 @@ class Record:
     """ROS namespace of the robot; by default its name."""
     operator: str = ""
     """Name of the operator; stored in each episode."""
+    task: str = ""
+    """Instruction of the episodes, unless the robot publishes a task."""
     camera: tuple[str, ...] = ()
     """Cameras outside the robot's namespace as NAME=/TOPIC: front=/camera/color/image_raw, depth/front=/depth/image."""
     joint_map: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ class Record:
         from waldo.collect.recorder.joint_values import parse_joint_map
         from waldo.collect.recorder.node import RecorderNode
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
+        from waldo.collect.recorder.task import parse_task
         from waldo.collect.recorder.topics import parse_cameras
         from waldo.datasets.dataset import Dataset
         from waldo.process import until_signaled
@@ -84,6 +87,7 @@ class Record:
             try:
                 with join_graph("recorder", self.namespace or robot.name) as graph:
                     recorder = Recorder(dataset, robot, attributes, config)
+                    recorder.task = parse_task(self.task) if self.task else {}
                     RecorderNode(
                         graph,
                         recorder,

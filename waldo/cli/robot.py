@@ -36,8 +36,8 @@ class RobotCommand:
     driver: str = ""
     """Driver: twin simulates the robot in a task scene, model simulates the robot alone; the default depends on the
     robot. Others control hardware; with --help, their options are listed."""
-    task: str = "lift"
-    """Task scene of the twin."""
+    task: str = ""
+    """Task scene of the twin; by default the first one of the robot."""
     port: str = ""
     """Serial port of a robot with serial servos, such as /dev/ttyACM0."""
     rate: int = 60
@@ -131,7 +131,7 @@ class RobotCommand:
         name = self.driver or ("twin" if self.robot in presets() else "model")
         driver_class = load_driver(name)
         robot = self._load_robot()
-        options = self._driver_options(name)
+        options = self._driver_options(name, robot)
         if self.camera and name in SIMULATIONS:
             raise UnsupportedOptionError("--camera", "a simulation", do="it renders its own cameras")
         sources = parse_cameras(self.camera, robot)
@@ -147,7 +147,7 @@ class RobotCommand:
             robot = dataclasses.replace(robot, cameras=())
         return robot if self.motors is None else constants_file.apply(self.motors, robot)
 
-    def _driver_options(self, name: str) -> dict[str, Any]:
+    def _driver_options(self, name: str, robot: Robot) -> dict[str, Any]:
         """Return the driver's options: those that differ from their defaults, --option and --port."""
         from waldo.robots.drivers.options import options_class, parse_options
 
@@ -167,7 +167,11 @@ class RobotCommand:
         if twice := sorted(typed.keys() & shorthand.keys()):
             flag = "--port" if twice[0] == "port" and self.port else f"--option {twice[0]}"
             raise ConflictingOptionsError(f"--{self.driver_field}.{twice[0].replace('_', '-')}", flag)
-        scene = {"task": self.task, "seed": self.seed} if name == "twin" else {}
+        scene: dict[str, Any] = {}
+        if name == "twin":
+            from waldo.sim.tasks.task import default_task
+
+            scene = {"task": self.task or default_task(robot.name), "seed": self.seed}
         return {**scene, **typed, **shorthand}
 
 

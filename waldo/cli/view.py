@@ -48,7 +48,7 @@ class View:
     save: Path | None = None
     """Write a Rerun recording (.rrd) to this file instead."""
     web: bool = False
-    """Serve Rerun's viewer to a browser on this machine."""
+    """Serve Rerun's viewer to a browser on this machine; from another one, use an SSH tunnel."""
 
     def __post_init__(self) -> None:
         """Validate the options."""
@@ -72,7 +72,7 @@ class View:
                 rerun_view.save(episode, self.save, lambda n, of: progress.update(bar, completed=n, total=of))
             console.out().print(f"{escape(str(self.save))}: open with: rerun {escape(str(self.save))}")
         elif self.web:
-            rerun_view.serve(episode, lambda: console.err().print("viewer served on this machine; stop with Ctrl-C"))
+            rerun_view.serve(episode, lambda url: console.err().print(f"viewer: {url}\nstop with Ctrl-C"))
         elif not has_display():
             raise NoDisplayError
         else:

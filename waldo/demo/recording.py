@@ -24,6 +24,8 @@ PATIENCE_S = 300.0
 class ProcessError(WaldoError):
     """One of the recording's processes exited or made no progress."""
 
+    exit_code = 3
+
     def __init__(self, name: str, code: int | None, log: Path) -> None:
         """Build the message from the process's name, its exit code (None if it hangs) and its log file."""
         lines = log.read_text(errors="replace").strip().splitlines()

@@ -40,6 +40,9 @@ FIELDS: Mapping[str, tuple[str, str, str]] = {
 }
 """HDF5 dataset -> stream, field and unit."""
 
+INSTRUCTIONS = ("language_raw", "language_instruction", "instruction", "observations/language")
+"""Datasets with the instruction, in order of preference."""
+
 IMAGES = "observations/images"
 
 
@@ -65,7 +68,8 @@ class AlohaSource:
         """Return a digest of the numeric rows and of the names, shapes and dtypes of the images."""
         with files.open_file(self._path(key)) as file:
             arrays = self._arrays(file, key)
-            images = [(name, d.shape, d.dtype.str) for name, d in files.arrays(file, IMAGES).items()]
+            found = files.arrays(file, IMAGES) | files.encoded(file, IMAGES)
+            images = [(name, d.shape, d.dtype.str) for name, d in found.items()]
         small = [np.ascontiguousarray(array.read(0, array.shape[0])) for array in arrays if array.kind == "numbers"]
         return digest_of("aloha", key, images, [array.key for array in arrays], *small)
 
@@ -77,13 +81,18 @@ class AlohaSource:
                 raise SourceError(key, "the file has neither observations/qpos nor action")
             rows = arrays[0].shape[0]
             attributes = files.attributes(file)
-            packed = {name: d for name, d in files.arrays(file, IMAGES).items() if len(d.shape) == 2}
+            packed = files.encoded(file, IMAGES)
             cameras, notes = self._cameras(key, packed, rows) if rows else ([], [])
+            left_out: list[str] = []
+            files.arrays(file, "observations", left_out=left_out)
+            words = [name for name in left_out if name.removeprefix("images/") not in packed]
+            notes += [f"Not imported: text columns ({', '.join(words)})."] if words else []
+            tasks = [text for name in INSTRUCTIONS for text in files.texts(file, name)]
         info = EpisodeInfo(
             name=key,
             rate_hz=self.fps,
             header_ns=nominal_ns(rows, self.fps),
-            attributes={"task": "", "clock": NOMINAL, **{f"aloha_{name}": value for name, value in attributes.items()}},
+            attributes={"task": tasks[0] if tasks else "", "clock": NOMINAL, **{f"aloha_{name}": value for name, value in attributes.items()}},
             outcome=self._config.outcome,
             notes=notes,
         )
@@ -157,13 +166,15 @@ class AlohaSource:
     def _jpegs(self, key: str, name: str) -> Iterator[bytes]:
         """Yield the JPEGs of a camera."""
         with files.open_file(self._path(key)) as file:
-            for row in files.numbers(file, name):
+            group, _, camera = name.rpartition("/")
+            for row in files.encoded(file, group)[camera]:
                 yield _jpeg(row)
 
 
-def _jpeg(row: NDArray[np.uint8]) -> bytes:
+def _jpeg(row: NDArray[np.uint8] | bytes) -> bytes:
     """Return a JPEG without the zeros that pad its row; a JPEG ends with FF D9."""
-    return np.asarray(row, np.uint8).tobytes().rstrip(b"\0")
+    data = row if isinstance(row, bytes) else np.asarray(row, np.uint8).tobytes()
+    return bytes(data).rstrip(b"\0")
 
 
 def _with_cameras(draft: EpisodeDraft, cameras: list[SourceCamera], config: ImportConfig) -> EpisodeDraft:

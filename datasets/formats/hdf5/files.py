@@ -17,6 +17,9 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """First bytes of an HDF5 file."""
 
 
+MAX_TEXTS = 1_000_000
+"""Largest number of texts that are read."""
+
 DEEPEST = 8
 """Deepest nesting of groups that is followed, as the links of a file may be circular."""
 
@@ -75,8 +78,45 @@ def numbers(group: Any, name: str) -> Any:
     return found
 
 
-def arrays(group: Any, name: str, depth: int = 0) -> dict[str, Any]:
-    """Return the numeric datasets of a group by sorted name; nested datasets include their groups."""
+def is_text(dataset: Any) -> bool:
+    """Return whether a dataset contains texts or encoded images: strings, or rows of bytes of varying length."""
+    return isinstance(dataset, h5py.Dataset) and dataset.dtype.kind in "SO"
+
+
+def texts(group: Any, name: str) -> list[str]:
+    """Return the different texts of a dataset in their order; none if it does not exist or contains no text."""
+    found = member(group, name)
+    if not is_text(found) or found.external or found.is_virtual or found.size > MAX_TEXTS:
+        return []
+    values = np.asarray(found[()]).reshape(-1)
+    plain = [bytes(value).decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
+    return list(dict.fromkeys(value for value in plain if isinstance(value, str)))
+
+
+def encoded(group: Any, name: str) -> dict[str, Any]:
+    """Return the datasets of a group with one encoded image per row: strings, byte rows, or padded rows of bytes."""
+    inside = member(group, name)
+    found: dict[str, Any] = {}
+    for key in sorted(inside) if isinstance(inside, h5py.Group) else ():
+        dataset = member(inside, key)
+        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+            continue
+        vlen = h5py.check_vlen_dtype(dataset.dtype)
+        strings = dataset.dtype.kind == "S" or (vlen is not None and np.dtype(vlen).itemsize == 1)
+        if (len(dataset.shape) == 1 and strings) or (len(dataset.shape) == 2 and dataset.dtype == np.uint8):
+            found[key] = dataset
+    return found
+
+
+def arrays(group: Any, name: str, depth: int = 0, left_out: list[str] | None = None) -> dict[str, Any]:
+    """Return the numeric datasets of a group by sorted name; nested datasets include their groups.
+
+    Args:
+        group: The group that contains `name`.
+        name: Name of the group to read.
+        depth: Number of groups around it.
+        left_out: Receives the names of datasets of texts, which are left out.
+    """
     if depth > DEEPEST:
         raise FileError(
             group.file.filename, f"groups are nested deeper than {DEEPEST} levels", "do not trust this file"
@@ -85,7 +125,13 @@ def arrays(group: Any, name: str, depth: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in sorted(inside) if isinstance(inside, h5py.Group) else ():
         if isinstance(member(inside, key), h5py.Group):
-            found |= {f"{key}/{inner}": dataset for inner, dataset in arrays(inside, key, depth + 1).items()}
+            deeper: list[str] = []
+            found |= {f"{key}/{inner}": dataset for inner, dataset in arrays(inside, key, depth + 1, deeper).items()}
+            if left_out is not None:
+                left_out += [f"{key}/{inner}" for inner in deeper]
+        elif is_text(member(inside, key)):
+            if left_out is not None:
+                left_out.append(key)
         else:
             dataset = numbers(inside, key)
             if dataset is None:

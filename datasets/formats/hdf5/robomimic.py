@@ -30,12 +30,13 @@ STEPS = ("actions", "states", "rewards", "dones")
 FIELDS: Mapping[str, tuple[str, str, str]] = {
     "robot0_joint_pos": (STATE, "position", "rad"),
     "robot0_joint_vel": (STATE, "velocity", "rad/s"),
+    "joint_states": (STATE, "position", "rad"),
     "actions": (COMMAND, "position", ""),
 }
 """Key -> stream, field and unit."""
 
-IMAGE = "_image"
-"""Suffix of the keys of cameras."""
+IMAGES = ("_image", "_rgb")
+"""Suffixes of the keys of cameras: robomimic's and LIBERO's."""
 
 
 class RobomimicSource:
@@ -52,7 +53,10 @@ class RobomimicSource:
             if data is None:
                 raise FileError(path, "the group /data is missing", "choose a robomimic file, or pass its --format")
             self.keys = sorted((str(key) for key in data), key=natural)
-            self._environment = _environment(files.attributes(data).get("env_args"))
+            attributes = files.attributes(data)
+            self._environment = _environment(attributes.get("env_args"))
+            # LIBERO's files state the instruction of all demonstrations here.
+            self._instruction = str(_environment(attributes.get("problem_info")).get("language_instruction") or "")
             self._masks = _masks(file)
         kwargs = self._environment.get("env_kwargs")
         self._kwargs: Mapping[str, Any] = kwargs if isinstance(kwargs, dict) else {}
@@ -84,15 +88,20 @@ class RobomimicSource:
             metadata = files.attributes(demo)
             notes = ["next_obs repeats obs one step later and is not imported."] if "next_obs" in demo else []
             rewards = files.numbers(demo, "rewards")
-            best = float(np.max(rewards[:], initial=-np.inf)) if rewards is not None else None
-        attributes = {"task": _task(metadata, self._environment), "clock": NOMINAL, "environment": self._environment}
+            values = np.asarray(rewards[:], np.float64) if rewards is not None else np.zeros(0)
+            left_out: list[str] = []
+            files.arrays(demo, "obs", left_out=left_out)
+            if left_out:
+                notes.append(f"Not imported: text columns (obs/{', obs/'.join(left_out)}).")
+        task = self._instruction or _task(metadata, self._environment)
+        attributes = {"task": task, "clock": NOMINAL, "environment": self._environment}
         masks = [name for name, demos in self._masks.items() if key in demos]
         info = EpisodeInfo(
             name=key,
             rate_hz=self.fps,
             header_ns=nominal_ns(arrays[0].shape[0], self.fps),
             attributes=attributes | ({"masks": masks} if masks else {}) | _plain(metadata),
-            outcome=self._outcome(best),
+            outcome=self._outcome(values),
             notes=notes,
         )
         return make_draft(arrays, info, self._config)
@@ -123,18 +132,19 @@ class RobomimicSource:
             unit=unit,
         )
         if array.kind != "numbers" and not stream:
-            return replace(array, key=plain.removesuffix(IMAGE))
+            return replace(array, key=plain.removesuffix(IMAGES[0]).removesuffix(IMAGES[1]))
         return array
 
     def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:
         with files.open_file(self._path) as file:
             return files.read(files.numbers(file, name), start, stop)
 
-    def _outcome(self, best: float | None) -> Outcome:
-        """Return the outcome of a demonstration: robosuite's sparse reward is 1 on success."""
-        if best is None or self._kwargs.get("reward_shaping") is not False:
+    def _outcome(self, rewards: NDArray[np.float64]) -> Outcome:
+        """Return the outcome of a demonstration: a sparse reward, as of robosuite and LIBERO, is 1 on success."""
+        sparse = self._kwargs.get("reward_shaping") is False or set(rewards.tolist()) <= {0.0, 1.0}
+        if not len(rewards) or not sparse:
             return self._config.outcome
-        return "success" if best >= 1.0 else "failure"
+        return "success" if rewards.max() >= 1.0 else "failure"
 
 
 def _environment(text: Any) -> Mapping[str, Any]:

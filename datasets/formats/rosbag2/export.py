@@ -23,6 +23,7 @@ from waldo.datasets.formats.rosbag2.episode_messages import message_streams
 from waldo.datasets.formats.rosbag2.metadata import TopicField
 from waldo.datasets.formats.rosbag2.topics import ImageFormat, assign_topics, is_video, message_type
 from waldo.datasets.formats.target import ExportStats, Progress
+from waldo.datasets.reading import following
 from waldo.datasets.reading.row_config import UnfitEpisodeError, camera_streams
 from waldo.datasets.streams import DepthStream, ScalarStream, VideoStream
 from waldo.datasets.video import images
@@ -63,6 +64,8 @@ class BagTarget:
     """Storage format."""
     notes: Sequence[str]
     """Information that bags cannot store, one sentence each."""
+    keep_not_following: bool = False
+    """Whether to export episodes in which the robot did not follow its commands for a time."""
 
     @classmethod
     def open(
@@ -71,11 +74,19 @@ class BagTarget:
         cameras: Sequence[str] | None,
         image_format: ImageFormat,
         storage: Storage,
+        *,
+        keep_not_following: bool = False,
     ) -> BagTarget:
         """Return the target; the named cameras must exist in `first`."""
         camera_streams(first, cameras)  # Raises for an unknown name before anything is written.
         names = None if cameras is None else tuple(cameras)
-        return cls(cameras=names, images=image_format, storage=storage, notes=_notes(first, image_format))
+        return cls(
+            cameras=names,
+            images=image_format,
+            storage=storage,
+            notes=_notes(first, image_format),
+            keep_not_following=keep_not_following,
+        )
 
     @property
     def resumable(self) -> bool:
@@ -87,6 +98,8 @@ class BagTarget:
         path = scratch / f"episode_{episode.index:06d}"
         shutil.rmtree(path, ignore_errors=True)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.keep_not_following and (why := following.describe(following.lapses(episode))):
+            raise UnfitEpisodeError(episode.index, f"{why}; pass --keep-not-following to export it")
         try:
             return self._write(episode, path)
         except FileError:

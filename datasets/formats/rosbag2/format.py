@@ -26,6 +26,8 @@ class BagConfig(ExportConfig):
     """H.264 streams become JPEGs, which every tool reads, or keep their packets (CompressedVideo)."""
     storage: Literal["mcap", "sqlite3"] = "mcap"
     """Storage format of the bags."""
+    keep_not_following: bool = False
+    """Also export episodes in which the robot did not follow its commands for a time."""
 
     def __post_init__(self) -> None:
         """Normalize `cameras`."""
@@ -36,7 +38,9 @@ class BagConfig(ExportConfig):
         """Return the target; the named cameras must exist in `first`."""
         from waldo.datasets.formats.rosbag2.export import BagTarget
 
-        return BagTarget.open(first, self.cameras, self.images, self.storage)
+        return BagTarget.open(
+            first, self.cameras, self.images, self.storage, keep_not_following=self.keep_not_following
+        )
 
 
 def _open_source(path: Path, config: ImportConfig) -> Source:

@@ -19,6 +19,10 @@ from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.formats.target import export_dataset
+from waldo.datasets.lerobot.format import LeRobotConfig
+from waldo.datasets.quality.check import check_dataset
+from waldo.errors import WaldoError
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, component_message, to_message
 from waldo.robots.motor_readings import MotorReadings
@@ -216,7 +220,6 @@ def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_
     assert set(episode.streams) >= {"joints/state", "motors", "cameras/front", "cameras/side", "depth/front"}
     events = {event["text"]: event["level"] for event in episode.events if event["kind"].endswith("_status")}
     assert events == {
-        "control: following": "ok",
         "a: winding at 41.0 °C; overload": "warning",
         "camera front: no frame for 3.0 s": "error",
     }
@@ -290,6 +293,48 @@ def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot) -> 
     assert refused == ["cameras/front", "cameras/side", "environment", "joints/state"]
     assert np.isfinite(episode.values("joints/state", "position")).all()
     assert not any("the episode ends here" in notice.text for notice in notices)
+
+
+def test_an_episode_of_a_robot_that_does_not_follow_must_be_confirmed(tmp_path: Path, toy_robot: Robot) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    stopped = ComponentStatus(component="control", level=ERROR, message="stopped: a fault", values={"mode": "stopped"})
+    following = ComponentStatus(component="control", message="following", values={"mode": "following"})
+    with recording(dataset, toy_robot) as node, ros.join_graph("robot", "toy") as graph:
+        robot = FakeRobot(graph)
+        status = graph.node.create_publisher(DiagnosticArray, "status", ros.stream_qos())
+        robot.wait_for_the_recorder()
+        assert graph.spin_until(lambda: status.get_subscription_count() > 0, 120)
+        mode = [stopped]
+        ticks = iter(range(100_000))
+
+        def publish() -> None:
+            robot.publish(next(ticks))
+            status.publish(component_message("toy", mode, time.time_ns()))
+
+        def call(name: str) -> Any:
+            return graph.call(graph.node.create_client(Trigger, f"recorder/{name}"), Trigger.Request(), 120)
+
+        until(lambda: len(node.recorder._received) == 4 and node._monitor.control is not None, publish)
+        refused = call("start")
+        assert (refused.success, refused.message) == (False, "cannot start: the robot is stopped: a fault")
+        mode[0] = following
+        until(lambda: node._monitor.control.level == OK, publish)
+        assert call("start").success
+        mode[0] = stopped
+        until(lambda: node._monitor.lapse(time.time_ns())[0] > 0.5, publish)
+        mode[0] = following
+        until(lambda: node._monitor.control.level == OK, publish)
+        refused = call("save")
+        assert not refused.success
+        assert refused.message.startswith("the robot did not follow its commands for ")
+        assert call("save").success
+    (report,) = check_dataset(dataset)
+    assert "not_following" in {finding.kind for finding in report.findings}
+    with pytest.raises(WaldoError, match="the robot did not follow its commands for"):
+        export_dataset(dataset, tmp_path / "out", LeRobotConfig())
 
 
 def test_joints_with_other_names_are_refused_at_the_start(tmp_path: Path, toy_robot: Robot) -> None:

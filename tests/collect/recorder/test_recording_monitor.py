@@ -11,6 +11,7 @@ import pytest
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.reading import following
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus
 
@@ -131,7 +132,7 @@ def test_a_motor_fault_is_one_event_and_one_notice_until_it_ends(recorder: Recor
     add(recorder, monitor, 0.0)
     assert monitor.motors(motors(OK, "winding at 40.0 °C"), WALL) == []
     recorder.start()
-    monitor.episode_started()
+    monitor.episode_started(WALL)
     add(recorder, monitor, 0.1)
     notices = []
     for tick in range(50):
@@ -168,7 +169,7 @@ def test_component_changes_are_events_and_only_faults_are_notices(recorder: Reco
     restored = ComponentStatus(component="camera front", message="30 Hz")
     assert monitor.components(components(holding, restored), WALL) == []
     recorder.start()
-    monitor.episode_started()
+    monitor.episode_started(WALL)
     add(recorder, monitor, 0.1)
     assert monitor.components(components(following, restored), WALL + S) == []
     (fault,) = monitor.components(components(following, lost), WALL + 2 * S)
@@ -178,14 +179,13 @@ def test_component_changes_are_events_and_only_faults_are_notices(recorder: Reco
     (end,) = monitor.components(components(following, restored), WALL + 4 * S)
     assert (end.level, end.text) == (OK, "camera front: 30 Hz")
     recorder.save("success")
-    found = [(event["kind"], event["component"], event["level"]) for event in recorder.dataset.episodes[0].events]
+    found = [(event["kind"], event["text"], event["level"]) for event in recorder.dataset.episodes[0].events]
     assert found == [
-        ("component_status", "control", "ok"),
-        ("component_status", "control", "ok"),
-        ("component_status", "camera front", "error"),
-        ("component_status", "camera front", "ok"),
+        ("control_mode", "holding: no command for 0.2 s", "ok"),
+        ("control_mode", "following", "ok"),
+        ("component_status", "camera front: no frame for 3.0 s", "error"),
+        ("component_status", "camera front: 30 Hz", "ok"),
     ]
-    assert recorder.dataset.episodes[0].events[0]["text"] == "control: holding: no command for 0.2 s"
 
 
 def test_an_episode_starts_with_the_present_faults(recorder: Recorder) -> None:
@@ -197,10 +197,67 @@ def test_an_episode_starts_with_the_present_faults(recorder: Recorder) -> None:
     governor = ComponentStatus(component="governor", message="full speed")
     monitor.components(components(stopped, governor), WALL + 5)
     recorder.start()
-    monitor.episode_started()
+    monitor.episode_started(WALL + 10)
     add(recorder, monitor, 0.1)
     recorder.save("success")
     assert [(event["text"], event["at_ns"]) for event in recorder.dataset.episodes[0].events] == [
+        ("stopped: joint a beyond its limit", WALL + 10),
         ("a: winding at 40.0 °C; overload", WALL),
-        ("control: stopped: joint a beyond its limit", WALL + 5),
     ]
+
+
+def control(level: int, mode: str, reason: str = "") -> dict[str, ComponentStatus]:
+    message = f"{mode}: {reason}" if reason else mode
+    return components(ComponentStatus(component="control", level=level, message=message, values={"mode": mode}))
+
+
+def test_a_stretch_without_following_is_measured_and_recorded(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    monitor.components(control(OK, "following"), WALL)
+    recorder.start()
+    monitor.episode_started(WALL)
+    for k in range(1, 90):
+        add(recorder, monitor, k / 30)
+        if 30 <= k < 45:
+            monitor.components(control(ERROR, "stopped", f"robot state is {k / 30:.2f} s old"), WALL + k * S // 30)
+        else:
+            monitor.components(control(OK, "following"), WALL + k * S // 30)
+    seconds, reason = monitor.lapse(WALL + 3 * S)
+    assert seconds == pytest.approx(0.5)
+    assert reason.startswith("stopped: robot state is")
+    recorder.save("success")
+    episode = recorder.dataset.episodes[0]
+    assert [(event["mode"], event["level"]) for event in episode.events] == [
+        ("following", "ok"),
+        ("stopped", "error"),
+        ("following", "ok"),
+    ]
+    (lapse,) = following.lapses(episode)
+    assert lapse.seconds == pytest.approx(0.5)
+    assert "the robot did not follow its commands for 0.5 s (stopped: robot state is" in following.describe([lapse])
+
+
+def test_a_robot_node_that_is_gone_counts_as_not_following(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    monitor.components(control(OK, "following"), WALL)
+    monitor.check(WALL, 0, PLENTY)
+    recorder.start()
+    monitor.episode_started(WALL)
+    notices = [notice for k in range(1, 12) for notice in monitor.check(WALL + k * S // 2, k * S // 2, PLENTY)]
+    assert [notice.text for notice in notices if "robot disconnected" in notice.text] == [
+        "robot disconnected: no status from the robot node for 3 s; check that waldo robot is running"
+    ]
+    assert monitor.lapse(WALL + 5 * S)[0] == pytest.approx(2.0)
+
+
+def test_a_recorder_that_was_paused_reports_itself_and_not_the_cables(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    recorder.start()
+    monitor.check(WALL + S // 4, S // 4, PLENTY)
+    (notice,) = monitor.check(WALL + 5 * S, 5 * S, PLENTY)
+    assert notice.text.startswith("the recorder did not run for 4.8 s: messages of that time may be lost or late")
+    recorder.save("unknown")
+    assert [event["kind"] for event in recorder.dataset.episodes[0].events] == ["recorder_paused"]

@@ -1,6 +1,14 @@
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import numpy as np
 import pyarrow as pa
@@ -103,3 +111,27 @@ def test_jpegs_and_depth_are_the_recorded_ones(locked, make_image, tmp_path) -> 
 def test_a_recording_cannot_be_a_folder(episode, tmp_path) -> None:
     with pytest.raises(FileError, match=r"is a folder; choose a file"):
         rerun_view.save(episode, tmp_path)
+
+
+def test_the_viewer_is_served_on_the_loopback_interface_only(episode: Episode) -> None:
+    code = "from waldo.cli.main import main; import sys; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "view", str(episode.path.parent), "--web"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if line.startswith("viewer: "))
+        address = line.removeprefix("viewer: ").strip()
+        port = urlsplit(address).port
+        assert address.startswith(f"http://127.0.0.1:{port}?url=rerun%2Bhttp%3A%2F%2F127.0.0.1%3A")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urlopen(address, timeout=10) as page:
+                    assert b"rerun" in page.read().lower()
+                break
+            except URLError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130

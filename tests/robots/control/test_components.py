@@ -44,7 +44,7 @@ def test_figures_are_not_a_change(first: str, second: str, changed: bool) -> Non
     ],
 )
 def test_the_level_of_the_control_mode(status: Status, level: int) -> None:
-    found = control_status(status)
+    found = control_status(status, 60.0)
     assert found.level == level
     assert found.values == {"mode": status.mode.value, "reason": status.reason}
 
@@ -64,7 +64,7 @@ def test_cameras_log_their_own_events() -> None:
 
 
 def test_statuses_survive_the_message() -> None:
-    statuses = [control_status(Status(Mode.STOPPED, "stopped by the operator")), camera_status("front", "disconnected")]
+    statuses = [control_status(Status(Mode.STOPPED, "stopped by the operator"), 60.0), camera_status("front", "disconnected")]
     message = component_message("arm", statuses, 5_000_000_000)
     assert [status.name for status in message.status] == ["arm: control", "arm: camera front"]
     assert components_from_message(message) == {status.component: status for status in statuses}

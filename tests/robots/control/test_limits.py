@@ -176,3 +176,24 @@ def test_a_limited_joint_is_no_faster_than_its_ratio_behind_a_moving_target() ->
         limiter.step(np.array([3.0 * k * DT]), DT, speed_ratio=0.3, target_velocity=np.array([3.0]))
         assert limiter.velocity[0] <= 0.9 + 1e-9
     assert limiter.velocity[0] == pytest.approx(0.9)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.floats(-3, 4), st.integers(1, 20)), min_size=1, max_size=12),
+    st.floats(5.0, 60.0),
+    st.sampled_from([1 / 30, 1 / 60, 1 / 200]),
+)
+def test_speed_and_acceleration_stay_within_their_limits_also_at_a_position_limit(
+    targets: list[tuple[float, int]], acceleration: float, dt_s: float
+) -> None:
+    limiter = MotionLimiter(robot(1, [3.0], [acceleration]))
+    limiter.reset(np.zeros(1))
+    path = [0.0, 0.0]
+    for target, steps in targets:
+        for _ in range(steps):
+            path.append(float(limiter.step(np.array([target]), dt_s)[0]))
+    velocity = np.diff(path) / dt_s
+    assert np.abs(velocity).max() <= 3.0 * (1 + 1e-9)
+    assert np.abs(np.diff(velocity)).max() / dt_s <= acceleration * (1 + 1e-6)
+    assert -1.0 <= min(path) <= max(path) <= 2.0
