@@ -1,4 +1,4 @@
-"""The publishers of one topic, told apart by their sequence numbers.
+"""The publishers of one topic, distinguished by their sequence numbers.
 
 Each publisher numbers its messages from 1, and rclpy does not pass which publisher a message is from. A message whose
 number follows the last one of a publisher is that publisher's; after a gap, the number of publishers on the graph

@@ -92,7 +92,12 @@ class LeRobotSource:
     @cached_property
     def _numbers(self) -> list[str]:
         """Columns of numbers that become streams."""
-        excluded = {*INDEX_COLUMNS, *LANGUAGE, *([schema.SUCCESS] if self._is_from_waldo else []), *self._keys_of("video", "image", "string", "language")}
+        excluded = {
+            *INDEX_COLUMNS,
+            *LANGUAGE,
+            *([schema.SUCCESS] if self._is_from_waldo else []),
+            *self._keys_of("video", "image", "string", "language"),
+        }
         return [key for key in self._files.features if key not in excluded]
 
     @cached_property

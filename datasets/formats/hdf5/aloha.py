@@ -92,7 +92,11 @@ class AlohaSource:
             name=key,
             rate_hz=self.fps,
             header_ns=nominal_ns(rows, self.fps),
-            attributes={"task": tasks[0] if tasks else "", "clock": NOMINAL, **{f"aloha_{name}": value for name, value in attributes.items()}},
+            attributes={
+                "task": tasks[0] if tasks else "",
+                "clock": NOMINAL,
+                **{f"aloha_{name}": value for name, value in attributes.items()},
+            },
             outcome=self._config.outcome,
             notes=notes,
         )

@@ -235,7 +235,7 @@ def huge_jpeg() -> bytes:
 
 
 def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot) -> None:
-    """Whatever is published, the episode goes on, and each kind of bad message is counted and reported once."""
+    """Whatever is published, the episode continues, and each kind of bad message is counted and reported once."""
     from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
     from sensor_msgs.msg import CompressedImage, Image, JointState
     from std_msgs.msg import String

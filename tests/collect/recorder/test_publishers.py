@@ -1,4 +1,4 @@
-"""Messages of several publishers are told apart, and each loss is counted exactly."""
+"""Messages of several publishers are distinguished, and each loss is counted exactly."""
 
 from __future__ import annotations
 

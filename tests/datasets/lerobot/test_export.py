@@ -115,7 +115,9 @@ def test_statistics_match_the_data(record, script, tmp_path, lerobot_dataset):
 
 
 def test_outcomes_operators_and_units_survive_export_and_import(record, script, tmp_path):
-    dataset = record(script(seconds=0.3), script(seconds=0.3, outcome="failure", seed=4), script(seconds=0.3, outcome="unknown"))
+    dataset = record(
+        script(seconds=0.3), script(seconds=0.3, outcome="failure", seed=4), script(seconds=0.3, outcome="unknown")
+    )
     everything = LeRobotConfig(selection=Selection())
     export_dataset(dataset, tmp_path / "out", everything)
     origin = json.loads((tmp_path / "out/meta/waldo.json").read_text())
@@ -134,7 +136,11 @@ def test_outcomes_operators_and_units_survive_export_and_import(record, script, 
     # Without waldo's own record the column still tells success from failure.
     (tmp_path / "out/meta/waldo.json").unlink()
     import_dataset(tmp_path / "out", tmp_path / "again", ImportConfig())
-    assert [episode.outcome for episode in Dataset.open(tmp_path / "again").episodes] == ["success", "failure", "failure"]
+    assert [episode.outcome for episode in Dataset.open(tmp_path / "again").episodes] == [
+        "success",
+        "failure",
+        "failure",
+    ]
 
 
 def test_no_column_and_no_statistic_of_an_export_is_nan(record, script, tmp_path):

@@ -64,7 +64,10 @@ def test_cameras_log_their_own_events() -> None:
 
 
 def test_statuses_survive_the_message() -> None:
-    statuses = [control_status(Status(Mode.STOPPED, "stopped by the operator"), 60.0), camera_status("front", "disconnected")]
+    statuses = [
+        control_status(Status(Mode.STOPPED, "stopped by the operator"), 60.0),
+        camera_status("front", "disconnected"),
+    ]
     message = component_message("arm", statuses, 5_000_000_000)
     assert [status.name for status in message.status] == ["arm: control", "arm: camera front"]
     assert components_from_message(message) == {status.component: status for status in statuses}
