@@ -105,7 +105,7 @@ class RobotNode:
     # messages
 
     def _on_command(self, message: Any, info: Any) -> None:
-        """Pass a command on; its age counts from when it was published, also if this process was too busy to read it."""
+        """Pass a command on; its age counts from its publication, also if this process was too busy to read it."""
         stamp_ns, now_ns = ros.stamp_to_ns(message.header.stamp), time.time_ns()
         self._lockstep.command(stamp_ns, int(info["publication_sequence_number"]))
         late_ns = 0 if self._lockstep else self._delay.late_ns(int(info["source_timestamp"]), now_ns)

@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def until_signaled() -> Callable[[], bool]:
-    """Return a function that returns whether SIGINT, SIGTERM or SIGHUP was received; a second signal kills the process."""
+    """Return a function that returns whether one of the signals was received; a second one kills the process."""
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -134,8 +134,8 @@ class RecorderNode:
         if seconds >= MIN_LAPSE_S and self._unconfirmed:
             self._unconfirmed = False
             raise RecorderError(
-                f"the robot did not follow its commands for {seconds:.1f} s ({reason}): fail or discard the episode, or "
-                "save it again to keep it as a success"
+                f"the robot did not follow its commands for {seconds:.1f} s ({reason}): "
+                "fail or discard the episode, or save it again to keep it as a success"
             )
         self._drain()
         return self.recorder.save("success")

@@ -24,7 +24,7 @@ PAUSE_NS = 1_000_000_000
 """Time between two checks from which this process was paused [ns]."""
 
 CONTROL_TIMEOUT_NS = 3_000_000_000
-"""Time without a status of the robot's control after which its node is gone [ns]; it publishes one per second."""
+"""Time without a status of the robot's control after which its node is taken for absent [ns]; it sends one a second."""
 
 GONE = "disconnected"
 """Control mode of a robot whose node publishes nothing."""

@@ -19,7 +19,7 @@ def column_statistics(values: NDArray[Any]) -> Statistics:
     """Return the statistics of a column of finite numbers, (rows,) or (rows, names)."""
     table = values.reshape(len(values), -1).astype(np.float64)
     found = {"min": table.min(axis=0), "max": table.max(axis=0), "mean": table.mean(axis=0), "std": table.std(axis=0)}
-    return found | {"count": np.array([len(table)])} | column_quantiles(table)
+    return {**found, "count": np.array([len(table)]), **column_quantiles(table)}
 
 
 def column_quantiles(values: NDArray[Any]) -> Statistics:

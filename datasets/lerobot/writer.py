@@ -108,7 +108,7 @@ class LeRobotWriter:
         layout.write_episodes(self._root, self._entries)
         statistics = [entry["stats"] for entry in self._entries]
         found = {key: aggregate([episode[key] for episode in statistics]) for key in statistics[0]}
-        layout.write_statistics(self._root, {key: found[key] | self._quantiles(key) for key in found})
+        layout.write_statistics(self._root, {key: {**found[key], **self._quantiles(key)} for key in found})
         layout.write_origin(self._root, self._origin())
         layout.write_info(self._root, self._info())
         clips = [clip for videos in self._videos.values() for clip in videos.clips]

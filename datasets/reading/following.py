@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waldo.datasets import schema
+from waldo.typing import Array
 
 if TYPE_CHECKING:
     from waldo.datasets.episode import Episode
@@ -87,7 +89,7 @@ def _from_motion(episode: Episode) -> Iterator[Lapse]:
         yield Lapse(int(edges[a]), int(edges[b]), text)
 
 
-def _path(episode: Episode, stream: str, edges: np.ndarray) -> np.ndarray:
+def _path(episode: Episode, stream: str, edges: NDArray[np.int64]) -> Array:
     """Return the length of the joints' path between consecutive edges, summed over the joints [rad]."""
     stamps, position = episode.time_ns(stream), episode.values(stream, "position")
     if len(stamps) < 2:

@@ -15,7 +15,7 @@ from waldo.cli.main import main, parse
 from waldo.cli.robot import RobotCommand
 from waldo.errors import ConfigError
 from waldo.robots.cameras.rig import WithCameras
-from waldo.robots.description import Robot
+from waldo.robots.description import Robot, load_robot
 from waldo.robots.drivers.options import driver_options
 
 
@@ -85,7 +85,7 @@ def test_typed_driver_options_reach_the_driver() -> None:
 
 def test_option_and_port_are_shorthands() -> None:
     command = robot("so101", "--driver=arm", "--option", "stale_s=0.5", "--port", "/dev/ttyACM0")
-    assert set(command._driver_options("arm")) == {"stale_s", "port"}
+    assert set(command._driver_options("arm", load_robot("so101"))) == {"stale_s", "port"}
     with pytest.raises(ConfigError, match=r"^--arm\.port and --port cannot be combined$"):
         robot("so101", "--driver", "arm", "--arm.port", "a", "--port", "b").make_driver()
     with pytest.raises(ConfigError, match=r"^--arm\.stale-s and --option stale_s cannot be combined$"):

@@ -141,7 +141,8 @@ class RobomimicSource:
 
     def _outcome(self, rewards: NDArray[np.float64]) -> Outcome:
         """Return the outcome of a demonstration: a sparse reward, as of robosuite and LIBERO, is 1 on success."""
-        sparse = self._kwargs.get("reward_shaping") is False or set(rewards.tolist()) <= {0.0, 1.0}
+        libero = bool(self._instruction) and set(rewards.tolist()) <= {0.0, 1.0}
+        sparse = self._kwargs.get("reward_shaping") is False or libero
         if not len(rewards) or not sparse:
             return self._config.outcome
         return "success" if rewards.max() >= 1.0 else "failure"

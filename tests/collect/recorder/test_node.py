@@ -17,7 +17,7 @@ import pytest
 from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
-from waldo.collect.recorder.recorder import Recorder, RecorderConfig
+from waldo.collect.recorder.recorder import MIN_RATE_SAMPLES, Recorder, RecorderConfig
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.format import LeRobotConfig
@@ -104,7 +104,12 @@ class FakeRobot:
         self._publishers[topic].publish(message)
 
 
-def until(condition: Callable[[], bool], act: Callable[[], None]) -> None:
+def received(node: RecorderNode, streams: int) -> bool:
+    """Return whether the streams, and enough states to measure their rate, have been received."""
+    return len(node.recorder._received) == streams and len(node.recorder._state_ns) >= MIN_RATE_SAMPLES
+
+
+def until(condition: Callable[[], object], act: Callable[[], None]) -> None:
     """Act thirty times a second until a condition holds."""
     deadline = time.monotonic() + 120
     while not condition():
@@ -125,7 +130,7 @@ def test_a_session_is_recorded_completely(tmp_path: Path, toy_robot: Robot) -> N
         robot.wait_for_the_recorder()
         clients = {name: graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save")}
         ticks = iter(range(100_000))
-        until(lambda: len(node.recorder._received) == 4, lambda: robot.publish(next(ticks)))
+        until(lambda: received(node, 4), lambda: robot.publish(next(ticks)))
         started = graph.call(clients["start"], Trigger.Request(), 120)
         assert started.success, started.message
         first = next(ticks)
@@ -200,7 +205,7 @@ def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_
             motors.publish(motors_message(fault[0], time.time_ns()))
             status.publish(component_message("toy", components, time.time_ns()))
 
-        until(lambda: len(node.recorder._received) == 5 and node._monitor._components.reported("control"), publish)
+        until(lambda: received(node, 5) and node._monitor.control, publish)
         start, save = (graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save"))
         started = graph.call(start, Trigger.Request(), 120)
         assert started.success, started.message
@@ -258,7 +263,7 @@ def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot) -> 
             environment.publish(JointState(name=["cube.x"], position=[0.1]))
             motors.publish(motors_message("", time.time_ns()))
 
-        until(lambda: len(node.recorder._received) == 6, publish)
+        until(lambda: received(node, 6), publish)
         start, save = (graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save"))
         assert graph.call(start, Trigger.Request(), 120).success
         writer = node.recorder._writer
@@ -317,7 +322,7 @@ def test_an_episode_of_a_robot_that_does_not_follow_must_be_confirmed(tmp_path: 
         def call(name: str) -> Any:
             return graph.call(graph.node.create_client(Trigger, f"recorder/{name}"), Trigger.Request(), 120)
 
-        until(lambda: len(node.recorder._received) == 4 and node._monitor.control is not None, publish)
+        until(lambda: received(node, 4) and node._monitor.control, publish)
         refused = call("start")
         assert (refused.success, refused.message) == (False, "cannot start: the robot is stopped: a fault")
         mode[0] = following

@@ -333,11 +333,21 @@ def test_a_measured_rate_is_rounded_to_a_common_one_if_it_is_close(measured_hz: 
     assert round_rate(measured_hz) == rate_hz
 
 
-def test_too_few_states_leave_the_nominal_rate(recorder: Recorder) -> None:
-    add_states(recorder, 100.0, rows=29)
+def test_an_episode_does_not_start_before_the_rate_is_known(tmp_path: Path, toy_robot: Robot) -> None:
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    with dataset.lock():
+        recorder = Recorder(dataset, toy_robot, {})
+        add_states(recorder, 100.0, rows=4)
+        with pytest.raises(RecorderError, match="only 4 states received, and 5 are needed to measure the robot's rate"):
+            recorder.start()
+        add_states(recorder, 100.0, rows=2)
+        recorder.start()
+        assert recorder.rate_hz("joints/state") == 100.0
+        recorder.discard()
+
+
+def test_the_announced_rate_counts_and_not_the_one_at_which_a_busy_machine_publishes(recorder: Recorder) -> None:
+    recorder.announced_hz = 60.0
+    add_states(recorder, 50.0, rows=60)
     recorder.start()
-    assert recorder.rate_hz("joints/state") == 60.0
-    recorder.discard()
-    add_states(recorder, 100.0, rows=30)
-    recorder.start()
-    assert recorder.rate_hz("joints/state") == 100.0
+    assert recorder.rate_hz("joints/state") == recorder.rate_hz("joints/command") == 60.0

@@ -95,7 +95,7 @@ def test_an_episode_with_other_columns_is_skipped(record, script, streams, tmp_p
                 writer.row(stream.name, values=zeros, header_ns=tick * 16_666_667, receipt_ns=0, sequence=tick + 1)
         writer.save("success")
     result = export_dataset(dataset, tmp_path / "out", TextConfig(rows=RowConfig(cameras=None)))
-    columns = "environment_state, telemetry.duty, telemetry.sent_action, telemetry.staleness, telemetry.winding"
+    columns = "environment_state, telemetry.sent_action, telemetry.staleness, telemetry.winding"
     assert result.skipped == {2: f"columns differ from those of the first episode: observation.{columns}"}
 
 

@@ -622,3 +622,27 @@ def test_the_source_is_only_read(tmp_path):
     before = {p: p.read_bytes() for p in Path(source).rglob("*") if p.is_file()}
     take(source, tmp_path / "d")
     assert {p: p.read_bytes() for p in Path(source).rglob("*") if p.is_file()} == before
+
+
+def test_rows_in_another_file_than_the_table_states_are_found(record, script, tmp_path, monkeypatch):
+    dataset = record(*[script(seconds=0.3, seed=k) for k in range(3)])
+    monkeypatch.setattr(layout, "DATA_MB", 1e-9)
+    export_dataset(dataset, tmp_path / "out", LeRobotConfig())
+    (path,) = (tmp_path / "out/meta/episodes").glob("*/*.parquet")
+    episodes = pq.read_table(path).to_pydict()
+    episodes["data/file_index"][2] = 1
+    pq.write_table(pa.table(episodes), path)
+    result = take(tmp_path / "out", tmp_path / "back")
+    assert (result.episodes, result.skipped) == (3, {})
+    assert "Rows are in another file than the table of episodes states. (1 of 3 episodes)" in result.notes
+    back = Dataset.open(tmp_path / "back").episodes[2]
+    states = table(tmp_path / "out")["observation.state"].to_pylist()
+    assert back.values("joints/state", "position").tolist() == states[18:]
+
+
+def test_a_line_separator_in_an_instruction_does_not_break_a_line(tmp_path):
+    from waldo.datasets.lerobot.files import _lines
+
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(json.dumps({"task": "a\u2028b"}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert _lines(path) == [{"task": "a\u2028b"}]

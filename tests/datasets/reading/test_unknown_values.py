@@ -1,4 +1,4 @@
-"""Rows contain no NaN: unknown telemetry is left out or filled, and an unknown state or action makes an episode unfit."""
+"""Rows contain no NaN: unknown telemetry is left out or filled; an unknown state or action makes an episode unfit."""
 
 from __future__ import annotations
 

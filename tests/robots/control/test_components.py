@@ -46,7 +46,7 @@ def test_figures_are_not_a_change(first: str, second: str, changed: bool) -> Non
 def test_the_level_of_the_control_mode(status: Status, level: int) -> None:
     found = control_status(status, 60.0)
     assert found.level == level
-    assert found.values == {"mode": status.mode.value, "reason": status.reason}
+    assert found.values == {"mode": status.mode.value, "reason": status.reason, "rate_hertz": "60"}
 
 
 def test_a_level_is_a_change_too() -> None:

