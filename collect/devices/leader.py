@@ -6,6 +6,7 @@ and stops following when a joint is far from it. If there is a terminal, the ser
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ import numpy as np
 
 from waldo.collect.devices import terminal_keys
 from waldo.collect.devices.device import Observation, Session
+from waldo.errors import HardwareError
 from waldo.robots.description import Robot, load_robot, presets
 from waldo.robots.driver import Driver, load_driver
 from waldo.robots.drivers.options import TypedOptions, build_options, options_class
 from waldo.typing import Array
+
+RETRY_S = 1.0
+"""Interval between two attempts to reconnect the leader [s]."""
 
 REMIND_S = 2.0
 """Minimum interval between two messages about the same joint [s]."""
@@ -56,6 +61,7 @@ class Leader:
         """Whether the robot follows."""
         self.keys = terminal_keys.TerminalKeys()
         self._notified, self._since_s = "-", math.inf
+        self._retry_s: float | None = None
 
     # provided by subclasses
 
@@ -86,12 +92,37 @@ class Leader:
                 # The robot may stand elsewhere afterwards: it must be engaged again.
                 self.engaged = False
             session.request(name)
-        target = np.clip(self.angles(), self.robot.lower, self.robot.upper)
+        angles = self._angles(session, dt_s)
+        if angles is None:
+            return None
+        target = np.clip(angles, self.robot.lower, self.robot.upper)
         distance = np.abs(target - observation.position)
         bound = self.engage.release_rad if self.engaged else self.engage.engage_rad
         self.engaged = bool(distance.max() <= bound)
         self._notify(session, distance, dt_s)
         return target if self.engaged else None
+
+    def _angles(self, session: Session, dt_s: float) -> Array | None:
+        """Return the leader's angles; None while it is disconnected, which lets the robot hold."""
+        if self._retry_s is None:
+            try:
+                return self.angles()
+            except HardwareError as error:
+                self.engaged, self._retry_s = False, RETRY_S
+                session.notify(f"the leader was disconnected, the robot holds: {error}")
+                return None
+        self._retry_s -= dt_s
+        if self._retry_s > 0:
+            return None
+        self._retry_s = RETRY_S
+        with contextlib.suppress(HardwareError):
+            self.disconnect()
+            self.connect()
+            angles = self.angles()
+            self._retry_s, self._notified = None, "-"
+            session.notify("the leader is connected again; move it close to the robot's pose")
+            return angles
+        return None
 
     def _notify(self, session: Session, distance: Array, dt_s: float) -> None:
         """Report when the robot starts to follow and, at intervals, which joint prevents it."""

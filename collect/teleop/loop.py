@@ -16,6 +16,9 @@ from waldo.typing import Array
 STATE_TIMEOUT_S = 10.0
 """Timeout for the robot's first state [s]."""
 
+STALE_S = 0.5
+"""Time without a new state after which the robot is not commanded [s]."""
+
 FLUSH_S = 0.1
 """Time for the last command to leave this process [s]."""
 
@@ -70,6 +73,8 @@ class TeleopLoop:
         self._next = self._next_in_lockstep if lockstep else self._next_in_real_time
         self._answered_ns = -1
         self._engaged = False
+        self._newest_s = (-1, 0.0)
+        self._stale = False
 
     def run(self, done: Callable[[], bool]) -> None:
         """Run until the device is finished or `done()`; always ends with a command without joints."""
@@ -114,6 +119,8 @@ class TeleopLoop:
         if self._deadline_s is None:
             self._deadline_s = transport.monotonic_s()
         target = self._device.step(transport.latest, self._session, self._period_s)
+        if self._is_stale(transport.latest.stamp_ns):
+            target = None
         if target is not None or self._engaged:
             self._publish(target, transport.time_ns())
         # Deadlines are a period apart, so the duration of a cycle does not slow the rate; missed ones are skipped.
@@ -121,6 +128,18 @@ class TeleopLoop:
         self._deadline_s = max(self._deadline_s + self._period_s, now_s)
         transport.spin_for(self._deadline_s - now_s)
         return True
+
+    def _is_stale(self, stamp_ns: int) -> bool:
+        """Return whether the robot has sent no state for too long, and report each change."""
+        now_s = self._transport.monotonic_s()
+        if stamp_ns != self._newest_s[0]:
+            self._newest_s = (stamp_ns, now_s)
+        stale = now_s - self._newest_s[1] > STALE_S
+        if stale != self._stale:
+            self._stale = stale
+            text = "the robot sends no state: check that waldo robot is running" if stale else "the robot is back"
+            self._session.notify(text)
+        return stale
 
     def _publish(self, target: Array | None, stamp_ns: int) -> None:
         self._engaged = target is not None

@@ -7,7 +7,7 @@ import pytest
 
 from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
-from waldo.collect.devices.leader import REMIND_S, EngageOptions, Leader, LeaderArm
+from waldo.collect.devices.leader import REMIND_S, RETRY_S, EngageOptions, Leader, LeaderArm
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot, load_robot
 from waldo.sim.emulation.emulated_leader import EmulatedLeader
@@ -102,7 +102,40 @@ def test_an_emulated_leader_arm_is_followed_while_it_is_close() -> None:
         assert session.texts.count("following the leader") == 1
         assert session.texts[-1].endswith("rad from the robot; move it closer to engage")
         servos.unplug()
-        with pytest.raises(HardwareError, match="was disconnected"):
-            step(SO101.home)
+        assert step(SO101.home) is None
+        assert session.texts[-1].startswith("the leader was disconnected, the robot holds: ")
         device.close()
         assert not any(servo.memory[40] for servo in servos.servos)
+
+
+class UnreliableLeader(FixedLeader):
+    """A leader that can be unplugged."""
+
+    plugged = True
+    connections = 0
+
+    def connect(self) -> None:
+        if not self.plugged:
+            raise HardwareError("/dev/ttyACM1 does not exist")
+        self.connections += 1
+
+    def angles(self) -> np.ndarray:
+        if not self.plugged:
+            raise HardwareError("/dev/ttyACM1 was disconnected")
+        return self.pose
+
+
+def test_an_unplugged_leader_lets_the_robot_hold_and_is_connected_again(toy_robot: Robot) -> None:
+    leader, session = UnreliableLeader(toy_robot, EngageOptions()), RecordingSession()
+    assert leader.step(at(0, 0), session, DT_S) is not None
+    leader.plugged = False
+    for _ in range(250):
+        assert leader.step(at(0, 0), session, DT_S) is None
+    assert session.texts[1:] == ["the leader was disconnected, the robot holds: /dev/ttyACM1 was disconnected"]
+    leader.plugged = True
+    steps = [leader.step(at(0.5, 0), session, DT_S) for _ in range(round(RETRY_S / DT_S) + 1)]
+    # It was moved meanwhile, so it must be engaged again.
+    assert steps == [None] * len(steps)
+    assert leader.connections == 1
+    assert session.texts[2] == "the leader is connected again; move it close to the robot's pose"
+    assert leader.step(at(0.1, 0), session, DT_S) is not None

@@ -165,6 +165,7 @@ def test_a_short_delay_does_not_slow_the_rate() -> None:
     transport = FakeTransport()
 
     def late(step: int, _: Session) -> None:
+        transport.latest = transport.observation(step)
         transport.now_s += 0.4 * PERIOD_S * (step % 2)
 
     run(FakeDevice(*[0.1] * 101, hook=late), transport)
@@ -241,3 +242,21 @@ def test_in_lockstep_a_signal_ends_the_wait_for_the_next_state() -> None:
     transport = FakeTransport()
     run(FakeDevice(0.1, 0.2), transport, done=lambda: transport.now_s > 100.5, lockstep=True)
     assert transport.targets == [[0.1, 0.1], None]
+
+
+def test_a_robot_that_sends_no_state_is_reported_and_not_commanded() -> None:
+    transport, session = FakeTransport(), RecordingSession()
+    device = FakeDevice(*[0.1] * 60)
+
+    def states_until_one_second() -> None:
+        if not 100.4 < transport.now_s < 101.1:
+            transport.latest = transport.observation(round(transport.now_s * 1e9))
+
+    transport.on_spin = states_until_one_second
+    TeleopLoop(device, session, transport, rate_hz=HZ).run(never)
+    assert session.texts == ["the robot sends no state: check that waldo robot is running", "the robot is back"]
+    silent = [s for s, targets in zip(transport.published_s, transport.targets, strict=True) if targets is None]
+    # One command without joints when the robot falls silent, and one at the end.
+    assert len(silent) == 2
+    assert silent[0] == pytest.approx(100.9, abs=0.05)
+    assert not [s for s in transport.published_s if silent[0] < s < 101.1]
