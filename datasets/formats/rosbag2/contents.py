@@ -18,6 +18,7 @@ from waldo.datasets import schema
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.messages import IMAGE_TYPES, number_of, to_ns
 from waldo.datasets.formats.rosbag2.metadata import BagMetadata, from_custom
+from waldo.datasets.formats.rosbag2.parts import merge_parts, replace_plan
 from waldo.errors import FileError
 
 SUPPORTED_TYPES = (
@@ -52,6 +53,8 @@ class TopicData:
     """The first message of an image topic."""
     unreadable: int = 0
     """Number of messages that could not be deserialized."""
+    is_plan: bool = False
+    """Whether the last trajectory had several points."""
 
     def labels(self) -> dict[str, list[str]]:
         """Return field -> labels, in the order of their first occurrence."""
@@ -79,6 +82,8 @@ class BagContents:
     """Unsupported message type -> number of messages."""
     task: Mapping[str, Any] = field(default_factory=dict)
     """Contents of the task topic."""
+    notes: list[str] = field(default_factory=list)
+    """What was changed in the messages, one sentence each."""
     metadata: BagMetadata = field(default_factory=BagMetadata)
     """Metadata of waldo's export."""
 
@@ -126,6 +131,9 @@ def read_contents(path: Path) -> BagContents:
                 _append(topic, receipt_ns, data)
             else:
                 found.unsupported[connection.msgtype] += 1
+    for topic in found.topics.values():
+        if topic.kind == schema.JOINT_STATE_TYPE and topic.name.endswith("joint_states"):
+            found.notes += filter(None, [merge_parts(topic)])
     return found
 
 
@@ -172,6 +180,12 @@ def _append(topic: TopicData, receipt_ns: int, data: bytes) -> None:
         topic.header_ns.append(header_ns)
         topic.receipt_ns.append(receipt_ns)
         return
+    if topic.kind == types.TRAJECTORY_TYPE:
+        # Single points are a stream of setpoints, each of which counts.
+        is_plan = len(message.points) > 1
+        if is_plan or topic.is_plan:
+            replace_plan(topic, header_ns)
+        topic.is_plan = is_plan
     for offset_ns, row in _rows(topic.kind, message):
         topic.header_ns.append(header_ns + offset_ns)
         topic.receipt_ns.append(receipt_ns)

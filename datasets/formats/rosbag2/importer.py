@@ -82,7 +82,7 @@ class Rosbag2Source:
             attributes=_attributes(found),
             outcome=outcome if outcome in OUTCOMES else self._config.outcome,
             write=_Writing(found, names, tables, cameras, self._config),
-            notes=(*_unsupported(found), *notes, *camera_notes),
+            notes=(*_unsupported(found), *found.notes, *notes, *camera_notes),
             estimated_rates=not known,
         )
 

@@ -340,6 +340,47 @@ def test_a_robots_own_bag(tmp_path):
     assert episode.values("temperature/m1", "temperature")[0] == 40.5
 
 
+def trajectory_point(value, offset_ns):
+    return types.new(
+        "trajectory_msgs/msg/JointTrajectoryPoint",
+        positions=np.array([value, -value], float),
+        velocities=np.zeros(0),
+        accelerations=np.zeros(0),
+        effort=np.zeros(0),
+        time_from_start=types.new("builtin_interfaces/msg/Duration", sec=0, nanosec=offset_ns),
+    )
+
+
+def test_a_newer_plan_replaces_the_rest_of_the_older_one(tmp_path):
+    """Plans of five points, 0.2 s apart, every half second: two points of each are never executed."""
+    with Bag(tmp_path / "bag") as bag:
+        for plan in range(3):
+            start = START + plan * 500_000_000
+            points = [trajectory_point(10 * plan + k, k * 200_000_000) for k in range(5)]
+            header = types.header(start)
+            bag.add("/arm/plan", types.TRAJECTORY_TYPE, start, header=header, joint_names=["a", "b"], points=points)
+    take(tmp_path / "bag", tmp_path / "d", robot="arm")
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert episode.values("arm/plan", "position")[:, 0].tolist() == [0, 1, 2, 10, 11, 12, 20, 21, 22, 23, 24]
+    assert (np.diff(episode.time_ns("arm/plan")) > 0).all()
+
+
+def test_parts_of_a_state_are_merged_by_name(tmp_path):
+    """The arm publishes at 100 Hz and the gripper at 50 Hz, both on one topic; the arm's last part has no gripper."""
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(21):
+            bag.joints("/arm/joint_states", at(tick, 100), ["a", "b"], position=[tick, -tick])
+            if tick % 2 == 0 and tick < 20:
+                bag.joints("/arm/joint_states", at(tick, 100) + 3_000_000, ["grip"], position=[1000 + tick])
+    result = take(tmp_path / "bag", tmp_path / "d", robot="arm")
+    note = "/arm/joint_states: 31 states of different joints were merged by name into 10 states of all 3 joints."
+    assert note in result.notes
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert episode.field("joints/state", "position").labels == ("a", "b", "grip")
+    state = episode.values("joints/state", "position")
+    assert state.tolist() == [[2 * k, -2 * k, 1000 + 2 * k] for k in range(10)]
+
+
 def test_topics_can_be_named(tmp_path):
     with Bag(tmp_path / "bag") as bag:
         for tick in range(3):
