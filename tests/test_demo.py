@@ -16,6 +16,7 @@ import pytest
 
 from waldo.datasets.dataset import Dataset
 
+pytestmark = pytest.mark.usefixtures("gl")  # without it the demo has neither images nor videos
 WALDO = [sys.executable, "-m", "waldo"]
 
 

@@ -16,6 +16,8 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.check import check_dataset
 from waldo.demo.recording import ProcessError, Recording
 
+pytestmark = pytest.mark.usefixtures("gl")  # the twin's cameras are recorded too
+
 
 def recording(folder: Path, episodes: int = 1, seed: int = 5) -> Recording:
     """A recording of the lift task."""

@@ -52,8 +52,8 @@ class DivergedError(WaldoError):
         """Build the message from the last known step and the last checkpoint with its step."""
         kept = f"the last checkpoint is that of step {checkpoint[1]}" if checkpoint else "no checkpoint was saved"
         super().__init__(
-            f"the loss is not a finite number after step {step}; {kept}; lower the learning rate "
-            "(-- --policy.optimizer_lr=1e-5) and check the dataset with: waldo check"
+            f"the loss is not a finite number after step {step}; {kept}; check the dataset with: waldo check; or lower "
+            "the learning rate: -- --optimizer.lr=1e-4 (with --preset lerobot: --policy.optimizer_lr=1e-5)"
         )
 
 

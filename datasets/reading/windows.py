@@ -24,7 +24,7 @@ from waldo.datasets.reading.frame_cache import FrameCache
 from waldo.datasets.reading.frame_reader import FrameReader, FrameRequest
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
 from waldo.datasets.reading.rows import Rows, make_rows, require_layout
-from waldo.datasets.schema import feature_key
+from waldo.datasets.schema import SUCCESS, feature_key
 from waldo.datasets.storage.store_path import StorePath
 from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, count
@@ -127,6 +127,10 @@ class Windows:
         )
         self.tasks: tuple[str, ...] = tuple(dict.fromkeys(span.task for span in self.spans))
         self.columns = _columns([rows for _, rows in tables], self.spans, self.tasks, config.rows.fps)
+        # As in an export: true in the last row of a success.
+        self.columns[SUCCESS] = np.zeros(len(self), bool)
+        for span, (episode, _) in zip(self.spans, tables, strict=True):
+            self.columns[SUCCESS][span.stop - 1] = episode.outcome == "success"
         self.frames: Mapping[str, NDArray[np.int64]] = {
             key: np.concatenate([rows.frames[name] for _, rows in tables]) for key, name in self.cameras.items()
         }

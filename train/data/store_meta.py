@@ -12,8 +12,9 @@ from lerobot.datasets import LeRobotDatasetMetadata
 from lerobot.datasets.aggregate import aggregate_stats
 
 from waldo.datasets.episode import Episode
-from waldo.datasets.lerobot.statistics import camera_statistics, column_statistics
+from waldo.datasets.lerobot.statistics import Statistics, camera_statistics, column_quantiles, column_statistics
 from waldo.datasets.reading.windows import Span, Windows
+from waldo.datasets.video.histograms import image_statistics
 from waldo.train.data.store_source import describe
 
 
@@ -47,6 +48,8 @@ def store_metadata(
         statistics.append(_statistics(windows, span, meta.features))
         advance(done + 1, len(windows.spans))
     meta.stats = aggregate_stats(statistics)
+    for key, found in _quantiles(windows, meta.features).items():
+        meta.stats[key].update(found)
     meta.episodes = datasets.Dataset.from_dict(
         {
             "episode_index": list(range(len(windows.spans))),
@@ -59,6 +62,20 @@ def store_metadata(
     meta.info.total_episodes, meta.info.total_frames = len(windows.spans), len(windows)
     meta.info.total_tasks, meta.info.splits = len(windows.tasks), {"train": f"0:{len(windows.spans)}"}
     return meta
+
+
+def _quantiles(windows: Windows, features: Mapping[str, Any]) -> dict[str, Statistics]:
+    """Return the quantiles over all episodes, as in an export: LeRobot averages those of the episodes."""
+    found = {
+        key: column_quantiles(np.asarray(windows.columns[key]))
+        for key, feature in features.items()
+        if feature["dtype"] != "video"
+    }
+    for key, name in windows.cameras.items():
+        counts = np.sum([Episode(span.path).histogram(name) for span in windows.spans], axis=0)
+        pixels = image_statistics(counts)
+        found[key] = {q: value.reshape(3, 1, 1) for q, value in pixels.items() if q.startswith("q")}
+    return found
 
 
 def _statistics(windows: Windows, span: Span, features: Mapping[str, Any]) -> dict[str, Any]:

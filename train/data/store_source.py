@@ -13,7 +13,7 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
 from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
-from waldo.datasets.schema import feature_key
+from waldo.datasets.schema import SUCCESS, feature_key
 from waldo.datasets.selection import Selection
 from waldo.datasets.storage.store_path import StorePath, open_path
 from waldo.errors import FileError, InvalidValueError, NoMatchError
@@ -133,4 +133,4 @@ def describe(columns: Any, sizes: Any) -> dict[str, dict[str, Any]]:
     }
     for key, (height, width) in sizes.items():
         features[key] = {"dtype": "video", "shape": (height, width, 3), "names": ["height", "width", "channels"]}
-    return features
+    return features | {SUCCESS: {"dtype": "bool", "shape": (1,), "names": None}}

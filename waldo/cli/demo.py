@@ -216,6 +216,7 @@ class Demo:
         from waldo.sim.evaluation.evaluate import evaluate
         from waldo.sim.evaluation.report import write_report
         from waldo.sim.evaluation.results import EvalConfig
+        from waldo.sim.graphics import choose_backend
         from waldo.train.policies.lerobot_policy import LeRobotPolicy
         from waldo.train.training import last_checkpoint
 
@@ -228,8 +229,10 @@ class Demo:
                 task="lift",
                 episodes=self.size.trials,
                 first_seed=EVALUATION_SEED,
-                videos=self.size.videos,
+                videos=self.size.videos if choose_backend() else 0,
             )
+            if not config.videos:
+                console.err().print("no videos: MuJoCo cannot render here (apt-get install libegl1 libgl1-mesa-dri)")
             with progress_bar("evaluate") as advance:
                 result = evaluate(LeRobotPolicy(last[0]), config, output, "ACT", advance=advance)
             write_report(result, output)
