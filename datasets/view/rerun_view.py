@@ -6,12 +6,14 @@ There are two timelines: `header`, the publisher's stamps (exposure times for a 
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -98,14 +100,18 @@ def serve(episode: Episode, started: Callable[[str], None] = lambda url: None) -
         data, web = free_ports(2)
         command = [sys.executable, "-m", "rerun", str(path), "--serve-web", "--bind", LOOPBACK, "--port", str(data)]
         command += ["--web-viewer-port", str(web), "--server-memory-limit", "50%"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A session of its own, so that the viewer that Rerun's launcher starts can be stopped with it.
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             source = quote(f"rerun+http://{LOOPBACK}:{data}/proxy", safe="")
             started(f"http://{LOOPBACK}:{web}?url={source}")
             if process.wait():
                 raise ViewerError(f"its server ended with code {process.returncode}")
         finally:
-            process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # it has nothing to save
             process.wait()
 
 

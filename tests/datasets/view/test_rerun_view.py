@@ -135,3 +135,5 @@ def test_the_viewer_is_served_on_the_loopback_interface_only(episode: Episode) -
             socket.create_connection(("127.0.0.2", port), timeout=5)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+    with pytest.raises(OSError, match="refused"):  # nothing of the viewer is left
+        socket.create_connection(("127.0.0.1", port), timeout=5)
