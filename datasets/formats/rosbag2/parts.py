@@ -18,7 +18,7 @@ def merge_parts(topic: TopicData) -> str:
     `MERGE_NS`; its time is that of the newest part.
     """
     joints = {joint for row in topic.rows for joint in row.get("position", ())}
-    if all(row.get("position", {}).keys() == joints for row in topic.rows):
+    if all(set(row.get("position", ())) == joints for row in topic.rows):
         return ""
     parts: dict[str, tuple[int, Row]] = {}
     rows: list[Row] = []
@@ -27,7 +27,7 @@ def merge_parts(topic: TopicData) -> str:
     for stamp, receipt, row in zip(topic.header_ns, topic.receipt_ns, topic.rows, strict=True):
         parts |= {joint: (stamp, row) for joint in row.get("position", ())}
         parts = {joint: part for joint, part in parts.items() if stamp - part[0] <= MERGE_NS}
-        if parts.keys() == joints:
+        if set(parts) == joints:
             rows.append(_joined(parts))
             header_ns.append(stamp)
             receipt_ns.append(receipt)
