@@ -45,6 +45,7 @@ def test_a_model_is_described_by_its_joints_and_actuators(model: Path) -> None:
     assert [camera.name for camera in robot.cameras] == ["side"]
 
 
+@pytest.mark.usefixtures("gl")
 def test_the_driver_moves_the_joint_and_reports_no_temperature(model: Path) -> None:
     driver = load_driver("model")(load_robot(str(model)))
     assert isinstance(driver, SimulatedDriver)

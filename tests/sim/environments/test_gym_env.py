@@ -23,6 +23,7 @@ def test_gymnasium_s_check_passes(task):
     env.close()
 
 
+@pytest.mark.usefixtures("gl")
 def test_images_are_height_width_channels():
     env = gymnasium.make("waldo/Lift-v0", cameras=True, render_mode="rgb_array")
     observation, info = env.reset(seed=4)
