@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 WINDOW_NS = 10_000_000_000
-"""Time over which the usual delay is the smallest one [ns]."""
+"""Time for which messages must arrive with a larger offset before that becomes the usual one [ns]."""
 
 
 class TransportDelay:
@@ -27,10 +27,12 @@ class TransportDelay:
             now_ns: When it is handled [ns].
         """
         offset = now_ns - published_ns
-        while self._minima and self._minima[0][0] < now_ns - WINDOW_NS:
+        # A minimum is replaced by one that has itself lasted: after a stall of any length, the old one still counts.
+        while len(self._minima) > 1 and self._minima[1][0] < now_ns - WINDOW_NS:
             self._minima.popleft()
         # Increasing offsets only: the first one is the minimum of the window.
-        while self._minima and self._minima[-1][1] >= offset:
+        while self._minima and self._minima[-1][1] > offset:
             self._minima.pop()
-        self._minima.append((now_ns, offset))
+        if not self._minima or self._minima[-1][1] < offset:  # an equal one has lasted for longer
+            self._minima.append((now_ns, offset))
         return offset - self._minima[0][1]

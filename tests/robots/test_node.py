@@ -322,3 +322,49 @@ def test_image_quality_and_peers_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"^lockstep is 'camera', expected any of operator, recorder$"):
         NodeConfig(lockstep=("camera",))
     assert np.isfinite(NodeConfig().safety.timeout_s)
+
+
+def test_commands_that_waited_while_the_node_was_stalled_do_not_move_the_robot(
+    make_toy_driver: Callable[[], Any],
+) -> None:
+    """The operator moves on for a while and dies; the node is stalled meanwhile and then finds the old commands."""
+    from sensor_msgs.msg import JointState
+
+    driver = make_toy_driver()
+    stall, stalled, resume = threading.Event(), threading.Event(), threading.Event()
+    read = driver.read
+
+    def read_or_stall() -> Any:
+        if stall.is_set() and not resume.is_set():
+            stalled.set()
+            resume.wait(120)
+        return read()
+
+    driver.read = read_or_stall
+    with running(driver, NodeConfig()) as robot, ros.join_graph("operator", "toy") as graph:
+        commands = graph.node.create_publisher(JointState, "joint_commands", ros.stream_qos())
+        applied = listen(graph, JointState, "joint_commands_sent")
+        assert graph.spin_until(lambda: commands.get_subscription_count() > 0, 120)
+
+        def push(position: float) -> None:
+            commands.publish(JointState(name=["a"], position=[position]))
+            graph.spin_for(0.01)
+
+        def following() -> bool:
+            push(0.0)
+            return robot.cycle.safety.status.mode is Mode.FOLLOWING
+
+        assert graph.spin_until(following, 120)
+        for _ in range(50):
+            push(0.0)
+        stall.set()
+        while not stalled.is_set():
+            push(0.0)
+        for k in range(30):
+            push(0.01 * k)
+        graph.spin_for(1.0)  # longer than the timeout of a command
+        received = len(applied)
+        resume.set()
+        assert graph.spin_until(lambda: len(applied) > received + 60, 120)
+        assert max(abs(message.position[0]) for message in applied[received:]) < 1e-3
+        assert robot.cycle.safety.status.mode is Mode.HOLDING

@@ -30,8 +30,21 @@ def test_jitter_is_measured_from_the_smallest_delay() -> None:
     ]
 
 
+def test_a_stall_that_is_longer_than_the_window_makes_nothing_fresh() -> None:
+    delay = TransportDelay()
+    for k in range(10):
+        delay.late_ns(k * 20 * MS, k * 20 * MS)
+    stalled_ns = 3 * WINDOW_NS
+    late = [delay.late_ns((200 + 20 * k) * MS, stalled_ns + k * MS) for k in range(50)]
+    assert min(late) > 2 * WINDOW_NS
+
+
 def test_another_clock_is_accepted_after_the_window() -> None:
     delay = TransportDelay()
     delay.late_ns(0, 0)
-    assert delay.late_ns(-500 * MS, 10 * MS) == 510 * MS
-    assert delay.late_ns(WINDOW_NS - 489 * MS, WINDOW_NS + 11 * MS) == 0
+    period_ns = 20 * MS
+    late = [delay.late_ns(k * period_ns - 500 * MS, k * period_ns) for k in range(1, 2 * WINDOW_NS // period_ns)]
+    assert late[0] == 500 * MS
+    accepted = late.index(0)
+    assert WINDOW_NS <= (accepted + 1) * period_ns <= WINDOW_NS + 3 * period_ns
+    assert set(late[accepted:]) == {0}
