@@ -73,9 +73,12 @@ def _from_events(events: list[Any], end_ns: int) -> Iterator[Lapse]:
 
 
 def _from_motion(episode: Episode) -> Iterator[Lapse]:
-    """Compare the paths of command and state in consecutive windows."""
+    """Compare the paths of command and state in consecutive windows, if both are angles of the same joints."""
     if not {schema.COMMAND, schema.STATE} <= set(episode.streams):
         return
+    command, state = (episode.field(stream, "position") for stream in (schema.COMMAND, schema.STATE))
+    if command.labels != state.labels or {command.unit, state.unit} != {"rad"}:
+        return  # the actions of an imported dataset may be poses, differences or torques
     first, last = episode.span_ns
     count = int((last - first) / 1e9 / WINDOW_S)
     if count < 1:

@@ -60,3 +60,22 @@ def test_other_episodes_are_not(
 ) -> None:
     assert following.lapses(episode(tmp_path / "d", command, state)) == []
     assert following.describe([]) == ""
+
+
+def test_actions_that_are_not_angles_of_the_joints_are_not_compared(tmp_path: Path) -> None:
+    """An imported dataset: differences of a pose beside joints that stand still."""
+    state = Field("position", "rad", JOINTS)
+    action = Field("position", "", ("x", "y", "z"))
+    streams = [
+        ScalarStream(name="joints/state", rate_hz=50.0, fields=(state,)),
+        ScalarStream(name="joints/command", rate_hz=50.0, fields=(action,)),
+    ]
+    dataset = Dataset.create(tmp_path / "d", robot="toy")
+    with dataset.lock():
+        writer = dataset.begin(streams, {})
+        for k in range(250):
+            at = START_NS + k * 20_000_000
+            for stream, values in (("joints/state", [0.0] * 3), ("joints/command", [(-1) ** k] * 3)):
+                writer.row(stream, values={"position": values}, header_ns=at, receipt_ns=at, sequence=k + 1)
+        writer.save("success")
+    assert following.lapses(dataset.episodes[0]) == []
