@@ -15,7 +15,11 @@ def out() -> Console:
     """Return the console of standard output."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # rich would end the process with 1, the code of a check that did not pass
+
+    return Output(highlight=False, soft_wrap=True)
 
 
 @cache

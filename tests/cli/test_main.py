@@ -175,8 +175,10 @@ def test_a_full_device_a_closed_pipe_and_an_ascii_terminal_cause_no_traceback() 
     waldo = f"{sys.executable} -m waldo motors"
     full = shell(f"{waldo} > /dev/full")
     assert full.returncode == 3
-    assert full.stderr == "waldo: error: no space left on the device that standard output is written to\n"
+    text = "no space left on the device of standard output or of a file that is written; free some space"
+    assert full.stderr == f"waldo: error: {text}\n"
     closed = shell(f"set -o pipefail; {waldo} | true")
     assert closed.stderr == ""
+    assert closed.returncode in (0, 141)  # `true` may end after everything was written
     ascii_only = shell(waldo, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
     assert (ascii_only.returncode, ascii_only.stderr) == (0, "")

@@ -13,10 +13,11 @@ import pytest
 from waldo import registry
 from waldo.cli.main import main, parse
 from waldo.cli.robot import RobotCommand
-from waldo.errors import ConfigError
+from waldo.errors import ConfigError, UnknownNameError
 from waldo.robots.cameras.rig import WithCameras
 from waldo.robots.description import Robot, load_robot
 from waldo.robots.drivers.options import driver_options
+from waldo.sim.tasks.task import default_task, load_task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,3 +140,10 @@ def test_cameras_are_added_to_the_driver(tmp_path: Path) -> None:
 def test_options_of_hardware_are_refused_in_a_simulation(args: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         robot("so101", *args).make_driver()
+
+
+def test_the_default_task_is_one_of_the_robot() -> None:
+    assert default_task("so101") == "lift"
+    assert load_task(default_task("g1")).robot == "g1"
+    with pytest.raises(UnknownNameError, match="unknown robot with a task 'toy'"):
+        default_task("toy")

@@ -11,6 +11,7 @@ import errno
 import importlib
 import io
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -30,6 +31,9 @@ class Command(Protocol):
         """Run the command and return its exit code."""
         ...
 
+
+PIPE_CLOSED = 141
+"""Exit code of a program that SIGPIPE ends, by the convention of shells."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("waldo.cli.demo:Demo", "run every part of waldo on this machine, from teleoperation to evaluation"),
@@ -126,7 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0 success, 1 a check or gate did not pass, 2 invalid input, 3 the run failed, 130 interrupted.
+        The exit code: 0 success, 1 a check or gate did not pass, 2 invalid input, 3 the run failed, 130 interrupted,
+        141 the reader of standard output has ended.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -152,14 +157,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         report("\nwaldo: interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe has ended, as in `waldo list | head`.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_ended():
+            return PIPE_CLOSED
         text, code = describe(error)
         report(f"waldo: error: {text}")
         return code
+
+
+def _reader_has_ended() -> bool:
+    """Return whether nothing reads standard output any more, as in `waldo list | head`; if so, detach it."""
+    with contextlib.suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        if any(events & select.POLLERR for _, events in poll.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return True
+    return False
 
 
 def report(text: str) -> None:
@@ -180,7 +194,7 @@ def describe(error: Exception) -> tuple[str, int]:
         if extra := extra_of(package):
             return str(MissingExtraError(package, extra)), 2
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "no space left on the device that standard output is written to", 3
+        return "no space left on the device of standard output or of a file that is written; free some space", 3
     return f"{type(error).__name__}: {_first_line(error)}; please report it with {_traceback_file(error)}", 3
 
 
