@@ -15,16 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from waldo.errors import FileError, WaldoError
+from waldo.train.lerobot_entry import DIVERGED, INTERRUPTED
 from waldo.train.loss_log import LossLog
 from waldo.train.policies.names import check_policy
 from waldo.train.train_config import TrainConfig, TrainPlan, plan_training
 
 STEP = re.compile(r"^Training:.*\| (\d+)/(\d+) \[")
 NUMBERS = re.compile(r"\b(loss|grdn|lr|updt_s|data_s):([-+0-9.einfa]+)")
-INTERRUPTED = 130
-"""Exit code of lerobot-train after an interruption that saved a checkpoint."""
-DIVERGED = 64
-"""Exit code of lerobot-train after a loss that is not finite."""
 TAIL_LINES = 15
 """Lines of output that `TrainingError` keeps."""
 

@@ -117,6 +117,7 @@ class Leader:
         self._retry_s = RETRY_S
         with contextlib.suppress(HardwareError):
             self.disconnect()
+        with contextlib.suppress(HardwareError):
             self.connect()
             angles = self.angles()
             self._retry_s, self._notified = None, "-"

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from waldo.datasets.schema import MERGE_NS
 from waldo.errors import InvalidValueError, WaldoError
 from waldo.typing import Array
-
-MERGE_NS = 100_000_000
-"""Largest difference between the stamps of the parts of one state [ns]."""
 
 
 class JointNamesError(WaldoError):
@@ -41,7 +39,7 @@ class JointValues:
 
     A message may contain only some joints, as when the arm and the gripper have publishers of their own. Parts are
     merged by name: a row is complete when every joint was received since the last row, in parts whose stamps differ by
-    at most `MERGE_NS`; its time is that of the newest part.
+    at most `schema.MERGE_NS`; its time is that of the newest part.
     """
 
     def __init__(self, robot: str, joints: Sequence[str], renames: Mapping[str, str] | None = None) -> None:

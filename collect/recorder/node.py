@@ -92,6 +92,7 @@ class RecorderNode:
         self._streams: list[str] = []
         self._looked = False
         self._unconfirmed = True
+        self._lapse: tuple[float, str] | None = None
         self._refused: set[tuple[str, type[Exception]]] = set()
         node = graph.node
         self._acknowledgements = (
@@ -125,19 +126,19 @@ class RecorderNode:
             raise RecorderError(f"cannot start: the robot is {control.message}")
         text = self.recorder.start(self._streams)
         self._monitor.episode_started(self._now_ns())
-        self._unconfirmed = True
+        self._unconfirmed, self._lapse = True, None
         return text
 
     def _save(self) -> str:
         """Save the episode as a success; one in which the robot did not follow must be confirmed by a second call."""
-        seconds, reason = self._monitor.lapse(self._now_ns())
+        self._drain()
+        seconds, reason = self._lapse or self._monitor.lapse(self._now_ns())
         if seconds >= MIN_LAPSE_S and self._unconfirmed:
             self._unconfirmed = False
             raise RecorderError(
                 f"the robot did not follow its commands for {seconds:.1f} s ({reason}): "
                 "fail or discard the episode, or save it again to keep it as a success"
             )
-        self._drain()
         return self.recorder.save("success")
 
     def _fail(self) -> str:
@@ -146,7 +147,9 @@ class RecorderNode:
 
     def _stop(self) -> str:
         self._drain()
-        return self.recorder.stop()
+        text = self.recorder.stop()
+        self._lapse = self._monitor.lapse(self._now_ns())
+        return text
 
     def _drain(self) -> None:
         """Record everything that was published before now: requests are served before messages that still wait."""
@@ -334,9 +337,9 @@ class RecorderNode:
         try:
             while not done():
                 now_s = time.monotonic()
-                self._look_around(now_s - started_s)
                 if now_s >= next_scan_s:
                     self.scan()
+                    self._look_around(now_s - started_s)
                     self._notify(self._monitor.check(time.time_ns(), time.monotonic_ns()))
                     # Repeated, because the robot may have missed earlier acknowledgements while it was starting.
                     self._acknowledge()

@@ -110,12 +110,9 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
         column = _column(field.labels, values[key][keep], field.unit)
         if key in required_keys:
             _require_finite(episode, key, column)
+            columns[key] = column
         elif (known := _known(column, config.fps)) is not None:
             columns[key] = known
-            continue
-        else:
-            continue
-        columns[key] = column
     names = sorted(name for name, one in aligned.items() if one.valid[keep].any())
     staleness = np.stack([_staleness_s(aligned[name], instants, episode.time_ns(name))[keep] for name in names], axis=1)
     return Rows(
@@ -276,6 +273,9 @@ def _column(names: Sequence[str], values: NDArray[Any], unit: str) -> Column:
 
 
 def _staleness_s(alignment: Alignment, instants: Times, stamps: Times) -> NDArray[np.float64]:
-    """Return how much older than its row each sample is, (rows,) [s]; negative for rows before the first sample."""
-    before = (instants - stamps[0]) / 1e9
-    return np.where(alignment.index >= 0, alignment.staleness_ns / 1e9, before)
+    """Return how much older than its row each sample is, (rows,) [s]; negative for a sample after its row.
+
+    A row without a sample gets the distance to the first or the last one.
+    """
+    outside = instants - np.where(instants < stamps[0], stamps[0], stamps[-1])
+    return np.where(alignment.index >= 0, alignment.staleness_ns, outside) / 1e9

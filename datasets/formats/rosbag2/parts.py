@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from waldo.datasets.schema import MERGE_NS
+
 if TYPE_CHECKING:
     from waldo.datasets.formats.rosbag2.contents import Row, TopicData
-
-MERGE_NS = 100_000_000
-"""Largest difference between the stamps of the parts of one state [ns], as when recording."""
 
 
 def merge_parts(topic: TopicData) -> str:
     """Merge the partial states of a topic by joint name, and return a note on it; empty if every state is complete.
 
     A state is complete when every joint was received since the last one, in parts whose stamps differ by at most
-    `MERGE_NS`; its time is that of the newest part.
+    `schema.MERGE_NS`; its time is that of the newest part.
     """
     joints = {joint for row in topic.rows for joint in row.get("position", ())}
     if all(set(row.get("position", ())) == joints for row in topic.rows):

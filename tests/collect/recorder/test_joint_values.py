@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from waldo.collect.recorder.joint_values import MERGE_NS, JointNamesError, JointValues, parse_joint_map
+from waldo.collect.recorder.joint_values import JointNamesError, JointValues, parse_joint_map
+from waldo.datasets.schema import MERGE_NS
 from waldo.errors import InvalidValueError
 
 JOINTS = ("a", "b", "grip")

@@ -17,7 +17,7 @@ import pytest
 from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
-from waldo.collect.recorder.recorder import MIN_RATE_SAMPLES, Recorder, RecorderConfig
+from waldo.collect.recorder.recorder import MIN_RATE_SAMPLES, Recorder, RecorderConfig, RecorderError
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.format import LeRobotConfig
@@ -340,6 +340,58 @@ def test_an_episode_of_a_robot_that_does_not_follow_must_be_confirmed(tmp_path: 
     assert "not_following" in {finding.kind for finding in report.findings}
     with pytest.raises(WaldoError, match="the robot did not follow its commands for"):
         export_dataset(dataset, tmp_path / "out", LeRobotConfig())
+
+
+def test_an_episode_contains_what_was_published_before_it_was_saved(tmp_path: Path, toy_robot: Robot) -> None:
+    """The recorder is busy while states arrive; the request to save arrives after them, but is served first."""
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    with recording(dataset, toy_robot) as node, ros.join_graph("robot", "toy") as graph:
+        robot = FakeRobot(graph)
+        robot.wait_for_the_recorder()
+        ticks = iter(range(100_000))
+        until(lambda: received(node, 4), lambda: robot.publish(next(ticks)))
+        start, save = (graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save"))
+        assert graph.call(start, Trigger.Request(), 120).success
+        busy, spin = threading.Event(), node._spin
+
+        def wait_and_spin() -> None:
+            busy.wait(120)
+            spin()
+
+        node._spin = wait_and_spin  # type: ignore[method-assign]
+        graph.spin_for(0.5)  # until the recorder's thread waits
+        first = next(ticks)
+        for tick in range(first, first + 50):
+            robot.publish(tick, camera=False)
+        saved = save.call_async(Trigger.Request())
+        graph.spin_for(0.2)
+        busy.set()
+        assert graph.spin_until(saved.done, 120)
+        assert saved.result().success
+    last = dataset.episodes[0].values("joints/state", "position")[-1, 0]
+    assert last == first + 49
+
+
+def test_a_second_recorder_in_a_namespace_is_refused(tmp_path: Path, toy_robot: Robot) -> None:
+    first, second = (Dataset.create(tmp_path / name, robot="toy") for name in ("first", "second"))
+    with recording(first, toy_robot) as running:
+        until(lambda: running._looked, lambda: None)
+        with second.lock(), ros.join_graph("recorder", "toy") as graph:
+            node = RecorderNode(graph, Recorder(second, toy_robot, {}))
+            with pytest.raises(RecorderError, match="another recorder runs in the namespace /toy; stop it"):
+                node.run(lambda: node._looked)
+
+
+def test_an_absent_robot_is_reported_once(tmp_path: Path, toy_robot: Robot) -> None:
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    notices: list[Notice] = []
+    with recording(dataset, toy_robot, on_notice=notices.append):
+        until(lambda: bool(notices), lambda: None)
+        time.sleep(1.0)
+    text = "no robot publishes /toy/joint_states; start one with: waldo robot toy"
+    assert [notice.text for notice in notices] == [text]
 
 
 def test_joints_with_other_names_are_refused_at_the_start(tmp_path: Path, toy_robot: Robot) -> None:
