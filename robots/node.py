@@ -130,7 +130,7 @@ class RobotNode:
 
     def _on_stop_motion(self, _request: Any, response: Any) -> Any:
         self.cycle.safety.stop("stopped by the operator")
-        response.success, response.message = True, "stopped; call ~/enable to continue"
+        response.success, response.message = True, "stopped; press v to continue"
         return response
 
     def _on_reset(self, _request: Any, response: Any) -> Any:

@@ -42,27 +42,3 @@ def progress() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=err(),
     )
-
-
-class StatusLine:
-    """A line at the bottom of the terminal that is updated; text printed through `err()` appears above it."""
-
-    def __init__(self) -> None:
-        from rich.live import Live
-
-        self._live = Live(console=err(), refresh_per_second=1, transient=True) if err().is_terminal else None
-
-    def show(self, text: str) -> None:
-        """Update the line."""
-        if self._live is None:
-            return
-        if not self._live.is_started:
-            self._live.start()
-        from rich.text import Text
-
-        self._live.update(Text(text), refresh=True)
-
-    def close(self) -> None:
-        """Remove the line."""
-        if self._live is not None:
-            self._live.stop()

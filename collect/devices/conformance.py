@@ -25,6 +25,7 @@ import pytest
 
 from waldo.collect.devices.device import Observation, ServiceResponse
 from waldo.robots.description import Robot
+from waldo.robots.diagnostics import OK
 from waldo.typing import Array
 
 DT_S = 1 / 60
@@ -50,7 +51,7 @@ class RecordingSession:
         """Record a request."""
         self.services.append(name)
 
-    def notify(self, text: str) -> None:
+    def notify(self, text: str, level: int = OK) -> None:
         """Record a text."""
         self.texts.append(text)
 

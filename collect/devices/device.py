@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from waldo import registry
+from waldo.robots.diagnostics import OK
 from waldo.robots.drivers.options import convert_options, split_options
 from waldo.typing import Array
 
@@ -54,8 +55,8 @@ class Session(Protocol):
         """Call a service without waiting; the response is shown to the operator when it arrives."""
         ...
 
-    def notify(self, text: str) -> None:
-        """Show a line of text to the operator."""
+    def notify(self, text: str, level: int = OK) -> None:
+        """Show a line of text to the operator, in the color of its diagnostic level."""
         ...
 
 

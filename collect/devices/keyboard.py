@@ -48,7 +48,7 @@ class Keyboard:
         self._joints = len(robot.joints)
         self._held: dict[str, tuple[int, float]] = {}
         self._group = 0
-        self.keys = terminal_keys.TerminalKeys(self._press, self._release)
+        self.keys = terminal_keys.TerminalKeys(self._press, self._release, usage=self.usage)
         """The reader of the terminal."""
 
     def open(self) -> None:
@@ -57,24 +57,28 @@ class Keyboard:
             raise HardwareError("the keyboard device requires a terminal; run it in one, or use: waldo teleop script")
         self.keys.open()
 
-    def _press(self, key: str) -> None:
-        if key in FORWARD or key in BACK:
-            row, sign = (FORWARD, 1.0) if key in FORWARD else (BACK, -1.0)
-            joint = self._group * len(FORWARD) + row.index(key)
-            if joint < self._joints:
-                self._held[key] = (joint, sign)
-        elif key in GROUP_KEYS:
+    def _press(self, key: str) -> bool:
+        """Move the joint of a key, or select a group of joints; return whether the key has a function."""
+        if key in GROUP_KEYS:
             groups = -(-self._joints // len(FORWARD))
             self._group = (self._group + GROUP_KEYS[key]) % groups
             self._held.clear()
+            return True
+        if key not in FORWARD and key not in BACK:
+            return False
+        row, sign = (FORWARD, 1.0) if key in FORWARD else (BACK, -1.0)
+        joint = self._group * len(FORWARD) + row.index(key)
+        if joint >= self._joints:
+            return False
+        self._held[key] = (joint, sign)
+        return True
 
     def _release(self, key: str) -> None:
         self._held.pop(key, None)
 
     def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
         """Return the targets (joints,) [rad or m] while a motion key is held, else None."""
-        for name in self.keys.take_requests():
-            session.request(name)
+        self.keys.pass_to(session)
         with self.keys.lock:
             held = list(self._held.values())
         if not held or self.finished:

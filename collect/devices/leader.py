@@ -17,6 +17,7 @@ from waldo.collect.devices import terminal_keys
 from waldo.collect.devices.device import Observation, Session
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot, load_robot, presets
+from waldo.robots.diagnostics import ERROR
 from waldo.robots.driver import Driver, load_driver
 from waldo.robots.drivers.options import TypedOptions, build_options, options_class
 from waldo.typing import Array
@@ -109,7 +110,7 @@ class Leader:
                 return self.angles()
             except HardwareError as error:
                 self.engaged, self._retry_s = False, RETRY_S
-                session.notify(f"the leader was disconnected, the robot holds: {error}")
+                session.notify(f"the leader was disconnected, the robot holds: {error}", ERROR)
                 return None
         self._retry_s -= dt_s
         if self._retry_s > 0:

@@ -16,6 +16,16 @@ type Image = NDArray[np.uint8] | NDArray[np.uint16]
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC1": 1, "8UC3": 3}
 """Encoding of a color image (sensor_msgs/image_encodings.hpp) -> bytes per pixel."""
 
+CONVERSIONS = {
+    **dict.fromkeys(("yuv422", "uyvy"), (2, "COLOR_YUV2RGB_UYVY")),
+    **dict.fromkeys(("yuv422_yuy2", "yuyv"), (2, "COLOR_YUV2RGB_YUYV")),
+    "bayer_rggb8": (1, "COLOR_BayerRGGB2RGB"),
+    "bayer_bggr8": (1, "COLOR_BayerBGGR2RGB"),
+    "bayer_gbrg8": (1, "COLOR_BayerGBRG2RGB"),
+    "bayer_grbg8": (1, "COLOR_BayerGRBG2RGB"),
+}
+"""Encoding that OpenCV converts -> bytes per pixel, and its conversion."""
+
 DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 """Encoding of a depth image -> dtype; by REP-118, u2 is in millimeters and f4 in meters."""
 
@@ -54,8 +64,17 @@ def from_raw(message: Any) -> Image:
     if message.encoding in DEPTH_ENCODINGS:
         pixels = _pixels(message, DEPTH_ENCODINGS[message.encoding], 1)[..., 0]
         return to_millimeters(pixels) if pixels.dtype.kind == "f" else pixels.astype(np.uint16)
+    if message.encoding in CONVERSIONS:
+        import cv2
+
+        channels, conversion = CONVERSIONS[message.encoding]
+        try:
+            return np.asarray(cv2.cvtColor(_pixels(message, "u1", channels), getattr(cv2, conversion)), np.uint8)
+        except cv2.error as error:  # such as an odd width
+            size = f"{message.width}x{message.height}"
+            raise ImageError(f"image of {size} {message.encoding} cannot be converted: {error.err}") from error
     if message.encoding not in CHANNELS:
-        known = ", ".join([*CHANNELS, *DEPTH_ENCODINGS])
+        known = ", ".join([*CHANNELS, *CONVERSIONS, *DEPTH_ENCODINGS])
         raise ImageError(f"unsupported image encoding {message.encoding!r} (supported: {known})")
     pixels = _pixels(message, "u1", CHANNELS[message.encoding])
     if pixels.shape[2] == 1:

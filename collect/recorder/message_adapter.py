@@ -7,7 +7,7 @@ the messages are renumbered so that a gap is always a loss.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class MessageAdapter:
         *,
         lockstep: bool = False,
         joint_map: Mapping[str, str] | None = None,
+        receipt_stamps: Collection[str] = (),
         count_publishers: Callable[[str], int] = lambda topic: 1,
         on_publisher: Callable[[Topic, Start], None] = lambda topic, start: None,
     ) -> None:
@@ -42,10 +43,12 @@ class MessageAdapter:
             recorder: The recorder.
             lockstep: Whether all times are those of the simulated clock.
             joint_map: Published name -> joint, for a robot whose joints have other names.
+            receipt_stamps: Streams whose header stamps are replaced by the time of receipt.
             count_publishers: Returns the number of publishers of a topic.
             on_publisher: Called when a publisher of a topic starts after the first one.
         """
         self._recorder, self._lockstep = recorder, lockstep
+        self._receipt_stamps = frozenset(receipt_stamps)
         self._count_publishers, self._on_publisher = count_publishers, on_publisher
         joints = recorder.robot.joint_names
         self._joints = {name: JointValues(recorder.robot.name, joints, joint_map) for name in schema.JOINT_UNITS}
@@ -72,8 +75,9 @@ class MessageAdapter:
 
     def add(self, topic: Topic, message: Any, info: Any) -> None:
         """Pass one message on; raises an exception if it cannot be decoded or recorded."""
-        stamps = self.stamps(message.header, info)
-        stream = topic.stream
+        stamps, stream = self.stamps(message.header, info), topic.stream
+        if stream in self._receipt_stamps:
+            stamps["header_ns"] = stamps["receipt_ns"]
         # Publishers of different joints of one state have counts of their own.
         part = frozenset(message.name) if stream in schema.JOINT_UNITS else None
         self._count(topic, part, stamps)

@@ -8,7 +8,8 @@ loss.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from waldo import ros
@@ -17,12 +18,15 @@ from waldo.collect.recorder import topics
 from waldo.collect.recorder.message_adapter import MessageAdapter
 from waldo.collect.recorder.publishers import Start
 from waldo.collect.recorder.recorder import Recorder, RecorderError, State
-from waldo.collect.recorder.recording_monitor import RecordingMonitor, RecordingStatus
+from waldo.collect.recorder.recording_monitor import RecordingMonitor
+from waldo.collect.recorder.requests import RecorderRequests
+from waldo.collect.recorder.status import RecordingStatus, to_message
 from waldo.collect.recorder.task import parse_task
 from waldo.collect.recorder.topics import Topic
+from waldo.collect.robot_condition import RobotCondition
+from waldo.collect.services import Services
 from waldo.collect.status_watch import CONTROL, STATUS_TOPIC
 from waldo.datasets import schema
-from waldo.datasets.reading.following import MIN_LAPSE_S
 from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
 from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, components_from_message, from_message, from_text
@@ -43,6 +47,20 @@ QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class NodeConfig:
+    """What a recorder node records of the robot's topics, and as what."""
+
+    joint_map: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Published name -> joint, for a robot whose joints have other names."""
+    without: frozenset[str] = frozenset()
+    """Cameras' streams that are not recorded."""
+    receipt_stamps: frozenset[str] = frozenset()
+    """Streams whose messages are stamped with their receipt, since their publishers stamp with a clock of their own."""
+    tasks: Sequence[Mapping[str, Any]] = ()
+    """Attributes of the episodes, among which the operator chooses; the first is that of the first episode."""
+
+
 class RecorderNode:
     """Connects a recorder to the ROS graph."""
 
@@ -52,9 +70,11 @@ class RecorderNode:
         recorder: Recorder,
         cameras: Mapping[str, str] | None = None,
         *,
-        joint_map: Mapping[str, str] | None = None,
+        config: NodeConfig | None = None,
         on_notice: Callable[[Notice], None] = lambda _: None,
         on_status: Callable[[RecordingStatus], None] = lambda _: None,
+        on_condition: Callable[[RobotCondition], None] = lambda _: None,
+        take_requests: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """Create the services. A recorder in lockstep acknowledges messages, for which the simulation waits.
 
@@ -62,9 +82,12 @@ class RecorderNode:
             graph: The node on the ROS graph, in the robot's namespace.
             recorder: The recorder.
             cameras: Stream -> base topic of cameras outside the namespace.
-            joint_map: Published name -> joint, for a robot whose joints have other names.
+            config: What to record of the topics, and as what.
             on_notice: Called with each notice for the operator.
-            on_status: Called with the status, once a second.
+            on_status: Called with the status, once a second and after each request.
+            on_condition: Called with each change of the robot's condition.
+            take_requests: Returns the operator's requests since its last call: names of services of the recorder or
+                the robot, or "next_task".
         """
         from diagnostic_msgs.msg import DiagnosticArray
         from rosgraph_msgs.msg import Clock
@@ -72,12 +95,15 @@ class RecorderNode:
 
         self.graph, self.recorder = graph, recorder
         self._cameras = dict(cameras or {})
-        self._on_notice, self._on_status = on_notice, on_status
+        self._config = config or NodeConfig()
+        self._on_notice, self._on_status, self._on_condition = on_notice, on_status, on_condition
+        self._take_requests = take_requests
         lockstep = recorder.config.lockstep
         self._adapter = MessageAdapter(
             recorder,
             lockstep=lockstep,
-            joint_map=joint_map,
+            joint_map=self._config.joint_map,
+            receipt_stamps=self._config.receipt_stamps,
             count_publishers=graph.node.count_publishers,
             on_publisher=self._on_publisher,
         )
@@ -90,9 +116,9 @@ class RecorderNode:
         self._subscribed: set[str] = set()
         self._subscriptions: list[Any] = []
         self._streams: list[str] = []
+        self._offered: set[str] = set()
         self._looked = False
-        self._unconfirmed = True
-        self._lapse: tuple[float, str] | None = None
+        self._condition: RobotCondition | None = None
         self._refused: set[tuple[str, type[Exception]]] = set()
         node = graph.node
         self._acknowledgements = (
@@ -102,54 +128,24 @@ class RecorderNode:
         if lockstep:
             graph.subscribe(Clock, "/clock", self._on_clock, ros.stream_qos(10))
         graph.subscribe(String, "task", self._on_task, ros.latched_qos())
+        self._requests = RecorderRequests(
+            recorder,
+            self._monitor,
+            expected=lambda: self._streams,
+            drain=self._drain,
+            now_ns=self._now_ns,
+            tasks=self._config.tasks,
+        )
+        self._services = Services(graph, lambda: True, on_notice, nodes=["robot"])
         self._create_services()
 
-    # services
+    # services and keys
 
     def _create_services(self) -> None:
         from std_srvs.srv import Trigger
 
-        actions: dict[str, Callable[[], str]] = {
-            "start": self._start,
-            "stop": self._stop,
-            "save": self._save,
-            "fail": self._fail,
-            "discard": self.recorder.discard,
-            "undo": self.recorder.undo,
-        }
-        for name, action in actions.items():
-            self.graph.serve(Trigger, f"~/{name}", self._service(name, action))
-
-    def _start(self) -> str:
-        control = self._monitor.control
-        if control is not None and control.level >= ERROR:
-            raise RecorderError(f"cannot start: the robot is {control.message}")
-        text = self.recorder.start(self._streams)
-        self._monitor.episode_started(self._now_ns())
-        self._unconfirmed, self._lapse = True, None
-        return text
-
-    def _save(self) -> str:
-        """Save the episode as a success; one in which the robot did not follow must be confirmed by a second call."""
-        self._drain()
-        seconds, reason = self._lapse or self._monitor.lapse(self._now_ns())
-        if seconds >= MIN_LAPSE_S and self._unconfirmed:
-            self._unconfirmed = False
-            raise RecorderError(
-                f"the robot did not follow its commands for {seconds:.1f} s ({reason}): "
-                "fail or discard the episode, or save it again to keep it as a success"
-            )
-        return self.recorder.save("success")
-
-    def _fail(self) -> str:
-        self._drain()
-        return self.recorder.save("failure")
-
-    def _stop(self) -> str:
-        self._drain()
-        text = self.recorder.stop()
-        self._lapse = self._monitor.lapse(self._now_ns())
-        return text
+        for name in self._requests.actions:
+            self.graph.serve(Trigger, f"~/{name}", self._service(name))
 
     def _drain(self) -> None:
         """Record everything that was published before now: requests are served before messages that still wait."""
@@ -160,21 +156,34 @@ class RecorderNode:
         """Return the time of the robot's messages [ns]."""
         return self._adapter.clock_ns if self.recorder.config.lockstep else time.time_ns()
 
-    def _service(self, name: str, action: Callable[[], str]) -> Callable[[Any, Any], Any]:
-        """Return a service callback that responds with the text of `action`, or with its error."""
+    def _service(self, name: str) -> Callable[[Any, Any], Any]:
+        """Return a service callback that responds with the confirmation of a request, or with its error."""
 
         def respond(_request: Any, response: Any) -> Any:
-            try:
-                response.success, response.message = True, action()
-            except WaldoError as error:
-                response.success, response.message = False, str(error)
-            text = f"{name}: {response.message}" if response.success else f"{name} refused: {response.message}"
-            self._on_notice(Notice(level=OK if response.success else WARN, text=text))
-            # The robot attributes heat to episodes and pauses, hence it must receive each change of state at once.
-            self._status_due_s = 0.0
+            response.success, response.message = self._fulfill(name)
             return response
 
         return respond
+
+    def _fulfill(self, name: str) -> tuple[bool, str]:
+        """Fulfill a request to the recorder; return whether it succeeded, and a text for the operator."""
+        try:
+            success, text = True, self._requests.actions[name]()
+        except WaldoError as error:
+            success, text = False, str(error)
+        shown = f"{name}: {text}" if success else f"{name} refused: {text}"
+        self._on_notice(Notice(level=OK if success else WARN, text=shown, confirmation=True))
+        # The robot attributes heat to episodes and pauses, hence it must receive each change of state at once.
+        self._status_due_s = 0.0
+        return success, text
+
+    def _handle_requests(self) -> None:
+        """Fulfill the operator's requests to the recorder, and pass on those to the robot."""
+        for name in self._take_requests():
+            if name in self._requests.actions:
+                self._fulfill(name)
+            else:
+                self._services.request(name)
 
     # topics
 
@@ -188,7 +197,9 @@ class RecorderNode:
         self._subscribe(status, self._on_components, key=STATUS_TOPIC)
         offered = dict(node.get_topic_names_and_types())
         for topic in topics.find_cameras(offered, node.get_namespace(), self._cameras):
-            self._subscribe_stream(topic, key=topic.stream)
+            self._offered.add(topic.stream)
+            if topic.stream not in self._config.without:
+                self._subscribe_stream(topic, key=topic.stream)
 
     def _subscribe_stream(self, topic: Topic, *, key: str) -> None:
         def add(message: Any, info: Any) -> None:
@@ -229,7 +240,8 @@ class RecorderNode:
 
     def _add(self, topic: Topic, message: Any, info: Any) -> None:
         """Record a message. One that does not fit is lost; a journal that cannot be written ends the episode."""
-        self._notify(self._monitor.received(topic.stream, time.monotonic_ns(), time.time_ns()))
+        header_ns = 0 if topic.stream in self._config.receipt_stamps else ros.stamp_to_ns(message.header.stamp)
+        self._notify(self._monitor.received(topic.stream, time.monotonic_ns(), time.time_ns(), header_ns))
         try:
             self._adapter.add(topic, message, info)
             if topic.stream == schema.MOTORS:
@@ -276,6 +288,14 @@ class RecorderNode:
         if CONTROL in components:
             rate_hz = from_text(components[CONTROL].values.get(RATE_KEY, ""))
             self.recorder.announced_hz = rate_hz if rate_hz > 0 else None
+            self._show_condition()
+
+    def _show_condition(self) -> None:
+        """Report a change of the robot's condition at once."""
+        condition = self._monitor.condition(time.monotonic_ns())
+        if condition != self._condition:
+            self._condition = condition
+            self._on_condition(condition)
 
     def _on_clock(self, message: Any) -> None:
         self._adapter.clock_ns = ros.stamp_to_ns(message.clock)
@@ -305,49 +325,29 @@ class RecorderNode:
         message.layout.dim = [MultiArrayDimension(label=label) for label in self._sequences]
         self._acknowledgements.publish(message)
 
-    def _publish_status(self, status: RecordingStatus) -> None:
-        from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-
-        values = {
-            "state": status.state,
-            "task": status.task,
-            "recording_seconds": f"{status.seconds:.1f}",
-            "lost_messages": str(status.lost),
-            "frames_waiting": str(status.waiting),
-            "disk_seconds_left": f"{status.space.remaining_s:.0f}",
-            "silent": ", ".join(sorted(status.stopped)),
-            **{f"{name} rate_hertz": f"{rate:.1f}" for name, rate in status.rates_hz.items()},
-        }
-        message = DiagnosticArray()
-        message.header.stamp = ros.ns_to_stamp(time.time_ns())
-        message.status = [
-            DiagnosticStatus(
-                level=bytes([status.level]),
-                name=f"{self.recorder.robot.name}: recorder",
-                message=str(status),
-                hardware_id=self.graph.node.get_namespace().strip("/"),
-                values=[KeyValue(key=key, value=value) for key, value in values.items()],
-            )
-        ]
-        self._diagnostics.publish(message)
+    def _show_status(self) -> None:
+        status = self._monitor.status(time.monotonic_ns())
+        namespace = self.graph.node.get_namespace().strip("/")
+        self._diagnostics.publish(to_message(status, self.recorder.robot.name, namespace, time.time_ns()))
+        self._on_status(status)
 
     def run(self, done: Callable[[], bool]) -> None:
         """Record on request until `done()`; an episode that is open then is saved as interrupted."""
         next_scan_s, started_s = 0.0, time.monotonic()
         try:
             while not done():
+                self._handle_requests()
                 now_s = time.monotonic()
                 if now_s >= next_scan_s:
                     self.scan()
                     self._look_around(now_s - started_s)
                     self._notify(self._monitor.check(time.time_ns(), time.monotonic_ns()))
+                    self._show_condition()
                     # Repeated, because the robot may have missed earlier acknowledgements while it was starting.
                     self._acknowledge()
                     next_scan_s = now_s + SCAN_S
-                if now_s >= self._status_due_s:
-                    status = self._monitor.status(time.monotonic_ns())
-                    self._publish_status(status)
-                    self._on_status(status)
+                if now_s >= self._status_due_s:  # a request sets it to 0
+                    self._show_status()
                     self._status_due_s = now_s + STATUS_S
                 self._spin()
         finally:
@@ -378,6 +378,11 @@ class RecorderNode:
                 topic = node.resolve_topic_name(schema.TOPIC_OF_STREAM[schema.STATE])
                 text = f"no robot publishes {topic}; start one with: waldo robot {self.recorder.robot.name}"
                 self._notify([Notice(level=ERROR, text=text)])
+            if absent := self._config.without - self._offered:
+                found = ", ".join(sorted(self._offered)) or "none"
+                self._notify(
+                    [Notice(level=WARN, text=f"--without {', '.join(sorted(absent))}: cameras found: {found}")]
+                )
 
     def _spin(self) -> None:
         """Run one callback; acknowledge when no further message is waiting, rather than each message."""

@@ -53,8 +53,10 @@ class Publishers:
             The number of messages of its publisher that are missing before it, and why it starts a new count.
         """
         self._counts = [count for count in self._counts if now_ns - count.received_ns < FORGET_NS]
-        following = next((count for count in self._counts if count.last + 1 == sequence), None)
-        if following is not None:
+        matching = [count for count in self._counts if count.last + 1 == sequence]
+        if matching:
+            # The most recent one: a publisher that has ended may have reached the same number.
+            following = max(matching, key=lambda count: count.received_ns)
             following.last, following.received_ns = sequence, now_ns
             return 0, None
         if not self._counts:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Unpack
 
-import numpy as np
-
 from waldo.collect.recorder.images import Image, ImageError, decode_color
+from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES, StateRate
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.recording.stamps import Stamps
@@ -30,23 +28,6 @@ MOTORS_HZ = 10.0
 
 CAMERA_FPS = 30.0
 """Nominal rate of a camera that the robot's description does not list [Hz]."""
-
-MIN_RATE_SAMPLES = 5
-"""Smallest number of states from which the robot's rate is measured."""
-
-MAX_RATE_SAMPLES = 300
-"""Largest number of states from which the robot's rate is measured."""
-
-RATE_TOLERANCE = 1.5
-"""Factor up to which a measured rate counts as the dataset's."""
-
-COMMON_RATES_HZ = tuple(
-    map(float, (10, 15, 20, 25, 30, 40, 50, 60, 75, 90, 100, 120, 125, 150, 200, 250, 300, 400, 500, 1000))
-)
-"""Control rates that are common [Hz]."""
-
-COMMON_RATE_TOLERANCE = 0.08
-"""Relative difference up to which a measured rate is rounded to a common one."""
 
 MIN_PIXELS = 16
 """Smallest width and height of a camera's images; H.264 encodes blocks of 16x16."""
@@ -105,6 +86,8 @@ class Recorder:
         """Rate at which the robot states that it publishes [Hz]; None if it does not state it."""
         self.task: Mapping[str, Any] = {}
         """Attributes of the next episodes, as published on the topic `task`."""
+        self.saved = 0
+        """Number of episodes saved since the start."""
         self._attributes = dict(attributes)
         joints = robot.joint_names
         self._streams: dict[str, Stream] = {
@@ -115,7 +98,7 @@ class Recorder:
         self._late: set[str] = set()
         self._span_ns: list[int] = []
         self._size_checked_ns: dict[str, int] = {}
-        self._state_ns: deque[int] = deque(maxlen=MAX_RATE_SAMPLES)
+        self._rate = StateRate()
         self._received: set[str] = set()
         self._in_episode: set[str] = set()
         self._refused: dict[str, str] = {}
@@ -128,7 +111,7 @@ class Recorder:
         self._received.add(stream)
         self._refused.pop(stream, None)
         if stream == schema.STATE and self.state is State.IDLE:
-            self._state_ns.append(stamps["header_ns"])
+            self._rate.add(stamps["header_ns"])
         writer = self._writer_of(stream, stamps)
         if writer is not None:
             if stream == schema.STATE:
@@ -248,11 +231,14 @@ class Recorder:
         """Size of the live journal [bytes]; 0 without one."""
         return self._writer.nbytes if self._writer else 0
 
+    def lost(self, stream: str) -> int:
+        """Return the number of lost messages of a stream in the live episode; 0 without one."""
+        return self._writer.lost(stream) if self._writer and stream in self._in_episode else 0
+
     @property
-    def lost(self) -> int:
-        """Number of lost messages of the live episode."""
-        writer = self._writer
-        return sum(writer.lost(name) for name in self._in_episode) if writer else 0
+    def index(self) -> int:
+        """Index of the live episode, or else of the next one."""
+        return self._writer.index if self._writer else self.dataset.next_index
 
     @property
     def waiting(self) -> int:
@@ -277,16 +263,16 @@ class Recorder:
             raise RecorderError(f"cannot start: an episode is {self.state.value}; save, fail or discard it first")
         for name in (schema.STATE, *expected):
             if name in self._refused:
-                raise RecorderError(f"cannot start: {self._refused[name]}")
+                raise RecorderError(f"cannot start: {self._refused[name]}{_without_hint([name])}")
         silent = [name for name in (schema.STATE, *expected) if name not in {*self._received, *COMMANDS}]
         if silent:
             raise RecorderError(
                 f"cannot start: no message received yet on {', '.join(dict.fromkeys(silent))}; "
-                "check that the robot and its cameras are publishing"
+                f"check that the robot and its cameras are publishing{_without_hint(silent)}"
             )
         self._set_rate()
         # States of an episode are not part of the next measurement: the pause between would count as a slow rate.
-        self._state_ns.clear()
+        self._rate.clear()
         streams = [stream for name, stream in self._streams.items() if name in self._received or name in COMMANDS]
         self.dataset.check_resume(self.robot.name, streams)
         self._in_episode = {stream.name for stream in streams}
@@ -299,21 +285,11 @@ class Recorder:
         return f"recording {self.task.get('task', '')}".strip()
 
     def _set_rate(self) -> None:
-        """Set the rate of the joints' streams: the robot's announced rate, or else the measured one.
-
-        A measured rate counts as the dataset's unless it differs by more than `RATE_TOLERANCE`.
-
-        Raises:
-            RecorderError: If the rate is not known yet.
-        """
-        rate_hz = self.announced_hz
-        known_hz = self.dataset.nominal_rate_hz(schema.STATE)
-        if rate_hz is None and (measured_hz := self._measured_hz()) is not None:
-            is_known = known_hz is not None and 1 / RATE_TOLERANCE < measured_hz / known_hz < RATE_TOLERANCE
-            rate_hz = known_hz if is_known else round_rate(measured_hz)
-        if rate_hz is None and not self.config.lockstep and known_hz is None:
+        """Set the rate of the joints' streams; raises RecorderError if it is not known yet."""
+        rate_hz = self._rate.nominal_hz(self.announced_hz, self.dataset.nominal_rate_hz(schema.STATE))
+        if rate_hz is None and not self.config.lockstep:
             raise RecorderError(
-                f"cannot start: only {count(len(self._state_ns), 'state')} received, and {MIN_RATE_SAMPLES} are needed "
+                f"cannot start: only {count(len(self._rate), 'state')} received, and {MIN_RATE_SAMPLES} are needed "
                 "to measure the robot's rate; try again in a moment"
             )
         if rate_hz is None:
@@ -321,13 +297,6 @@ class Recorder:
         for name in (schema.STATE, *COMMANDS, schema.ENVIRONMENT):
             if name in self._streams:
                 self._streams[name] = dataclasses.replace(self._streams[name], rate_hz=rate_hz)
-
-    def _measured_hz(self) -> float | None:
-        """Return the rate of the last states [Hz]: from the median interval, since a busy machine delays some."""
-        if len(self._state_ns) < MIN_RATE_SAMPLES:
-            return None
-        period_ns = float(np.median(np.diff(self._state_ns)))
-        return 1e9 / period_ns if period_ns > 0 else None
 
     def stop(self) -> str:
         """Close the episode; `save` or `discard` then decides its outcome."""
@@ -349,6 +318,7 @@ class Recorder:
         writer = self._open_episode("save")
         path = writer.save(outcome=outcome, reason=reason, wait=self.config.lockstep)
         self._writer, self.state = None, State.IDLE
+        self.saved += 1
         names = ", ".join(sorted(self._late))
         late = f"; not recorded because they started after the episode: {names}" if names else ""
         return f"{path.name} saved as {outcome}{late}"
@@ -380,7 +350,9 @@ class Recorder:
         return self._writer
 
 
-def round_rate(measured_hz: float) -> float:
-    """Return the nearest common rate if it is close to a measured one, else the measured rate as an integer [Hz]."""
-    common_hz = min(COMMON_RATES_HZ, key=lambda hz: abs(math.log(hz / measured_hz)))
-    return common_hz if abs(common_hz / measured_hz - 1) < COMMON_RATE_TOLERANCE else float(round(measured_hz))
+def _without_hint(streams: Sequence[str]) -> str:
+    """Return how to record without the cameras among streams; empty if there is none."""
+    cameras = [
+        schema.camera_name(name) for name in streams if name.startswith((schema.CAMERA_PREFIX, schema.DEPTH_PREFIX))
+    ]
+    return f"; to record without: --without {' '.join(cameras)}" if cameras else ""

@@ -6,77 +6,32 @@ Each finding becomes a notice for the operator and an event of the episode. No R
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.clock_jump import ClockWatch
 from waldo.collect.recorder.disk_space import DiskWatch, Space
 from waldo.collect.recorder.recorder import Recorder, State
+from waldo.collect.recorder.stamp_offset import StampWatch, describe
+from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
+from waldo.collect.robot_condition import GONE, STATUS_TIMEOUT_S, RobotCondition, robot_condition
 from waldo.collect.status_watch import CONTROL, FIGURE, StatusChange, StatusWatch
 from waldo.datasets import schema
 from waldo.datasets.reading.following import CONTROL_MODE
-from waldo.errors import count
 from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus, level_name
 
 PAUSE_NS = 1_000_000_000
 """Time between two checks from which this process was paused [ns]."""
 
+STALL_NS = 400_000_000
+"""Time between two checks after which the timeouts are extended, since messages of that time are not yet read [ns]."""
+
 CONTROL_TIMEOUT_NS = 3_000_000_000
 """Time without a status of the robot's control after which its node is taken for absent [ns]; it sends one a second."""
 
-GONE = "disconnected"
-"""Control mode of a robot whose node publishes nothing."""
-
 MAY_PAUSE = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT)
 """Streams that may pause: without an engaged operator there are no commands."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordingStatus:
-    """The recorder at one moment, as shown and published."""
-
-    state: str
-    task: str
-    seconds: float
-    """Duration of the live episode [s]."""
-    rates_hz: Mapping[str, float]
-    """Messages per second of each stream since the last status."""
-    lost: int
-    """Number of lost messages of the episode."""
-    waiting: int
-    """Number of frames that wait for an encoder."""
-    space: Space
-    stopped: frozenset[str] = field(default_factory=frozenset[str])
-    """Streams without messages."""
-    faults: tuple[str, ...] = ()
-    """Motors and components with a warning or an error."""
-
-    @property
-    def level(self) -> int:
-        """Diagnostic level: `OK`, `WARN` or `ERROR`."""
-        if self.stopped or self.space.full:
-            return ERROR
-        return WARN if self.lost or self.space.low else OK
-
-    def __str__(self) -> str:
-        """Return one line for the operator."""
-        prefixes = (schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)
-        cameras = [rate for name, rate in self.rates_hz.items() if name.startswith(prefixes)]
-        parts = [f"{self.state} {self.task}".strip()]
-        if self.seconds:
-            parts.append(f"{int(self.seconds) // 60}:{int(self.seconds) % 60:02d}")
-        if cameras:
-            parts.append(f"{count(len(cameras), 'camera')} {min(cameras):.0f} Hz")
-        if schema.STATE in self.rates_hz:
-            parts.append(f"joints {self.rates_hz[schema.STATE]:.0f} Hz")
-        parts.append(f"lost {self.lost}")
-        if self.stopped:
-            parts.append(f"NO MESSAGES: {', '.join(sorted(self.stopped))}")
-        if self.faults:
-            parts.append(f"FAULTS: {', '.join(self.faults)}")
-        return "  ".join([*parts, str(self.space)])
 
 
 def _key(control: ComponentStatus) -> tuple[int, str]:
@@ -91,6 +46,7 @@ class RecordingMonitor:
         """Initialize with the wall clock and the monotonic clock at one instant [ns]."""
         self._recorder, self._lockstep = recorder, lockstep
         self._watchdog = StreamWatchdog()
+        self._stamps = StampWatch()
         self._clock = ClockWatch(wall_ns, monotonic_ns)
         self._disk = DiskWatch(recorder.dataset.folder("record"))
         self._space = Space(float("inf"))
@@ -106,13 +62,31 @@ class RecordingMonitor:
 
     # messages
 
-    def received(self, stream: str, monotonic_ns: int, wall_ns: int) -> list[Notice]:
-        """Register a message of a stream; return a notice if the stream has resumed."""
+    def received(self, stream: str, monotonic_ns: int, wall_ns: int, header_ns: int = 0) -> list[Notice]:
+        """Register a message of a stream; return a notice if the stream has resumed, or has stamps of another clock.
+
+        Args:
+            stream: The stream.
+            monotonic_ns: Time of the monotonic clock [ns].
+            wall_ns: Time of the wall clock [ns].
+            header_ns: Stamp of the message, unless it is replaced by the receipt; 0 if it has none [ns].
+        """
         self._counts[stream] = self._counts.get(stream, 0) + 1
-        if self._lockstep or stream in MAY_PAUSE:
+        if self._lockstep:
             return []
-        change = self._watchdog.received(stream, self._recorder.rate_hz(stream), monotonic_ns)
-        return [self._report_stream(change, wall_ns)] if change else []
+        notices: list[Notice] = []
+        if header_ns and (offset_ns := self._stamps.received(stream, header_ns, wall_ns)) is not None:
+            self._add_offset(stream, offset_ns, wall_ns)
+            notices.append(Notice(level=ERROR, text=describe(stream, offset_ns)))
+        if stream not in MAY_PAUSE:
+            change = self._watchdog.received(stream, self._recorder.rate_hz(stream), monotonic_ns)
+            notices += [self._report_stream(change, wall_ns)] if change else []
+        return notices
+
+    def _add_offset(self, stream: str, offset_ns: int, at_ns: int) -> None:
+        self._event(
+            "stamp_offset", describe(stream, offset_ns), at_ns, stream=stream, level="error", offset_ns=offset_ns
+        )
 
     def motors(self, statuses: Mapping[str, MotorStatus], at_ns: int) -> list[Notice]:
         """Register the statuses of the motors at a time [ns]; return a notice for each new or cleared fault."""
@@ -160,6 +134,15 @@ class RecordingMonitor:
         open_ns = now_ns - self._lapse_since_ns if self._lapse_since_ns is not None else 0
         return (self._lapse_ns + max(0, open_ns)) / 1e9, self._lapse_reason
 
+    def condition(self, monotonic_ns: int) -> RobotCondition:
+        """Return the robot's condition for its operator."""
+        return robot_condition(
+            self._control,
+            status_age_s=0.0 if self._control_is_new else (monotonic_ns - self._control_ns) / 1e9,
+            received=schema.STATE in self._counts,
+            silent=schema.STATE in self._watchdog.stopped,
+        )
+
     def episode_started(self, now_ns: int) -> None:
         """Add the present faults and the control mode to the episode that has just been started."""
         self._lapse_ns = 0
@@ -167,6 +150,8 @@ class RecordingMonitor:
             self._lapse_since_ns = now_ns
         if self._control is not None:
             self._add_control_mode(self._control, now_ns)
+        for stream, offset_ns in self._stamps.offsets_ns.items():
+            self._add_offset(stream, offset_ns, now_ns)
         for kind, watch in (("motor_status", self._motors), ("component_status", self._components)):
             for change in watch.faults:
                 self._add_status(kind, change)
@@ -184,8 +169,8 @@ class RecordingMonitor:
         notices: list[Notice] = []
         if not self._lockstep:
             notices += self._check_pause(wall_ns, monotonic_ns)
-            notices += self._check_control(wall_ns, monotonic_ns)
             notices += [self._report_stream(change, wall_ns) for change in self._watchdog.check(monotonic_ns)]
+            notices += self._check_control(wall_ns, monotonic_ns)
             jump_ns = self._clock.check(wall_ns, monotonic_ns)
             if jump_ns:
                 notices.append(self._report_jump(jump_ns, wall_ns))
@@ -199,42 +184,58 @@ class RecordingMonitor:
     def _check_pause(self, wall_ns: int, monotonic_ns: int) -> list[Notice]:
         """Report that this process did not run for a time: the streams have not stopped, it has not looked."""
         paused_ns, self._checked_ns = monotonic_ns - self._checked_ns, monotonic_ns
-        if paused_ns < PAUSE_NS:
+        if paused_ns < STALL_NS:
             return []
         self._watchdog.delay(paused_ns)
         self._control_ns += paused_ns
+        if paused_ns < PAUSE_NS:
+            return []
         text = f"the recorder did not run for {paused_ns / 1e9:.1f} s: messages of that time may be lost or late"
         self._event("recorder_paused", text, wall_ns, seconds=paused_ns / 1e9)
         return [Notice(level=ERROR, text=f"{text}; check the load of this machine, and that nothing suspends it")]
 
     def _check_control(self, wall_ns: int, monotonic_ns: int) -> list[Notice]:
-        """Report a robot node that publishes no status any more."""
+        """Register that the robot is disconnected when its states or its statuses have stopped."""
         if self._control_is_new:
             self._control_is_new, self._control_ns = False, monotonic_ns
-        if self._control is None or self._control.values.get("mode") == GONE:
+        control, age_ns = self._control, monotonic_ns - self._control_ns
+        if control is None or control.values.get("mode") == GONE:
             return []
-        if monotonic_ns - self._control_ns < CONTROL_TIMEOUT_NS:
+        # A robot node whose robot is disconnected sends no states, and reports why.
+        silent = schema.STATE in self._watchdog.stopped and not (
+            control.level >= ERROR and age_ns < STATUS_TIMEOUT_S * 1e9
+        )
+        if not silent and age_ns < CONTROL_TIMEOUT_NS:
             return []
-        text = f"{GONE}: no status from the robot node for {CONTROL_TIMEOUT_NS / 1e9:g} s"
+        missing = "state" if silent else f"status for {CONTROL_TIMEOUT_NS / 1e9:g} s"
+        text = f"{GONE}: no {missing} from the robot node"
         gone = ComponentStatus(component=CONTROL, level=ERROR, message=text, values={"mode": GONE})
         self._set_control(gone, wall_ns)
         self._control_is_new = False
-        return [Notice(level=ERROR, text=f"robot {text}; check that waldo robot is running")]
+        return [] if silent else [Notice(level=ERROR, text=f"robot {text}; check that waldo robot is running")]
 
     def status(self, monotonic_ns: int) -> RecordingStatus:
         """Return the present status; its rates are those since the last call."""
         seconds = max((monotonic_ns - self._counted_ns) / 1e9, 1e-9)
-        rates = {name: number / seconds for name, number in sorted(self._counts.items())}
+        streams = {
+            name: StreamStatus(
+                rate_hz=number / seconds,
+                nominal_hz=self._recorder.rate_hz(name),
+                lost=self._recorder.lost(name),
+                stopped=name in self._watchdog.stopped,
+            )
+            for name, number in sorted(self._counts.items())
+        }
         self._counts, self._counted_ns = dict.fromkeys(self._counts, 0), monotonic_ns
         return RecordingStatus(
             state=self._recorder.state.value,
             task=str(self._recorder.task.get("task", "")),
+            episode=self._recorder.index,
+            saved=self._recorder.saved,
             seconds=self._recorder.seconds,
-            rates_hz=rates,
-            lost=self._recorder.lost,
+            streams=streams,
             waiting=self._recorder.waiting,
             space=self._space,
-            stopped=self._watchdog.stopped,
             faults=tuple(one.name for one in (*self._motors.faults, *self._components.faults)),
         )
 

@@ -12,6 +12,10 @@ TRANSPORTS = {schema.DEPTH_PREFIX: ("/compressedDepth", ""), schema.CAMERA_PREFI
 """Prefix of a stream -> suffixes of a camera's base topic in order of preference; the empty one is the raw image."""
 
 
+IMAGE_PREFIXES = (schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)
+"""Prefixes of the streams of cameras."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic to record."""
@@ -38,6 +42,30 @@ def parse_cameras(pairs: Sequence[str]) -> dict[str, str]:
             raise InvalidValueError("camera", pair, "NAME=/TOPIC, such as front=/camera/color/image_raw")
         named[schema.camera_stream(name)] = base_topic(topic)
     return named
+
+
+def parse_without(names: Sequence[str]) -> frozenset[str]:
+    """Return the streams of cameras: "front" -> "cameras/front"."""
+    return frozenset(schema.camera_stream(name) for name in names)
+
+
+def parse_stamps(pairs: Sequence[str]) -> frozenset[str]:
+    """Return the streams that are stamped at receipt, of options such as "cameras/front=receipt".
+
+    Raises:
+        InvalidValueError: If an option is not STREAM=receipt or STREAM=header.
+    """
+    found: set[str] = set()
+    for pair in pairs:
+        stream, _, stamp = pair.partition("=")
+        if stream not in schema.STREAM_OF_TOPIC.values() and not stream.startswith(IMAGE_PREFIXES):
+            known = ", ".join([*schema.STREAM_OF_TOPIC.values(), *(f"{prefix}NAME" for prefix in IMAGE_PREFIXES)])
+            raise InvalidValueError("--stamps", pair, f"STREAM=receipt with a stream of {known}")
+        if stamp not in ("receipt", "header"):
+            raise InvalidValueError("--stamps", pair, f"{stream}=receipt, or {stream}=header (the default)")
+        if stamp == "receipt":
+            found.add(stream)
+    return frozenset(found)
 
 
 def find_cameras(offered: Mapping[str, Sequence[str]], namespace: str, named: Mapping[str, str]) -> list[Topic]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from waldo.collect.devices.device import Device, Observation, Session
 from waldo.errors import WaldoError
+from waldo.robots.diagnostics import ERROR, OK
 from waldo.typing import Array
 
 STATE_TIMEOUT_S = 10.0
@@ -138,7 +139,7 @@ class TeleopLoop:
         if stale != self._stale:
             self._stale = stale
             text = "the robot sends no state: check that waldo robot is running" if stale else "the robot is back"
-            self._session.notify(text)
+            self._session.notify(text, ERROR if stale else OK)
         return stale
 
     def _publish(self, target: Array | None, stamp_ns: int) -> None:

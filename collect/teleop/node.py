@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from waldo import ros
 from waldo.collect.devices.device import Device, Observation
 from waldo.collect.notice import Notice
+from waldo.collect.robot_condition import RobotCondition, robot_condition
+from waldo.collect.services import Services
 from waldo.collect.status_watch import CONTROL, STATUS_TOPIC, StatusWatch
-from waldo.collect.teleop.loop import TeleopLoop
+from waldo.collect.teleop.loop import STALE_S, TeleopLoop
 from waldo.collect.teleop.observations import ObservationBuffer
-from waldo.collect.teleop.services import Services
 from waldo.datasets import schema
-from waldo.robots.diagnostics import components_from_message
+from waldo.robots.diagnostics import ComponentStatus, components_from_message
 from waldo.typing import Array
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class TeleopNode:
         lockstep: int = 0,
         rate_hz: float = RATE_HZ,
         notify: Callable[[Notice], None] = lambda _: None,
+        on_condition: Callable[[RobotCondition], None] = lambda _: None,
     ) -> None:
         """Create the publisher, the subscriptions and the service clients.
 
@@ -46,6 +48,7 @@ class TeleopNode:
             lockstep: Number of subscribers that must receive each command in simulated time; 0 for real time.
             rate_hz: Commands per second [Hz].
             notify: Shows a notice to the operator.
+            on_condition: Called with each change of the robot's condition.
         """
         from diagnostic_msgs.msg import DiagnosticArray
         from rosgraph_msgs.msg import Clock
@@ -55,6 +58,10 @@ class TeleopNode:
         self._names = list(joint_names)
         self._buffer = ObservationBuffer(joint_names, paired=bool(lockstep))
         self._control = StatusWatch()
+        self._on_condition = on_condition
+        self._condition: RobotCondition | None = None
+        self._status: ComponentStatus | None = None
+        self._status_s = self._state_s = time.monotonic()
         self._clock_ns = -1
         self._joint_state = JointState
         node, qos = graph.node, ros.stream_qos()
@@ -71,6 +78,7 @@ class TeleopNode:
 
     def run(self, done: Callable[[], bool]) -> None:
         """Run until the device is finished or `done()`."""
+        self._show_condition()
         if self._lockstep:
             self._graph.spin_until(lambda: done() or self._publisher.get_subscription_count() >= self._lockstep)
         self._loop.run(done)
@@ -78,6 +86,7 @@ class TeleopNode:
     # subscriptions
 
     def _on_state(self, message: Any) -> None:
+        self._state_s = time.monotonic()
         self._buffer.add_state(ros.stamp_to_ns(message.header.stamp), message.name, message.position)
 
     def _on_environment(self, message: Any) -> None:
@@ -91,10 +100,25 @@ class TeleopNode:
         status = components_from_message(message).get(CONTROL)
         if status is None:
             return
+        self._status, self._status_s = status, time.monotonic()
+        self._show_condition()
         at_ns = ros.stamp_to_ns(message.header.stamp)
         change = self._control.update(CONTROL, status.level, status.message, at_ns)
         if change is not None:
             self._notify(Notice(level=change.level, text=f"robot: {change.text}"))
+
+    def _show_condition(self) -> None:
+        """Report a change of the robot's condition at once."""
+        now_s = time.monotonic()
+        condition = robot_condition(
+            self._status,
+            status_age_s=now_s - self._status_s,
+            received=self._buffer.latest is not None,
+            silent=not self._lockstep and now_s - self._state_s > STALE_S,
+        )
+        if condition != self._condition:
+            self._condition = condition
+            self._on_condition(condition)
 
     def _settled(self) -> bool:
         latest = self._buffer.latest
@@ -126,6 +150,7 @@ class TeleopNode:
     def spin_for(self, seconds: float) -> None:
         """Process messages for a duration [s]."""
         self._graph.spin_for(seconds)
+        self._show_condition()
 
     def spin_until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Process messages until a condition holds; return False after the timeout."""

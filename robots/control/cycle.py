@@ -257,7 +257,7 @@ class ControlCycle:
             self._disconnected_s = monotonic_s
             return False
         self._disconnected_s = None
-        self._events.append(Event("robot reconnected; call ~/enable to continue", WARN))
+        self._events.append(Event("robot reconnected; press v at the recorder or at teleop to continue", WARN))
         return True
 
     # acting

@@ -204,7 +204,7 @@ class SafetyChain:
                 f"{self.robot.joint_names[i]} ({faults[i] or 'torque disabled'})"
                 for i in np.flatnonzero(self._disabled)
             ]
-            self.stop(f"no torque at {', '.join(motors)}; support the arm, remove the cause, then call ~/enable")
+            self.stop(f"no torque at {', '.join(motors)}; support the arm")
 
     def stop(self, reason: str) -> None:
         """Stop until `enable` is called."""

@@ -63,7 +63,7 @@ class DynamixelServos(SerialServos):
         """Return a signed 32-bit value."""
         return int.from_bytes(servo.memory[address : address + 4], "little", signed=True)
 
-    def _offset(self, servo: Servo) -> int:
+    def homing_offset(self, servo: Servo) -> int:
         """Return the homing offset (20) [counts]; in position mode (3), offsets beyond 1,024 are ignored."""
         offset = self._signed(servo, 20)
         return 0 if servo.memory[11] == 3 and abs(offset) > 1024 else offset
@@ -190,7 +190,7 @@ class DynamixelServos(SerialServos):
             servo.put(124, 2, round(float(duty[i]) * 885))
             servo.put(126, 2, round(float(current[i]) * 1000 / self.milliamperes))
             servo.put(128, 4, round(float(speeds[i])))
-            servo.put(132, 4, round(float(counts[i])) + self._offset(servo))
+            servo.put(132, 4, round(float(counts[i])) + self.homing_offset(servo))
             servo.put(144, 2, round(volts * 10))
             servo.put(146, 1, round(float(self.joints.heat[i, 1])))
             servo.put(122, 1, int(abs(speeds[i]) > 1))
@@ -199,7 +199,7 @@ class DynamixelServos(SerialServos):
     def drives(self) -> tuple[Array, Array, Array]:
         """Return torque enabled (64), goal (116) [counts] and torque limit (100, 36) of each servo."""
         on = np.array([float(servo.memory[64] == 1) for servo in self.servos])
-        goals = [float(self._signed(servo, 116) - self._offset(servo)) for servo in self.servos]
+        goals = [float(self._signed(servo, 116) - self.homing_offset(servo)) for servo in self.servos]
         limit = [min(servo.get(100, 2), servo.get(36, 2)) / 885 for servo in self.servos]
         return on, np.array(goals), np.array(limit)
 

@@ -48,7 +48,7 @@ class FeetechServos(SerialServos):
         servo.put(48, 2, servo.get(16, 2))
         servo.put(55, 1, 1)
 
-    def _offset(self, servo: Servo) -> int:
+    def homing_offset(self, servo: Servo) -> int:
         """Return the homing offset (register 31) [counts]."""
         value = servo.get(31, 2)
         return -(value & 0x7FF) if value & 0x800 else value & 0x7FF
@@ -123,7 +123,7 @@ class FeetechServos(SerialServos):
         current, duty, volts = self.electrical()
         counts, speeds = self.actual_counts(), self.joints.velocity * COUNTS_PER_RAD
         for i, servo in enumerate(self.servos):
-            position = round(float(counts[i])) - self._offset(servo)
+            position = round(float(counts[i])) - self.homing_offset(servo)
             servo.put(56, 2, position % TURN)
             for address, value, bit in (
                 (58, round(float(speeds[i])), 15),
@@ -140,7 +140,7 @@ class FeetechServos(SerialServos):
         """Return torque enabled (40), goal (42) [counts] and torque limit (48, 16, in overload 34) of each servo."""
         on = np.array([float(servo.memory[40] == 1 and not servo.fault & 0x04) for servo in self.servos])
         goals = [
-            min(max(servo.get(42, 2) & 0x7FFF, servo.get(9, 2)), servo.get(11, 2)) + self._offset(servo)
+            min(max(servo.get(42, 2) & 0x7FFF, servo.get(9, 2)), servo.get(11, 2)) + self.homing_offset(servo)
             for servo in self.servos
         ]
         limit = [

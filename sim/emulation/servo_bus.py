@@ -183,6 +183,11 @@ class SerialServos:
             os.close(self._master)
             os.close(self._slave)
 
+    @property
+    def is_centered(self) -> bool:
+        """Whether homing offsets have been set."""
+        return any(self.homing_offset(servo) for servo in self.servos)
+
     def lay_down(self) -> None:
         """Keep the present pose until the torque is enabled, instead of falling."""
         self._propped = True
@@ -204,6 +209,10 @@ class SerialServos:
 
     def reset_volatile(self, servo: Servo) -> None:
         """Set the volatile memory to its state after power-on."""
+        raise NotImplementedError
+
+    def homing_offset(self, servo: Servo) -> int:
+        """Return a servo's homing offset [counts]."""
         raise NotImplementedError
 
     def frames(self, buffer: bytearray) -> Iterator[bytes]:

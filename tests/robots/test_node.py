@@ -115,7 +115,7 @@ def test_commands_stops_and_faults_reach_the_status_topic(make_toy_driver: Calla
         # Without further commands the robot holds.
         assert graph.spin_until(lambda: is_control("holding: no command for 0.2 s"), 120)
         stop = graph.node.create_client(Trigger, "robot/stop_motion")
-        assert graph.call(stop, Trigger.Request()).message == "stopped; call ~/enable to continue"
+        assert graph.call(stop, Trigger.Request()).message == "stopped; press v to continue"
         assert graph.spin_until(lambda: (push(0.5), is_control("stopped: stopped by the operator"))[1], 120)
         found = control()
         assert found is not None

@@ -17,7 +17,7 @@ import tyro
 from numpy.typing import NDArray
 
 from waldo import console
-from waldo.errors import HardwareError, UnsupportedOptionError
+from waldo.errors import HardwareError, UnknownNameError, UnsupportedOptionError
 from waldo.robots.description import Robot, load_robot
 from waldo.robots.driver import load_driver
 from waldo.robots.drivers import calibration
@@ -37,7 +37,10 @@ MIN_RANGE_RATIO = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate:
-    """Calibrate an arm of serial servos: place it in the middle pose, then move every joint to both ends by hand."""
+    """Calibrate an arm of serial servos: place it in the middle pose, then move every joint to both ends by hand.
+
+    Rehearse it with `waldo emulate so101 --rehearsal`.
+    """
 
     robot: tyro.conf.Positional[str] = "so101"
     """so101, so101_leader, or the MJCF file of another arm."""
@@ -47,12 +50,16 @@ class Calibrate:
     """Serial port, such as /dev/ttyACM0; by default that of the driver."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Option of the driver as name=value, such as --option ids=11,12,13,14,15,16; may be repeated."""
+    joints: tuple[str, ...] = ()
+    """Joints to calibrate; the others keep their calibration. By default all."""
     output: Path | None = None
     """File for the calibration, in LeRobot's format; ROBOT.calibration.json by default."""
     restore: Path | None = None
     """Write this calibration file into the servos instead."""
     show: bool = False
     """Print the calibration stored in the servos and the present positions, without changing anything."""
+    yes: bool = False
+    """With --restore: do not ask before the torque is disabled."""
 
     def run(self) -> int:
         """Calibrate the arm, restore a calibration, or print it."""
@@ -60,6 +67,8 @@ class Calibrate:
         driver = self._driver(robot)
         if self.restore is not None:
             stored = calibration.load(self.restore, robot.joint_names)
+            if not self.yes:
+                _ask_to_disable_torque(driver)
             with _opened(driver):
                 driver.store(stored)
             console.err().print(f"wrote {self.restore} into the servos on {driver.options.port}")
@@ -87,60 +96,146 @@ class Calibrate:
 
     def _calibrate(self, robot: Robot, driver: ServoDriver) -> None:
         """Calibrate the arm interactively and write the file; on an error, restore the servos' calibration."""
-        if not sys.stdin.isatty():
-            raise HardwareError(
-                "calibration is interactive, but standard input is not a terminal; run it in a terminal, or pass "
-                "--restore FILE"
-            )
+        if unknown := [name for name in self.joints if name not in robot.joint_names]:
+            raise UnknownNameError("joint", unknown[0], robot.joint_names)
+        chosen = np.array([not self.joints or name in self.joints for name in robot.joint_names])
+        _ask_to_disable_torque(driver)
         with _opened(driver):
             before = driver.stored()
             try:
-                found = self._by_hand(robot, driver)
+                found = _by_hand(robot, driver, before, chosen)
             except BaseException:
                 driver.store(before)
+                console.err().print("the previous calibration was restored")
                 raise
         path = self.output or Path(f"{robot.name}.calibration.json")
         calibration.save(path, robot.joint_names, found)
         _print(robot, found, None)
         console.err().print(f"stored in the servos and in {path}, which LeRobot can read as well")
 
-    def _by_hand(self, robot: Robot, driver: ServoDriver) -> list[ServoCalibration]:
-        """Guide the user through the calibration; return the result, which is then stored in the servos."""
-        show = console.err().print
-        # Factory values, so that the servos report the positions of their encoders.
-        driver.store([ServoCalibration(id=servo) for servo in driver.ids])
-        show("1. The torque is disabled. Place every joint in the middle of its range, then press Enter.")
-        sys.stdin.readline()
-        centered = [
-            ServoCalibration(id=servo, homing_offset=driver.bus.homing_offset(int(position), MIDDLE))
-            for servo, position in zip(driver.ids, _counts(driver), strict=True)
-        ]
-        driver.store(centered)
-        full_turn = robot.upper - robot.lower > FULL_TURN_RAD
-        names = [name for name, turns in zip(robot.joint_names, full_turn, strict=True) if not turns]
-        show(f"2. Move {', '.join(names)} from one end to the other, then press Enter.")
-        low, high = self._ranges(robot, driver)
-        _require_full_ranges(robot, full_turn, low, high)
-        found = [
-            dataclasses.replace(one, range_min=0 if turns else int(a), range_max=TURN - 1 if turns else int(b))
-            for one, a, b, turns in zip(centered, low, high, full_turn, strict=True)
-        ]
-        driver.store(found)
-        return found
 
-    def _ranges(self, robot: Robot, driver: ServoDriver) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the lowest and highest positions until Enter is pressed, each of shape (joints,) [counts]."""
-        from rich.live import Live
+def _by_hand(
+    robot: Robot, driver: ServoDriver, before: Sequence[ServoCalibration], chosen: NDArray[np.bool_]
+) -> list[ServoCalibration]:
+    """Guide the user through the calibration; return the result, which is then stored in the servos.
 
-        low = high = _counts(driver)
-        with Live(console=console.err(), auto_refresh=False) as live:
-            while not select.select([sys.stdin], [], [], 0)[0]:
-                now = _counts(driver)
-                low, high = np.minimum(low, now), np.maximum(high, now)
-                live.update(_table(robot, low, high, now), refresh=True)
-                time.sleep(POLL_S)
-        sys.stdin.readline()
-        return low, high
+    Args:
+        robot: The robot.
+        driver: The open driver.
+        before: The calibration of the servos, which the other joints keep.
+        chosen: Which joints to calibrate, shape (joints,).
+    """
+    # Factory values, so that the servos report the positions of their encoders.
+    factory = [
+        ServoCalibration(id=servo) if new else one for servo, one, new in zip(driver.ids, before, chosen, strict=True)
+    ]
+    driver.store(factory)
+    names = [name for name, new in zip(robot.joint_names, chosen, strict=True) if new]
+    _ask(f"1. The torque is disabled. Place {_all_or(names, robot)} in the middle of the range, then press Enter.")
+    centered = [
+        dataclasses.replace(one, homing_offset=driver.bus.homing_offset(int(position), MIDDLE)) if new else one
+        for one, position, new in zip(factory, _counts(driver), chosen, strict=True)
+    ]
+    driver.store(centered)
+    full_turn = robot.upper - robot.lower > FULL_TURN_RAD
+    low, high = _measure_ranges(robot, driver, chosen & ~full_turn)
+    found = [
+        one
+        if not new
+        else dataclasses.replace(one, range_min=0 if turns else int(a), range_max=TURN - 1 if turns else int(b))
+        for one, a, b, turns, new in zip(centered, low, high, full_turn, chosen, strict=True)
+    ]
+    driver.store(found)
+    return found
+
+
+def _measure_ranges(
+    robot: Robot, driver: ServoDriver, chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the lowest and highest position of each joint, shape (joints,) [counts], as the user has accepted them.
+
+    A joint that was not moved over its range, or that the user names, is measured again; the others keep theirs.
+    """
+    low, high = _counts(driver), _counts(driver)
+    again = chosen
+    while again.any():
+        names = [name for name, new in zip(robot.joint_names, again, strict=True) if new]
+        console.err().print(f"2. Move {', '.join(names)} from one end to the other, then press Enter.")
+        lowest, highest = _follow(robot, driver)
+        low, high = np.where(again, lowest, low), np.where(again, highest, high)
+        again = _short(robot, chosen, low, high)
+        if again.any():
+            moved = ", ".join(
+                f"{joint.name} by {(high[i] - low[i]) * 360 / TURN:.0f} of about "
+                f"{np.degrees(joint.upper - joint.lower):.0f} degrees"
+                for i, joint in enumerate(robot.joints)
+                if again[i]
+            )
+            console.err().print(f"[yellow]not moved over the range: {moved}; move these joints again[/yellow]")
+        else:
+            again = _ask_for_joints(robot, chosen)
+    return low, high
+
+
+def _ask_for_joints(robot: Robot, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the joints that the user wants to measure again, shape (joints,); none to accept the calibration."""
+    names = [name for name, new in zip(robot.joint_names, chosen, strict=True) if new]
+    while True:
+        answer = _ask("3. Press Enter to store the calibration, or type the names of joints to measure again.")
+        wanted = answer.replace(",", " ").split()
+        if unknown := [name for name in wanted if name not in names]:
+            console.err().print(f"unknown joint {unknown[0]} (known: {', '.join(names)})", markup=False)
+            continue
+        return np.array([name in wanted for name in robot.joint_names])
+
+
+def _follow(robot: Robot, driver: ServoDriver) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the lowest and highest positions until Enter is pressed, each of shape (joints,) [counts]."""
+    from rich.live import Live
+
+    low = high = _counts(driver)
+    with Live(console=console.err(), auto_refresh=False) as live:
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            now = _counts(driver)
+            low, high = np.minimum(low, now), np.maximum(high, now)
+            live.update(_table(robot, low, high, now), refresh=True)
+            time.sleep(POLL_S)
+    _answer()
+    return low, high
+
+
+def _ask_to_disable_torque(driver: ServoDriver) -> None:
+    """Wait until the user has agreed that the torque is disabled."""
+    _ask(
+        f"Support the arm: the torque of the servos on {driver.options.port} is disabled now, and an arm that holds "
+        "itself falls. Press Enter when it is supported, or Ctrl-C to leave everything as it is."
+    )
+
+
+def _ask(question: str) -> str:
+    """Print a question and return the line that the user enters.
+
+    Raises:
+        HardwareError: If there is no terminal, or it was closed.
+    """
+    if not sys.stdin.isatty():
+        raise HardwareError(
+            "calibration is interactive, but standard input is not a terminal; run it in a terminal, or pass "
+            "--restore FILE --yes"
+        )
+    console.err().print(question, markup=False)
+    return _answer()
+
+
+def _answer() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        raise HardwareError("the terminal was closed during the calibration; run it again")
+    return line.strip()
+
+
+def _all_or(names: Sequence[str], robot: Robot) -> str:
+    return "every joint" if len(names) == len(robot.joints) else ", ".join(names)
 
 
 @contextmanager
@@ -158,22 +253,12 @@ def _counts(driver: ServoDriver) -> NDArray[np.int64]:
     return np.round(driver.positions()).astype(np.int64)
 
 
-def _require_full_ranges(
-    robot: Robot, full_turn: NDArray[np.bool_], low: NDArray[np.int64], high: NDArray[np.int64]
-) -> None:
-    """Raise HardwareError if a joint has not been moved over most of its range."""
-    moved = (high - low) * 2 * np.pi / TURN
-    limits = robot.upper - robot.lower
-    short = [
-        f"{name} by {np.degrees(moved[i]):.0f} of about {np.degrees(limits[i]):.0f} degrees"
-        for i, name in enumerate(robot.joint_names)
-        if not full_turn[i] and moved[i] < MIN_RANGE_RATIO * limits[i]
-    ]
-    if short:
-        raise HardwareError(
-            f"joints were not moved over their range: {', '.join(short)}; calibrate again and move every joint to "
-            "both ends"
-        )
+def _short(
+    robot: Robot, chosen: NDArray[np.bool_], low: NDArray[np.int64], high: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which of the chosen joints were not moved over most of their range, shape (joints,)."""
+    moved_rad = (high - low) * 2 * np.pi / TURN
+    return chosen & (moved_rad < MIN_RANGE_RATIO * (robot.upper - robot.lower))
 
 
 def _table(robot: Robot, low: NDArray[np.int64], high: NDArray[np.int64], now: NDArray[np.int64]) -> Any:

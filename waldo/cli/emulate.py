@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from waldo import console
-from waldo.errors import FileError, InvalidValueError, UnknownNameError
+from waldo.errors import FileError, InvalidValueError, UnknownNameError, UnsupportedOptionError
 from waldo.robots.description import Robot, load_robot
 
 EMULATED = ("feetech", "dynamixel", "damiao", "robstride", "unitree")
@@ -34,6 +34,8 @@ class Emulate:
     """Symbolic link to create to the serial port, so that its name does not change."""
     calibrated: bool = True
     """Start serial servos with a calibration; --no-calibrated: in their factory state."""
+    rehearsal: bool = False
+    """Emulate an arm in a hand that moves it through `waldo calibrate`, to try that command; serial servos only."""
     interface: str = "udp_multicast"
     """python-can interface of a CAN bus, such as socketcan with --channel vcan0; network interface for DDS (lo)."""
     channel: str = "239.74.163.2"
@@ -59,6 +61,8 @@ class Emulate:
 
     def _start(self, robot: Robot, driver: str, stack: contextlib.ExitStack) -> str:
         """Start the emulation and return how to connect to it."""
+        if self.rehearsal and driver not in ("feetech", "dynamixel"):
+            raise UnsupportedOptionError("--rehearsal", f"--driver {driver}", ("feetech", "dynamixel"))
         if driver == "unitree":
             return self._start_unitree(robot, stack)
         if driver in ("damiao", "robstride"):
@@ -84,18 +88,23 @@ class Emulate:
         from waldo.sim.emulation.emulated_joints import EmulatedJoints
         from waldo.sim.emulation.emulated_leader import EmulatedLeader
         from waldo.sim.emulation.feetech import FeetechServos
+        from waldo.sim.emulation.rehearsal import CalibrationHand
 
         leader = all(joint.effort == 0 for joint in robot.joints)
         servo_class = FeetechServos if driver == "feetech" else DynamixelServos
-        joints = EmulatedLeader(robot) if leader else EmulatedJoints(robot)
+        joints = EmulatedLeader(robot) if leader or self.rehearsal else EmulatedJoints(robot)
         servos = servo_class(joints, calibrated=self.calibrated)
+        if isinstance(joints, EmulatedLeader) and self.rehearsal:
+            joints.path = CalibrationHand(robot, lambda: servos.is_centered)
         stack.enter_context(servos)
         port = servos.port
         if self.link is not None:
             _link(self.link, port)
             stack.callback(self.link.unlink, missing_ok=True)
             port = str(self.link)
-        if leader:
+        if self.rehearsal:
+            command = f"waldo calibrate {self.robot} --driver {driver} --port {port}"
+        elif leader:
             option = "" if driver == "feetech" else f" --option driver={driver}"
             command = f"waldo teleop leader --port {port}{option}"
         else:

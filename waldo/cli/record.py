@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from waldo import console
 from waldo.datasets.streams import CRF
 from waldo.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from waldo.collect.recorder.uploader import Uploader
     from waldo.datasets.dataset import Dataset
+
+NEXT_TASK = {"t": "next_task"}
+"""Key of the recorder beside those of the devices -> its request."""
 
 UPLOAD_TIMEOUT_S = 600.0
 """Timeout of the last uploads when a recording ends [s]; Ctrl-C ends it earlier, and nothing is lost."""
@@ -33,10 +35,16 @@ class Record:
     """ROS namespace of the robot; by default its name."""
     operator: str = ""
     """Name of the operator; stored in each episode."""
-    task: str = ""
-    """Instruction of the episodes, unless the robot publishes a task."""
+    task: tuple[str, ...] = ()
+    """Instructions of the episodes, unless the robot publishes a task; the key t selects the next one."""
+    episodes: int = 0
+    """Number of episodes to record, for the display; 0 for no goal."""
     camera: tuple[str, ...] = ()
     """Cameras outside the robot's namespace as NAME=/TOPIC: front=/camera/color/image_raw, depth/front=/depth/image."""
+    without: tuple[str, ...] = ()
+    """Cameras that are not recorded: front, depth/front."""
+    stamps: tuple[str, ...] = ()
+    """Streams whose publishers stamp with a clock of their own, to be stamped at receipt: cameras/front=receipt."""
     joint_map: tuple[str, ...] = ()
     """Joints that the robot publishes under other names as PUBLISHED=JOINT: j1=shoulder_pan; 0=... if without names."""
     video: Literal["h264", "lossless", "jpeg"] = "h264"
@@ -51,15 +59,17 @@ class Record:
     """Simulated time: the simulation waits until everything has been received."""
 
     def run(self) -> int:
-        """Record until SIGINT or SIGTERM."""
+        """Record until SIGINT, SIGTERM, or escape."""
         from waldo import __version__
-        from waldo.cli.support.notices import show_notices
+        from waldo.cli.support.operator_display import OperatorDisplay
+        from waldo.cli.support.recording_lines import recording_lines
+        from waldo.collect.devices.terminal_keys import HELP, SERVICE_KEYS, TerminalKeys
         from waldo.collect.notice import Notice
         from waldo.collect.recorder.joint_values import parse_joint_map
-        from waldo.collect.recorder.node import RecorderNode
+        from waldo.collect.recorder.node import NodeConfig, RecorderNode
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder.task import parse_task
-        from waldo.collect.recorder.topics import parse_cameras
+        from waldo.collect.recorder.topics import parse_cameras, parse_stamps, parse_without
         from waldo.datasets.dataset import Dataset
         from waldo.process import until_signaled
         from waldo.robots.description import load_robot
@@ -71,14 +81,26 @@ class Record:
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
         config = RecorderConfig(codec=self.video, crf=self.crf, encoder=self.encoder, lockstep=self.lockstep)
         cameras = parse_cameras(self.camera)
-        joint_map = parse_joint_map(self.joint_map, robot.joint_names)
+        node_config = NodeConfig(
+            joint_map=parse_joint_map(self.joint_map, robot.joint_names),
+            without=parse_without(self.without),
+            receipt_stamps=parse_stamps(self.stamps),
+            tasks=[parse_task(task) for task in self.task],
+        )
         exists = (self.dataset / "dataset.json").exists()
         dataset = Dataset.open(self.dataset) if exists else Dataset.create(self.dataset, robot=robot.name)
-        show = show_notices("recorder: ")
-        line = console.StatusLine()
+        display = OperatorDisplay("recorder: ")
+        usage = f"{HELP}   t: next task"
+        keys = TerminalKeys(services={**SERVICE_KEYS, **NEXT_TASK}, usage=usage)
+        usage = usage if keys.available() else ""
 
         def warn(text: str) -> None:
-            show(Notice(level=WARN, text=text))
+            display.notice(Notice(level=WARN, text=text))
+
+        def take_requests() -> list[str]:
+            for text in keys.take_notices():
+                warn(text)
+            return keys.take_requests()
 
         with dataset.lock():
             for recovered in dataset.recover():
@@ -86,18 +108,22 @@ class Record:
             uploader = _uploader(dataset, self.upload, warn)
             try:
                 with join_graph("recorder", self.namespace or robot.name) as graph:
-                    recorder = Recorder(dataset, robot, attributes, config)
-                    recorder.task = parse_task(self.task) if self.task else {}
-                    RecorderNode(
+                    node = RecorderNode(
                         graph,
-                        recorder,
+                        Recorder(dataset, robot, attributes, config),
                         cameras,
-                        joint_map=joint_map,
-                        on_notice=show,
-                        on_status=lambda status: line.show(str(status)),
-                    ).run(done)
+                        config=node_config,
+                        on_notice=display.notice,
+                        on_status=lambda status: display.lines(recording_lines(status, self.episodes, usage)),
+                        on_condition=display.condition,
+                        take_requests=take_requests,
+                    )
+                    if usage:
+                        keys.open()
+                    node.run(lambda: done() or keys.finished)
             finally:
-                line.close()
+                keys.close()
+                display.close()
             if uploader is not None:
                 dataset.wait()
                 uploader.close(UPLOAD_TIMEOUT_S)

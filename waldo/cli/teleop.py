@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from waldo import console
 from waldo.collect.devices.scripted import ScriptOptions
 from waldo.errors import InvalidValueError
 
@@ -46,7 +45,7 @@ class Teleop:
 
     def run(self) -> int:
         """Run until the device is finished, SIGINT or SIGTERM."""
-        from waldo.cli.support.notices import show_notices
+        from waldo.cli.support.operator_display import OperatorDisplay
         from waldo.collect.teleop.node import TeleopNode
         from waldo.process import until_signaled
         from waldo.robots.description import load_robot
@@ -55,18 +54,21 @@ class Teleop:
         done = until_signaled()
         robot = load_robot(self.robot)
         device = self.make_device(robot)
-        usage = getattr(device, "usage", "")
-        if usage:
-            console.err().print(usage, markup=False)
-        with join_graph("teleop", self.namespace or robot.name) as graph:
-            TeleopNode(
-                graph,
-                device,
-                robot.joint_names,
-                lockstep=self.lockstep,
-                rate_hz=self.rate,
-                notify=show_notices(),
-            ).run(done)
+        display = OperatorDisplay()
+        display.usage(getattr(device, "usage", ""))
+        try:
+            with join_graph("teleop", self.namespace or robot.name) as graph:
+                TeleopNode(
+                    graph,
+                    device,
+                    robot.joint_names,
+                    lockstep=self.lockstep,
+                    rate_hz=self.rate,
+                    notify=display.notice,
+                    on_condition=display.condition,
+                ).run(done)
+        finally:
+            display.close()
         return 0 if device.finished else 130
 
     def make_device(self, robot: Robot) -> Device:

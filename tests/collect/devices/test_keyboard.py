@@ -53,6 +53,16 @@ def test_a_key_requests_its_service_once(toy_robot: Robot) -> None:
     assert session.services == ["start", "save", "stop_motion"]
 
 
+def test_a_key_without_a_function_names_those_that_have_one(toy_robot: Robot) -> None:
+    keyboard, session = Keyboard(toy_robot), RecordingSession()
+    for key in ("x", "e", "w", "enter"):  # e is a key of a third joint
+        keyboard.keys.press(key)
+    keyboard.step(AT_ZERO, session, DT_S)
+    keyboard.step(AT_ZERO, session, DT_S)
+    assert session.texts == [f"the key {key} has no function; keys: {Keyboard.usage}" for key in "xe"]
+    assert "1: save as success" in session.texts[0]
+
+
 def test_a_key_beyond_the_last_joint_has_no_effect(toy_robot: Robot) -> None:
     keyboard = Keyboard(toy_robot)
     keyboard.keys.press("e")

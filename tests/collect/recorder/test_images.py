@@ -72,10 +72,28 @@ def test_a_jpeg_stays_encoded_and_a_png_is_decoded() -> None:
     np.testing.assert_array_equal(images.from_compressed(SimpleNamespace(data=png)), COLOR)
 
 
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_color_filter_is_interpolated(pattern: str) -> None:
+    color = {"r": 200, "g": 90, "b": 30}
+    tile = np.array([color[letter] for letter in pattern], np.uint8).reshape(2, 2)
+    image = images.from_raw(raw(np.tile(tile, (4, 6)), f"bayer_{pattern}8", padding=3))
+    np.testing.assert_array_equal(image, np.broadcast_to(np.uint8([200, 90, 30]), (8, 12, 3)))
+
+
+@pytest.mark.parametrize(("encoding", "order"), [("uyvy", "UYVY"), ("yuv422", "UYVY"), ("yuyv", "YUYV")])
+def test_chroma_of_pixel_pairs_is_converted(encoding: str, order: str) -> None:
+    # A red of BT.601 with limited range (ITU-R BT.601): Y 81, Cb 90, Cr 240 is RGB 254, 0, 0.
+    samples = {"Y": [81, 81], "U": [90], "V": [240]}
+    pair = [samples[letter][0] for letter in order]
+    image = images.from_raw(raw(np.tile(np.array(pair, np.uint8), (2, 3)).reshape(2, 6, 2), encoding))
+    np.testing.assert_allclose(image, np.broadcast_to([254, 0, 0], (2, 6, 3)), atol=2)
+
+
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        (raw(COLOR, "yuv422"), r"unsupported image encoding 'yuv422' \(supported: rgb8, bgr8,"),
+        (raw(COLOR, "nv21"), r"unsupported image encoding 'nv21' \(supported: rgb8, bgr8,"),
+        (raw(COLOR[..., :2], "uyvy"), "image of 3x2 uyvy cannot be converted: "),
         (
             SimpleNamespace(width=3, height=2, encoding="rgb8", is_bigendian=False, step=9, data=b"\0" * 17),
             "image of 3x2 rgb8 has only 17 bytes in rows of 9",

@@ -17,7 +17,8 @@ import pytest
 from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
-from waldo.collect.recorder.recorder import MIN_RATE_SAMPLES, Recorder, RecorderConfig, RecorderError
+from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError
+from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.format import LeRobotConfig
@@ -106,7 +107,7 @@ class FakeRobot:
 
 def received(node: RecorderNode, streams: int) -> bool:
     """Return whether the streams, and enough states to measure their rate, have been received."""
-    return len(node.recorder._received) == streams and len(node.recorder._state_ns) >= MIN_RATE_SAMPLES
+    return len(node.recorder._received) == streams and len(node.recorder._rate) >= MIN_RATE_SAMPLES
 
 
 def until(condition: Callable[[], object], act: Callable[[], None]) -> None:

@@ -42,6 +42,13 @@ def test_a_publisher_is_active_while_it_publishes() -> None:
     assert counts.active(20 + ACTIVE_NS) == 0
 
 
+def test_a_publisher_that_has_ended_does_not_become_active_again() -> None:
+    counts, period_ns = Publishers(), ACTIVE_NS // 30
+    for k, number in enumerate([*range(1, 41), *range(1, 80)]):
+        counts.add(number, k * period_ns, lambda: 1)
+        assert counts.active(k * period_ns) == 1 or number < 31
+
+
 @given(st.lists(st.booleans(), min_size=2, max_size=40), st.sets(st.integers(0, 39)), st.integers(100, 10_000))
 def test_losses_of_two_publishers_are_exact_unless_their_first_message_is_lost(
     turns: list[bool], lost: set[int], start: int

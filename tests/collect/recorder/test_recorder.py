@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State, round_rate
+from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
 from waldo.datasets.dataset import Dataset
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
@@ -258,18 +258,22 @@ def test_a_jpeg_gives_the_size_of_its_stream(recorder: Recorder) -> None:
 
 def test_the_status_is_that_of_the_live_episode(recorder: Recorder) -> None:
     feed(recorder, range(1))
-    assert (recorder.seconds, recorder.nbytes, recorder.lost, recorder.waiting) == (0.0, 0, 0, 0)
+    assert (recorder.seconds, recorder.nbytes, recorder.lost("joints/state"), recorder.waiting) == (0.0, 0, 0, 0)
+    assert (recorder.index, recorder.saved) == (0, 0)
     recorder.start()
+    assert recorder.index == 0
     assert recorder.seconds == 0.0
     feed(recorder, range(1, 11), skip=5)
     assert recorder.seconds == pytest.approx(9e-6)
     assert recorder.nbytes > 1000
-    assert recorder.lost == 1
+    assert (recorder.lost("joints/state"), recorder.lost("cameras/front")) == (1, 0)
     recorder.report_lost("cameras/front")
     recorder.report_lost("cameras/unknown")
-    assert recorder.lost == 2
+    assert (recorder.lost("joints/state"), recorder.lost("cameras/front")) == (1, 1)
+    assert recorder.lost("cameras/unknown") == 0
     recorder.save("success")
-    assert (recorder.seconds, recorder.nbytes, recorder.lost, recorder.waiting) == (0.0, 0, 0, 0)
+    assert (recorder.seconds, recorder.nbytes, recorder.lost("joints/state"), recorder.waiting) == (0.0, 0, 0, 0)
+    assert (recorder.index, recorder.saved) == (1, 1)
 
 
 def test_events_and_losses_outside_a_recording_are_dropped(recorder: Recorder) -> None:
@@ -323,14 +327,6 @@ def test_codec_quality_and_encoder_are_those_of_the_configuration(tmp_path: Path
         feed(recorder, range(1))
         stream: Any = recorder._streams["cameras/front"]
     assert (stream.codec, stream.crf, stream.encoder) == ("jpeg", 30, "libx264")
-
-
-@pytest.mark.parametrize(
-    ("measured_hz", "rate_hz"),
-    [(9.9, 10.0), (10.9, 11.0), (11.3, 11.0), (54.0, 50.0), (56.0, 60.0), (62.3, 60.0), (67.4, 67.0), (940.0, 1000.0)],
-)
-def test_a_measured_rate_is_rounded_to_a_common_one_if_it_is_close(measured_hz: float, rate_hz: float) -> None:
-    assert round_rate(measured_hz) == rate_hz
 
 
 def test_an_episode_does_not_start_before_the_rate_is_known(tmp_path: Path, toy_robot: Robot) -> None:

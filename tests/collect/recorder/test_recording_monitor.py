@@ -10,6 +10,7 @@ import pytest
 
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
+from waldo.collect.robot_condition import ABSENT, DISCONNECTED
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.reading import following
 from waldo.robots.description import Robot
@@ -47,11 +48,13 @@ def test_a_camera_that_stops_is_reported_at_once(recorder: Recorder) -> None:
     recorder.start()
     for k in range(1, 9):
         add(recorder, monitor, k / 10, camera=k < 3)
+        if k % 3 == 0:
+            assert monitor.check(WALL + k * S // 10, k * S // 10, PLENTY) == []
     (lost,) = monitor.check(WALL + 9 * S // 10, 9 * S // 10, PLENTY)
     assert (lost.level, lost.text) == (ERROR, "no message on cameras/front for 0.7 s; check its cable and its driver")
     assert monitor.check(WALL + S, S, PLENTY) == []
     status = monitor.status(S)
-    assert status.stopped == {"cameras/front"}
+    assert status.stopped == ["cameras/front"]
     assert status.level == ERROR
     assert "NO MESSAGES: cameras/front" in str(status)
     assert add(recorder, monitor, 1.2) == ["cameras/front resumed after 1.0 s"]
@@ -245,11 +248,63 @@ def test_a_robot_node_that_is_gone_counts_as_not_following(recorder: Recorder) -
     monitor.check(WALL, 0, PLENTY)
     recorder.start()
     monitor.episode_started(WALL)
-    notices = [notice for k in range(1, 12) for notice in monitor.check(WALL + k * S // 2, k * S // 2, PLENTY)]
-    assert [notice.text for notice in notices if "robot disconnected" in notice.text] == [
-        "robot disconnected: no status from the robot node for 3 s; check that waldo robot is running"
+    texts: list[str] = []
+    for k in range(1, 21):
+        at = k * S // 4
+        texts += add(recorder, monitor, at / S)  # a robot whose other topics continue
+        texts += [notice.text for notice in monitor.check(WALL + at, at, PLENTY)]
+    assert texts == [
+        "robot disconnected: no status for 3 s from the robot node; check that waldo robot is running",
     ]
     assert monitor.lapse(WALL + 5 * S)[0] == pytest.approx(2.0)
+    assert monitor.condition(5 * S) != DISCONNECTED
+
+
+def test_a_robot_whose_states_stop_is_disconnected_within_a_second(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    assert monitor.condition(0) == ABSENT
+    add(recorder, monitor, 0.0)
+    monitor.components(control(OK, "following"), WALL)
+    recorder.start()
+    monitor.episode_started(WALL)
+    assert monitor.condition(0).word == "FOLLOWING"
+    texts = [notice.text for k in range(1, 4) for notice in monitor.check(WALL + k * S // 4, k * S // 4, PLENTY)]
+    assert [text for text in texts if "joints/state" in text] == [
+        "no message on joints/state for 0.8 s; check that waldo robot is running"
+    ]
+    assert monitor.condition(3 * S // 4) == DISCONNECTED
+    assert monitor.lapse(WALL + S) == (pytest.approx(0.25), "disconnected: no state from the robot node")
+    # A robot node that reports why it sends no states is not gone.
+    monitor.components(control(ERROR, "stopped: robot disconnected"), WALL + S)
+    monitor.check(WALL + S, S, PLENTY)
+    assert monitor.control is not None
+    assert monitor.control.message == "stopped: robot disconnected"
+    assert monitor.condition(S).reason == "stopped: robot disconnected"
+
+
+def test_a_recorder_that_was_late_has_not_lost_its_streams(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    assert monitor.check(WALL + S // 4, S // 4, PLENTY) == []
+    assert monitor.check(WALL + S, S, PLENTY) == []  # 0.75 s without looking: the messages still wait
+    (notice, *_) = monitor.check(WALL + 27 * S // 20, 27 * S // 20, PLENTY)
+    assert notice.text.startswith("no message on ")
+
+
+def test_stamps_of_another_clock_are_part_of_each_episode(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    notices = [monitor.received("joints/state", k, WALL + k, WALL - 60 * S) for k in range(5)]
+    assert [notice.text[:45] for found in notices for notice in found] == [
+        "the stamps of joints/state are 60.0 s behind "
+    ]
+    assert monitor.received("joints/command", 6, WALL + 6, WALL) == []
+    recorder.start()
+    monitor.episode_started(WALL)
+    recorder.save("success")
+    (event,) = [event for event in recorder.dataset.episodes[0].events if event["kind"] == "stamp_offset"]
+    assert event["stream"] == "joints/state"
+    assert event["level"] == "error"
 
 
 def test_a_recorder_that_was_paused_reports_itself_and_not_the_cables(recorder: Recorder) -> None:

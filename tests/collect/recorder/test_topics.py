@@ -2,9 +2,9 @@
 
 import pytest
 
-from waldo.collect.recorder.topics import Topic, find_cameras, parse_cameras
+from waldo.collect.recorder.topics import Topic, find_cameras, parse_cameras, parse_stamps, parse_without
 from waldo.datasets.schema import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
-from waldo.errors import ConfigError
+from waldo.errors import ConfigError, InvalidValueError
 
 
 def test_cameras_are_found_by_name_and_compressed_is_preferred() -> None:
@@ -42,3 +42,15 @@ def test_a_camera_outside_the_namespace_is_given_by_its_topic() -> None:
 def test_an_option_without_a_topic_is_refused(pair: str) -> None:
     with pytest.raises(ConfigError, match="NAME=/TOPIC"):
         parse_cameras([pair])
+
+
+def test_cameras_are_left_out_by_name() -> None:
+    assert parse_without(["front", "cameras/wrist", "depth/front"]) == {"cameras/front", "cameras/wrist", "depth/front"}
+
+
+def test_streams_are_stamped_at_receipt_by_name() -> None:
+    assert parse_stamps(["cameras/front=receipt", "joints/state=header"]) == {"cameras/front"}
+    with pytest.raises(InvalidValueError, match="--stamps must be STREAM=receipt with a stream of joints/state"):
+        parse_stamps(["front=receipt"])
+    with pytest.raises(InvalidValueError, match="--stamps must be joints/state=receipt, or joints/state=header"):
+        parse_stamps(["joints/state=device"])

@@ -223,7 +223,7 @@ def test_a_motor_without_torque_stops_the_robot(runner: Runner, arm: RealArm) ->
     arm.sensors = replace(arm.sensors, disabled=np.array([False, True]), faults=("", "overload"))
     runner.run(7, target=0.1)
     assert runner.cycle.safety.status.mode is Mode.STOPPED
-    reason = "no torque at b (overload); support the arm, remove the cause, then call ~/enable"
+    reason = "no torque at b (overload); support the arm"
     assert runner.texts[-2:] == ["motor b: overload", f"stopped: {reason}"]
     assert [event.level for event in runner.events[-2:]] == [WARN, ERROR]
     arm.position[1] = -0.4
@@ -266,7 +266,7 @@ def test_a_robot_that_disconnects_stops_and_is_reconnected(runner: Runner, arm: 
     arm.unplugged = False
     runner.run(60, target=0.3)
     assert arm.connections == ["disconnect", "connect"] * 2
-    assert Event("robot reconnected; call ~/enable to continue", WARN) in runner.events
+    assert Event("robot reconnected; press v at the recorder or at teleop to continue", WARN) in runner.events
     assert runner.sensed[-1].state is not None
     assert runner.cycle.safety.status.mode is Mode.STOPPED
     written = len(arm.written)

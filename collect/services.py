@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from waldo.collect.devices.device import ServiceResponse
@@ -25,13 +25,21 @@ SERVICES: Mapping[str, str] = {
 class Services:
     """The Session of a device on the ROS graph."""
 
-    def __init__(self, graph: Graph, settled: Callable[[], bool], notify: Callable[[Notice], None]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        settled: Callable[[], bool],
+        notify: Callable[[Notice], None],
+        *,
+        nodes: Collection[str] = ("recorder", "robot"),
+    ) -> None:
         """Create the clients.
 
         Args:
             graph: The node on the ROS graph.
             settled: Whether the simulated clock has reached the latest observation; always true in real time.
             notify: Shows a notice to the operator.
+            nodes: Nodes whose services are needed.
         """
         from std_srvs.srv import SetBool, Trigger
 
@@ -40,6 +48,7 @@ class Services:
         self._clients: dict[str, Any] = {
             name: graph.node.create_client(SetBool if name == "enable" else Trigger, f"{node}/{name}")
             for name, node in SERVICES.items()
+            if node in nodes
         }
 
     def _request_of(self, name: str) -> Any:
@@ -70,6 +79,6 @@ class Services:
         text = f"{name}: {outcome} {response.message}".strip()
         self._notify(Notice(level=OK if response.success else WARN, text=text, confirmation=True))
 
-    def notify(self, text: str) -> None:
+    def notify(self, text: str, level: int = OK) -> None:
         """Show a line of text to the operator."""
-        self._notify(Notice(text=text, confirmation=True))
+        self._notify(Notice(level=level, text=text, confirmation=True))

@@ -1,0 +1,101 @@
+"""The operator's requests to the recorder, and the conditions under which they are refused or must be confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from waldo.collect.recorder.recorder import Recorder, RecorderError, State
+from waldo.collect.recorder.recording_monitor import RecordingMonitor
+from waldo.datasets.reading.following import MIN_LAPSE_S
+from waldo.robots.diagnostics import ERROR
+
+
+class RecorderRequests:
+    """Starts and ends episodes; an episode in which the robot did not follow is not saved as a success unasked."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        monitor: RecordingMonitor,
+        *,
+        expected: Callable[[], Sequence[str]],
+        drain: Callable[[], None],
+        now_ns: Callable[[], int],
+        tasks: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Initialize.
+
+        Args:
+            recorder: The recorder.
+            monitor: Supervision of the recording.
+            expected: Returns the streams that have a publisher.
+            drain: Records everything that was published before its call.
+            now_ns: Returns the time of the robot's messages [ns].
+            tasks: Attributes of the episodes, among which the operator chooses; the first is that of the next episode.
+        """
+        self._recorder, self._monitor = recorder, monitor
+        self._expected, self._drain, self._now_ns = expected, drain, now_ns
+        self._tasks = list(tasks)
+        self._unconfirmed = True
+        self._lapse: tuple[float, str] | None = None
+        if self._tasks:
+            recorder.task = self._tasks[0]
+
+    @property
+    def actions(self) -> Mapping[str, Callable[[], str]]:
+        """Request -> the function that fulfills it and returns a confirmation for the operator."""
+        return {
+            "start": self.start,
+            "stop": self.stop,
+            "save": self.save,
+            "fail": self.fail,
+            "discard": self._recorder.discard,
+            "undo": self._recorder.undo,
+            "next_task": self.next_task,
+        }
+
+    def start(self) -> str:
+        """Start an episode; refused while the robot is stopped."""
+        control = self._monitor.control
+        if control is not None and control.level >= ERROR:
+            raise RecorderError(f"cannot start: the robot is {control.message}")
+        text = self._recorder.start(self._expected())
+        self._monitor.episode_started(self._now_ns())
+        self._unconfirmed, self._lapse = True, None
+        return text
+
+    def save(self) -> str:
+        """Save the episode as a success; one in which the robot did not follow must be confirmed by a second call."""
+        self._drain()
+        seconds, reason = self._lapse or self._monitor.lapse(self._now_ns())
+        if self._recorder.state is not State.IDLE and seconds >= MIN_LAPSE_S and self._unconfirmed:
+            self._unconfirmed = False
+            raise RecorderError(
+                f"the robot did not follow its commands for {seconds:.1f} s ({reason}): "
+                "fail or discard the episode, or save it again to keep it as a success"
+            )
+        return self._recorder.save("success")
+
+    def fail(self) -> str:
+        """Save the episode as a failure."""
+        self._drain()
+        return self._recorder.save("failure")
+
+    def stop(self) -> str:
+        """Close the episode, whose outcome is still to be decided."""
+        self._drain()
+        text = self._recorder.stop()
+        self._lapse = self._monitor.lapse(self._now_ns())
+        return text
+
+    def next_task(self) -> str:
+        """Select the next of the instructions that were given at the start."""
+        if self._recorder.state is not State.IDLE:
+            raise RecorderError("the instruction can be changed between episodes; save, fail or discard this one first")
+        if len(self._tasks) < 2:
+            raise RecorderError('there is no other instruction; pass several: --task "lift the cube" "open the drawer"')
+        # An instruction that the robot has published since is not one of them: the first one follows it.
+        index = self._tasks.index(self._recorder.task) + 1 if self._recorder.task in self._tasks else 0
+        self._recorder.task = self._tasks[index % len(self._tasks)]
+        return str(self._recorder.task.get("task", ""))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from waldo.collect.recorder.recorder import Recorder, RecorderError
+from waldo.collect.recorder.recording_monitor import RecordingMonitor
+from waldo.collect.recorder.requests import RecorderRequests
+from waldo.datasets.dataset import Dataset
+from waldo.robots.description import Robot
+
+
+def requests(recorder: Recorder, *tasks: str) -> RecorderRequests:
+    return RecorderRequests(
+        recorder,
+        RecordingMonitor(recorder, wall_ns=0, monotonic_ns=0),
+        expected=lambda: (),
+        drain=lambda: None,
+        now_ns=lambda: 0,
+        tasks=[{"task": task} for task in tasks],
+    )
+
+
+@pytest.fixture
+def recorder(tmp_path: Path, toy_robot: Robot) -> Recorder:
+    return Recorder(Dataset.create(tmp_path / "set", robot="toy"), toy_robot, {})
+
+
+def test_the_operator_selects_among_the_instructions(recorder: Recorder) -> None:
+    operator = requests(recorder, "lift the cube", "open the drawer")
+    assert recorder.task == {"task": "lift the cube"}
+    assert [operator.next_task() for _ in range(3)] == ["open the drawer", "lift the cube", "open the drawer"]
+    assert recorder.task == {"task": "open the drawer"}
+
+
+def test_after_an_instruction_of_the_robot_the_first_one_follows(recorder: Recorder) -> None:
+    operator = requests(recorder, "lift the cube", "open the drawer")
+    recorder.task = {"task": "of the simulation"}
+    assert operator.next_task() == "lift the cube"
+
+
+def test_one_instruction_has_no_next(recorder: Recorder) -> None:
+    with pytest.raises(RecorderError, match='there is no other instruction; pass several: --task "lift'):
+        requests(recorder, "lift the cube").next_task()
