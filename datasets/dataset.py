@@ -200,9 +200,18 @@ class Dataset:
         found = None if last is None else self.episodes.with_index(last).streams.get(stream)
         return None if found is None else found.rate_hz
 
-    def wait(self) -> None:
-        """Wait until every saved episode is finalized; raise NotFinalizedError if one could not be."""
-        self._finalizer.wait()
+    @property
+    def pending(self) -> int:
+        """Number of saved episodes that are not finalized yet; a crash loses none of them."""
+        return self._finalizer.pending
+
+    def wait(self, report: Callable[[int], None] | None = None) -> None:
+        """Wait until every saved episode is finalized; raise NotFinalizedError if one could not be.
+
+        Args:
+            report: Called every second with the number of episodes that remain.
+        """
+        self._finalizer.wait(report)
 
     def recover(self) -> Sequence[Recovered]:
         """Finish the episodes that a crash cut off; return what was recovered and what was lost."""

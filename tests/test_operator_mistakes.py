@@ -399,6 +399,38 @@ def test_a_disk_that_becomes_full(tmp_path: Path) -> None:
     assert Dataset.open(station.dataset).episodes[0].reason == "disk_full"
 
 
+SLOW_DISK = """
+import sys, time
+from waldo.cli.main import main
+from waldo.datasets.dataset import Dataset
+finalize = Dataset._finalize
+# A disk that needs minutes for an episode.
+Dataset._finalize = lambda self, journal, destination: (time.sleep(300), finalize(self, journal, destination))[1]
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_second_signal_leaves_saved_episodes_to_the_next_start(tmp_path: Path) -> None:
+    with Station(tmp_path) as station:
+        station.robot()
+        with Terminal([sys.executable, "-c", SLOW_DISK, "record", str(station.dataset)]) as recorder:
+            wait_for_word(recorder, "HOLDING")
+            recorder.press(ENTER)
+            recorder.wait_for("RECORDING")
+            time.sleep(1)
+            recorder.press("1")
+            recorder.wait_for_printed("episode_000000.zarr saved as success")
+            recorder.press("\x03")
+            recorder.wait_for_printed("finalizing: 1 saved episode remaining")
+            recorder.press("\x03")
+            assert recorder.exit_code() == -signal.SIGINT
+    dataset = Dataset.open(station.dataset)
+    assert len(dataset.unfinished) == 1
+    with dataset.lock():
+        dataset.recover()
+    assert dataset.episodes[0].outcome == "success"
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not condition():

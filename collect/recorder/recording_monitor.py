@@ -236,6 +236,7 @@ class RecordingMonitor:
             streams=streams,
             waiting=self._recorder.waiting,
             space=self._space,
+            pending=self._recorder.dataset.pending,
             faults=tuple(one.name for one in (*self._motors.faults, *self._components.faults)),
         )
 

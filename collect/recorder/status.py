@@ -47,6 +47,8 @@ class RecordingStatus:
     """Number of frames that wait for an encoder."""
     space: Space
     """Remaining recording time on the disk."""
+    pending: int = 0
+    """Number of saved episodes that are not finalized yet."""
     faults: tuple[str, ...] = field(default_factory=tuple[str, ...])
     """Motors and components with a warning or an error."""
 

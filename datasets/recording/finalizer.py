@@ -9,6 +9,9 @@ from pathlib import Path
 
 from waldo.errors import WaldoError
 
+REPORT_S = 1.0
+"""Interval between two reports of the remaining work [s]."""
+
 
 class NotFinalizedError(WaldoError):
     """A saved episode could not be finalized; its journal is complete and `waldo recover` finalizes it."""
@@ -38,13 +41,24 @@ class Finalizer:
             self._thread.start()
         self._queue.put((journal, destination))
 
-    def wait(self) -> None:
+    @property
+    def pending(self) -> int:
+        """Number of journals that are not finalized yet."""
+        return self._queue.unfinished_tasks
+
+    def wait(self, report: Callable[[int], None] | None = None) -> None:
         """Wait until all journals are finalized.
+
+        Args:
+            report: Called every `REPORT_S` with the number of journals that remain.
 
         Raises:
             NotFinalizedError: If one could not be finalized.
         """
-        self._queue.join()
+        with self._queue.all_tasks_done:
+            while self._queue.unfinished_tasks:
+                if not self._queue.all_tasks_done.wait(REPORT_S) and report is not None:
+                    report(self._queue.unfinished_tasks)
         self.raise_failure()
 
     def raise_failure(self) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from waldo import console
 from waldo.datasets.streams import CRF
-from waldo.errors import InvalidValueError
+from waldo.errors import InvalidValueError, count
 
 if TYPE_CHECKING:
     from waldo.collect.recorder.uploader import Uploader
@@ -124,10 +125,18 @@ class Record:
             finally:
                 keys.close()
                 display.close()
+            dataset.wait(_report_pending)
             if uploader is not None:
-                dataset.wait()
                 uploader.close(UPLOAD_TIMEOUT_S)
         return 0
+
+
+def _report_pending(episodes: int) -> None:
+    """Report how far finalization is behind."""
+    console.err().print(
+        f"finalizing: {count(episodes, 'saved episode')} remaining; "
+        "press Ctrl-C to leave them to the next start, which recovers them"
+    )
 
 
 def _uploader(dataset: Dataset, address: str, notify: Callable[[str], None]) -> Uploader | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +210,21 @@ def test_episode_that_could_not_be_finalized_stops_the_next_one(
         writer.save("success", wait=False)
         saved.wait()
     assert finalized == [0, 1]
+
+
+def test_the_wait_for_the_finalizer_reports_the_remaining_journals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waldo.datasets.recording.finalizer.REPORT_S", 0.01)
+    released = threading.Event()
+    finalizer = Finalizer(lambda journal, destination: released.wait(60))
+    for number in range(3):
+        finalizer.add(Path(f"{number}.journal"), Path(f"{number}.zarr"))
+    assert finalizer.pending == 3
+    reports: list[int] = []
+
+    def report(pending: int) -> None:
+        reports.append(pending)
+        released.set()
+
+    finalizer.wait(report)
+    assert reports[0] == 3
+    assert finalizer.pending == 0

@@ -41,6 +41,8 @@ def recording_lines(status: RecordingStatus, goal: int = 0, keys: str = "") -> l
     last = Text(str(status.space), "bold red" if status.space.full else "yellow" if status.space.low else "")
     if status.waiting:
         last.append(f"   {status.waiting} frames wait for an encoder", "yellow")
+    if status.pending > 1:
+        last.append(f"   {status.pending} saved episodes are being finalized", "yellow")
     if status.faults:
         last.append(f"   faults: {', '.join(status.faults)}", "bold red")
     return [first, *([streams] if status.streams else []), last, *([Text(keys, "dim")] if keys else [])]
