@@ -81,9 +81,10 @@ class OperatorDisplay:
             return
         if not self._live.is_started:
             self._live.start()
-        self._live.update(self._render(), refresh=True)
+        self._live.update(self.render(), refresh=True)
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """Return what is shown."""
         from rich.console import Group
         from rich.padding import Padding
         from rich.text import Text
