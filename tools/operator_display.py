@@ -52,8 +52,9 @@ def status(**values: Any) -> RecordingStatus:
 def main() -> None:
     """Draw a robot that follows and one that has stopped."""
     terminal = Console(record=True, width=80, height=24, file=io.StringIO(), force_terminal=True, highlight=False)
-    console.err = lambda: terminal
+    console.err = lambda: Console(file=io.StringIO())  # no terminal: nothing is shown while the picture is drawn
     display = OperatorDisplay()
+    console.err = lambda: terminal
     for condition, shown in (
         (RobotCondition(word="FOLLOWING", level=OK), status()),
         (STOPPED, status(seconds=19.0, faults=("elbow_flex",))),
