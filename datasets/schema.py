@@ -38,9 +38,6 @@ JOINT_UNITS: Mapping[str, Mapping[str, str]] = {
 }
 """Stream of joints -> field -> unit (of revolute joints)."""
 
-MERGE_NS = 100_000_000
-"""Largest difference between the stamps of the parts of one state, which several publishers send [ns]."""
-
 # ROS topics and message types.
 JOINT_STATE_TYPE = "sensor_msgs/msg/JointState"
 DIAGNOSTIC_TYPE = "diagnostic_msgs/msg/DiagnosticArray"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from waldo.datasets.schema import MERGE_NS
 from waldo.errors import InvalidValueError, WaldoError
+from waldo.robots.joint_parts import JointParts
 from waldo.typing import Array
 
 
@@ -37,9 +37,8 @@ def parse_joint_map(pairs: Sequence[str], joints: Sequence[str]) -> dict[str, st
 class JointValues:
     """Values of all joints from the messages of one topic.
 
-    A message may contain only some joints, as when the arm and the gripper have publishers of their own. Parts are
-    merged by name: a row is complete when every joint was received since the last row, in parts whose stamps differ by
-    at most `schema.MERGE_NS`; its time is that of the newest part.
+    A message may contain only some joints, as when the arm and the gripper have publishers of their own: parts are
+    merged by name (`JointParts`).
     """
 
     def __init__(self, robot: str, joints: Sequence[str], renames: Mapping[str, str] | None = None) -> None:
@@ -52,8 +51,8 @@ class JointValues:
         """
         self._robot, self._joints = robot, tuple(joints)
         self._renames = dict(renames or {})
-        self._parts: dict[str, dict[str, float]] = {}
-        self._stamps: dict[str, int] = {}
+        self._parts = JointParts[Mapping[str, float]](self._joints)
+        self._state: Mapping[str, Mapping[str, float]] = {}
         self._published: dict[str, None] = {}
 
     def names(self, published: Sequence[str], values: int) -> list[str]:
@@ -83,25 +82,20 @@ class JointValues:
         names = self.names(published, len(next(iter(fields.values()))))
         for name in names:
             self._published[name] = None
-        for index, name in enumerate(names):
-            if name in self._joints:
-                self._parts[name] = {
-                    field: float(values[index]) if len(values) == len(names) else np.nan
-                    for field, values in fields.items()
-                }
-                self._stamps[name] = stamp_ns
-        old = [name for name, at_ns in self._stamps.items() if stamp_ns - at_ns > MERGE_NS]
-        for name in old:
-            del self._stamps[name], self._parts[name]
-        return len(self._parts) == len(self._joints)
+        part = {
+            name: {
+                field: float(values[index]) if len(values) == len(names) else np.nan for field, values in fields.items()
+            }
+            for index, name in enumerate(names)
+        }
+        state = self._parts.add(part, stamp_ns)
+        self._state = state or {}
+        return state is not None
 
     def take(self) -> dict[str, Array]:
-        """Return field -> values of a complete row, shape (joints,), and start the next one."""
-        fields = next(iter(self._parts.values()))
-        row = {field: np.array([self._parts[name][field] for name in self._joints]) for field in fields}
-        self._parts.clear()
-        self._stamps.clear()
-        return row
+        """Return field -> values of the row that the last message completed, shape (joints,)."""
+        fields = next(iter(self._state.values()))
+        return {field: np.array([self._state[name][field] for name in self._joints]) for field in fields}
 
     @property
     def incomplete(self) -> str:

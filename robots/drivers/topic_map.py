@@ -8,6 +8,7 @@ temperatures and faults as in `topic_temperatures`; images from image topics.
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
 from waldo.robots.drivers.topic_temperatures import Source, TopicTemperatures
+from waldo.robots.joint_parts import JointParts
 from waldo.typing import Array
 
 COMMAND_TYPES = {
@@ -88,6 +90,7 @@ class TopicMapDriver:
         self._temperatures = TopicTemperatures(
             chosen.temperature_source, chosen.temperature_topic, chosen.temperature_key, self._names
         )
+        self._parts = JointParts[tuple[float, ...]](self._names)
         self._state: RobotState | None = None
         self._received_s = 0.0
         self._frames: list[Frame] = []
@@ -167,21 +170,20 @@ class TopicMapDriver:
             raise MissingExtraError("ros-trajectory-msgs", "collect") from None
 
     def _on_state(self, message: Any) -> None:
-        """Store a state that contains every joint; others, such as that of a gripper alone, are skipped."""
-        by_name = {name: i for i, name in enumerate(message.name)}
-        if not all(name in by_name for name in self._names) or len(message.position) != len(message.name):
+        """Store a state, which several messages may complete: an arm and its gripper may have publishers each."""
+        count = len(message.name)
+        if len(message.position) != count:
             return
-        order = [by_name[name] for name in self._names]
-
-        def column(values: Any) -> Array:
-            return np.array(values)[order] if len(values) == len(message.name) else np.full(len(order), np.nan)
-
-        state = RobotState(
-            stamp_ns=_stamp_ns(message.header.stamp),
-            position=column(message.position),
-            velocity=column(message.velocity),
-            effort=column(message.effort),
-        )
+        fields = [
+            values if len(values) == count else [math.nan] * count
+            for values in (message.position, message.velocity, message.effort)
+        ]
+        stamp_ns = _stamp_ns(message.header.stamp)
+        joints = self._parts.add(dict(zip(message.name, zip(*fields, strict=True), strict=True)), stamp_ns)
+        if joints is None:
+            return
+        position, velocity, effort = np.array([joints[name] for name in self._names], dtype=float).T
+        state = RobotState(stamp_ns=stamp_ns, position=position, velocity=velocity, effort=effort)
         with self._lock:
             self._state, self._received_s = state, time.monotonic()
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from waldo.datasets.schema import MERGE_NS
+from waldo.robots.joint_parts import JointParts
 
 if TYPE_CHECKING:
     from waldo.datasets.formats.rosbag2.contents import Row, TopicData
 
 
 def merge_parts(topic: TopicData) -> str:
-    """Merge the partial states of a topic by joint name, and return a note on it; empty if every state is complete.
-
-    A state is complete when every joint was received since the last one, in parts whose stamps differ by at most
-    `schema.MERGE_NS`; its time is that of the newest part.
-    """
+    """Merge the partial states of a topic (`JointParts`), and return a note; empty if every state is complete."""
     joints = {joint for row in topic.rows for joint in row.get("position", ())}
     if all(set(row.get("position", ())) == joints for row in topic.rows):
         return ""
-    parts: dict[str, tuple[int, Row]] = {}
+    parts: JointParts[Row] = JointParts(joints)
     rows: list[Row] = []
     header_ns: list[int] = []
     receipt_ns: list[int] = []
     for stamp, receipt, row in zip(topic.header_ns, topic.receipt_ns, topic.rows, strict=True):
-        parts |= {joint: (stamp, row) for joint in row.get("position", ())}
-        parts = {joint: part for joint, part in parts.items() if stamp - part[0] <= MERGE_NS}
-        if set(parts) == joints:
-            rows.append(_joined(parts))
+        state = parts.add(dict.fromkeys(row.get("position", ()), row), stamp)
+        if state is not None:
+            rows.append(_joined(state))
             header_ns.append(stamp)
             receipt_ns.append(receipt)
-            parts = {}
     note = (
         f"{topic.name}: {len(topic.rows)} states of different joints were merged by name into {len(rows)} states of "
         f"all {len(joints)} joints."
@@ -39,9 +34,9 @@ def merge_parts(topic: TopicData) -> str:
     return note
 
 
-def _joined(parts: dict[str, tuple[int, Row]]) -> Row:
+def _joined(state: Mapping[str, Row]) -> Row:
     found: dict[str, dict[str, float]] = {}
-    for joint, (_, row) in parts.items():
+    for joint, row in state.items():
         for field, values in row.items():
             if joint in values:
                 found.setdefault(field, {})[joint] = values[joint]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from waldo.collect.recorder.joint_values import JointNamesError, JointValues, parse_joint_map
-from waldo.datasets.schema import MERGE_NS
 from waldo.errors import InvalidValueError
+from waldo.robots.joint_parts import MERGE_NS
 
 JOINTS = ("a", "b", "grip")
 

@@ -28,6 +28,7 @@ class Controlled:
         self.received: list[Any] = []
         self.mute = False
         self.with_effort = True
+        self.split = False
         self._stop, self._ready = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work)
 
@@ -80,7 +81,13 @@ class Controlled:
                     message = JointState(name=list(self.position), position=list(self.position.values()))
                     message.effort = [0.0, 2.0, 1.0] if self.with_effort else []
                     message.header.stamp = ros.ns_to_stamp(time.time_ns())
-                    states.publish(message)
+                    if self.split:
+                        for name, position in self.position.items():
+                            part = JointState(name=[name], position=[position], velocity=[position * 10])
+                            part.header.stamp = message.header.stamp
+                            states.publish(part)
+                    else:
+                        states.publish(message)
                     states.publish(JointState(name=["gripper"], position=[1.0]))
                     diagnostics.publish(report)
                     temperature.publish(Temperature(temperature=44.0))
@@ -114,6 +121,17 @@ def until(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_state_in_several_messages_is_read_as_one(robot: Robot, controlled: Controlled) -> None:
+    controlled.split = True
+    made = driver(robot)
+    made.connect()
+    until(lambda: not np.isnan(made.read().velocity).any())  # a whole state may have been under way
+    state = made.read()
+    np.testing.assert_allclose(state.position, [-0.1, 0.2])
+    np.testing.assert_allclose(state.velocity, [-1.0, 2.0])
+    made.disconnect()
 
 
 def test_states_are_matched_by_name_and_commands_are_trajectories(robot: Robot, controlled: Controlled) -> None:
