@@ -1,4 +1,4 @@
-"""Draw the picture of the operator's display in the documentation (docs/operator-display.png) from the real display.
+"""Draw the image of the operator's display in the documentation (docs/operator-display.png) from the real display.
 
 Usage: uv run python tools/operator_display.py   (needs Chromium)
 """
@@ -52,7 +52,7 @@ def status(**values: Any) -> RecordingStatus:
 def main() -> None:
     """Draw a robot that follows and one that has stopped."""
     terminal = Console(record=True, width=80, height=24, file=io.StringIO(), force_terminal=True, highlight=False)
-    console.err = lambda: Console(file=io.StringIO())  # no terminal: nothing is shown while the picture is drawn
+    console.err = lambda: Console(file=io.StringIO())  # no terminal: nothing is shown while the image is drawn
     display = OperatorDisplay()
     console.err = lambda: terminal
     for condition, shown in (
