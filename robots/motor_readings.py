@@ -92,7 +92,7 @@ class MotorReadings:
         recorded="time_to_limit",
         exported=False,
         metric="time_to_limit_seconds",
-        labels={"quantile": "0.5"},
+        labels={"percentile": "50"},
     )
     time_to_limit_p10_s: Array = _quantity("time_to_limit_p10_seconds", "s", "10 % quantile of the time to limit")
     time_to_limit_p90_s: Array = _quantity("time_to_limit_p90_seconds", "s", "90 % quantile of the time to limit")
