@@ -2,7 +2,7 @@
 
 Usage: uv run python benchmarks/fleet_load.py [--robots 300] [--browsers 500] [--seconds 30]
 
-The robots are serialized `motors` messages that a thread of the server deserializes and stores, four times per second
+The robots are serialized `motors` messages that a thread of the server deserializes and stores, twice per second
 and robot as the ROS listener does; the transport of DDS is not included. The browsers are a second process that reads
 their compressed event streams. This process asks for `/healthz` and measures the time until the response.
 """
@@ -104,7 +104,8 @@ async def browse(port: int, browsers: int, seconds: float) -> None:
         refused += b"200" not in await reader.readline()
         before = time.monotonic()
         while (now := time.monotonic()) < end:
-            total += len(await asyncio.wait_for(reader.read(1 << 20), 60))
+            part = await asyncio.wait_for(reader.read(1 << 20), 60)
+            total += len(part)
             if now > end - seconds / 2:
                 longest = max(longest, time.monotonic() - before)
             before = time.monotonic()

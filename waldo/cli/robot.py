@@ -132,8 +132,9 @@ class RobotCommand:
         from waldo.robots.node import NodeConfig
 
         heat = self.heat if self.govern else dataclasses.replace(self.heat, governor=None)
-        if self.ambient is not None:
-            heat = dataclasses.replace(heat, observer=dataclasses.replace(heat.observer, ambient_c=self.ambient))
+        known = {"start_c": self.start_temperature, "ambient_c": self.ambient}
+        known = {name: value for name, value in known.items() if value is not None}
+        heat = dataclasses.replace(heat, observer=dataclasses.replace(heat.observer, **known))
         return NodeConfig(
             rate_hz=self.rate,
             lockstep=self.lockstep,
