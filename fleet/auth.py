@@ -1,4 +1,7 @@
-"""Access control of the dashboard: the token, the Host header, and security headers.
+"""Access control of the dashboard: the token, the session of a browser, the Host header, and security headers.
+
+Programs send the token as `Authorization: Bearer`. A browser sends it once, in the body of the login form, and receives
+a cookie that is derived from it: the token is in no address that a browser, a proxy or a log could store.
 
 A server on the loopback interface accepts only Host headers that name the loopback. Otherwise a web page whose domain
 resolves to 127.0.0.1 (DNS rebinding) could read the robots through the browser of a local user.
@@ -6,20 +9,22 @@ resolves to 127.0.0.1 (DNS rebinding) could read the robots through the browser 
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECURITY_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -27,6 +32,15 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
 }
 """Headers of every response."""
+
+LOGIN = "/login"
+"""Path to which the login form is sent."""
+
+OPEN_PATHS = ("/style.css", "/icon.svg")
+"""Paths that need no token: the files of the login form."""
+
+MAX_FORM_BYTES = 4096
+"""Maximum size of the login form's content [bytes]."""
 
 
 def is_loopback(host: str) -> bool:
@@ -54,21 +68,39 @@ def token_of(headers: Mapping[str, str], query: str) -> str:
     return parse_qs(query).get("token", [""])[0]
 
 
+def session_of(token: str) -> tuple[str, str]:
+    """Return the name and value of the cookie that stands for a token.
+
+    Both depend on the token: dashboards on other ports of a host share its cookies, and none reveals a token.
+    """
+    key = token.encode()
+    name, value = (hmac.new(key, text, hashlib.sha256).hexdigest() for text in (b"name", b"session"))
+    return f"waldo_fleet_{name[:8]}", value
+
+
+def is_equal(given: str, expected: str) -> bool:
+    """Return whether two secrets are equal, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
 class AccessControl:
     """ASGI middleware in front of every route."""
 
-    def __init__(self, app: ASGIApp, *, token: str | None, loopback: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str | None, loopback: bool, login_page: Callable[[str], str] = str
+    ) -> None:
         """Wrap an application.
 
         Args:
             app: The application to protect.
             token: The required token; None to accept every request.
             loopback: Whether the server listens on the loopback, which enables the check of the Host header.
+            login_page: Returns the HTML of the login form with a message.
         """
-        self._app, self._token, self._loopback = app, token, loopback
+        self._app, self._token, self._loopback, self._login_page = app, token, loopback, login_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request to the application, or reject it with 401 or 421."""
+        """Forward a request to the application, or answer it with the login form, 401 or 421."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,23 +110,58 @@ class AccessControl:
                 MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
-        rejection = self._rejection(scope)
-        await (rejection or self._app)(scope, receive, send_with_headers)
+        request = Request(scope, receive)
+        response = self._wrong_host(request) or await self._login(request) or self._rejection(request)
+        await (response or self._app)(scope, receive, send_with_headers)
 
-    def _rejection(self, scope: Scope) -> PlainTextResponse | None:
-        headers = Headers(scope=scope)
-        host = host_of(headers.get("host", ""))
-        if self._loopback and not is_loopback(host):
-            return PlainTextResponse(
-                f"Host header is {host!r}, expected this machine; open http://localhost instead\n", 421
-            )
-        if self._token is None:
-            return None
-        given = token_of(headers, scope["query_string"].decode("latin-1"))
-        if hmac.compare_digest(given.encode(), self._token.encode()):
+    def _wrong_host(self, request: Request) -> Response | None:
+        host = host_of(request.headers.get("host", ""))
+        if not self._loopback or is_loopback(host):
             return None
         return PlainTextResponse(
-            "no valid token; open /?token=TOKEN or send the header Authorization: Bearer TOKEN\n",
-            401,
-            {"WWW-Authenticate": "Bearer"},
+            f"Host header is {host!r}, expected this machine; open http://localhost instead\n", 421
         )
+
+    async def _login(self, request: Request) -> Response | None:
+        """Return the response to a login, by the form or by the address `/?token=`; None for any other request."""
+        if self._token is None:
+            return None
+        if request.url.path == LOGIN and request.method == "POST":
+            given = await _form_token(request)
+            if not is_equal(given, self._token):
+                return self._unauthorized(request, "This is not the token.")
+        elif not (request.url.path == "/" and is_equal(token_of({}, request.url.query), self._token)):
+            return None
+        response = RedirectResponse("./", 303)
+        name, value = session_of(self._token)
+        response.set_cookie(name, value, httponly=True, samesite="lax")
+        return response
+
+    def _rejection(self, request: Request) -> Response | None:
+        if self._token is None or request.url.path in OPEN_PATHS:
+            return None
+        if is_equal(token_of(request.headers, request.url.query), self._token):
+            return None
+        name, value = session_of(self._token)
+        if is_equal(request.cookies.get(name, ""), value):
+            return None
+        return self._unauthorized(request)
+
+    def _unauthorized(self, request: Request, message: str = "") -> Response:
+        """Return 401: to a browser as the login form."""
+        challenge = {"WWW-Authenticate": "Bearer"}
+        if request.url.path in ("/", LOGIN) and "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(self._login_page(message), 401, challenge)
+        return PlainTextResponse(
+            "no valid token; send the header Authorization: Bearer TOKEN, or open / in a browser\n", 401, challenge
+        )
+
+
+async def _form_token(request: Request) -> str:
+    """Return the field `token` of a form; empty if there is none or the form is too long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_FORM_BYTES:
+            return ""
+    return parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]

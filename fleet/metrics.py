@@ -1,29 +1,60 @@
 """The fleet as Prometheus metrics, read from the store at every scrape.
 
 Values are in base units. The samples of a stale robot are omitted, therefore Prometheus marks their series as stale;
-`waldo_robot_last_seen_timestamp_seconds` remains, for alerts. Levels are numbers as in `DiagnosticStatus`: 0 ok,
-1 warning, 2 error, 3 stale; messages are not exposed, because a label with free text creates series without bound.
+`waldo_robot_state` and `waldo_robot_last_seen_timestamp_seconds` remain, for alerts. Levels are numbers as in
+`DiagnosticStatus`: 0 ok, 1 warning, 2 error, 3 stale. Reasons and faults are labels of two info metrics, without their
+figures and limited in number, because every further text creates a series.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from waldo.fleet.store import STATES
 from waldo.robots import motor_readings
+from waldo.robots.diagnostics import level_name
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
     from waldo.fleet.store import FleetStore, MotorView, RobotView
     from waldo.robots.motor_readings import MotorQuantity
 
 LEVELS = "0 ok, 1 warning, 2 error, 3 stale"
 """Help text of the status levels."""
+
+MAX_TEXTS = 500
+"""Maximum number of different reasons and faults that become labels; further ones become `OTHER_TEXT`."""
+
+MAX_TEXT_LENGTH = 160
+"""Maximum length of a label's text."""
+
+OTHER_TEXT = "other, see the fleet page"
+"""Label of a text beyond `MAX_TEXTS`."""
+
+FIGURE = re.compile(r"(?<![A-Za-z_\d.])[-+]?\d+(\.\d+)?")
+"""A number that is not part of a name."""
+
+
+class LabelTexts:
+    """Turns messages into labels: their figures are replaced, and the number of different labels is limited."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def __call__(self, message: str) -> str:
+        """Return the label of a message."""
+        label = FIGURE.sub("…", message)[:MAX_TEXT_LENGTH]
+        if label not in self._known and len(self._known) >= MAX_TEXTS:
+            return OTHER_TEXT
+        self._known.add(label)
+        return label
 
 
 class FleetCollector(Collector):
@@ -49,6 +80,7 @@ class FleetCollector(Collector):
         """
         self._store, self._clock, self._epoch = store, clock, epoch
         self._site = {"site": site} if site else {}
+        self._label_text = LabelTexts()
         if registry is not None:
             registry.register(self)
 
@@ -61,6 +93,8 @@ class FleetCollector(Collector):
         robots = self._store.robots(self._clock(), history=False)
         live = [robot for robot in robots if not robot.stale]
         yield from self._known_robots(robots)
+        yield from self._states(robots)
+        yield self._faults(live)
         yield from _live_robots(live)
         yield from _joints(live)
 
@@ -74,6 +108,38 @@ class FleetCollector(Collector):
             info.add_metric([robot.name, *self._site.values()], 1)
             seen.add_metric([robot.name], now - robot.age_s)
         yield from (info, seen)
+
+    def _states(self, robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
+        states = GaugeMetricFamily(
+            "waldo_robot_state", "1 for the robot's state, 0 for each other one", labels=["robot", "state"]
+        )
+        reasons = GaugeMetricFamily(
+            "waldo_robot_state_reason_info",
+            "1 for the reason why the robot does not follow commands",
+            labels=["robot", "state", "reason"],
+        )
+        for robot in robots:
+            for state in STATES:
+                states.add_metric([robot.name, state], state == robot.state)
+            if robot.reason:
+                reasons.add_metric([robot.name, robot.state, self._label_text(robot.reason)], 1)
+        yield from (states, reasons)
+
+    def _faults(self, robots: list[RobotView]) -> GaugeMetricFamily:
+        faults = GaugeMetricFamily(
+            "waldo_robot_fault_info",
+            "1 for each warning or error of a motor or component other than temperature",
+            labels=["robot", "component", "level", "fault"],
+        )
+        # A motor and a component may have the same name: a series must occur once.
+        found = {
+            (robot.name, one.component, level_name(one.level), self._label_text(one.message)): None
+            for robot in robots
+            for one in robot.faults
+        }
+        for labels in found:
+            faults.add_metric(labels, 1)
+        return faults
 
 
 def _live_robots(robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
@@ -105,6 +171,26 @@ def _joints(robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
         _add(headroom, robot, motor, motor.headroom_ratio)
         _add(status, robot, motor, motor.status.level)
     yield from (headroom, status)
+
+
+async def metrics_text(collector: FleetCollector) -> bytes:
+    """Return the metrics in Prometheus' text format; other tasks run after each metric."""
+    found: list[bytes] = []
+    for family in collector.collect():
+        found.append(generate_latest(_OneFamily(family)))
+        await asyncio.sleep(0)
+    return b"".join(found)
+
+
+class _OneFamily(CollectorRegistry):
+    """A registry of one metric."""
+
+    def __init__(self, family: GaugeMetricFamily) -> None:
+        super().__init__()
+        self._family = family
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield self._family
 
 
 def joint_metrics() -> dict[str, list[MotorQuantity]]:

@@ -5,8 +5,9 @@ JSON has neither NaN nor infinity: an unknown value is null, and an infinite one
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from waldo.fleet.heat_level import bands_c
@@ -44,9 +45,7 @@ def motor_json(motor: MotorView) -> dict[str, Any]:
     found["headroom_ratio"] = number(motor.headroom_ratio)
     if motor.history:
         found["bands_celsius"] = [number(band) for band in bands_c(motor.values["limit_celsius"])]
-        found["history"] = [
-            [round(when, 2), number(winding), number(housing)] for when, winding, housing in motor.history
-        ]
+        found["history"] = motor.history
     return found
 
 
@@ -66,6 +65,8 @@ def robot_json(robot: RobotView) -> dict[str, Any]:
         "name": robot.name,
         "age_s": round(robot.age_s, 2),
         "stale": robot.stale,
+        "state": robot.state,
+        "reason": robot.reason,
         "battery_ratio": number(robot.battery_ratio),
         "first_joint": None if robot.first is None else robot.first.joint,
         "control": None if robot.control is None else component_json(robot.control),
@@ -75,8 +76,8 @@ def robot_json(robot: RobotView) -> dict[str, Any]:
     }
 
 
-def fleet_json(robots: Sequence[RobotView], now_s: float, error: str | None, since: int = -1) -> dict[str, Any]:
-    """Return the fleet.
+def fleet_parts(robots: Sequence[RobotView], now_s: float, error: str | None, since: int = -1) -> Iterator[str]:
+    """Yield the fleet as the parts of a JSON document, one for each robot.
 
     Args:
         robots: Every robot, in the order in which they are shown.
@@ -85,7 +86,7 @@ def fleet_json(robots: Sequence[RobotView], now_s: float, error: str | None, sin
         since: Version after which a robot must have changed to be included; -1 includes every robot, and the list of
             motor quantities.
     """
-    found: dict[str, Any] = {
+    head: dict[str, Any] = {
         "now_s": round(now_s, 2),
         "error": error,
         "stale_s": STALE_S,
@@ -93,6 +94,17 @@ def fleet_json(robots: Sequence[RobotView], now_s: float, error: str | None, sin
         "history_length": HISTORY_LENGTH,
         "order": [robot.name for robot in robots],
         "stale": [robot.name for robot in robots if robot.stale],
-        "robots": [robot_json(robot) for robot in robots if robot.version > since],
     }
-    return found | ({"quantities": quantities_json()} if since < 0 else {})
+    if since < 0:
+        head["quantities"] = quantities_json()
+    yield _text(head)[:-1] + ',"robots":['
+    separator = ""
+    for robot in robots:
+        if robot.version > since:
+            yield separator + _text(robot_json(robot))
+            separator = ","
+    yield "]}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
+import gc
+import html
 import importlib.resources
-import json
 import signal
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from waldo.fleet.auth import AccessControl
-from waldo.fleet.metrics import FleetCollector
-from waldo.fleet.serialization import fleet_json
+from waldo.fleet.connection import Connection
+from waldo.fleet.feed import Feed, encode
+from waldo.fleet.metrics import FleetCollector, metrics_text
+from waldo.fleet.serialization import fleet_parts
 
 if TYPE_CHECKING:
     import socket
@@ -32,12 +35,16 @@ if TYPE_CHECKING:
 
     from waldo.fleet.store import FleetStore
 
-EVENT_PERIOD_S = 0.5
-"""Interval between two events of the event stream [s]."""
+MAX_BROWSERS = 1000
+"""Default maximum number of open pages."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""Interval at which the threads of the server take turns; Python's default is 5 ms [s]."""
 
 PAGE_FILES = {
     "/style.css": "text/css",
     "/page.js": "text/javascript",
+    "/attention.js": "text/javascript",
     "/robot.js": "text/javascript",
     "/readings.js": "text/javascript",
     "/format.js": "text/javascript",
@@ -63,53 +70,66 @@ class Site:
     """Token that every request must carry; None to accept every request."""
     loopback: bool = True
     """Whether the server listens on the loopback; the Host header must then name the loopback."""
+    max_browsers: int = MAX_BROWSERS
+    """Maximum number of open pages; further ones receive 503."""
     name: str = ""
     """Location of the robots: the label `site` of `waldo_robot_info`; empty to omit the label."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the server stops; open event streams then end."""
 
 
-def page_file(name: str, query: str) -> str:
-    """Return a file of the page, with the query that carries the token appended to its links to the other files."""
-    text = importlib.resources.files("waldo.fleet").joinpath("page", name).read_text("utf-8")
-    return text.replace("?{query}", query)
+def page_file(name: str) -> str:
+    """Return a file of the page."""
+    return importlib.resources.files("waldo.fleet").joinpath("page", name).read_text("utf-8")
 
 
-def event_text(data: Any, name: str) -> str:
-    """Return one server-sent event."""
-    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'), allow_nan=False)}\n\n"
+def login_page(message: str) -> str:
+    """Return the login form with a message, which is empty at first."""
+    return page_file("login.html").replace("{message}", html.escape(message))
 
 
-async def events(site: Site) -> AsyncIterator[str]:
-    """Yield the whole fleet, then every `EVENT_PERIOD_S` the robots that have changed; an event even if none has."""
-    version = -1
-    while not site.stopping.is_set():
-        now = site.clock()
-        robots = site.store.robots(now, history=version < 0)
-        yield event_text(fleet_json(robots, now, site.error(), version), "all" if version < 0 else "update")
-        version = max([version, 0, *(robot.version for robot in robots)])
-        await asyncio.sleep(EVENT_PERIOD_S)
+def accepts_gzip(request: Request) -> bool:
+    """Return whether a client accepts gzip."""
+    accepted = [one.strip().partition(";") for one in request.headers.get("accept-encoding", "").lower().split(",")]
+    return any(name == "gzip" and options.replace(" ", "") != "q=0" for name, _, options in accepted)
 
 
 def create_app(site: Site) -> Starlette:
     """Return the web application of a site."""
-    registry = CollectorRegistry()
-    FleetCollector(site.store, clock=site.clock, epoch=site.epoch, site=site.name, registry=registry)
-    query = "" if site.token is None else "?token=" + quote(site.token, safe="")
+    feed = Feed(site.store, site.clock, site.error, site.stopping)
+    collector = FleetCollector(site.store, clock=site.clock, epoch=site.epoch, site=site.name)
 
     async def page(request: Request) -> Response:
         name = request.url.path.lstrip("/") or "index.html"
-        return Response(page_file(name, query), media_type=PAGE_FILES.get(request.url.path, "text/html"))
+        return Response(page_file(name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
 
     async def robots(_: Request) -> Response:
         now = site.clock()
-        return JSONResponse(fleet_json(site.store.robots(now), now, site.error()))
+        document = await encode(fleet_parts(site.store.robots(now), now, site.error()))
+        return Response(document.plain, media_type="application/json")
 
-    async def stream(_: Request) -> Response:
-        return StreamingResponse(events(site), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    async def forget(request: Request) -> Response:
+        name = request.path_params["name"]
+        if site.store.forget(name, site.clock()):
+            return Response(status_code=204)
+        if any(robot.name == name for robot in site.store.robots(site.clock(), history=False)):
+            return PlainTextResponse(f"{name} is not stale; stop its robot node first\n", 409)
+        return PlainTextResponse(f"no robot {name}; /api/robots lists them\n", 404)
+
+    async def stream(request: Request) -> Response:
+        if feed.browsers >= site.max_browsers:
+            text = f"the server has its maximum of {site.max_browsers} open pages; close one, or raise --max-browsers\n"
+            return PlainTextResponse(text, 503, {"Retry-After": "5"})
+        compressed = accepts_gzip(request)
+        headers = {"X-Accel-Buffering": "no", "Vary": "Accept-Encoding"}
+        return StreamingResponse(
+            feed.stream(compressed=compressed),
+            media_type="text/event-stream",
+            headers=headers | ({"Content-Encoding": "gzip"} if compressed else {}),
+        )
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return Response(await metrics_text(collector), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def health(_: Request) -> Response:
         error = site.error()
@@ -119,11 +139,12 @@ def create_app(site: Site) -> Starlette:
         routes=[
             *(Route(path, page) for path in ("/", *PAGE_FILES)),
             Route("/api/robots", robots),
+            Route("/api/robots/{name:path}", forget, methods=["DELETE"]),
             Route("/events", stream),
             Route("/metrics", metrics),
             Route("/healthz", health),
         ],
-        middleware=[Middleware(AccessControl, token=site.token, loopback=site.loopback)],
+        middleware=[Middleware(AccessControl, token=site.token, loopback=site.loopback, login_page=login_page)],
     )
 
 
@@ -131,9 +152,19 @@ class Server(uvicorn.Server):
     """A uvicorn server that closes open event streams on Ctrl-C or SIGTERM and then returns."""
 
     def __init__(self, site: Site) -> None:
+        # A page loads its files over several connections at once, beside its stream.
+        connections = 2 * site.max_browsers + 100
+        allow_open_files(2 * connections)
+        protocol: Any = functools.partial(Connection, max_connections=connections)
         super().__init__(
             uvicorn.Config(
-                create_app(site), lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1
+                create_app(site),
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=1,
             )
         )
         self._site = site
@@ -157,6 +188,22 @@ class Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
+def allow_open_files(count: int) -> None:
+    """Raise this process's limit of open files to `count`, as far as the system allows it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(site: Site, listening: socket.socket) -> None:
     """Serve until Ctrl-C, SIGTERM or `site.stopping`."""
+    # Each write to a browser releases the interpreter, which the thread of the ROS listener then holds for this long.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # The objects of the imported modules need no garbage collection, whose pauses would delay responses.
+    gc.freeze()
     Server(site).run(sockets=[listening])

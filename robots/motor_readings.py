@@ -82,17 +82,17 @@ class MotorReadings:
     utilization_ratio: Array = _quantity(
         "utilization_ratio",
         "1",
-        "thermally equivalent torque divided by the rated torque",
-        metric="torque_utilization_ratio",
+        "steady temperature rise at the mean heating of the last ten minutes, divided by the rise to the limit",
+        metric="thermal_utilization_ratio",
     )
     time_to_limit_s: Array = _quantity(
         "time_to_limit_seconds",
         "s",
-        "time until the winding reaches its limit if the recent load continues, median; infinite if never",
+        "forecast of the time until the limit if the load of the last half minute continues, median; infinite if never",
         recorded="time_to_limit",
         exported=False,
         metric="time_to_limit_seconds",
-        labels={"quantile": "0.5"},
+        labels={"percentile": "50"},
     )
     time_to_limit_p10_s: Array = _quantity("time_to_limit_p10_seconds", "s", "10 % quantile of the time to limit")
     time_to_limit_p90_s: Array = _quantity("time_to_limit_p90_seconds", "s", "90 % quantile of the time to limit")

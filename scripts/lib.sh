@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+ROOT=$PWD
 
 declare -A PACKAGES=(
     [libegl1]="rendering without a display"
@@ -46,19 +47,43 @@ system_packages() {
     done
 }
 
+# Run apt-get with a state of its own: no root is needed, and nothing is installed.
+private_apt() {
+    local state=$ROOT/.uv/apt
+    mkdir -p "$state"/{state/lists/partial,cache/archives/partial}
+    apt-get -o "Dir::State=$state/state" -o "Dir::Cache=$state/cache" -o Dir::State::status=/var/lib/dpkg/status "$@"
+}
+
+# Unpack a Debian package into a folder without installing it.
+unpack_package() {
+    local package=$1 folder=$2
+    command -v apt-get >/dev/null || return 1
+    private_apt update -qq >&2 || return 1
+    mkdir -p "$folder"
+    (cd "$folder" && private_apt download -qq "$package" >&2 && dpkg-deb -x "$package"_*.deb . && rm "$package"_*.deb)
+}
+
+# Unpack promtool into .uv/promtool: installing its package would also start a Prometheus server.
+ensure_promtool() {
+    if command -v promtool >/dev/null || [ -x .uv/promtool/usr/bin/promtool ]; then
+        return
+    fi
+    echo "unpacking promtool into .uv" >&2
+    if unpack_package prometheus .uv/promtool; then
+        rm -f .uv/promtool/usr/bin/prometheus
+    else
+        echo "promtool is not installed: skipping the check of the metrics (apt-get install prometheus)" >&2
+    fi
+}
+
 # Print a command that runs pip, fetching pip from Debian's packages if Python came without it.
 find_pip() {
     if python3 -m pip --version >/dev/null 2>&1; then
         echo python3 -m pip
         return
     fi
-    command -v apt-get >/dev/null || return 1
-    # apt keeps its state in a folder of our own: no root is needed, and nothing is installed.
-    local folder=$PWD/.uv/apt options
-    mkdir -p "$folder"/{state/lists/partial,cache/archives/partial}
-    options=(-o "Dir::State=$folder/state" -o "Dir::Cache=$folder/cache" -o Dir::State::status=/var/lib/dpkg/status)
-    apt-get "${options[@]}" update -qq >&2 || return 1
-    (cd "$folder" && apt-get "${options[@]}" download -qq python3-pip-whl >&2 && dpkg-deb -x python3-pip-whl_*.deb .) || return 1
+    local folder=$PWD/.uv/pip
+    unpack_package python3-pip-whl "$folder" || return 1
     echo python3 "$(ls "$folder"/usr/share/python-wheels/pip-*.whl)/pip"
 }
 

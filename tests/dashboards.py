@@ -53,9 +53,12 @@ class Running:
     open: list[http.client.HTTPConnection] = field(default_factory=list)
 
     def request(self, path: str, **headers: str) -> http.client.HTTPResponse:
+        return self.send("GET", path, **headers)
+
+    def send(self, method: str, path: str, body: str | None = None, /, **headers: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         self.open.append(connection)
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, body, headers=headers)
         return connection.getresponse()
 
     def text(self, path: str, **headers: str) -> str:

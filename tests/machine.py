@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -18,8 +19,9 @@ import pytest
 GL = "MuJoCo cannot render on this machine: apt-get install libegl1 libgl1-mesa-dri"
 BROWSER = "Chromium or chromedriver is missing: apt-get install chromium chromium-driver"
 FFMPEG = "ffmpeg is missing: apt-get install ffmpeg"
+PROMTOOL = "promtool is missing: run scripts/test, or apt-get install prometheus"
 LINUX = "this test needs Linux"
-ALLOWED = (GL, BROWSER, FFMPEG, LINUX)
+ALLOWED = (GL, BROWSER, FFMPEG, PROMTOOL, LINUX)
 """The reasons for which a test may be skipped."""
 
 _skipped: dict[str, str] = {}
@@ -40,8 +42,15 @@ def has_browser() -> bool:
     return bool((shutil.which("chromium") or shutil.which("google-chrome")) and shutil.which("chromedriver"))
 
 
+def promtool() -> str:
+    """Return the path of Prometheus' promtool; empty if it is not installed."""
+    unpacked = Path(__file__).parent.parent / ".uv" / "promtool" / "usr" / "bin" / "promtool"
+    return shutil.which("promtool") or (str(unpacked) if unpacked.is_file() else "")
+
+
 needs_browser = pytest.mark.skipif(not has_browser(), reason=BROWSER)
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffprobe"), reason=FFMPEG)
+needs_promtool = pytest.mark.skipif(not promtool(), reason=PROMTOOL)
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason=LINUX)
 
 

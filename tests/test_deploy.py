@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.machine import needs_promtool, promtool
 from waldo.cli import main
 from waldo.robots.motor_readings import MOTOR_QUANTITIES
 
@@ -22,6 +24,7 @@ OTHER_METRICS = {
     "waldo_joint_thermal_headroom_ratio",
     "waldo_joint_status_level",
     "waldo_component_status_level",
+    "waldo_robot_state",
     "waldo_robot_last_seen_timestamp_seconds",
     "waldo_robot_battery_charge_ratio",
 }
@@ -48,6 +51,13 @@ def test_metrics_exist(name: str) -> None:
     found = set(METRIC.findall((DEPLOY / name).read_text()))
     assert found
     assert found <= known
+
+
+@needs_promtool
+def test_promtool_accepts_the_rules_and_the_configuration() -> None:
+    for kind, name in (("rules", "alerts.yml"), ("config", "prometheus.yml")):
+        found = subprocess.run([promtool(), "check", kind, name], cwd=DEPLOY, capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_yaml_and_json_are_valid() -> None:

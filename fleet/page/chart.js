@@ -10,15 +10,26 @@ function make(name, attributes, parent) {
   return element;
 }
 
-// An unknown sample interrupts the line.
-function path(history, column, x, y) {
-  let text = "", pen = "M";
+// The stretches of a history without an unknown sample and without missing time, as lists of [x, y].
+function stretches(history, column, gap, x, y) {
+  const found = [];
+  let before = -Infinity;
   for (const sample of history) {
-    if (typeof sample[column] !== "number") { pen = "M"; continue; }
-    text += pen + x(sample[0]).toFixed(1) + " " + y(sample[column]).toFixed(1);
-    pen = "L";
+    if (typeof sample[column] !== "number") { before = -Infinity; continue; }
+    if (sample[0] - before > gap) found.push([]);
+    found.at(-1).push([x(sample[0]).toFixed(1), y(sample[column]).toFixed(1)]);
+    before = sample[0];
   }
-  return text;
+  return found;
+}
+
+// A single sample is a dot: a line of no length with round ends.
+function line(stretch) {
+  return "M" + stretch.map((point) => point.join(" ")).join("L") + (stretch.length === 1 ? "h0" : "");
+}
+
+function area(stretch, bottom) {
+  return stretch.length === 1 ? "" : `${line(stretch)}L${stretch.at(-1)[0]} ${bottom}L${stretch[0][0]} ${bottom}Z`;
 }
 
 export class Chart {
@@ -40,7 +51,8 @@ export class Chart {
     }
   }
 
-  draw(motor, history, now, span) {
+  // Times and spans in seconds; samples that are farther apart than `gap` are not connected.
+  draw(motor, history, now, span, gap) {
     const bottom = this.labels ? this.height - 14 : this.height - 1, top = this.labels ? 12 : 2;
     let high = typeof motor.limit_celsius === "number" ? motor.limit_celsius : 90, low = COLD_C;
     for (const [, winding, housing] of history) {
@@ -51,11 +63,10 @@ export class Chart {
     const x = (when) => this.width * (1 - (now - when) / span);
     const y = (value) => bottom - (bottom - top) * (value - low) / (high - low);
     const shown = history.filter((sample) => now - sample[0] <= span);
-    const winding = path(shown, 1, x, y);
-    this.winding.setAttribute("d", winding);
-    this.housing.setAttribute("d", path(shown, 2, x, y));
-    const whole = shown.length > 1 && shown.every((sample) => typeof sample[1] === "number");
-    this.fill.setAttribute("d", whole ? `${winding}L${x(shown.at(-1)[0])} ${bottom}L${x(shown[0][0])} ${bottom}Z` : "");
+    const winding = stretches(shown, 1, gap, x, y);
+    this.winding.setAttribute("d", winding.map(line).join(""));
+    this.housing.setAttribute("d", stretches(shown, 2, gap, x, y).map(line).join(""));
+    this.fill.setAttribute("d", winding.map((stretch) => area(stretch, bottom)).join(""));
     const [warm, hot, over] = motor.bands_celsius ?? [50, 70, 90];
     for (const [line, value] of [[this.warm, warm], [this.hot, hot], [this.limit, motor.limit_celsius ?? over]]) {
       for (const [key, at] of [["x1", 0], ["x2", this.width], ["y1", y(value)], ["y2", y(value)]]) line.setAttribute(key, at);

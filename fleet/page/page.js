@@ -1,10 +1,12 @@
 // The fleet page: one event stream, one card per robot. Data from the network is only ever set as text content.
 
-import { Robot } from "./robot.js?{query}";
-import { age, duration, jointName } from "./format.js?{query}";
+import { showAttention } from "./attention.js";
+import { Robot } from "./robot.js";
+import { age, duration, jointName } from "./format.js";
 
 const TIMEOUT_MS = 5000;      // without an event for this long the connection is lost
 const REORDER_MS = 3000;      // minimum interval between reorderings; none while a card is hovered or focused
+const RECONNECT_MS = 5000;    // after a refused connection
 const OPEN_AT_FIRST = 3;      // number of cards with an open motor table
 
 const byId = (id) => document.getElementById(id);
@@ -19,7 +21,7 @@ function take(event) {
   const fleet = JSON.parse(event.data);
   lastEvent = performance.now();
   quantities = fleet.quantities ?? quantities;
-  if (event.type === "all") removeMissing(fleet.order);
+  removeMissing(fleet.order);
   for (const data of fleet.robots) {
     let robot = robots.get(data.name);
     if (!robot) {
@@ -36,9 +38,11 @@ function take(event) {
   reorder(fleet.order);
 }
 
-function removeMissing(names) {
+// Forgotten robots.
+function removeMissing(order) {
+  const names = new Set(order);
   for (const [name, robot] of robots) {
-    if (!names.includes(name)) { robot.element.remove(); robots.delete(name); }
+    if (!names.has(name)) { robot.element.remove(); robots.delete(name); }
   }
 }
 
@@ -55,14 +59,22 @@ function reorder(order) {
 
 function showTop(fleet, stale) {
   const count = fleet.order.length, live = count - stale.size;
-  setText(byId("summary"), count ? `${live} live` + (stale.size ? `, ${stale.size} stale` : "") + faultCount(stale) : "");
+  setText(byId("summary"), count ? `${live} live` + stateCounts(stale) + faultCount(stale) : "");
   byId("empty").hidden = count > 0;
   const error = byId("error");
   error.hidden = fleet.error === null;
   setText(error, fleet.error === null ? "" : `not connected to ROS: ${fleet.error}; restart waldo fleet`);
   setConnection("live", "live");
+  showAttention(byId("attention"), robots.values());
   showNext(robots.get(fleet.order[0]), stale);
   announce(stale);
+}
+
+function stateCounts(stale) {
+  const live = [...robots.values()].filter((robot) => !stale.has(robot.name));
+  const count = (state) => live.filter((robot) => robot.condition === state).length;
+  const counts = { stopped: count("stopped"), holding: count("holding"), stale: stale.size };
+  return Object.entries(counts).map(([word, n]) => n ? `, ${n} ${word}` : "").join("");
 }
 
 function faultCount(stale) {
@@ -117,7 +129,25 @@ function watch() {
   if (lastEvent && elapsed > TIMEOUT_MS) setConnection("lost", `no connection for ${age(elapsed / 1000)}`);
 }
 
-const stream = new EventSource("events" + document.body.dataset.query);
-stream.addEventListener("all", take);
-stream.addEventListener("update", take);
+// The browser reconnects after a lost connection, but not after a refusal, whose reason is then shown.
+function connect() {
+  const stream = new EventSource("events");
+  stream.addEventListener("all", take);
+  stream.addEventListener("update", take);
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) explain().finally(() => setTimeout(connect, RECONNECT_MS));
+  });
+}
+
+async function explain() {
+  const abort = new AbortController();
+  const answer = await fetch("events", { signal: abort.signal }).catch(() => null);
+  if (answer?.status === 401) location.reload();
+  const reason = answer && !answer.ok ? await answer.text() : "";
+  abort.abort();
+  byId("error").hidden = !reason;
+  setText(byId("error"), reason);
+}
+
+connect();
 setInterval(watch, 1000);

@@ -1,6 +1,6 @@
 // Every motor quantity of one robot, as listed by the server: one row per quantity, one column per motor.
 
-import { jointName, quantity } from "./format.js?{query}";
+import { jointName, quantity } from "./format.js";
 
 function make(name, className, parent, text) {
   const element = document.createElement(name);

@@ -1,12 +1,12 @@
 // One robot's card: its control mode and faults, the motor closest to its limit, a strip of all motors, and tables.
 
-import { Chart } from "./chart.js?{query}";
-import { age, duration, durationWords, fixed, jointName, percent } from "./format.js?{query}";
-import { Readings } from "./readings.js?{query}";
+import { Chart } from "./chart.js";
+import { age, duration, durationWords, fixed, jointName, percent } from "./format.js";
+import { Readings } from "./readings.js";
 
 const COLUMNS = [
   ["Motor", "joint"], ["Winding", "winding"], ["Housing", "housing"], ["Limit", "limit"], ["To limit", "left"],
-  ["Duty", "duty"], ["Torque use", "use"], ["Current", "current"], ["Status", "status"], ["History", "history"],
+  ["Duty", "duty"], ["Utilization", "use"], ["Current", "current"], ["Status", "status"], ["History", "history"],
 ];
 const LEVEL_WORDS = { cool: "cool", warm: "warm", hot: "hot", over: "at the limit", unknown: "temperature unknown" };
 let made = 0;
@@ -85,6 +85,7 @@ export class Robot {
     this.faults = [];
     const id = "robot-" + made++;
     this.element = make("article", "robot");
+    this.element.id = id + "-card";
     this.element.setAttribute("aria-labelledby", id);
     const head = make("div", "head", this.element);
     const title = make("div", "title", head);
@@ -92,6 +93,10 @@ export class Robot {
     this.state = make("span", "chip", title);
     this.control = make("span", "chip control", title);
     this.battery = make("span", "battery", title);
+    this.forget = make("button", "forget", title, "Forget");
+    this.forget.type = "button";
+    this.forget.title = "Remove this robot; it returns with its next message";
+    this.forget.addEventListener("click", () => this.sendForget());
     const left = make("div", "forecast", head);
     this.left = make("p", "left-time", left);
     this.who = make("p", "left-who", left);
@@ -107,6 +112,13 @@ export class Robot {
     this.count = make("summary", "", details);
     this.body = this.makeTable(make("div", "scroll", details));
     this.readings = new Readings(this.element, name);
+  }
+
+  async sendForget() {
+    this.forget.disabled = true;
+    const answer = await fetch("api/robots/" + encodeURIComponent(this.name), { method: "DELETE" }).catch(() => null);
+    this.forget.disabled = false;
+    if (!answer?.ok) this.forget.textContent = answer ? `Not forgotten: ${await answer.text()}` : "Not forgotten: no connection";
   }
 
   makeTable(parent) {
@@ -126,6 +138,7 @@ export class Robot {
     this.charge = data.battery_ratio;
     this.firstJoint = data.first_joint;
     this.mode = data.control;
+    this.condition = data.state;
     this.faults = data.faults;
     for (const motor of data.motors) {
       if (!this.motors.has(motor.joint)) this.motors.set(motor.joint, new Motor(this.body, this.strip));
@@ -140,7 +153,10 @@ export class Robot {
     this.element.classList.toggle("stale", stale);
     this.element.dataset.level = level;
     this.element.dataset.urgency = first && !stale ? first.urgency : "none";
-    setText(this.state, stale ? `stale, last message ${age(past)} ago` : LEVEL_WORDS[level]);
+    this.forget.hidden = !stale;
+    if (!stale) setText(this.forget, "Forget");
+    this.silence = stale ? `stale, last message ${age(past)} ago` : "";
+    setText(this.state, this.silence || LEVEL_WORDS[level]);
     this.state.dataset.state = stale ? "stale" : level;
     this.showControl(stale);
     this.showFaults();
@@ -151,7 +167,22 @@ export class Robot {
     setText(this.count, `${this.motors.size} motor${this.motors.size === 1 ? "" : "s"}`);
     for (const motor of this.motors.values()) motor.show(motor.data.joint === this.firstJoint && typeof left === "number");
     this.readings.show([...this.motors.values()].map((motor) => motor.data), quantities);
-    this.draw(fleet, stale ? this.received : fleet.now_s);
+    this.draw(fleet);
+  }
+
+  // Why the robot needs attention, most important first; empty if it does not.
+  get problems() {
+    if (this.silence) return [this.silence];
+    const control = this.faults.filter((fault) => fault.component === "control").map((fault) => fault.message);
+    const others = this.faults.filter((fault) => fault.component !== "control");
+    return [...control, ...others.map((fault) => `${jointName(fault.component)}: ${fault.message}`)];
+  }
+
+  // 0 for a stop, then errors, warnings and robots without messages.
+  get severity() {
+    if (this.silence) return 3;
+    if (this.condition === "stopped") return 0;
+    return this.faults.some((fault) => fault.status === "error") ? 1 : 2;
   }
 
   showControl(stale) {
@@ -206,13 +237,14 @@ export class Robot {
     return Math.min(fleet.history_period_s * fleet.history_length, Math.max(120, 60 * Math.ceil(past / 60)));
   }
 
-  draw(fleet, now) {
+  draw(fleet) {
+    const now = fleet.now_s, gap = 3 * fleet.history_period_s;
     if (now - this.drawn < fleet.history_period_s) return;
     this.drawn = now;
     const first = this.motors.get(this.firstJoint);
     const span = this.span(fleet, first, now);
-    if (first) this.big.draw(first.data, first.history, now, span);
+    if (first) this.big.draw(first.data, first.history, now, span, gap);
     if (!this.details.open) return;
-    for (const motor of this.motors.values()) motor.chart.draw(motor.data, motor.history, now, span);
+    for (const motor of this.motors.values()) motor.chart.draw(motor.data, motor.history, now, span, gap);
   }
 }

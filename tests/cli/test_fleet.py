@@ -53,9 +53,40 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys) -> None:
 
 
 def test_addresses_to_open() -> None:
-    assert url_of("127.0.0.1", 8650, None) == "http://127.0.0.1:8650/"
-    assert url_of("::1", 8650, "a b") == "http://[::1]:8650/?token=a%20b"
-    assert url_of("0.0.0.0", 8650, None) == f"http://{socket.gethostname()}:8650/"
+    assert url_of("127.0.0.1", 8650) == "http://127.0.0.1:8650/"
+    assert url_of("::1", 8650) == "http://[::1]:8650/"
+    assert url_of("0.0.0.0", 8650) == f"http://{socket.gethostname()}:8650/"
+
+
+@pytest.mark.parametrize("hours", [0, -1, 0.002, float("nan")])
+def test_robots_are_not_forgotten_before_they_are_stale(hours: float) -> None:
+    with pytest.raises(ConfigError, match=r"^--forget-after-h is .*, expected more than 10 seconds, which are 0.003$"):
+        Fleet(forget_after_h=hours)
+
+
+def test_a_page_must_be_possible() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Fleet(max_browsers=0)
+    assert str(caught.value) == "--max-browsers is 0, expected a number from 1"
+
+
+def test_the_token_is_not_printed(ros_domain) -> None:
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "WALDO_FLEET_TOKEN": "s3cret"}
+    command = [sys.executable, "-m", "waldo", "fleet", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            assert line.endswith("/; log in with the token  (Ctrl-C to stop)\n")
+            connection = http.client.HTTPConnection("127.0.0.1", int(line.split(":")[-1].split("/")[0]), timeout=120)
+            connection.request("GET", "/api/robots?token=s3cret")
+            assert connection.getresponse().status == 200
+            connection.close()
+            process.send_signal(signal.SIGTERM)
+            printed = line + process.stderr.read()
+            assert "s3cret" not in printed
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])

@@ -1,10 +1,15 @@
 import math
+import re
+import subprocess
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from waldo.fleet.metrics import FleetCollector, joint_metrics
-from waldo.fleet.store import FleetStore
+from tests.machine import needs_promtool, promtool
+from waldo.fleet.metrics import MAX_TEXT_LENGTH, MAX_TEXTS, OTHER_TEXT, FleetCollector, LabelTexts, joint_metrics
+from waldo.fleet.server import Site
+from waldo.fleet.store import STATES, FleetStore
+from waldo.robots import motor_readings
 from waldo.robots.diagnostics import ERROR, WARN, ComponentStatus
 
 
@@ -39,9 +44,9 @@ def test_every_quantity_has_its_name_and_labels(clock, motor) -> None:
     assert joint("temperature_celsius", node="housing") == 48.25
     assert joint("temperature_limit_celsius") == 85
     assert joint("thermal_headroom_ratio") == (85 - 61.5) / 60
-    assert joint("time_to_limit_seconds", quantile="0.5") == 90
+    assert joint("time_to_limit_seconds", percentile="50") == 90
     assert joint("duty_ratio", window="10m") == 0.75
-    assert joint("torque_utilization_ratio") == 1.5
+    assert joint("thermal_utilization_ratio") == 1.5
     assert joint("current_amperes") == 1.25
     assert joint("voltage_volts") == 12
     assert joint("torque_newton_metres") == 0.5
@@ -87,18 +92,89 @@ def test_names_from_the_network_cannot_break_the_format(clock, motor) -> None:
     assert {sample.labels["robot"] for family in families for sample in family.samples} == {name}
 
 
-def test_faults_are_levels_without_their_texts(clock, motor) -> None:
+def test_faults_are_levels_and_texts_without_figures(clock, motor) -> None:
     store = FleetStore()
-    store.add_motors("arm", {"elbow": motor(level=WARN, message="overload")}, clock())
+    store.add_motors("arm", {"elbow": motor(level=WARN, message="winding at 41.0 °C; overload")}, clock())
     camera = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
     store.add_components("arm", {camera.component: camera}, clock())
     registry = registry_of(store, clock)
     assert registry.get_sample_value("waldo_joint_status_level", {"robot": "arm", "joint": "elbow"}) == 1
     labels = {"robot": "arm", "component": "camera front"}
     assert registry.get_sample_value("waldo_component_status_level", labels) == 2
-    text = generate_latest(registry).decode()
-    assert "overload" not in text
-    assert "no frame" not in text
+    for fault in (
+        {"component": "elbow", "level": "warning", "fault": "overload"},
+        {"component": "camera front", "level": "error", "fault": "no frame for … s"},
+    ):
+        assert registry.get_sample_value("waldo_robot_fault_info", {"robot": "arm"} | fault) == 1
+
+
+def states(registry: CollectorRegistry, robot: str) -> list[str]:
+    """Return the states whose sample is 1; there is a sample for each state."""
+    values = {one: registry.get_sample_value("waldo_robot_state", {"robot": robot, "state": one}) for one in STATES}
+    assert set(values.values()) == {0.0, 1.0}
+    return [state for state, value in values.items() if value]
+
+
+def test_the_state_of_a_robot_and_its_reason(clock, motor) -> None:
+    store = FleetStore()
+    registry = registry_of(store, clock)
+    store.add_motors("arm", {"elbow": motor()}, clock())
+    assert states(registry, "arm") == ["unknown"]
+    for mode, reason, label in (
+        ("following", "", None),
+        ("holding", "no command for 0.2 s", "no command for … s"),
+        ("stopped", "elbow is at 1.25, limits -1.00 to 1.00", "elbow is at …, limits … to …"),
+    ):
+        status = ComponentStatus(component="control", values={"mode": mode, "reason": reason})
+        store.add_components("arm", {"control": status}, clock())
+        assert states(registry, "arm") == [mode]
+        text = generate_latest(registry).decode()
+        if label is None:
+            assert "waldo_robot_state_reason_info{" not in text
+        else:
+            labels = {"robot": "arm", "state": mode, "reason": label}
+            assert registry.get_sample_value("waldo_robot_state_reason_info", labels) == 1
+    clock.now_s += 12
+    assert states(registry, "arm") == ["stale"]
+    labels = {"robot": "arm", "state": "stale", "reason": "no message for … s"}
+    assert registry.get_sample_value("waldo_robot_state_reason_info", labels) == 1
+
+
+def test_the_number_of_different_texts_is_limited() -> None:
+    label = LabelTexts()
+    found = {label(f"fault of motor_{n}: " + 300 * "x") for n in range(2 * MAX_TEXTS)}
+    assert len(found) == MAX_TEXTS + 1
+    assert OTHER_TEXT in found
+    assert max(map(len, found)) == MAX_TEXT_LENGTH
+    assert label(f"fault of motor_0: {300 * 'x'}").startswith("fault of motor_0")
+
+
+def test_a_series_occurs_once_although_a_motor_is_named_like_a_component(clock, motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"gripper": motor(level=ERROR, message="stuck")}, clock())
+    gripper = ComponentStatus(component="gripper", level=ERROR, message="stuck")
+    store.add_components("arm", {"gripper": gripper}, clock())
+    text = generate_latest(registry_of(store, clock)).decode()
+    assert text.count("waldo_robot_fault_info{") == 1
+
+
+@needs_promtool
+def test_promtool_accepts_the_metrics(run_site, clock, motor) -> None:
+    store = FleetStore()
+    values = {quantity.key: 70.0 for quantity in motor_readings.MOTOR_QUANTITIES}
+    store.add_motors("arm", {"elbow": motor(level=ERROR, message='hot "as"\nhell\\', **values)}, clock())
+    store.add_battery("arm", 0.5, clock())
+    control = ComponentStatus(component="control", level=WARN, values={"mode": "holding", "reason": "no command"})
+    store.add_components("arm", {"control": control}, clock())
+    text = run_site(Site(store=store, clock=clock, name="hall 2")).text("/metrics")
+    found = {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
+    assert found == set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    checked = subprocess.run([promtool(), "check", "metrics"], input=text, capture_output=True, text=True, timeout=120)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    wrong = subprocess.run(
+        [promtool(), "check", "metrics"], input="waldo_time_ms 1\n", capture_output=True, text=True, timeout=120
+    )
+    assert wrong.returncode == 3
 
 
 def test_without_a_site_there_is_no_empty_label(clock, motor) -> None:

@@ -36,15 +36,23 @@ def store(motor, clock) -> FleetStore:
 def page(browser, run_site, store, clock) -> Iterator[webdriver.Chrome]:
     """The browser with the page open; afterwards, no console error and no request to another host is allowed."""
     running = run_site(Site(store=store, clock=clock, token="s3cret"))
+    log_in(browser, running.port, "s3cret")
     browser.get_log("browser"), browser.get_log("performance")
-    browser.get(f"http://127.0.0.1:{running.port}/?token=s3cret")
     yield browser
     assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    assert any("/events?token=s3cret" in url for url in urls)
+    assert [url for url in urls if "s3cret" in url] == []
     assert [url for url in urls if not url.startswith(f"http://127.0.0.1:{running.port}/")] == []
     browser.get("about:blank")
+
+
+def log_in(browser: webdriver.Chrome, port: int, token: str) -> None:
+    browser.get(f"http://127.0.0.1:{port}/")
+    browser.delete_all_cookies()
+    browser.refresh()
+    field = browser.find_element(By.ID, "token")
+    field.send_keys(token, Keys.ENTER)
 
 
 def wait_until(page: webdriver.Chrome, condition) -> None:
@@ -53,6 +61,10 @@ def wait_until(page: webdriver.Chrome, condition) -> None:
 
 def cards(page: webdriver.Chrome) -> list[str]:
     return [heading.text for heading in page.find_elements(By.CSS_SELECTOR, "#robots h2")]
+
+
+def statuses(*found: ComponentStatus) -> dict[str, ComponentStatus]:
+    return {status.component: status for status in found}
 
 
 def cell(page: webdriver.Chrome, robot: int, row: int, column: str) -> str:
@@ -107,10 +119,68 @@ def test_values_change_live_and_the_chart_grows(page, store, clock, motor) -> No
     )
 
 
+def test_no_line_is_drawn_across_missing_time(page, store, clock, motor) -> None:
+    wait_until(page, lambda: len(cards(page)) == 2)
+    for step, value in ((2, 40), (2, 41), (30, 42), (2, 43), (30, 44)):
+        clock.now_s += step
+        store.add_motors("idle", {"elbow_flex": motor(winding_celsius=value, limit_celsius=70)}, clock())
+        wait_until(page, lambda value=value: f"{value}.0 °C" in page.find_element(By.ID, "robots").text)
+    idle = page.find_element(By.XPATH, "//article[.//h2='idle']")
+    for name, stretches in (("winding", 3), ("housing", 1), ("area", 2)):
+        drawn = idle.find_element(By.CSS_SELECTOR, f".motors tr .chart .{name}").get_attribute("d")
+        assert drawn.count("M") == stretches, name
+    page.refresh()
+    wait_until(page, lambda: len(cards(page)) == 2)
+    idle = page.find_element(By.XPATH, "//article[.//h2='idle']")
+    drawn = idle.find_element(By.CSS_SELECTOR, ".motors tr .chart .winding").get_attribute("d")
+    lines = [part.count("L") for part in drawn.split("M")[1:]]
+    assert lines == [2, 1, 0]
+    assert drawn.endswith("h0")  # a dot
+
+
+def test_robots_that_need_attention_are_listed_with_the_reason(page, store, clock, motor) -> None:
+    wait_until(page, lambda: len(cards(page)) == 2)
+    section = page.find_element(By.ID, "attention")
+    assert not section.is_displayed()
+    control = ComponentStatus(
+        component="control", level=ERROR, message="stopped: on request", values={"mode": "stopped"}
+    )
+    waiting = ComponentStatus(component="control", message="holding: waiting for a command", values={"mode": "holding"})
+    camera = ComponentStatus(component="camera front", level=ERROR, message="no frame")
+    store.add_components("idle", statuses(control, camera), clock())
+    store.add_components("<b>busy</b>", statuses(waiting), clock())
+    wait_until(page, section.is_displayed)
+    lines = [item.text.split("\n") for item in section.find_elements(By.TAG_NAME, "li")]
+    assert lines == [["idle", "stopped: on request; camera front: no frame"]]
+    assert page.find_element(By.ID, "summary").text == "2 live, 1 stopped, 1 holding, 2 faults"
+    link = section.find_element(By.TAG_NAME, "a").get_attribute("hash")
+    assert page.find_element(By.CSS_SELECTOR, f"{link} h2").text == "idle"
+    clock.now_s += 13
+    store.add_components("idle", statuses(control), clock())
+    wait_until(page, lambda: len(section.find_elements(By.TAG_NAME, "li")) == 2)
+    lines = [item.text.replace("\n", " ") for item in section.find_elements(By.TAG_NAME, "li")]
+    assert lines[1] == "<b>busy</b> stale, last message 13 s ago"
+
+
+def test_a_stale_robot_can_be_forgotten_with_a_button(page, store, clock, motor) -> None:
+    wait_until(page, lambda: len(cards(page)) == 2)
+    clock.now_s += 13
+    cool = motor(winding_celsius=32)
+    store.add_motors("idle", {"elbow_flex": cool, "gripper": cool}, clock())
+    wait_until(page, lambda: cards(page) == ["idle", "<b>busy</b>"])
+    idle, busy = page.find_elements(By.CSS_SELECTOR, ".robot .forget")
+    assert (idle.is_displayed(), busy.is_displayed()) == (False, True)
+    busy.click()
+    wait_until(page, lambda: cards(page) == ["idle"])
+    assert [robot.name for robot in store.robots(clock())] == ["idle"]
+    assert page.find_element(By.ID, "summary").text == "1 live"
+
+
 def test_a_robot_without_messages_goes_stale_until_its_next_message(page, store, clock, motor) -> None:
     wait_until(page, lambda: len(cards(page)) == 2)
     clock.now_s += 8
-    store.add_motors("idle", {"elbow_flex": motor(winding_celsius=32)}, clock())
+    cool = motor(winding_celsius=32)
+    store.add_motors("idle", {"elbow_flex": cool, "gripper": cool}, clock())
     clock.now_s += 5
     wait_until(page, lambda: cards(page) == ["idle", "<b>busy</b>"])
     busy = page.find_elements(By.CSS_SELECTOR, ".robot")[1]
@@ -119,18 +189,16 @@ def test_a_robot_without_messages_goes_stale_until_its_next_message(page, store,
     assert busy.find_element(By.CLASS_NAME, "left-time").text == "No data"
     assert page.find_element(By.ID, "summary").text == "1 live, 1 stale"
     assert page.find_element(By.ID, "announce").get_attribute("textContent") == "<b>busy</b> is stale"
-    store.add_motors("<b>busy</b>", {"wrist_roll": motor(winding_celsius=33)}, clock())
+    store.add_motors("<b>busy</b>", {"elbow_flex": cool, "wrist_roll": cool}, clock())
     wait_until(page, lambda: page.find_element(By.ID, "summary").text == "2 live")
     assert "stale" not in busy.get_attribute("class")
 
 
-def statuses(*found: ComponentStatus) -> dict[str, ComponentStatus]:
-    return {status.component: status for status in found}
-
-
 def test_faults_and_the_control_mode_are_shown_in_words_and_colors(page, store, clock, motor) -> None:
     wait_until(page, lambda: len(cards(page)) == 2)
-    control = ComponentStatus(component="control", level=WARN, message="holding: no command for 0.2 s")
+    control = ComponentStatus(
+        component="control", level=WARN, message="holding: no command for 0.2 s", values={"mode": "holding"}
+    )
     camera = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
     governor = ComponentStatus(component="governor", level=OK, message="full speed")
     store.add_components("idle", statuses(control, camera, governor), clock())
@@ -147,7 +215,7 @@ def test_faults_and_the_control_mode_are_shown_in_words_and_colors(page, store, 
     assert len(set(inks)) == 2
     chip = idle.find_element(By.CSS_SELECTOR, ".chip.control")
     assert (chip.text, chip.get_attribute("data-status")) == ("holding: no command for 0.2 s", "warning")
-    assert page.find_element(By.ID, "summary").text == "2 live, 3 faults"
+    assert page.find_element(By.ID, "summary").text == "2 live, 1 holding, 3 faults"
     assert "idle: camera front: no frame for … s" in page.find_element(By.ID, "announce").get_attribute("textContent")
     row = idle.find_elements(By.CSS_SELECTOR, "table.motors tbody tr")[1]
     status = row.find_element(By.CLASS_NAME, "status")
@@ -191,6 +259,27 @@ def test_a_phone_needs_no_sideways_scrolling(page) -> None:
         assert page.execute_script("return document.documentElement.scrollWidth") == 360
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_wrong_token_is_reported_by_the_login_form(browser, run_site, clock) -> None:
+    running = run_site(Site(store=FleetStore(), clock=clock, token="s3cret"))
+    log_in(browser, running.port, "wrong")
+    wait_until(browser, lambda: browser.find_element(By.CSS_SELECTOR, "[role=alert]").text == "This is not the token.")
+    browser.get("about:blank")
+
+
+def test_a_refused_stream_is_explained_and_tried_again(browser, run_site, clock) -> None:
+    running = run_site(Site(store=FleetStore(), clock=clock, max_browsers=1))
+    first = running.request("/events")
+    assert first.readline() == b"event: all\n"
+    browser.get(f"http://127.0.0.1:{running.port}/")
+    error = browser.find_element(By.ID, "error")
+    wait_until(browser, lambda: error.text.startswith("the server has its maximum of 1 open pages"))
+    first.close()
+    running.open[0].close()
+    wait_until(browser, lambda: browser.find_element(By.ID, "connection").text == "live")
+    assert not error.is_displayed()
+    browser.get("about:blank")
 
 
 def test_an_empty_fleet_and_a_lost_server_are_shown(browser, run_site, clock) -> None:

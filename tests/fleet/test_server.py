@@ -1,8 +1,10 @@
+import http.client
 import json
 
 import pytest
 
-from waldo.fleet.server import PAGE_FILES, Site, page_file
+from waldo.fleet.auth import OPEN_PATHS
+from waldo.fleet.server import PAGE_FILES, Site
 from waldo.fleet.store import FleetStore
 
 ROUTES = ["/", *PAGE_FILES, "/api/robots", "/events", "/metrics", "/healthz"]
@@ -71,32 +73,99 @@ def test_the_error_of_the_listener_is_reported_by_health_and_json(run_site, stor
 
 def test_without_the_token_every_route_is_rejected(run_site, store, clock) -> None:
     running = run_site(Site(store=store, clock=clock, token="s3 crét", loopback=False))
-    for route in [*ROUTES, "/nothing/here"]:
+    for route in [*(one for one in ROUTES if one not in OPEN_PATHS), "/api/robots/arm", "/nothing/here"]:
         for answer in (
             running.request(route),
             running.request(route + "?token=wrong"),
             running.request(route, Authorization="Bearer wrong"),
+            running.request(route, Cookie="waldo_fleet=wrong"),
             running.request(route + "?token="),
         ):
             assert answer.status == 401, route
             assert answer.headers["WWW-Authenticate"] == "Bearer"
             assert answer.read().decode() == (
-                "no valid token; open /?token=TOKEN or send the header Authorization: Bearer TOKEN\n"
+                "no valid token; send the header Authorization: Bearer TOKEN, or open / in a browser\n"
             )
 
 
-def test_the_token_is_accepted_in_the_query_and_in_the_header(run_site, store, clock) -> None:
+def test_the_token_is_accepted_in_the_header_and_in_addresses_of_earlier_versions(run_site, store, clock) -> None:
     running = run_site(Site(store=store, clock=clock, token="s3cret&more", loopback=False))
     for route in ROUTES:
-        assert running.request(route + "?token=s3cret%26more").status == 200, route
         assert running.request(route, Authorization="Bearer s3cret&more").status == 200, route
+        expected = 303 if route == "/" else 200
+        assert running.request(route + "?token=s3cret%26more").status == expected, route
 
 
-def test_links_of_the_page_carry_the_token() -> None:
-    assert 'src="page.js?token=x"' in page_file("index.html", "?token=x")
-    assert 'src="page.js"' in page_file("index.html", "")
-    for name in ("index.html", *(path.lstrip("/") for path in PAGE_FILES)):
-        assert "{query}" not in page_file(name, "")
+def log_in(running, content: str) -> http.client.HTTPResponse:
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    return running.send("POST", "/login", content, **headers)
+
+
+def test_the_login_form_gives_a_cookie_that_opens_every_route(run_site, store, clock) -> None:
+    running = run_site(Site(store=store, clock=clock, token="s3cret&more", loopback=False))
+    form = running.request("/", Accept="text/html")
+    assert form.status == 401
+    assert '<form class="login" method="post" action="login">' in form.read().decode()
+    answer = log_in(running, "token=s3cret%26more")
+    assert (answer.status, answer.headers["Location"]) == (303, "./")
+    cookie, *attributes = answer.headers["Set-Cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=lax"} <= set(attributes)
+    assert "s3cret" not in answer.headers["Set-Cookie"]
+    for route in ROUTES:
+        assert running.request(route, Cookie=f"other=1; {cookie}").status == 200, route
+    other = run_site(Site(store=store, clock=clock, token="another", loopback=False))
+    assert other.request("/api/robots", Cookie=cookie).status == 401
+
+
+@pytest.mark.parametrize("content", ["token=wrong", "", "token=s3cret" + 5000 * "x", "%ff=%ff", "x" * 100_000])
+def test_a_wrong_login_shows_the_form_again(run_site, store, clock, content: str) -> None:
+    running = run_site(Site(store=store, clock=clock, token="s3cret", loopback=False))
+    answer = log_in(running, content)
+    assert answer.status == 401
+    assert answer.headers["Set-Cookie"] is None
+    assert "This is not the token." in answer.read().decode()
+
+
+def test_an_address_with_the_token_becomes_a_cookie(run_site, store, clock) -> None:
+    running = run_site(Site(store=store, clock=clock, token="s3cret"))
+    answer = running.request("/?token=s3cret")
+    assert (answer.status, answer.headers["Location"]) == (303, "./")
+    cookie = answer.headers["Set-Cookie"].partition(";")[0]
+    assert running.request("/", Cookie=cookie).status == 200
+
+
+def test_no_file_of_the_page_contains_the_token(run_site, store, clock) -> None:
+    running = run_site(Site(store=store, clock=clock, token="s3cret"))
+    for route in [one for one in ROUTES if one != "/events"]:
+        assert "s3cret" not in running.text(route, Authorization="Bearer s3cret"), route
+
+
+def test_a_stale_robot_can_be_forgotten(run_site, store, clock, motor) -> None:
+    running = run_site(Site(store=store, clock=clock, token="s3cret"))
+    store.add_motors("hall 2/arm?", {"elbow": motor()}, clock())
+
+    def forget(path: str, token: str = "s3cret") -> tuple[int, str]:
+        answer = running.send("DELETE", f"/api/robots/{path}", Authorization=f"Bearer {token}")
+        return answer.status, answer.read().decode()
+
+    assert forget("arm") == (409, "arm is not stale; stop its robot node first\n")
+    clock.now_s += 11
+    assert forget("arm", token="wrong")[0] == 401
+    assert forget("leg") == (404, "no robot leg; /api/robots lists them\n")
+    assert forget("hall%202%2Farm%3F") == (204, "")
+    assert [robot.name for robot in store.robots(clock())] == ["arm"]
+
+
+def test_streams_beyond_the_maximum_receive_503(run_site, store, clock) -> None:
+    running = run_site(Site(store=store, clock=clock, max_browsers=2))
+    for _ in range(2):
+        next_event(running.request("/events"))
+    answer = running.request("/events")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.read().decode() == (
+        "the server has its maximum of 2 open pages; close one, or raise --max-browsers\n"
+    )
+    assert running.request("/healthz").status == 200
 
 
 def test_on_the_loopback_another_host_name_is_rejected(run_site, store, clock) -> None:

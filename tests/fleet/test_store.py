@@ -1,8 +1,17 @@
 import itertools
 import math
 
-from waldo.fleet.store import HISTORY_LENGTH, HISTORY_PERIOD_S, MAX_COMPONENTS, MAX_MOTORS, MAX_ROBOTS, FleetStore
-from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus
+from waldo.fleet.store import (
+    BATTERY_STALE_S,
+    HISTORY_LENGTH,
+    HISTORY_PERIOD_S,
+    MAX_COMPONENTS,
+    MAX_MOTORS,
+    MAX_ROBOTS,
+    NO_TEXT,
+    FleetStore,
+)
+from waldo.robots.diagnostics import ERROR, OK, STALE, WARN, ComponentStatus, MotorStatus
 
 
 def test_a_new_robot_has_the_reported_values_and_nan_for_the_others(motor) -> None:
@@ -128,3 +137,73 @@ def test_a_component_status_keeps_a_robot_live_and_their_number_is_bounded() -> 
     assert not robot.stale
     assert robot.control is None
     assert len(robot.components) == MAX_COMPONENTS
+
+
+def test_a_motor_that_is_no_longer_reported_has_no_values(motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor(winding_celsius=40), "wrist": motor(winding_celsius=50)}, 0.0)
+    store.add_motors("arm", {"elbow": motor(winding_celsius=41)}, 9.0)
+    assert [one.values["winding_celsius"] for one in store.robots(9.0)[0].motors] == [41, 50]
+    (robot,) = store.robots(12.0)
+    elbow, wrist = robot.motors
+    assert elbow.values["winding_celsius"] == 41
+    assert math.isnan(wrist.values["winding_celsius"])
+    assert [(one.component, one.level, one.message) for one in robot.faults] == [
+        ("wrist", STALE, "no reading for 12 s")
+    ]
+    store.add_motors("arm", {"wrist": motor(winding_celsius=51)}, 13.0)
+    assert store.robots(13.0)[0].faults == []
+
+
+def test_the_state_is_unknown_once_the_control_mode_is_no_longer_reported(motor) -> None:
+    store = FleetStore()
+    control = ComponentStatus(component="control", message="following", values={"mode": "following"})
+    store.add_components("arm", {"control": control}, 0.0)
+    store.add_motors("arm", {"elbow": motor()}, 12.0)
+    (robot,) = store.robots(12.0)
+    assert (robot.state, robot.reason) == ("unknown", "no status for 12 s; the last one was: following")
+    assert [one.component for one in robot.faults] == ["control"]
+
+
+def test_the_parts_of_a_stale_robot_keep_their_last_values(motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor(winding_celsius=40)}, 0.0)
+    (robot,) = store.robots(60.0)
+    assert (robot.state, robot.reason) == ("stale", "no message for 60 s")
+    assert robot.motors[0].values["winding_celsius"] == 40
+
+
+def test_an_old_charge_is_unknown(motor) -> None:
+    store = FleetStore()
+    store.add_battery("arm", 0.5, 0.0)
+    for now_s in (100.0, 121.0):
+        store.add_motors("arm", {"elbow": motor()}, now_s)
+        assert math.isnan(store.robots(now_s)[0].battery_ratio) == (now_s > BATTERY_STALE_S)
+
+
+def test_only_a_stale_robot_is_forgotten_and_it_returns_with_its_next_message(motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor()}, 0.0)
+    assert not store.forget("arm", 9.0)
+    assert not store.forget("leg", 60.0)
+    assert store.forget("arm", 10.0)
+    assert store.robots(10.0) == []
+    store.add_motors("arm", {"elbow": motor()}, 11.0)
+    assert [robot.name for robot in store.robots(11.0)] == ["arm"]
+
+
+def test_a_silent_robot_is_forgotten_after_a_time(motor) -> None:
+    store = FleetStore(forget_s=100.0)
+    store.add_motors("arm", {"elbow": motor()}, 0.0)
+    store.add_motors("leg", {"knee": motor()}, 50.0)
+    assert len(store.robots(99.0)) == 2
+    assert [robot.name for robot in store.robots(100.0)] == ["leg"]
+    never = FleetStore(forget_s=math.inf)
+    never.add_motors("arm", {"elbow": motor()}, 0.0)
+    assert len(never.robots(1e9)) == 1
+
+
+def test_an_error_without_a_text_is_a_fault(motor) -> None:
+    store = FleetStore()
+    store.add_motors("arm", {"elbow": motor(level=ERROR)}, 0.0)
+    assert [one.message for one in store.robots(0.0)[0].faults] == [NO_TEXT]

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 from dataclasses import dataclass
-from urllib.parse import quote
 
 from waldo.errors import InvalidValueError, MissingOptionError
 
@@ -27,12 +26,12 @@ def listen(host: str, port: int) -> socket.socket:
         raise InvalidValueError("--host", host, f"an address of this machine ({error.strerror})") from error
 
 
-def url_of(host: str, port: int, token: str | None) -> str:
-    """Return the address to open in a browser."""
+def url_of(host: str, port: int) -> str:
+    """Return the address to open in a browser; the token is never part of it."""
     if host in ("0.0.0.0", "::", ""):
         host = socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + ("" if token is None else "?token=" + quote(token, safe=""))
+    return f"http://{shown}:{port}/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,8 @@ class Fleet:
     """Serve a dashboard of the robots on this network: motor heat, time to limit, faults; metrics for Prometheus.
 
     Robots are discovered automatically: every publisher of diagnostic_msgs/DiagnosticArray on a topic named `motors` in
-    the same ROS_DOMAIN_ID.
+    the same ROS_DOMAIN_ID. Several robots of one kind need different names: waldo robot so101 --namespace hall2/arm1.
+    The token protects this dashboard, not the robots: see docs/guide/securing-dds.md.
     """
 
     host: str = "127.0.0.1"
@@ -48,16 +48,26 @@ class Fleet:
     port: int = 8650
     """Port to listen on; 0 selects a free port."""
     token: str | None = None
-    """Token that every request must carry; default: the environment variable WALDO_FLEET_TOKEN."""
+    """Token that every request must carry; default: the environment variable WALDO_FLEET_TOKEN, which other users of
+    this machine cannot see."""
     site: str = ""
     """Location of the robots, the label `site` of the metrics."""
+    forget_after_h: float = 24.0
+    """Hours without a message after which a robot is forgotten; inf for never."""
+    max_browsers: int = 1000
+    """Maximum number of open pages; further ones receive 503."""
 
     def __post_init__(self) -> None:
         """Validate the options: without a token only a loopback address is allowed."""
         from waldo.fleet.auth import is_loopback
+        from waldo.fleet.store import STALE_S
 
         if not 0 <= self.port <= 65535:
             raise InvalidValueError("--port", self.port, "0 to 65535")
+        if not self.forget_after_h * 3600 > STALE_S:
+            raise InvalidValueError("--forget-after-h", self.forget_after_h, "more than 10 seconds, which are 0.003")
+        if self.max_browsers < 1:
+            raise InvalidValueError("--max-browsers", self.max_browsers, "a number from 1")
         if self.secret == "":
             raise InvalidValueError("--token", "", "one character or more")
         if self.secret is None and not is_loopback(self.host):
@@ -80,7 +90,7 @@ class Fleet:
         from waldo.fleet.server import Site, serve
         from waldo.fleet.store import FleetStore
 
-        store = FleetStore()
+        store = FleetStore(forget_s=3600 * self.forget_after_h)
         with listen(self.host, self.port) as listening, Listener(store) as listener:
             site = Site(
                 store=store,
@@ -88,9 +98,11 @@ class Fleet:
                 token=self.secret,
                 loopback=is_loopback(self.host),
                 name=self.site,
+                max_browsers=self.max_browsers,
             )
-            address = url_of(self.host, listening.getsockname()[1], self.secret)
+            address = url_of(self.host, listening.getsockname()[1])
             domain = os.environ.get("ROS_DOMAIN_ID") or "0"
-            err().print(f"fleet dashboard of ROS domain {domain} on {address}  (Ctrl-C to stop)", markup=False)
+            login = "" if self.secret is None else "; log in with the token"
+            err().print(f"fleet dashboard of ROS domain {domain} on {address}{login}  (Ctrl-C to stop)", markup=False)
             serve(site, listening)
         return 0
