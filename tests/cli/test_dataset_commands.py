@@ -92,7 +92,7 @@ def test_export_prints_its_result(run, record, script, tmp_path):
         f"{tmp_path / 'out'}: exported 1 episode, 30 rows, 30 frames copied, 0 encoded",
         "front: frames are at most 0.0 ms from their rows",
         "note  Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
-        "episode 1 skipped: joints/state has too long a gap at 1.27 s (the limit is 0.25 s)",
+        "episode 1 skipped: joints/state has 1 gap, the longest 517 ms at 0.98 s (the limit is 0.25 s)",
     ]
     code, text = run(
         "export", dataset.path, tmp_path / "states", "--cameras", "none", "--outcome", "failure", "success"

@@ -27,6 +27,7 @@ from waldo.datasets.formats.replay_buffer.umi_poses import Poses
 from waldo.datasets.formats.replay_buffer.zarr2 import register_image_codecs
 from waldo.datasets.formats.target import ExportStats, Progress
 from waldo.datasets.reading.align import Times, align, frame_grid, regular_grid
+from waldo.datasets.reading.gaps import describe_gap
 from waldo.datasets.reading.row_config import UnfitEpisodeError
 
 SIDE = 224
@@ -81,10 +82,12 @@ class UmiTarget:
             name: align(grid, episode.capture_ns(name), "nearest", max_staleness_s=self.max_staleness_s)
             for name in needed
         }
-        late = [name for name in needed if not aligned[name].valid.all()]
-        if late or not len(grid):
-            limit = f"the limit is {self.max_staleness_s:g} s"
-            raise UnfitEpisodeError(episode.index, f"{', '.join(late or needed)} has too long a gap ({limit})")
+        if not len(grid):
+            raise UnfitEpisodeError(episode.index, f"there is no time at which all of {', '.join(needed)} have samples")
+        for name, one in aligned.items():
+            if not one.valid.all():
+                why = describe_gap(episode, name, grid, int((~one.valid).argmax()), self.max_staleness_s)
+                raise UnfitEpisodeError(episode.index, why)
         samples = {name: aligned[name].index for name in self.poses.streams}
         return PreparedUmiEpisode(
             arrays=self.poses.read(episode, samples),
