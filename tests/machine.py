@@ -19,7 +19,7 @@ GL = "MuJoCo cannot render on this machine: apt-get install libegl1 libgl1-mesa-
 BROWSER = "Chromium or chromedriver is missing: apt-get install chromium chromium-driver"
 FFMPEG = "ffmpeg is missing: apt-get install ffmpeg"
 LINUX = "this test needs Linux"
-INDEX = "the package index cannot be reached: connect to the network once, uv caches what the test needs"
+INDEX = "uv or the package index cannot be reached: install uv and connect to the network; uv caches what tests need"
 ALLOWED = (GL, BROWSER, FFMPEG, LINUX, INDEX)
 """The reasons for which a test may be skipped."""
 

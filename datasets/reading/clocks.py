@@ -8,13 +8,14 @@ one clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
+from waldo.datasets.reading.row_config import UnfitEpisodeError, stamp_choices
 
 MAX_OFFSET_S = 1.0
 """Largest difference of the ages of two streams with one clock [s]."""
@@ -63,6 +64,23 @@ def foreign_clocks(episode: Episode) -> Mapping[str, ForeignClock]:
         return {}
     # Of several candidates the one that is closest to the recorder's clock.
     return min(found.items(), key=lambda item: (len(item[1]), abs(float(np.median(ages[item[0]][1])))))[1]
+
+
+def with_stamps(episode: Episode, stamps: Sequence[str]) -> Episode:
+    """Return the episode with the receipt in place of the stamps of some streams.
+
+    Args:
+        episode: The episode.
+        stamps: Choices such as "joints/state=receipt", for streams of a device with its own clock.
+
+    Raises:
+        UnfitEpisodeError: If a stream has stamps of another clock and there is no choice for it.
+    """
+    choices = stamp_choices(stamps)
+    for stream, found in foreign_clocks(episode).items():
+        if stream not in choices:
+            raise UnfitEpisodeError(episode.index, found.text)
+    return episode.with_receipt(stream for stream, clock in choices.items() if clock == "receipt")
 
 
 def _ages(episode: Episode, name: str) -> Ages:

@@ -57,17 +57,9 @@ class RowConfig:
             raise InvalidValueError("fps", self.fps, "a whole number from 1")
         if self.max_staleness_s < 0:
             raise InvalidValueError("max_staleness_s", self.max_staleness_s, "0 s or more")
-        for text in self.stamps:
-            stream, _, clock = text.rpartition("=")
-            if not stream or clock not in CLOCKS:
-                raise InvalidValueError("stamps", text, "STREAM=receipt or STREAM=header")
+        stamp_choices(self.stamps)
         if self.cameras == ("none",):
             object.__setattr__(self, "cameras", None)
-
-    @property
-    def clocks(self) -> Mapping[str, str]:
-        """Stream -> "receipt" or "header", for the streams of `stamps`."""
-        return {stream: clock for stream, _, clock in (text.rpartition("=") for text in self.stamps)}
 
     def resolve(self, episode: Episode) -> RowConfig:
         """Return this config with `cameras` replaced by the stream names of an episode, None if there are none.
@@ -75,10 +67,30 @@ class RowConfig:
         Raises:
             UnknownNameError: If the episode does not have a camera, or a stream of `stamps`.
         """
-        for stream in self.clocks:
-            if stream not in episode.streams:
-                raise UnknownNameError("stream", stream, episode.streams)
+        stamp_choices(self.stamps, episode)
         return replace(self, cameras=camera_streams(episode, self.cameras) or None)
+
+
+def stamp_choices(texts: Sequence[str], episode: Episode | None = None) -> Mapping[str, str]:
+    """Return stream -> "receipt" or "header" from texts such as "joints/state=receipt".
+
+    Args:
+        texts: The choices.
+        episode: An episode that must have the streams.
+
+    Raises:
+        InvalidValueError: If a text is not a choice.
+        UnknownNameError: If the episode does not have a stream.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        stream, _, clock = text.rpartition("=")
+        if not stream or clock not in CLOCKS:
+            raise InvalidValueError("stamps", text, "STREAM=receipt or STREAM=header")
+        if episode is not None and stream not in episode.streams:
+            raise UnknownNameError("stream", stream, episode.streams)
+        found[stream] = clock
+    return found
 
 
 def camera_streams(episode: Episode, names: Sequence[str] | None) -> tuple[str, ...]:

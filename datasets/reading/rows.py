@@ -13,7 +13,7 @@ from waldo.datasets import schema
 from waldo.datasets.episode import Episode
 from waldo.datasets.reading import following
 from waldo.datasets.reading.align import Alignment, Policy, Times, align, frame_grid, regular_grid
-from waldo.datasets.reading.clocks import foreign_clocks
+from waldo.datasets.reading.clocks import with_stamps
 from waldo.datasets.reading.gaps import describe_gap
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError, camera_streams
 from waldo.datasets.schema import ACTION_STREAMS, APPLIED, COMMAND, ENVIRONMENT, MOTORS, STATE
@@ -88,7 +88,7 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
             that is not finite, if its stamps are of another clock than those of the others, or if the robot did not
             follow its commands for a time.
     """
-    episode = _with_stamps(episode, config)
+    episode = with_stamps(episode, config.stamps)
     if not config.keep_not_following and (why := following.describe(following.lapses(episode))):
         raise UnfitEpisodeError(episode.index, f"{why}; pass --keep-not-following to use it")
     cameras = _cameras(episode, config)
@@ -140,14 +140,6 @@ class _Source:
     """LeRobot key -> field."""
     telemetry: tuple[str, ...] = ()
     """Fields that become columns `telemetry.<field>`."""
-
-
-def _with_stamps(episode: Episode, config: RowConfig) -> Episode:
-    """Return the episode with the stamps of the config; a stream of another clock without a choice is unfit."""
-    for stream, found in foreign_clocks(episode).items():
-        if stream not in config.clocks:
-            raise UnfitEpisodeError(episode.index, found.text)
-    return episode.with_receipt(stream for stream, clock in config.clocks.items() if clock == "receipt")
 
 
 def _cameras(episode: Episode, config: RowConfig) -> tuple[str, ...]:

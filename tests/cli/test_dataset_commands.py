@@ -101,6 +101,16 @@ def test_export_prints_its_result(run, record, script, tmp_path):
     assert "30 rows, 0 frames copied" in text
 
 
+def test_export_passes_its_options_on(run, record, script, tmp_path, capsys):
+    dataset = record(script(seconds=0.3), script(seconds=0.3, seed=1))
+    code, _ = run("export", dataset.path, tmp_path / "out", "--one-file-per-episode", "--stamps", "motors=receipt")
+    assert code == 0
+    assert len(list((tmp_path / "out").glob("videos/*front/*/*.mp4"))) == 2
+    code, _ = run("export", dataset.path, tmp_path / "other", "--stamps", "motor=receipt")
+    assert code == 2
+    assert "unknown stream 'motor'; did you mean 'motors'" in capsys.readouterr().err
+
+
 def test_the_commands_load_nothing_heavy():
     # `waldo info --help` on a robot must neither wait for torch nor need it.
     code = "import sys, waldo.cli.dataset; print({'zarr', 'av', 'torch', 'lerobot', 'cv2'} & set(sys.modules))"

@@ -27,6 +27,7 @@ from waldo.datasets.formats.replay_buffer.umi_poses import Poses
 from waldo.datasets.formats.replay_buffer.zarr2 import register_image_codecs
 from waldo.datasets.formats.target import ExportStats, Progress
 from waldo.datasets.reading.align import Times, align, frame_grid, regular_grid
+from waldo.datasets.reading.clocks import with_stamps
 from waldo.datasets.reading.gaps import describe_gap
 from waldo.datasets.reading.row_config import UnfitEpisodeError
 
@@ -63,6 +64,8 @@ class UmiTarget:
     """Camera streams."""
     max_staleness_s: float
     """Largest distance in time between a sample and its row [s]."""
+    stamps: tuple[str, ...]
+    """Stamps of streams of a device with its own clock."""
     poses: Poses
     """Source of the end effector poses."""
 
@@ -77,6 +80,7 @@ class UmiTarget:
         for name in needed:
             if name not in episode.streams or not episode.count(name):
                 raise UnfitEpisodeError(episode.index, f"{name} is absent or empty")
+        episode = with_stamps(episode, self.stamps)
         grid = self._grid(episode, needed)
         aligned = {
             name: align(grid, episode.capture_ns(name), "nearest", max_staleness_s=self.max_staleness_s)

@@ -111,6 +111,14 @@ def of_kalanos(report: dict) -> Report:
     return by_level(iter(found), {"error", "critical"}, {"warning"})
 
 
+MAPS = (
+    *("--map", "observation.state=proprio.joint_position"),
+    *("--map", "action=action.joint_position_command"),
+    *("--map", "observation.images.front=extero.exterior_rgb"),
+    *("--map", "observation.images.wrist=extero.wrist_rgb"),
+)
+"""What the columns are, without which kalanos checks neither their motion nor the videos."""
+
 CHECKERS = {
     checker.name: checker
     for checker in (
@@ -120,7 +128,7 @@ CHECKERS = {
         Checker("robovet[video]==0.2.2", ("robovet", "doctor", "DATASET", "--json", "REPORT"), of_robovet),
         Checker(
             "kalanos[video,numeric]==0.8.2",
-            ("kalanos", "-v", "error", "grade", "DATASET", "--tier", "full", "--json"),
+            ("kalanos", "-v", "error", "grade", "DATASET", "--tier", "full", "--json", *MAPS),
             of_kalanos,
         ),
     )
@@ -130,12 +138,16 @@ CHECKERS = {
 @functools.cache
 def environment(requirement: str) -> tuple[str, ...]:
     """Return the start of a command that runs in an environment with a requirement; skip the test without an index."""
-    uv = os.environ.get("UV") or shutil.which("uv") or "uv"
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        pytest.skip(INDEX)
     options = ("tool", "run", "--quiet", "--isolated", "--no-progress", "--python", "3.12")
     options += ("--constraints", str(REPOSITORY / "constraints/constraints.txt"), "--from", requirement)
     # A cached environment needs no index.
     for command in ((uv, *options, "--offline"), (uv, *options)):
-        tried = subprocess.run([*command, "python", "-c", ""], capture_output=True, text=True, check=False)
+        tried = subprocess.run(
+            [*command, "python", "-c", ""], capture_output=True, text=True, check=False, cwd=REPOSITORY
+        )
         if not tried.returncode:
             return command
     if UNREACHABLE.search(tried.stderr):
@@ -152,7 +164,9 @@ def run(checker: Checker, dataset: Path) -> Report:
     command = [*environment(checker.requirement), *(replaced.get(word, word) for word in checker.arguments)]
     # lerobot-lint opens a dataset by its name below LeRobot's folder.
     variables = {"HF_LEROBOT_HOME": str(dataset.parent), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder)}
-    found = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables, cwd=folder)
+    found = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | variables, cwd=REPOSITORY
+    )
     text = report.read_text() if report.exists() else found.stdout
     try:
         return checker.parse(json.loads(text))
