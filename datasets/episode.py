@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,16 @@ from numpy.typing import NDArray
 from waldo.datasets.edits import UNCHANGED, EpisodeEdits
 from waldo.datasets.recording import loss
 from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1, SCHEMA_VERSION, shard_of
+from waldo.datasets.storage.array_file import array_metadata, read_array
 from waldo.datasets.storage.store_path import StorePath, open_group, open_path
 from waldo.datasets.streams import Field, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
 from waldo.datasets.video.chunks import pixel_dtype
 from waldo.datasets.video.histograms import image_statistics
 from waldo.datasets.video.shard import ShardReader
 from waldo.errors import FileError, UnknownNameError
+
+if TYPE_CHECKING:
+    import zarr
 
 type Clock = Literal["header", "receipt", "publish"]
 """Clock of a stamp: the publisher's, the recorder's on receipt, or the middleware's on sending (-1: unknown)."""
@@ -44,9 +49,10 @@ class Episode:
             FileError: If it cannot be opened, or was written by a newer version of waldo.
         """
         self.path, self.edits = open_path(path), edits
+        self._kept: dict[str, NDArray[Any]] | None = None
+        self._by_receipt: frozenset[str] = frozenset()
         try:
-            self.group = open_group(self.path)
-            self.attributes: Mapping[str, Any] = dict(self.group.attrs)
+            self.attributes: Mapping[str, Any] = array_metadata(self.path).get("attributes", {})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(self.path, f"cannot be opened ({error})", "run waldo check on the dataset") from error
         version = self.attributes.get("schema_version")
@@ -61,6 +67,11 @@ class Episode:
     def __repr__(self) -> str:
         """Return the class and the path."""
         return f"Episode({str(self.path)!r})"
+
+    @cached_property
+    def group(self) -> zarr.Group:
+        """The episode's zarr group."""
+        return open_group(self.path)
 
     @property
     def index(self) -> int:
@@ -118,13 +129,18 @@ class Episode:
 
     def time_ns(self, stream: str, clock: Clock = "header") -> NDArray[np.int64]:
         """Return the stamps of a stream's rows or frames in order of arrival, shape (T,) [ns since the epoch]."""
+        if clock == "header" and stream in self._by_receipt:
+            clock = "receipt"
         return self._array(stream, ARRAY_OF[clock])
 
     def capture_ns(self, stream: str) -> NDArray[np.int64]:
         """Return the exposure time of each frame, shape (T,) [ns since the epoch].
 
-        It is the publisher's stamp minus the camera's calibrated latency, which is 0 for other streams.
+        It is the publisher's stamp minus the camera's calibrated latency, which is 0 for other streams. The latency is
+        relative to that stamp, so it is not subtracted from a receipt.
         """
+        if stream in self._by_receipt:
+            return self.time_ns(stream)
         return self.time_ns(stream) - np.int64(self.edits.latency_ns.get(stream, 0))
 
     def sequence(self, stream: str) -> NDArray[np.int64]:
@@ -196,6 +212,9 @@ class Episode:
     @property
     def span_ns(self) -> tuple[int, int]:
         """First and last publisher's stamp of all streams [ns since the epoch]; (0, 0) for an empty episode."""
+        if self._by_receipt:
+            stamps = [self.time_ns(name) for name in self.streams if self.count(name)]
+            return min(int(one.min()) for one in stamps), max(int(one.max()) for one in stamps)
         first, last = self.attributes["span_ns"]
         return int(first), int(last)
 
@@ -220,10 +239,39 @@ class Episode:
             raise UnknownNameError("stream", stream, summaries)
         return summaries[stream]
 
+    def with_receipt(self, streams: Iterable[str]) -> Episode:
+        """Return this episode with the receipt in place of the publisher's stamp of some streams.
+
+        Args:
+            streams: The streams, such as those of a device whose clock has another epoch.
+        """
+        other = copy.copy(self)
+        other._by_receipt = self._by_receipt | frozenset(streams)
+        return other
+
+    def keep_arrays(self) -> None:
+        """Keep every array that is read from now on in memory, for work that reads arrays several times."""
+        self._kept = {}
+
+    def array(self, stream: str, name: str) -> NDArray[Any]:
+        """Read a whole array of a stream except its frames; the checksum is verified.
+
+        Raises:
+            OSError: If it is missing or cannot be read.
+            ValueError: If it is damaged.
+        """
+        path = f"{stream}/{name}"
+        if self._kept is None:
+            return read_array(self.path / path)
+        if path not in self._kept:
+            self._kept[path] = read_array(self.path / path)
+            self._kept[path].flags.writeable = False
+        return self._kept[path]
+
     def _array(self, stream: str, name: str) -> NDArray[Any]:
-        """Read a whole array; its checksum is verified."""
+        """Read a whole array; errors are raised as FileError."""
         self._summary(stream)
         try:
-            return np.asarray(self.group[f"{stream}/{name}"][...])  # type: ignore[index]
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            return self.array(stream, name)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise FileError(self.path / f"{stream}/{name}", f"cannot be read ({error})", "run waldo check") from error

@@ -21,7 +21,8 @@ BROWSER = "Chromium or chromedriver is missing: apt-get install chromium chromiu
 FFMPEG = "ffmpeg is missing: apt-get install ffmpeg"
 PROMTOOL = "promtool is missing: run scripts/test, or apt-get install prometheus"
 LINUX = "this test needs Linux"
-ALLOWED = (GL, BROWSER, FFMPEG, PROMTOOL, LINUX)
+INDEX = "uv or the package index cannot be reached: install uv and connect to the network; uv caches what tests need"
+ALLOWED = (GL, BROWSER, FFMPEG, PROMTOOL, LINUX, INDEX)
 """The reasons for which a test may be skipped."""
 
 _skipped: dict[str, str] = {}

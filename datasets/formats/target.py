@@ -271,10 +271,13 @@ def _prepare(path: StorePath, target: Target[Any], scratch: Path, index: int) ->
 
 def _fingerprint(dataset: Dataset, first: Episode, chosen: Sequence[int], config: ExportConfig) -> str:
     """Return a digest of everything that determines the contents of an export."""
-    episodes = [first, *(dataset.episode(index) for index in chosen[1:])]
-    versions = [[one.index, one.attributes["metadata_crc32c"], asdict(one.edits)] for one in episodes]
-    plan = [str(dataset.path.absolute()), type(config).__qualname__, asdict(config), versions]
-    return hashlib.sha256(json.dumps(plan, default=str).encode()).hexdigest()
+    plan = [str(dataset.path.absolute()), type(config).__qualname__, asdict(config)]
+    digest = hashlib.sha256(json.dumps(plan, default=str).encode())
+    for index in chosen:
+        episode = first if index == first.index else dataset.episode(index)
+        version = [index, episode.attributes["metadata_crc32c"], asdict(episode.edits)]
+        digest.update(json.dumps(version, default=str).encode())
+    return digest.hexdigest()
 
 
 class _Building:

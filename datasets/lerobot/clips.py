@@ -126,7 +126,7 @@ def _joined(episode: Episode, camera: str, segments: Sequence[Segment], spool: P
         sizes.append(track.sizes[first:last])
         keys.append(track.keys[first:last])
     entry = (stored or encoded).entry  # type: ignore[union-attr]
-    joined = Track(entry, np.concatenate(sizes), np.concatenate(keys), 0)
+    joined = Track(mp4.without_bit_rate(entry), np.concatenate(sizes), np.concatenate(keys), 0)
     return Clip(track=joined, pieces=tuple(pieces), copied=copied, encoded=used)
 
 

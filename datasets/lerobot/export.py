@@ -33,13 +33,23 @@ class LeRobotTarget:
     """Information that a LeRobot dataset cannot store, one sentence each."""
     streams: tuple[StreamSummary, ...]
     """The recorded streams, for the dataset card."""
+    one_file_per_episode: bool = False
+    """Whether each episode has its own Parquet file and MP4 per camera."""
     resumable = True
 
     @classmethod
-    def open(cls, first: Episode, config: RowConfig, license: str = "") -> LeRobotTarget:
+    def open(
+        cls, first: Episode, config: RowConfig, license: str = "", *, one_file_per_episode: bool = False
+    ) -> LeRobotTarget:
         """Return a target for episodes like `first`."""
         rows = config.resolve(first)
-        return cls(rows=rows, license=license, notes=_notes(first, rows), streams=stream_summaries(first))
+        return cls(
+            rows=rows,
+            license=license,
+            notes=_notes(first, rows),
+            streams=stream_summaries(first),
+            one_file_per_episode=one_file_per_episode,
+        )
 
     def prepare(self, episode: Episode, scratch: Path) -> PreparedEpisode:
         """Return an episode's rows, statistics and clips."""
@@ -50,7 +60,13 @@ class LeRobotTarget:
         from waldo.datasets.lerobot.writer import LeRobotWriter
 
         return LeRobotWriter(
-            dataset, path, fps=self.rows.fps, license=self.license, notes=self.notes, streams=self.streams
+            dataset,
+            path,
+            fps=self.rows.fps,
+            license=self.license,
+            notes=self.notes,
+            streams=self.streams,
+            one_file_per_episode=self.one_file_per_episode,
         )
 
 

@@ -24,12 +24,14 @@ class LeRobotConfig(ExportConfig):
     """How episodes are resampled."""
     license: str = ""
     """License for the dataset card, such as `apache-2.0`."""
+    one_file_per_episode: bool = False
+    """Write a Parquet file, and an MP4 per camera, for each episode, instead of files with many episodes."""
 
     def open(self, first: Episode) -> LeRobotTarget:
         """Return the target; cameras are resolved against the first episode."""
         from waldo.datasets.lerobot.export import LeRobotTarget
 
-        return LeRobotTarget.open(first, self.rows, self.license)
+        return LeRobotTarget.open(first, self.rows, self.license, one_file_per_episode=self.one_file_per_episode)
 
 
 def _detect(path: Path) -> bool:

@@ -31,6 +31,9 @@ ORIGIN_PATH = "meta/waldo.json"
 CHUNK_FILES, DATA_MB, VIDEO_MB = 1000, 100, 200
 """Files per folder and the size at which a new file is started [MB], as in LeRobot."""
 
+MB = 1024**2
+"""Bytes of LeRobot's megabyte."""
+
 INDEX_COLUMNS = {
     "timestamp": "float32",
     "frame_index": "int64",
@@ -157,23 +160,3 @@ def write_tasks(root: Path, tasks: Sequence[str]) -> None:
     }
     table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks, pa.string())})
     pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(metadata)}), root / "meta" / "tasks.parquet")
-
-
-def write_episodes(root: Path, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Write the table of episodes.
-
-    Args:
-        root: The LeRobot dataset.
-        entries: The columns of each episode; "stats" maps key -> Statistics.
-    """
-    columns: dict[str, list[Any]] = {}
-    for entry in entries:
-        flat = {key: value for key, value in entry.items() if key != "stats"}
-        for key, found in entry["stats"].items():
-            flat |= {f"stats/{key}/{name}": value.tolist() for name, value in found.items()}
-        flat |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-        for key, value in flat.items():
-            columns.setdefault(key, []).append(value)
-    path = root / EPISODES_PATH.format(chunk_index=0, file_index=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path)

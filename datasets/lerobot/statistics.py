@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,18 +36,36 @@ def camera_statistics(episode: Episode, camera: str) -> Statistics:
     return statistics | {"count": np.array([images])}
 
 
-def aggregate(episodes: Sequence[Statistics]) -> Statistics:
-    """Return the statistics of all rows from the statistics of each episode.
+class RunningStatistics:
+    """Statistics of all rows from the statistics of one episode after the other.
 
     Mean and standard deviation are exact (parallel variance: Chan, Golub, LeVeque 1979). Quantiles do not follow from
     those of the parts and are left out.
     """
-    keys = ("min", "max", "mean", "std", "count")
-    stacked = {key: np.stack([episode[key] for episode in episodes]) for key in keys}
-    total = stacked["count"].sum(axis=0)
-    weight = stacked["count"].reshape(-1, *[1] * (stacked["mean"].ndim - 1)) / total
-    mean = (stacked["mean"] * weight).sum(axis=0)
-    variance = ((np.square(stacked["std"]) + np.square(stacked["mean"] - mean)) * weight).sum(axis=0)
-    found = {"min": stacked["min"].min(axis=0), "max": stacked["max"].max(axis=0)}
-    found |= {"mean": mean, "std": np.sqrt(variance), "count": total}
-    return found
+
+    def __init__(self) -> None:
+        self._found: dict[str, NDArray[Any]] = {}
+
+    def add(self, episode: Statistics) -> None:
+        """Include the statistics of an episode."""
+        part = {key: np.asarray(episode[key], np.float64) for key in ("min", "max", "mean")}
+        part |= {"count": episode["count"], "squares": np.square(episode["std"]) * episode["count"]}
+        self._found = self._joined(self._found, part) if self._found else part
+
+    @staticmethod
+    def _joined(a: Mapping[str, NDArray[Any]], b: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        count, step = a["count"] + b["count"], b["mean"] - a["mean"]
+        return {
+            "min": np.minimum(a["min"], b["min"]),
+            "max": np.maximum(a["max"], b["max"]),
+            "mean": a["mean"] + step * (b["count"] / count),
+            "count": count,
+            "squares": a["squares"] + b["squares"] + np.square(step) * (a["count"] * b["count"] / count),
+        }
+
+    @property
+    def value(self) -> Statistics:
+        """The statistics of the episodes so far."""
+        found = dict(self._found)
+        squares = found.pop("squares")
+        return found | {"std": np.sqrt(squares / found["count"])}

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from waldo import __version__
@@ -19,9 +17,10 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import ExportStats
 from waldo.datasets.lerobot import layout
 from waldo.datasets.lerobot.clips import Clip
+from waldo.datasets.lerobot.data_files import DataFiles, EpisodeTable
 from waldo.datasets.lerobot.dataset_card import StreamSummary, dataset_card
 from waldo.datasets.lerobot.prepared import PreparedEpisode
-from waldo.datasets.lerobot.statistics import Statistics, aggregate, column_quantiles, column_statistics
+from waldo.datasets.lerobot.statistics import RunningStatistics, Statistics, column_statistics
 from waldo.datasets.lerobot.video_files import VideoFiles
 from waldo.datasets.reading.rows import Rows, require_layout
 from waldo.datasets.video.histograms import image_statistics
@@ -40,6 +39,7 @@ class LeRobotWriter:
         license: str = "",
         notes: Sequence[str] = (),
         streams: Sequence[StreamSummary] = (),
+        one_file_per_episode: bool = False,
     ) -> None:
         """Create the folder `path`, or reuse the one of an interrupted export.
 
@@ -50,6 +50,7 @@ class LeRobotWriter:
             license: License for the dataset card.
             notes: Information that a LeRobot dataset cannot store, one sentence each.
             streams: The recorded streams, for the dataset card.
+            one_file_per_episode: Whether each episode has its own Parquet file and MP4 per camera.
         """
         self._dataset, self._root, self._fps = dataset, path, fps
         self._license, self._notes, self._streams = license, notes, streams
@@ -59,12 +60,16 @@ class LeRobotWriter:
         self._videos: dict[str, VideoFiles] = {}
         self._tasks: dict[str, int] = {}
         self._data: DataFiles | None = None
+        self._table = EpisodeTable(path)
+        self._statistics: dict[str, RunningStatistics] = {}
+        self._data_bytes, self._video_bytes = layout.DATA_MB * layout.MB, layout.VIDEO_MB * layout.MB
+        if one_file_per_episode:
+            self._data_bytes = self._video_bytes = 0
         self._rows = 0
         self._frame_error_s: dict[str, float] = {}
         self._indices: list[int] = []
         self._facts: list[Mapping[str, Any]] = []
         self._histograms: dict[str, NDArray[Any]] = {}
-        self._entries: list[dict[str, Any]] = []
         (path / "meta").mkdir(parents=True, exist_ok=True)
 
     def add(self, index: int, prepared: PreparedEpisode) -> None:
@@ -73,7 +78,7 @@ class LeRobotWriter:
         if self._data is None:
             self._data = self._start(rows)
         require_layout(index, rows.layout, self._layout)
-        number, count, first = len(self._entries), len(rows), self._rows
+        number, count, first = len(self._indices), len(rows), self._rows
         task = self._tasks.setdefault(prepared.task, len(self._tasks))
         own = layout.index_columns(count, fps=self._fps, episode=number, first=first, task=task)
         own[schema.SUCCESS] = (np.arange(count) == count - 1) & (prepared.facts["outcome"] == "success")
@@ -91,7 +96,9 @@ class LeRobotWriter:
             entry |= self._add_clip(camera, clip)
             self._frame_error_s[camera] = max(self._frame_error_s.get(camera, 0.0), rows.frame_error_s[camera])
         statistics = dict(prepared.statistics) | {key: column_statistics(values) for key, values in own.items()}
-        self._entries.append(entry | {"stats": statistics})
+        self._table.add(entry, statistics)
+        for key, found in statistics.items():
+            self._statistics.setdefault(key, RunningStatistics()).add(found)
         self._indices.append(index)
         origin = {"episode_index": number, "stored_index": index, "rows": count, "task": prepared.task}
         self._facts.append(origin | dict(prepared.facts))
@@ -105,17 +112,14 @@ class LeRobotWriter:
         for videos in self._videos.values():
             videos.write()
         layout.write_tasks(self._root, list(self._tasks))
-        layout.write_episodes(self._root, self._entries)
-        statistics = [entry["stats"] for entry in self._entries]
-        found = {key: aggregate([episode[key] for episode in statistics]) for key in statistics[0]}
-        layout.write_statistics(self._root, {key: {**found[key], **self._quantiles(key)} for key in found})
+        found = {key: {**running.value, **self._quantiles(key)} for key, running in self._statistics.items()}
+        layout.write_statistics(self._root, found)
         layout.write_origin(self._root, self._origin())
         layout.write_info(self._root, self._info())
-        clips = [clip for videos in self._videos.values() for clip in videos.clips]
         stats = ExportStats(
             rows=self._rows,
-            frames_copied=sum(clip.copied for clip in clips),
-            frames_encoded=sum(clip.encoded for clip in clips),
+            frames_copied=sum(videos.copied for videos in self._videos.values()),
+            frames_encoded=sum(videos.encoded for videos in self._videos.values()),
             frame_error_ms={schema.camera_name(camera): s * 1e3 for camera, s in self._frame_error_s.items()},
             notes=self._notes,
         )
@@ -134,7 +138,8 @@ class LeRobotWriter:
         return stats
 
     def close(self) -> None:
-        """Close the open Parquet file."""
+        """Close the open Parquet files."""
+        self._table.close()
         if self._data is not None:
             self._data.close()
 
@@ -146,10 +151,10 @@ class LeRobotWriter:
         for camera, (height, width) in rows.frame_sizes.items():
             key = schema.feature_key(camera)
             self._features[key] = layout.video_feature(height, width, self._fps)
-            limit = layout.VIDEO_MB * 1024**2
-            self._videos[camera] = VideoFiles(partial(self._video_path, key), Fraction(self._fps), limit)
+            path = partial(self._video_path, key)
+            self._videos[camera] = VideoFiles(path, Fraction(self._fps), self._video_bytes)
         self._features |= {schema.SUCCESS: layout.flag_feature()} | layout.index_features()
-        return DataFiles(self._root, layout.schema(self._features))
+        return DataFiles(self._root, layout.schema(self._features), self._data_bytes)
 
     def _video_path(self, key: str, number: int) -> Path:
         chunk, file = divmod(number, layout.CHUNK_FILES)
@@ -168,10 +173,8 @@ class LeRobotWriter:
         if key in self._histograms:
             pixels = image_statistics(self._histograms[key])
             return {name: value.reshape(3, 1, 1) for name, value in pixels.items() if name.startswith("q")}
-        # One column at a time: the memory does not depend on the number of columns.
-        paths = sorted(self._root.glob("data/*/*.parquet"))
-        parts = [pq.read_table(path, columns=[key])[key].combine_chunks() for path in paths]
-        return column_quantiles(np.concatenate([layout.numbers_of(part) for part in parts]))
+        assert self._data is not None
+        return self._data.quantiles(key)
 
     def _origin(self) -> dict[str, Any]:
         """Return the contents of `meta/waldo.json`."""
@@ -189,7 +192,7 @@ class LeRobotWriter:
             "codebase_version": "v3.0",
             "fps": self._fps,
             "features": self._features,
-            "total_episodes": len(self._entries),
+            "total_episodes": len(self._indices),
             "total_frames": self._rows,
             "total_tasks": len(self._tasks),
             "chunks_size": layout.CHUNK_FILES,
@@ -198,37 +201,5 @@ class LeRobotWriter:
             "data_path": layout.DATA_PATH,
             "video_path": layout.VIDEO_PATH if self._videos else None,
             "robot_type": self._dataset.robot,
-            "splits": {"train": f"0:{len(self._entries)}"},
+            "splits": {"train": f"0:{len(self._indices)}"},
         }
-
-
-class DataFiles:
-    """The Parquet files of the rows: a new file is started when one would exceed `layout.DATA_MB`."""
-
-    def __init__(self, root: Path, schema: pa.Schema) -> None:
-        self._root, self._schema = root, schema
-        self._number = self._nbytes = 0
-        self._open: Any = None
-
-    def add(self, columns: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-        """Append the rows of an episode as one row group; return the chunk and the number of its file."""
-        table = layout.rows_table(columns, self._schema)
-        if self._open is not None and self._nbytes + table.nbytes > layout.DATA_MB * 1024**2:
-            self.close()
-            self._number += 1
-        chunk, file = divmod(self._number, layout.CHUNK_FILES)
-        if self._open is None:
-            path = self._root / layout.DATA_PATH.format(chunk_index=chunk, file_index=file)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            repeating: Any = ["episode_index", "task_index"]
-            self._open = pq.ParquetWriter(path, self._schema, compression="snappy", use_dictionary=repeating)
-            self._nbytes = 0
-        self._open.write_table(table)
-        self._nbytes += table.nbytes
-        return chunk, file
-
-    def close(self) -> None:
-        """Close the current file."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None

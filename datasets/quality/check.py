@@ -14,7 +14,9 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.quality.verify import verify
 from waldo.datasets.reading import following
-from waldo.datasets.schema import MOTORS
+from waldo.datasets.reading.clocks import foreign_clocks
+from waldo.datasets.reading.gaps import stream_gaps
+from waldo.datasets.schema import APPLIED, MOTORS
 from waldo.datasets.streams import ScalarStream
 from waldo.errors import UnknownNameError, WaldoError, count
 from waldo.robots.description import Robot, load_robot
@@ -32,7 +34,7 @@ CLOCK_OFFSET_S = 60.0
 """Difference between receipt and header stamp from which the two are considered to be of different clocks [s]."""
 
 INTERMITTENT = (schema.COMMAND,)
-"""Streams that are published only while an operator is engaged: gaps are expected."""
+"""Streams that are published only while an operator is engaged: gaps are expected if `joints/sent` is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ def check_dataset(dataset: Dataset, thresholds: Thresholds | None = None) -> Ite
 def check_episode(episode: Episode, thresholds: Thresholds | None = None) -> EpisodeReport:
     """Return the report of one episode."""
     limits = thresholds or Thresholds()
+    episode.keep_arrays()
     findings = [
         Finding(level="problem", kind="checksum", stream=d.stream, text=f"{d.path}: {d.found}") for d in verify(episode)
     ]
@@ -131,7 +134,11 @@ def check_episode(episode: Episode, thresholds: Thresholds | None = None) -> Epi
         # The data is not what was recorded: further checks would only add noise.
         return _report(episode, (), findings, float("nan"))
     robot, note = _robot(episode)
+    foreign = foreign_clocks(episode)
     findings += note
+    findings += [Finding(level="problem", kind="clock", stream=name, text=one.text) for name, one in foreign.items()]
+    # Everything else is checked as an export with the receipts of these streams would read it.
+    episode = episode.with_receipt(foreign)
     streams: list[StreamReport] = []
     for name in episode.streams:
         report = stream_report(episode, name)
@@ -166,7 +173,7 @@ def stream_report(episode: Episode, name: str) -> StreamReport:
         lost=episode.lost(name),
         rate_hz=(len(header) - 1) / span if span > 0 else float("nan"),
         nominal_hz=nominal,
-        longest_gap_s=float(steps.max(initial=0.0)),
+        longest_gap_s=float(np.diff(np.sort(header)).max(initial=0)) / 1e9,
         jitter_s=float(np.quantile(regular, 0.99)) if len(regular) else 0.0,
         staleness_s=float(age.max(initial=0.0)),
     )
@@ -199,7 +206,7 @@ def _timing(episode: Episode, report: StreamReport, limits: Thresholds) -> Itera
         yield problem("staleness", f"messages are up to {report.staleness_s * 1e3:.0f} ms old when received")
     if (back := int((np.diff(header) < 0).sum())) > 0:
         yield problem("order", f"stamps decrease {count(back, 'time')}")
-    if name in INTERMITTENT:
+    if name in INTERMITTENT and APPLIED in episode.streams:
         return
     first, last = episode.span_ns
     for end, silent_s in (("first", (header.min() - first) / 1e9), ("last", (last - header.max()) / 1e9)):
@@ -209,13 +216,9 @@ def _timing(episode: Episode, report: StreamReport, limits: Thresholds) -> Itera
         return
     if abs(report.rate_hz - report.nominal_hz) > limits.rate_ratio * report.nominal_hz:
         yield problem("rate", f"{report.rate_hz:.2f} Hz, expected {report.nominal_hz:g} Hz")
-    steps = np.diff(header) / 1e9
-    gaps = np.flatnonzero(steps > limits.gap_periods * period)
-    if len(gaps):
-        at = (header[gaps[np.argmax(steps[gaps])]] - first) / 1e9
-        yield problem(
-            "gap", f"{count(len(gaps), 'gap')}, the longest {report.longest_gap_s * 1e3:.0f} ms at {at:.2f} s"
-        )
+    if gaps := stream_gaps(episode, name, limits.gap_periods * period):
+        longest = max(gaps, key=lambda gap: gap.seconds)
+        yield problem("gap", f"{count(len(gaps), 'gap')}, the longest {longest.text(episode)}")
     if report.jitter_s > limits.jitter_periods * period:
         yield problem("jitter", f"{report.jitter_s * 1e3:.1f} ms of jitter with a period of {period * 1e3:.1f} ms")
     if not _staleness(header, episode.time_ns(name, "receipt"))[1]:

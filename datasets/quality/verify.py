@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import google_crc32c
-import numpy as np
-import zarr
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.recording.finalize import metadata_checksum
+from waldo.datasets.storage.array_file import array_metadata, chunk_name, metadata_names
 from waldo.datasets.video.shard import ShardReader
 from waldo.errors import WaldoError
 
@@ -29,33 +28,40 @@ class Damage:
 
 def verify(episode: Episode) -> list[Damage]:
     """Read the whole episode and return all damage."""
-    if metadata_checksum(episode.path) != episode.attributes.get("metadata_crc32c"):
+    documents = metadata_names(episode.path)
+    if metadata_checksum(episode.path, documents) != episode.attributes.get("metadata_crc32c"):
         # Damaged metadata does not locate the remaining files reliably.
         return [Damage(stream="", path="zarr.json", found="wrong checksum of the metadata")]
     damage: list[Damage] = []
+    arrays: dict[str, list[str]] = {}
+    for document in documents:
+        stream, _, array = document.removesuffix("/zarr.json").rpartition("/")
+        arrays.setdefault(stream, []).append(array)
     for name in episode.streams:
-        damage += _scalars(episode, name)
+        damage += _scalars(episode, name, arrays.get(name, []))
         if name in episode.image_streams and episode.count(name):
             damage += _frames(episode, name)
     return damage
 
 
-def _scalars(episode: Episode, stream: str) -> Iterator[Damage]:
-    """Read every array of a stream except the frames: one chunk each, with a checksum that the codec verifies."""
-    group = episode.group[stream]
-    if not isinstance(group, zarr.Group):
-        return
-    for name, array in sorted(group.arrays()):
-        if name == "frames" or not array.size:
-            continue
-        file = f"{stream}/{name}/c/" + "/".join("0" * array.ndim)
-        if not (episode.path / file).is_file():
-            yield Damage(stream=stream, path=file, found="missing chunk")
+def _scalars(episode: Episode, stream: str, arrays: Sequence[str]) -> Iterator[Damage]:
+    """Read every array of a stream except the frames: one chunk each, with a checksum."""
+    for name in arrays:
+        if name == "frames":
             continue
         try:
-            array[...]
+            episode.array(stream, name)
+        except FileNotFoundError:
+            yield Damage(stream=stream, path=_chunk_path(episode, stream, name), found="missing chunk")
         except (OSError, ValueError, RuntimeError) as error:
-            yield Damage(stream=stream, path=file, found=f"damaged chunk ({error})")
+            found = f"damaged chunk ({error})"
+            yield Damage(stream=stream, path=_chunk_path(episode, stream, name), found=found)
+
+
+def _chunk_path(episode: Episode, stream: str, name: str) -> str:
+    """Return the path of an array's chunk in the episode."""
+    shape = array_metadata(episode.path / f"{stream}/{name}")["shape"]
+    return f"{stream}/{name}/{chunk_name(shape)}"
 
 
 def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
@@ -63,7 +69,8 @@ def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
     file = str(episode.video_path(camera)).removeprefix(f"{episode.path}/")
     try:
         shard = episode.shard(camera)
-        sums = np.asarray(episode.group[f"{camera}/chunk_crc32c"][...])  # type: ignore[index]
+        sums = episode.array(camera, "chunk_crc32c")
+        container = array_metadata(episode.path / f"{camera}/frames").get("attributes", {}).get("container_crc32c")
     except (OSError, ValueError, RuntimeError, WaldoError) as error:
         yield Damage(stream=camera, path=file, found=str(error))
         return
@@ -73,7 +80,7 @@ def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
             last = min(first + shard.gop, shard.frames) - 1
             found = f"wrong checksum (frames {first} to {last})"
             yield Damage(stream=camera, path=f"{file} chunk {chunk}", found=found)
-    if shard.container_checksum() != episode.group[f"{camera}/frames"].attrs.get("container_crc32c"):
+    if shard.container_checksum() != container:
         yield Damage(stream=camera, path=file, found="wrong checksum of the MP4 container")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,10 @@ from waldo.errors import InvalidValueError, UnknownNameError, WaldoError
 
 if TYPE_CHECKING:
     from waldo.datasets.episode import Episode
+
+
+CLOCKS = ("receipt", "header")
+"""Stamps by which the messages of a stream can be placed."""
 
 
 class UnfitEpisodeError(WaldoError):
@@ -41,7 +45,9 @@ class RowConfig:
     """Include the ground truth of a simulation as `observation.environment_state`."""
     max_staleness_s: float = 0.25
     """Largest distance in time between a sample and its row; an episode with a longer gap is skipped [s]."""
-
+    stamps: tuple[str, ...] = ()
+    """Stamps by which messages are placed, for streams of a device with its own clock: `joints/state=receipt` (when the
+    recorder received them) or `joints/state=header` (the publisher's, although they differ from the other streams')."""
     keep_not_following: bool = False
     """Also use episodes in which the robot did not follow its commands for a time."""
 
@@ -51,6 +57,7 @@ class RowConfig:
             raise InvalidValueError("fps", self.fps, "a whole number from 1")
         if self.max_staleness_s < 0:
             raise InvalidValueError("max_staleness_s", self.max_staleness_s, "0 s or more")
+        stamp_choices(self.stamps)
         if self.cameras == ("none",):
             object.__setattr__(self, "cameras", None)
 
@@ -58,9 +65,32 @@ class RowConfig:
         """Return this config with `cameras` replaced by the stream names of an episode, None if there are none.
 
         Raises:
-            UnknownNameError: If the episode does not have a camera.
+            UnknownNameError: If the episode does not have a camera, or a stream of `stamps`.
         """
+        stamp_choices(self.stamps, episode)
         return replace(self, cameras=camera_streams(episode, self.cameras) or None)
+
+
+def stamp_choices(texts: Sequence[str], episode: Episode | None = None) -> Mapping[str, str]:
+    """Return stream -> "receipt" or "header" from texts such as "joints/state=receipt".
+
+    Args:
+        texts: The choices.
+        episode: An episode that must have the streams.
+
+    Raises:
+        InvalidValueError: If a text is not a choice.
+        UnknownNameError: If the episode does not have a stream.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        stream, _, clock = text.rpartition("=")
+        if not stream or clock not in CLOCKS:
+            raise InvalidValueError("stamps", text, "STREAM=receipt or STREAM=header")
+        if episode is not None and stream not in episode.streams:
+            raise UnknownNameError("stream", stream, episode.streams)
+        found[stream] = clock
+    return found
 
 
 def camera_streams(episode: Episode, names: Sequence[str] | None) -> tuple[str, ...]:

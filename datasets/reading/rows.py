@@ -13,6 +13,8 @@ from waldo.datasets import schema
 from waldo.datasets.episode import Episode
 from waldo.datasets.reading import following
 from waldo.datasets.reading.align import Alignment, Policy, Times, align, frame_grid, regular_grid
+from waldo.datasets.reading.clocks import with_stamps
+from waldo.datasets.reading.gaps import describe_gap
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError, camera_streams
 from waldo.datasets.schema import ACTION_STREAMS, APPLIED, COMMAND, ENVIRONMENT, MOTORS, STATE
 from waldo.datasets.streams import ScalarStream, VideoStream
@@ -83,8 +85,10 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
 
     Raises:
         UnfitEpisodeError: If a required stream is absent, has a gap longer than `max_staleness_s` or contains a value
-            that is not finite, or if the robot did not follow its commands for a time.
+            that is not finite, if its stamps are of another clock than those of the others, or if the robot did not
+            follow its commands for a time.
     """
+    episode = with_stamps(episode, config.stamps)
     if not config.keep_not_following and (why := following.describe(following.lapses(episode))):
         raise UnfitEpisodeError(episode.index, f"{why}; pass --keep-not-following to use it")
     cameras = _cameras(episode, config)
@@ -114,10 +118,10 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
         elif (known := _known(column, config.fps)) is not None:
             columns[key] = known
     names = sorted(name for name, one in aligned.items() if one.valid[keep].any())
-    staleness = np.stack([_staleness_s(aligned[name], instants, episode.time_ns(name))[keep] for name in names], axis=1)
+    ages = [_staleness_s(aligned[name], instants, episode.capture_ns(name))[keep] for name in names]
     return Rows(
         instants_ns=instants[keep],
-        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, staleness, "s")},
+        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, np.stack(ages, axis=1), "s")},
         frames={name: aligned[name].index[keep] for name in cameras},
         frame_sizes={name: (episode.camera(name).height, episode.camera(name).width) for name in cameras},
         frame_error_s={name: float(np.abs(aligned[name].staleness_ns[keep]).max()) / 1e9 for name in cameras},
@@ -230,9 +234,10 @@ def _usable(episode: Episode, instants: Times, required: Mapping[str, Alignment]
     if not valid[first : last + 1].all():
         row = first + int((~valid[first : last + 1]).argmax())
         name = next(name for name, one in required.items() if not one.valid[row])
-        at = (int(instants[row]) - int(instants[0])) / 1e9
-        limit = f"the limit is {config.max_staleness_s:g} s"
-        raise UnfitEpisodeError(episode.index, f"{name} has too long a gap at {at:.2f} s ({limit})")
+        if name == COMMAND and APPLIED in episode.streams:
+            name = APPLIED  # it stands for the commands of a disengaged operator, but was absent too
+        why = describe_gap(episode, name, instants[first : last + 1], row - first, config.max_staleness_s)
+        raise UnfitEpisodeError(episode.index, why)
     return slice(first, last + 1)
 
 

@@ -30,6 +30,9 @@ READ_BYTES = 8 * 2**20
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl"}
 """Boxes that contain the boxes read here."""
 
+SAMPLE_ENTRY_BYTES = 86
+"""Size of a video track's sample entry (`avc1`) without the boxes in it."""
+
 UNITY = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 """The identity transformation of a track's image."""
 
@@ -80,6 +83,20 @@ def read_track(path: StorePath) -> Track:
         return Track(boxes[b"stsd"], sizes, keys, start)
     except (struct.error, KeyError, IndexError, ValueError) as error:
         raise FileError(path, f"is not an MP4 file that waldo can read ({error!r})", "run waldo check") from error
+
+
+def without_bit_rate(entry: bytes) -> bytes:
+    """Return the content of an `stsd` box without the bit rates of its samples.
+
+    FFmpeg writes them (`btrt`), so they differ between files whose samples the same decoder reads.
+    """
+    head, sample, children = entry[:8], entry[16 : 8 + SAMPLE_ENTRY_BYTES], entry[8 + SAMPLE_ENTRY_BYTES :]
+    kept = b""
+    while children:
+        size, name = struct.unpack_from(">I4s", children)
+        kept += children[: max(size, 8)] if name != b"btrt" else b""
+        children = children[max(size, 8) :]
+    return head + _box(entry[12:16], sample, kept)
 
 
 def write(path: Path, track: Track, rate: Fraction, pieces: Sequence[Piece]) -> None:

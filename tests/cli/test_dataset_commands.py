@@ -92,13 +92,23 @@ def test_export_prints_its_result(run, record, script, tmp_path):
         f"{tmp_path / 'out'}: exported 1 episode, 30 rows, 30 frames copied, 0 encoded",
         "front: frames are at most 0.0 ms from their rows",
         "note  Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
-        "episode 1 skipped: joints/state has too long a gap at 1.27 s (the limit is 0.25 s)",
+        "episode 1 skipped: joints/state has 1 gap, the longest 517 ms at 0.98 s (the limit is 0.25 s)",
     ]
     code, text = run(
         "export", dataset.path, tmp_path / "states", "--cameras", "none", "--outcome", "failure", "success"
     )
     assert code == 1
     assert "30 rows, 0 frames copied" in text
+
+
+def test_export_passes_its_options_on(run, record, script, tmp_path, capsys):
+    dataset = record(script(seconds=0.3), script(seconds=0.3, seed=1))
+    code, _ = run("export", dataset.path, tmp_path / "out", "--one-file-per-episode", "--stamps", "motors=receipt")
+    assert code == 0
+    assert len(list((tmp_path / "out").glob("videos/*front/*/*.mp4"))) == 2
+    code, _ = run("export", dataset.path, tmp_path / "other", "--stamps", "motor=receipt")
+    assert code == 2
+    assert "unknown stream 'motor'; did you mean 'motors'" in capsys.readouterr().err
 
 
 def test_the_commands_load_nothing_heavy():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from waldo.datasets.formats.format import Format
 from waldo.datasets.formats.target import ExportConfig
-from waldo.datasets.reading.row_config import RowConfig, camera_streams
+from waldo.datasets.reading.row_config import RowConfig, camera_streams, stamp_choices
 from waldo.errors import InvalidValueError, WaldoError
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class UmiConfig(ExportConfig):
     """Cameras by name; all by default, `none` for rows without images."""
     max_staleness_s: float = 0.25
     """Largest distance in time between a sample and its row; an episode with a longer gap is skipped [s]."""
+    stamps: tuple[str, ...] = ()
+    """Stamps of streams of a device with its own clock, such as `joints/state=receipt`; see `RowConfig.stamps`."""
 
     def __post_init__(self) -> None:
         """Validate the values and normalize `cameras`."""
@@ -50,6 +52,7 @@ class UmiConfig(ExportConfig):
             raise InvalidValueError("fps", self.fps, "a whole number from 1")
         if self.max_staleness_s < 0:
             raise InvalidValueError("max_staleness_s", self.max_staleness_s, "0 s or more")
+        stamp_choices(self.stamps)
         if self.cameras == ("none",):
             object.__setattr__(self, "cameras", None)
 
@@ -58,10 +61,12 @@ class UmiConfig(ExportConfig):
         from waldo.datasets.formats.replay_buffer.umi import UmiTarget
         from waldo.datasets.formats.replay_buffer.umi_poses import open_poses
 
+        stamp_choices(self.stamps, first)
         return UmiTarget(
             fps=self.fps,
             cameras=camera_streams(first, self.cameras),
             max_staleness_s=self.max_staleness_s,
+            stamps=self.stamps,
             poses=open_poses(first),
         )
 

@@ -27,6 +27,8 @@ from waldo.datasets.formats.replay_buffer.umi_poses import Poses
 from waldo.datasets.formats.replay_buffer.zarr2 import register_image_codecs
 from waldo.datasets.formats.target import ExportStats, Progress
 from waldo.datasets.reading.align import Times, align, frame_grid, regular_grid
+from waldo.datasets.reading.clocks import with_stamps
+from waldo.datasets.reading.gaps import describe_gap
 from waldo.datasets.reading.row_config import UnfitEpisodeError
 
 SIDE = 224
@@ -62,6 +64,8 @@ class UmiTarget:
     """Camera streams."""
     max_staleness_s: float
     """Largest distance in time between a sample and its row [s]."""
+    stamps: tuple[str, ...]
+    """Stamps of streams of a device with its own clock."""
     poses: Poses
     """Source of the end effector poses."""
 
@@ -76,15 +80,18 @@ class UmiTarget:
         for name in needed:
             if name not in episode.streams or not episode.count(name):
                 raise UnfitEpisodeError(episode.index, f"{name} is absent or empty")
+        episode = with_stamps(episode, self.stamps)
         grid = self._grid(episode, needed)
         aligned = {
             name: align(grid, episode.capture_ns(name), "nearest", max_staleness_s=self.max_staleness_s)
             for name in needed
         }
-        late = [name for name in needed if not aligned[name].valid.all()]
-        if late or not len(grid):
-            limit = f"the limit is {self.max_staleness_s:g} s"
-            raise UnfitEpisodeError(episode.index, f"{', '.join(late or needed)} has too long a gap ({limit})")
+        if not len(grid):
+            raise UnfitEpisodeError(episode.index, f"there is no time at which all of {', '.join(needed)} have samples")
+        for name, one in aligned.items():
+            if not one.valid.all():
+                why = describe_gap(episode, name, grid, int((~one.valid).argmax()), self.max_staleness_s)
+                raise UnfitEpisodeError(episode.index, why)
         samples = {name: aligned[name].index for name in self.poses.streams}
         return PreparedUmiEpisode(
             arrays=self.poses.read(episode, samples),

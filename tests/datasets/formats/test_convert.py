@@ -328,6 +328,10 @@ def test_bad_options_are_one_clear_line(run, source, tmp_path, capsys, words, me
             "--images is not supported with --format replay-buffer (supported: rosbag2)",
         ),
         (["lerobot", "--storage", "sqlite3"], "--storage is not supported with --format lerobot (supported: rosbag2)"),
+        (
+            ["rosbag2", "--one-file-per-episode"],
+            "--one-file-per-episode is not supported with --format rosbag2 (supported: lerobot)",
+        ),
         (["rosbag2", "--license", "mit"], "--license is not supported with --format rosbag2 (supported: lerobot)"),
     ],
 )

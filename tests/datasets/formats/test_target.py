@@ -81,7 +81,7 @@ def test_unfit_episodes_are_skipped_with_the_reason(record, script, tmp_path):
     dataset = record(script(), script(seconds=2.0, without_rows=range(60, 90)), script(seed=1))
     result = export_dataset(dataset, tmp_path / "out", TextConfig())
     assert (result.episodes, result.rows) == (2, 60)
-    assert result.skipped == {1: "joints/state has too long a gap at 1.27 s (the limit is 0.25 s)"}
+    assert result.skipped == {1: "joints/state has 1 gap, the longest 517 ms at 0.98 s (the limit is 0.25 s)"}
 
 
 def test_an_episode_with_other_columns_is_skipped(record, script, streams, tmp_path):
@@ -103,7 +103,7 @@ def test_without_any_fit_episode_nothing_is_written(record, script, tmp_path):
     dataset = record(script(seconds=2.0, without_rows=range(60, 90)))
     with pytest.raises(FileError) as error:
         export_dataset(dataset, tmp_path / "out", TextConfig())
-    why = "episode 0: joints/state has too long a gap at 1.27 s (the limit is 0.25 s)"
+    why = "episode 0: joints/state has 1 gap, the longest 517 ms at 0.98 s (the limit is 0.25 s)"
     assert str(error.value) == f"{dataset.path}: no episode can be exported ({why}); see: waldo check"
     assert [path.name for path in tmp_path.iterdir()] == ["dataset"]
 

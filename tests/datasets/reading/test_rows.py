@@ -91,7 +91,7 @@ def test_a_long_gap_inside_makes_it_unfit(record, script):
     episode = record(script(seconds=2.0, without_rows=range(60, 90))).episodes[0]
     with pytest.raises(UnfitEpisodeError) as error:
         make_rows(episode, CONFIG)
-    assert str(error.value) == "episode 0: joints/state has too long a gap at 1.27 s (the limit is 0.25 s)"
+    assert str(error.value) == "episode 0: joints/state has 1 gap, the longest 517 ms at 0.98 s (the limit is 0.25 s)"
 
 
 def test_a_missing_stream_makes_it_unfit(record, script):

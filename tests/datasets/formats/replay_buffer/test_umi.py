@@ -38,8 +38,11 @@ def arrays(path):
         store.close()
 
 
-def record_rows(folder, robot, values, images, *, skip=()):
-    """Record an episode from stream -> (field, unit, labels, values); `skip` are rows without joint samples."""
+def record_rows(folder, robot, values, images, *, skip=(), shift_ns=0):
+    """Record an episode from stream -> (field, unit, labels, values).
+
+    `skip` are rows without joint samples, `shift_ns` is the offset of the clock of the joints.
+    """
     streams = [
         ScalarStream(name=name, rate_hz=30.0, fields=(Field(field, unit, labels),))
         for name, (field, unit, labels, _) in values.items()
@@ -51,7 +54,8 @@ def record_rows(folder, robot, values, images, *, skip=()):
             stamps = {"header_ns": row * 33_333_333, "receipt_ns": row * 33_333_333, "sequence": row + 1}
             for name, (field, _, _, column) in values.items():
                 if row not in skip:
-                    writer.row(name, values={field: column[row]}, **stamps)
+                    own = stamps | {"header_ns": stamps["header_ns"] + shift_ns}
+                    writer.row(name, values={field: column[row]}, **own)
             writer.frame(CAMERA.name, image=images[row], **stamps)
         writer.save("success")
     return dataset
@@ -140,7 +144,7 @@ def test_an_episode_with_a_gap_or_nan_is_skipped(images, tmp_path):
     positions = np.zeros((ROWS, 6), np.float32)
     values = {"joints/state": ("position", "rad", SO101.joint_names, positions)}
     gap = record_rows(tmp_path / "gap", "so101", values, images, skip=(2, 3, 4))
-    with pytest.raises(FileError, match=r"joints/state has too long a gap \(the limit is 0.01 s\)"):
+    with pytest.raises(FileError, match=r"joints/state has 2 gaps, the longest 133 ms at 0\.03 s \(the limit"):
         export_dataset(gap, tmp_path / "gap.zarr.zip", UmiConfig(max_staleness_s=0.01))
     positions[3, 1] = np.nan
     broken = record_rows(tmp_path / "nan", "so101", values, images)
@@ -190,3 +194,12 @@ def test_a_truncated_zip_is_reported(gripper, tmp_path):
         take(out, tmp_path / "d")
     expected = f"{out}: the zip file cannot be opened (File is not a zip file); fetch the file again"
     assert str(error.value) == expected
+
+
+def test_a_stream_of_another_clock_needs_a_choice(images, tmp_path):
+    values = {"joints/state": ("position", "rad", SO101.joint_names, np.zeros((ROWS, 6), np.float32))}
+    dataset = record_rows(tmp_path / "device", "so101", values, images, shift_ns=10**12)
+    with pytest.raises(FileError, match="--stamps joints/state=receipt"):
+        export_dataset(dataset, tmp_path / "out.zarr.zip", UmiConfig())
+    chosen = UmiConfig(stamps=("joints/state=receipt",))
+    assert export_dataset(dataset, tmp_path / "out.zarr.zip", chosen).rows == ROWS

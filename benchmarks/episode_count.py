@@ -1,0 +1,117 @@
+"""CPU time and memory of a check and of an export to LeRobot, for datasets of up to 2,000 episodes.
+
+Usage: uv run python benchmarks/episode_count.py [--episodes 100 500 2000] [--seconds 5]
+
+The episodes are hard links to one recorded episode: 7 streams, 2 cameras of 64 x 48 pixels. Each measurement runs in a
+new process; its memory is the largest resident set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from waldo.datasets import schema
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.streams import Field, ScalarStream, Stream, VideoStream
+
+JOINTS = ("pan", "lift", "elbow", "flex", "roll", "claw")
+START_NS = 1_700_000_000_000_000_000
+
+CHECK = """
+import resource, sys
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.check import check_dataset
+checked = sum(1 for report in check_dataset(Dataset.open(sys.argv[1])))
+"""
+
+EXPORT = """
+import resource, sys
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.formats.target import export_dataset
+from waldo.datasets.lerobot.format import LeRobotConfig
+export_dataset(Dataset.open(sys.argv[1]), sys.argv[2], LeRobotConfig())
+"""
+
+REPORT = """
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+
+
+def streams() -> list[Stream]:
+    """Return the streams of an episode."""
+    return [
+        schema.joint_stream(schema.STATE, 100.0, JOINTS),
+        schema.joint_stream(schema.COMMAND, 60.0, JOINTS),
+        schema.joint_stream(schema.APPLIED, 100.0, JOINTS),
+        schema.motors_stream(10.0, JOINTS),
+        ScalarStream(name=schema.ENVIRONMENT, rate_hz=60.0, fields=(Field("value", "m", ("cube.x", "cube.y")),)),
+        VideoStream(name="cameras/front", width=64, height=48, rate_hz=30.0),
+        VideoStream(name="cameras/wrist", width=64, height=48, rate_hz=30.0),
+    ]
+
+
+def record(dataset: Dataset, seconds: float) -> None:
+    """Record one episode."""
+    random = np.random.default_rng(0)
+    writer = dataset.begin(streams(), {"task": "lift the cube"}, back_pressure="wait")
+    events = [(k / one.rate_hz, k, one) for one in streams() for k in range(round(seconds * one.rate_hz))]
+    for at_s, number, stream in sorted(events, key=lambda event: event[:1]):
+        stamp = START_NS + round(at_s * 1e9)
+        kw = {"header_ns": stamp, "receipt_ns": stamp + 1_000_000, "sequence": number + 1}
+        if isinstance(stream, ScalarStream):
+            phase = np.sin(at_s + np.arange(len(JOINTS)))
+            values = {field.name: phase[: len(field.labels)] for field in stream.fields}
+            writer.row(stream.name, values=values, **kw)
+        else:
+            writer.frame(stream.name, image=random.integers(0, 255, (48, 64, 3), np.uint8), **kw)
+    writer.save("success")
+
+
+def multiply(root: Path, count: int) -> None:
+    """Link the first episode of a dataset until it has this many."""
+    for index in range(1, count):
+        target = root / f"episode_{index:06d}.zarr"
+        if not target.exists():
+            shutil.copytree(root / "episode_000000.zarr", target, copy_function=os.link)
+
+
+def measure(code: str, *paths: Path) -> tuple[float, float]:
+    """Run code in a new process; return its CPU time [s] and its largest resident set [MiB]."""
+    command = [sys.executable, "-c", code + REPORT, *map(str, paths)]
+    cpu_s, rss = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return float(cpu_s), float(rss)
+
+
+def main() -> None:
+    """Measure each size and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--episodes", type=int, nargs="+", default=[100, 500, 2000])
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--folder", type=Path, help="where the datasets are written; temporary by default")
+    given = parser.parse_args()
+    print("| episodes | check: CPU s | RSS MiB | export: CPU s | RSS MiB |")
+    print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        root = Path(folder) / "dataset"
+        dataset = Dataset.create(root, robot="so101")
+        with dataset.lock():
+            record(dataset, given.seconds)
+        for count in sorted(given.episodes):
+            multiply(root, count)
+            out = Path(folder) / f"export-{count}"
+            cells = [*measure(CHECK, root), *measure(EXPORT, root, out)]
+            print(f"| {count:,} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |", flush=True)
+            shutil.rmtree(out)
+
+
+if __name__ == "__main__":
+    main()
