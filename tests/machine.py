@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -19,7 +21,8 @@ GL = "MuJoCo cannot render on this machine: apt-get install libegl1 libgl1-mesa-
 BROWSER = "Chromium or chromedriver is missing: apt-get install chromium chromium-driver"
 FFMPEG = "ffmpeg is missing: apt-get install ffmpeg"
 LINUX = "this test needs Linux"
-ALLOWED = (GL, BROWSER, FFMPEG, LINUX)
+INDEX = "the package index cannot be reached, which other programs are installed from: check the network"
+ALLOWED = (GL, BROWSER, FFMPEG, LINUX, INDEX)
 """The reasons for which a test may be skipped."""
 
 _skipped: dict[str, str] = {}
@@ -50,6 +53,28 @@ def gl() -> None:
     """Skip the test if MuJoCo cannot render here."""
     if not has_gl():
         pytest.skip(GL)
+
+
+UNREACHABLE = re.compile(r"dns error|error sending request|connection refused|timed out|network is unreachable", re.I)
+"""What uv reports about a package index that it cannot reach."""
+
+
+def install_apart(folder: Path, *packages: str) -> Path:
+    """Install packages into an environment of their own and return its Python; skip the test without a package index.
+
+    Args:
+        folder: Where to create the environment.
+        packages: Requirements or folders of packages.
+    """
+    uv, root = os.environ.get("UV") or shutil.which("uv") or "uv", Path(__file__).parents[1]
+    python = folder / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True, cwd=root)
+    command = [uv, "pip", "install", "--quiet", "--python", str(python), *packages]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    if done.returncode and UNREACHABLE.search(done.stderr):
+        pytest.skip(INDEX)
+    assert done.returncode == 0, done.stderr
+    return python
 
 
 @pytest.fixture

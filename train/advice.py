@@ -39,7 +39,7 @@ def advice(policy: str, lines: Sequence[str]) -> str:
     """
     text = "\n".join(lines)
     if match := PLUGIN_FAILED.search(text):
-        return f"the plug-in {match[1]} cannot be imported, see the log"
+        return f"the plug-in {match[1]} cannot be imported"
     if BACKBONE.search(text) and OFFLINE.search(text):
         return BACKBONE_ADVICE
     if OFFLINE.search(text):

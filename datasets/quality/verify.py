@@ -73,7 +73,7 @@ def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
             last = min(first + shard.gop, shard.frames) - 1
             found = f"wrong checksum (frames {first} to {last})"
             yield Damage(stream=camera, path=f"{file} chunk {chunk}", found=found)
-    if shard.container_checksum() != episode.group[f"{camera}/frames"].attrs.get("container_crc32c"):
+    if shard.container_checksum() != episode.group[episode.frames_path(camera)].attrs.get("container_crc32c"):
         yield Damage(stream=camera, path=file, found="wrong checksum of the MP4 container")
 
 

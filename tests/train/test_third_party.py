@@ -102,7 +102,7 @@ def test_a_plug_in_that_fails_in_training_is_named(tmp_path: Path, lerobot_datas
         file.write("import no_such_module")
     done = waldo("train", lerobot_dataset, "--policy", "toy", "--output", tmp_path / "run", plugins=folder)
     assert done.returncode == 3
-    assert "the plug-in lerobot_policy_toy cannot be imported, see the log: " in done.stderr.splitlines()[-1]
+    assert "the plug-in lerobot_policy_toy cannot be imported; see the log: " in done.stderr.splitlines()[-1]
 
 
 def test_names_are_read_from_the_source_of_plug_ins(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +223,9 @@ def test_a_hub_name_is_looked_up_in_the_cache_without_a_network(
     line = error_of(waldo("train", lerobot_dataset, "--policy", "someone/policy", plugins=plugins, **home))
     assert line.startswith("unknown policy 'nosuch' (known: act, ")
     online = home | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
-    line = error_of(waldo("train", lerobot_dataset, "--policy", "someone/other", plugins=plugins, **online))
-    assert line.startswith("someone/other: cannot be downloaded (")
+    done = waldo("train", lerobot_dataset, "--policy", "someone/other", plugins=plugins, **online)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("waldo: error: someone/other: cannot be downloaded (")
 
 
 def test_a_folder_that_is_not_a_policy_is_refused(tmp_path: Path) -> None:
