@@ -155,7 +155,7 @@ def open_everywhere(dataset: Dataset, folder: Path) -> str:
         ).stdout
     )
     counts = {
-        "zarr": _frames_in_zarr(zarr.open_group(str(episode.path), mode="r")[f"{camera}/frames"]),
+        "zarr": _frames_in_zarr(zarr.open_group(str(episode.path), mode="r")[episode.frames_path(camera)]),
         "ffprobe": int(probed["streams"][0]["nb_read_frames"]),
         "PyAV": sum(1 for _ in av.open(str(path)).decode(video=0)),
         "torchcodec": len(VideoDecoder(str(path))),

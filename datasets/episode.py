@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from waldo.datasets.edits import UNCHANGED, EpisodeEdits
 from waldo.datasets.recording import loss
-from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1, SCHEMA_VERSION, shard_of
+from waldo.datasets.recording.finalize import (
+    FORMAT,
+    MAX_WINDING,
+    MAX_WINDING_0_1,
+    SCHEMA_VERSION,
+    frames_path,
+    shard_of,
+)
 from waldo.datasets.storage.array_file import array_metadata, read_array
 from waldo.datasets.storage.store_path import StorePath, open_group, open_path
 from waldo.datasets.streams import Field, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
@@ -202,8 +209,11 @@ class Episode:
 
     def video_path(self, camera: str) -> StorePath:
         """Return the path of a camera's shard, which is an MP4 for H.264; it does not exist if there are no frames."""
-        stream = self.image_stream(camera)
-        return self.path / f"{stream.name}/frames/{shard_of(stream)}"
+        return self.path / f"{self.frames_path(camera)}/{shard_of(self.image_stream(camera))}"
+
+    def frames_path(self, camera: str) -> str:
+        """Return the path of the array of a camera's frames inside the episode."""
+        return frames_path(self.image_stream(camera), int(self.attributes["schema_version"]))
 
     def shard(self, camera: str) -> ShardReader:
         """Return the reader of a camera's frames."""

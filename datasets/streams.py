@@ -10,13 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from waldo.datasets.video.h264 import CRF
 from waldo.errors import InvalidValueError
 
 NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 """A stream's name: a path inside the episode's group."""
-
-CRF = 21
-"""Default constant rate factor of h264: about the size and the quality of LeRobot's AV1."""
 
 MAX_COMPONENT_LENGTH = 200
 """Characters per component of a name; file systems allow 255 bytes, and temporary names are longer."""

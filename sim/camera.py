@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,8 @@ class Renderer:
             if backend is None:
                 raise NoGraphicsError("neither EGL nor OSMesa is installed")
             try:
-                renderer = mujoco.Renderer(self._model, height=height, width=width)
+                with warnings.catch_warnings(action="ignore"):  # of GLFW, about the error that it raises as well
+                    renderer = mujoco.Renderer(self._model, height=height, width=width)
             except Exception as error:  # each back end raises its own exceptions
                 raise NoGraphicsError(f"{backend}: {' '.join(str(error).split())}") from error
             # On a CPU, shadows and reflections cost ten times as much as everything else.

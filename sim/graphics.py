@@ -10,12 +10,16 @@ import ctypes.util
 import os
 import sys
 
-from waldo.errors import WaldoError
+from waldo.errors import InvalidValueError, WaldoError
 
 BACKENDS = {"egl": "EGL", "osmesa": "OSMesa"}
 """Value of MUJOCO_GL -> name of the library that it needs."""
-NONE = "disable"
-"""Value of MUJOCO_GL with which MuJoCo loads no back end."""
+NONE = ("disable", "disabled", "off", "false", "0")
+"""Values of MUJOCO_GL with which MuJoCo loads no back end."""
+SYSTEM_BACKENDS = {"linux": ("egl", "osmesa", "glfw", "glx"), "darwin": ("cgl", "glfw"), "win32": ("wgl", "glfw")}
+"""Platform -> values of MUJOCO_GL that name a back end."""
+DEFAULT = ("enable", "enabled", "on", "true", "1")
+"""Values of MUJOCO_GL with which MuJoCo chooses a back end."""
 
 
 class NoGraphicsError(WaldoError):
@@ -32,10 +36,21 @@ class NoGraphicsError(WaldoError):
 
 
 def choose_backend() -> str | None:
-    """Set MUJOCO_GL unless the user did, and return the back end; None if there is none."""
-    chosen = os.environ.get("MUJOCO_GL")
+    """Set MUJOCO_GL unless the user did, and return the back end; None if there is none.
+
+    Raises:
+        InvalidValueError: If MuJoCo does not know the user's value.
+        NoGraphicsError: If the user's back end is not installed.
+    """
+    chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if chosen:
-        return None if chosen == NONE else chosen
+        known = SYSTEM_BACKENDS.get(sys.platform, ())
+        if chosen not in (*known, *NONE, *DEFAULT):
+            raise InvalidValueError("MUJOCO_GL", chosen, f"one of {', '.join((*known, NONE[0]))}")
+        if sys.platform == "linux" and chosen in BACKENDS and not _loads(BACKENDS[chosen]):
+            # MuJoCo's import would fail with an AttributeError.
+            raise NoGraphicsError(f"MUJOCO_GL is {chosen}, but {BACKENDS[chosen]} is not installed")
+        return None if chosen in NONE else chosen
     if sys.platform != "linux":
         return "native"
     for backend, library in BACKENDS.items():
@@ -43,7 +58,7 @@ def choose_backend() -> str | None:
             os.environ["MUJOCO_GL"] = backend
             return backend
     # MuJoCo would otherwise try GLFW at import and warn; GLFW never works without a display.
-    os.environ["MUJOCO_GL"] = NONE
+    os.environ["MUJOCO_GL"] = NONE[0]
     return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,28 @@ def gl() -> None:
     """Skip the test if MuJoCo cannot render here."""
     if not has_gl():
         pytest.skip(GL)
+
+
+UNREACHABLE = re.compile(r"dns error|error sending request|connection refused|timed out|network is unreachable", re.I)
+"""What uv reports about a package index that it cannot reach."""
+
+
+def install_apart(folder: Path, *packages: str) -> Path:
+    """Install packages into an environment of their own and return its Python; skip the test without a package index.
+
+    Args:
+        folder: Where to create the environment.
+        packages: Requirements or folders of packages.
+    """
+    uv, root = os.environ.get("UV") or shutil.which("uv") or "uv", Path(__file__).parents[1]
+    python = folder / "bin" / "python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True, cwd=root)
+    command = [uv, "pip", "install", "--quiet", "--python", str(python), *packages]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    if done.returncode and UNREACHABLE.search(done.stderr):
+        pytest.skip(INDEX)
+    assert done.returncode == 0, done.stderr
+    return python
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with five additions.
+"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with six additions.
 
 * SIGINT or SIGTERM saves a checkpoint at the current step and then stops (LeRobot alone would lose the steps since the
   last checkpoint). The same happens when the parent process ends.
 * `--waldo-memory`: batches are read from memory (`in_memory_dataset`), for policies without images.
 * `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
+* A checkpoint contains the rate of its training data (`write_fps`), at which `waldo eval` runs the policy.
 * Values that are constant in the data do not cause a division by zero (`raise_std`).
 * A loss that is not a finite number ends the training at once, before a checkpoint of such weights is saved.
 
@@ -18,6 +19,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
+
+from waldo.train.policies.checkpoint import write_fps
 
 MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
@@ -77,7 +80,10 @@ def main() -> None:
     def is_due_or_stopping(step: int, save_freq: int, total_steps: int) -> bool:
         return stop.requested or is_due(step, save_freq, total_steps)
 
+    rates: list[float] = []
+
     def update_last_and_stop(checkpoint_dir: Path) -> None:
+        write_fps(checkpoint_dir / "pretrained_model", rates[-1])
         update_last(checkpoint_dir)
         if stop.requested:
             raise SystemExit(INTERRUPTED)
@@ -94,6 +100,7 @@ def main() -> None:
 
         datasets = make(config)
         raise_std(datasets[0].meta.stats)
+        rates.append(float(datasets[0].meta.fps))
         if memory and store is None and not config.dataset.streaming:
             for dataset in filter(None, datasets):
                 load_into_memory(dataset)

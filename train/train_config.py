@@ -13,6 +13,7 @@ from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, O
 from waldo.datasets.storage.store_path import StorePath
 from waldo.errors import FileError, InvalidValueError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
+from waldo.train.policies.choice import PolicyChoice, choose_policy
 
 NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "MEAN_STD"))
 """Normalization of ACT that includes the ground-truth values, which LeRobot's default does not normalize."""
@@ -27,7 +28,7 @@ class TrainConfig:
     output: Path
     """Folder for checkpoints, log and loss."""
     policy: str = "act"
-    """LeRobot's name of the policy."""
+    """LeRobot's name of the policy, or a pretrained one to continue from: a checkpoint folder or a name on the hub."""
     steps: int = 2000
     """Total number of optimizer steps."""
     inputs: Literal["auto", "state", "images"] = "auto"
@@ -103,14 +104,16 @@ def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
 
 
 def choose_inputs(
-    config: TrainConfig, features: Mapping[str, Mapping[str, Any]], device: str
+    config: TrainConfig, policy: PolicyChoice, features: Mapping[str, Mapping[str, Any]], device: str
 ) -> Literal["state", "images"]:
-    """Return the inputs of the policy.
+    """Return the inputs of the policy; a pretrained one has its own.
 
     Raises:
         InvalidValueError: If the dataset does not contain the requested inputs.
     """
     cameras = [key for key in features if key.startswith(OBSERVATION_IMAGES)]
+    if policy.pretrained is not None:
+        return pretrained_inputs(config, policy, features)
     has_environment = OBSERVATION_ENVIRONMENT in features
     if config.inputs == "images" and not cameras:
         raise InvalidValueError("inputs", "images", "'state': the dataset has no cameras")
@@ -120,11 +123,38 @@ def choose_inputs(
         chosen = "images"
     else:
         chosen = "state"
-    if chosen == "state" and not has_environment and config.policy == "act":
+    if chosen == "state" and not has_environment and policy.type == "act":
         raise InvalidValueError(
             "inputs", OBSERVATION_STATE, "a camera or the environment state too, which ACT requires"
         )
     return chosen
+
+
+def pretrained_inputs(
+    config: TrainConfig, policy: PolicyChoice, features: Mapping[str, Mapping[str, Any]]
+) -> Literal["state", "images"]:
+    """Return the inputs of a pretrained policy.
+
+    Raises:
+        InvalidValueError: If `config` requests others, or the dataset lacks one of them.
+    """
+    needed = {key for key, feature in policy.inputs.items() if feature.get("type") == "VISUAL"}
+    cameras = {key for key in features if key.startswith(OBSERVATION_IMAGES)}
+    own: Literal["state", "images"] = "images" if needed else "state"
+    if config.inputs not in ("auto", own):
+        raise InvalidValueError("inputs", config.inputs, f"{own!r}, the inputs of the pretrained policy")
+    missing = sorted(set(policy.inputs) - needed - set(features))
+    # As in LeRobot: a policy may declare more cameras than the dataset has, or the other way around.
+    if not needed <= cameras and not (cameras and cameras <= needed):
+        missing += sorted(needed - cameras)
+    if missing and not any(option.startswith("--rename_map=") for option in config.options):
+        raise InvalidValueError(
+            f"the dataset, for the pretrained policy {policy.pretrained},",
+            ", ".join(sorted({*cameras, *(key for key in features if key.startswith("observation."))})),
+            f"{', '.join(missing)} as well",
+            """rename inputs with: -- --rename_map='{"FROM": "TO"}'""",
+        )
+    return own
 
 
 def input_features(
@@ -186,6 +216,8 @@ class TrainPlan:
     """Device to train on."""
     inputs: str
     """Inputs of the policy: "state" or "images"."""
+    policy: PolicyChoice
+    """The policy."""
     preset: str
     """Preset: "small" or "lerobot"."""
     log_every: int
@@ -198,25 +230,29 @@ def plan_training(config: TrainConfig) -> TrainPlan:
     """Resolve the options of lerobot-train; the user's own override the preset.
 
     Raises:
+        UnknownNameError: If there is no such policy.
+        FileError: If the dataset or a pretrained policy cannot be read.
+        InvalidValueError: If the dataset lacks inputs of the policy.
         UnsupportedOptionError: If the preset does not support the policy.
     """
+    policy = choose_policy(config.policy, config.options)
     source = StoreSource(path=config.dataset.resolve(), options=config.store) if is_store(config.dataset) else None
     features = read_features(config.dataset) if source is None else source.features()
     device = find_device(config.device)
-    inputs = choose_inputs(config, features, device)
-    small = config.preset == "small" or (config.preset == "auto" and config.policy == "act" and device == "cpu")
-    if small and config.policy != "act":
-        raise UnsupportedOptionError("--preset small", f"the policy {config.policy!r}", ["act"])
+    inputs = choose_inputs(config, policy, features, device)
+    new_act = policy.type == "act" and policy.pretrained is None
+    small = config.preset == "small" or (config.preset == "auto" and new_act and device == "cpu")
+    if small and not new_act:
+        kind = f"the policy {policy.type!r}" if policy.pretrained is None else "a pretrained policy"
+        raise UnsupportedOptionError("--preset small", kind, ["act"])
     cores = os.cpu_count() or 1
     options: dict[str, object] = {
         "dataset.repo_id": f"local/{config.dataset.resolve().name}",
         "dataset.root": config.dataset.resolve(),
-        "policy.type": config.policy,
         "policy.device": device,
         "policy.push_to_hub": "false",
-        "policy.input_features": json.dumps(input_features(features, inputs)),
         "output_dir": config.output.resolve(),
-        "job_name": config.policy,
+        "job_name": policy.type,
         "steps": config.steps,
         "log_freq": max(1, min(50, config.steps // 50)),
         "save_freq": config.save_every or max(100, config.steps // 5),
@@ -225,14 +261,17 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         "num_workers": 0 if inputs == "state" else max(1, min(4, cores - 1)),
         "wandb.enable": "false",
     }
-    if config.policy == "act":
+    if policy.pretrained is None:
+        options |= {"policy.type": policy.type, "policy.input_features": json.dumps(input_features(features, inputs))}
+    if new_act:
         options["policy.normalization_mapping"] = NORMALIZATION
     options |= small_act(inputs, config.steps) if small else {}
     for option in config.options:
         key, _, value = option.removeprefix("--").partition("=")
         options[key] = value
-    if "policy.path" in options:
-        options = {k: v for k, v in options.items() if k not in ("policy.type", "policy.input_features")}
+    if policy.pretrained is not None:
+        options.pop("policy.type", None)
+        options["policy.path"] = policy.pretrained
     arguments = tuple(f"--{key}={value}" for key, value in options.items())
     return TrainPlan(
         arguments=arguments,
@@ -240,6 +279,7 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         store=None if source is None else replace(source, images=inputs == "images").to_json(),
         device=device,
         inputs=inputs,
+        policy=policy,
         preset="small" if small else "lerobot",
         log_every=int(cast("str", options["log_freq"])),
         threads=config.threads or (min(2, cores) if small and inputs == "state" else cores),

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from waldo.errors import FileError, WaldoError
+from waldo.files import make_folder
+from waldo.train.advice import advice
 from waldo.train.lerobot_entry import DIVERGED, INTERRUPTED
 from waldo.train.loss_log import LossLog
-from waldo.train.policies.names import check_policy
 from waldo.train.train_config import TrainConfig, TrainPlan, plan_training
 
 STEP = re.compile(r"^Training:.*\| (\d+)/(\d+) \[")
 NUMBERS = re.compile(r"\b(loss|grdn|lr|updt_s|data_s):([-+0-9.einfa]+)")
+ENABLES_WANDB = re.compile(r"--wandb\.enable=(true|yes|on|1)", re.IGNORECASE)
 TAIL_LINES = 15
 """Lines of output that `TrainingError` keeps."""
 
@@ -31,19 +33,19 @@ class TrainingError(WaldoError):
 
     exit_code = 3
 
-    def __init__(self, code: int, tail: list[str], log: Path) -> None:
-        """Build the message from the exit code, the last lines of output and the path of the log."""
+    def __init__(self, code: int, tail: list[str], log: Path, do: str = "") -> None:
+        """Build the message from the exit code, the last lines of output, the path of the log and what to do."""
         self.tail = tail
         """The last lines of output."""
         last = tail[-1] if tail else "no output"
-        last = last if len(last) <= 200 else last[:197] + "..."
-        super().__init__(f"lerobot-train exited with code {code}: {last}; see the log: {log}")
+        last = last.rstrip(".") if len(last) <= 200 else last[:197] + "..."
+        super().__init__(f"lerobot-train exited with code {code}: {last}; {f'{do}; ' if do else ''}see the log: {log}")
 
 
 class DivergedError(WaldoError):
     """The loss of a training run is not a finite number."""
 
-    exit_code = 1
+    exit_code = 3
 
     def __init__(self, step: int, checkpoint: tuple[Path, int] | None) -> None:
         """Build the message from the last known step and the last checkpoint with its step."""
@@ -110,7 +112,6 @@ def train(
         TrainingError: If lerobot-train fails.
         DivergedError: If the loss is not a finite number.
     """
-    check_policy(config.policy)
     plan = plan_training(config)
     before = last_checkpoint(config.output)
     arguments, first = plan.arguments, 0
@@ -124,12 +125,13 @@ def train(
     elif config.output.is_dir() and any(config.output.iterdir()):
         found = "already contains a training run" if before else "is not empty"
         raise FileError(config.output, found, "pass --resume or another --output")
-    elif config.output.is_dir():
+    else:
+        make_folder(config.output)
         config.output.rmdir()  # lerobot-train requires that the folder does not exist
     announce(_describe(config, plan, first))
     run = _Run(first, config.steps, LossLog(first), plan.log_every)
     code = _run(config, plan, arguments, run, advance)
-    return _finish(config, run, code)
+    return _finish(config, plan, run, code)
 
 
 def _resume_arguments(plan: TrainPlan, config: TrainConfig, checkpoint: Path) -> tuple[str, ...]:
@@ -143,10 +145,8 @@ def _resume_arguments(plan: TrainPlan, config: TrainConfig, checkpoint: Path) ->
 def _describe(config: TrainConfig, plan: TrainPlan, first: int) -> str:
     start = f"from step {first}" if first else "from scratch"
     inputs = "joints and cameras" if plan.inputs == "images" else "joints and the environment state"
-    return (
-        f"training {config.policy} ({plan.preset} preset) {start} to step {config.steps} on {plan.device}; "
-        f"inputs: {inputs}"
-    )
+    source = f"{plan.preset} preset" if plan.policy.pretrained is None else f"pretrained: {plan.policy.pretrained}"
+    return f"training {plan.policy.type} ({source}) {start} to step {config.steps} on {plan.device}; inputs: {inputs}"
 
 
 def _run(
@@ -226,7 +226,7 @@ def child_environment(environment: Mapping[str, str], threads: int, options: tup
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if "--wandb.enable=true" not in options:
+    if not any(ENABLES_WANDB.fullmatch(option) for option in options):
         defaults["WANDB_MODE"] = "disabled"
     return {**defaults, **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
 
@@ -247,7 +247,7 @@ def _parse(line: str, run: _Run) -> None:
         run.log.add(run.logged, values)
 
 
-def _finish(config: TrainConfig, run: _Run, code: int) -> TrainResult:
+def _finish(config: TrainConfig, plan: TrainPlan, run: _Run, code: int) -> TrainResult:
     log = config.output / "train.log"
     if config.output.is_dir():
         run.log.write(config.output)
@@ -264,5 +264,5 @@ def _finish(config: TrainConfig, run: _Run, code: int) -> TrainResult:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("".join(run.lines))
         tail = [line.strip() for line in run.lines if line.strip()][-TAIL_LINES:]
-        raise TrainingError(code, tail, log)
+        raise TrainingError(code, tail, log, advice(plan.policy.type, run.lines))
     return TrainResult(checkpoint=found[0], step=found[1], finished=True)

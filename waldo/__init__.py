@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from waldo.sim.tasks.task import Task, load_task
     from waldo.sim.world import World
 
+DISTRIBUTION = "waldo-robotics"
+"""Name of the distribution; `waldo` on the package index is another project. Package and command are `waldo`."""
+
 try:
-    __version__ = version("waldo")
+    __version__ = version(DISTRIBUTION)
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0.0.0"
 

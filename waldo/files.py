@@ -111,6 +111,28 @@ def require_empty(path: Path, do: str = NOT_EMPTY) -> None:
         raise FileError(path, "already exists", do)
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder for results unless it exists.
+
+    Raises:
+        FileError: If it cannot be created or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = "is not a folder" if path.exists() else f"cannot be created ({error.strerror})"
+        raise FileError(path, found, "choose another folder") from error
+    if not os.access(path, os.W_OK):
+        raise FileError(path, "cannot be written", "choose another folder, or change its permissions")
+
+
+def require_writable(path: Path) -> None:
+    """Raise FileError unless a file can be written to `path`; its folder is created."""
+    if path.is_dir():
+        raise FileError(path, "is a folder", "pass the path of a file")
+    make_folder(path.parent)
+
+
 def remove_partials(folder: Path) -> None:
     """Delete the temporary entries that crashed processes left in a folder.
 

@@ -15,12 +15,16 @@ import importlib
 import importlib.resources
 import logging
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from waldo.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from rclpy.context import Context
@@ -33,6 +37,9 @@ LOG = logging.getLogger("waldo.ros")
 MIN_SPIN_S = 0.001
 """Shortest time for which `Graph.spin_for` runs callbacks [s]."""
 
+MAX_DOMAIN = 232
+"""Highest ROS domain; the ports of higher ones would exceed 65535."""
+
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """Environment variables that select a Fast DDS profile."""
 
@@ -41,6 +48,27 @@ def use_profile() -> None:
     """Select waldo's Fast DDS profile unless the environment selects a profile or built-in transports."""
     if not any(os.environ.get(name) for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
         os.environ[PROFILE_VARIABLES[0]] = str(importlib.resources.files("waldo") / "fastdds.xml")
+
+
+def check_domain() -> None:
+    """Raise InvalidValueError unless ROS_DOMAIN_ID is a domain that DDS has ports for; the default is 0."""
+    text = os.environ.get("ROS_DOMAIN_ID", "")
+    if text and not (text.isascii() and text.isdigit() and int(text) <= MAX_DOMAIN):
+        raise InvalidValueError("ROS_DOMAIN_ID", text, f"a whole number from 0 to {MAX_DOMAIN}")
+
+
+def choose_log_folder() -> None:
+    """Let ROS write its logs to a temporary folder if the user named none and the home folder cannot be written."""
+    if any(os.environ.get(name) for name in ("ROS_LOG_DIR", "ROS_HOME")):
+        return
+    folder = Path(os.path.expanduser("~")) / ".ros" / "log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        os.environ["ROS_LOG_DIR"] = tempfile.mkdtemp(prefix="waldo-ros-log-")
 
 
 def stream_qos(depth: int = 200) -> QoSProfile:
@@ -168,7 +196,13 @@ class Graph:
 
 @contextmanager
 def join_graph(name: str, namespace: str = "", *, simulated_time: bool = False) -> Generator[Graph]:
-    """Join the ROS graph as node `name` in `namespace`; with `simulated_time`, the node's clock follows `/clock`."""
+    """Join the ROS graph as node `name` in `namespace`; with `simulated_time`, the node's clock follows `/clock`.
+
+    Raises:
+        InvalidValueError: If the environment names a domain that does not exist.
+    """
+    check_domain()
+    choose_log_folder()
     use_profile()
     import rclpy
     from rclpy.context import Context

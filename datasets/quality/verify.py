@@ -70,7 +70,9 @@ def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
     try:
         shard = episode.shard(camera)
         sums = episode.array(camera, "chunk_crc32c")
-        container = array_metadata(episode.path / f"{camera}/frames").get("attributes", {}).get("container_crc32c")
+        container = (
+            array_metadata(episode.path / episode.frames_path(camera)).get("attributes", {}).get("container_crc32c")
+        )
     except (OSError, ValueError, RuntimeError, WaldoError) as error:
         yield Damage(stream=camera, path=file, found=str(error))
         return

@@ -36,8 +36,12 @@ from waldo.files import atomic_folder, sync_file
 FORMAT = "waldo-episode"
 """Format name in an episode's attributes."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the layout; newer ones are refused."""
+
+VIDEO_FOLDER = "video"
+"""Folder of the arrays of encoded frames. It is not a zarr group, so that a walk through an episode without
+waldo's codecs meets only arrays that zarr can read."""
 
 MAX_WINDING = "max_winding_c"
 """Attribute: maximum winding temperature of all motors [°C]; null if unknown."""
@@ -167,10 +171,11 @@ def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream,
                 counts += np.frombuffer(reader.payload(record), "<u2").reshape(3, 256)
         write_array(group, "histogram", counts, ("rgb", "value"), {"comment": "pixel values of sampled frames"})
     chunks = -(-len(frames) // stream.gop)
-    array = _frames_array(group, stream, len(frames), chunks)
+    folder = Path(str(group.store_path.store.root)) / frames_path(stream)  # type: ignore[attr-defined]
+    array = _frames_array(folder, stream, len(frames), chunks)
     sums = np.zeros(chunks, np.uint32)
     if frames:
-        path = Path(str(group.store_path.store.root)) / group.path / "frames" / shard_of(stream)  # type: ignore[attr-defined]
+        path = folder / shard_of(stream)
         path.parent.mkdir(parents=True)
         if isinstance(stream, VideoStream) and stream.codec != "jpeg":
             mp4shard.write_mp4(path, _packets(reader, stream, frames), mp4shard.rate_fraction(stream.rate_hz))
@@ -184,7 +189,7 @@ def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream,
     return len(frames)
 
 
-def _frames_array(group: zarr.Group, stream: ImageStream, frames: int, chunks: int) -> zarr.Array[Any]:
+def _frames_array(folder: Path, stream: ImageStream, frames: int, chunks: int) -> zarr.Array[Any]:
     """Create the array of a stream's frames; its single shard is written without zarr."""
     codecs: dict[str, Any]
     if isinstance(stream, DepthStream):
@@ -192,9 +197,9 @@ def _frames_array(group: zarr.Group, stream: ImageStream, frames: int, chunks: i
         codecs = {"compressors": (blosc,), "attributes": {"unit_m": stream.unit_m}}
     else:
         codec = JpegCodec() if stream.codec == "jpeg" else VideoCodec(codec=stream.codec, crf=stream.crf)
-        codecs = {"filters": None, "compressors": None, "serializer": codec}
-    return group.create_array(
-        "frames",
+        codecs = {"filters": None, "compressors": None, "serializer": codec, "attributes": _media(stream)}
+    return zarr.create_array(
+        folder,
         shape=(frames, *stream.frame_shape),
         chunks=(stream.gop, *stream.frame_shape),
         shards=(max(1, chunks) * stream.gop, *stream.frame_shape),
@@ -202,6 +207,22 @@ def _frames_array(group: zarr.Group, stream: ImageStream, frames: int, chunks: i
         dimension_names=("time", "y", "x", "rgb")[: 1 + len(stream.frame_shape)],
         **codecs,
     )
+
+
+def _media(stream: VideoStream) -> dict[str, str]:
+    """Return attributes that describe a shard to readers without the codec."""
+    install = "to read single frames with zarr: pip install waldo-zarr"
+    if stream.codec == "jpeg":
+        return {"media_type": "image/jpeg", "comment": f"every chunk of the shard is a JPEG file; {install}"}
+    file = shard_of(stream)
+    comment = f"the shard is an MP4 file: ffplay {file}; {install}"
+    return {"media_type": "video/mp4", "media_file": file, "comment": comment}
+
+
+def frames_path(stream: ImageStream, schema_version: int = SCHEMA_VERSION) -> str:
+    """Return the path of the array of a stream's frames inside an episode."""
+    encoded = isinstance(stream, VideoStream) and schema_version > 1
+    return f"{VIDEO_FOLDER}/{stream.name}" if encoded else f"{stream.name}/frames"
 
 
 def shard_of(stream: ImageStream) -> str:

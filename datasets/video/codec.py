@@ -3,6 +3,8 @@
 A chunk of `waldo.video` is one closed group of pictures, stored as MP4 samples (each NAL unit after its length). A
 shard of such chunks can therefore be an MP4 file as well (mp4shard.py). A chunk of `waldo.jpeg` is one JPEG. zarr finds
 the codecs through their entry points.
+
+This module is part of the distribution waldo-zarr too, which reads frames without waldo; hence its relative imports.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.core.common import parse_named_configuration
+from zarr.core.config import config
 from zarr.registry import register_codec
 
-from waldo.datasets.streams import CRF
-from waldo.datasets.video import decoder, h264, images
-from waldo.datasets.video.encoder import LOSSLESS, SOFTWARE, encode_frames
+from . import decoder, h264, pixels
+from .h264 import CRF
 
 NAME = "waldo.video"
 """Name of the video codec in array metadata."""
 
 JPEG_NAME = "waldo.jpeg"
 """Name of the JPEG codec in array metadata."""
+
+
+READ_ONLY = "this package only reads frames; install waldo to write them"
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,10 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
         raise NotImplementedError
 
     def _encode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
+        try:
+            from .encoder import LOSSLESS, SOFTWARE, encode_frames
+        except ModuleNotFoundError as error:
+            raise NotImplementedError(READ_ONLY) from error
         frames = chunk_data.as_numpy_array()
         encoder = LOSSLESS if self.codec == "lossless" else SOFTWARE
         packets = encode_frames(frames, gop=len(frames), crf=self.crf, encoder=encoder)
@@ -117,11 +126,15 @@ class JpegCodec(ArrayBytesCodec):
         raise NotImplementedError
 
     def _encode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
+        try:
+            from . import images
+        except ImportError as error:
+            raise NotImplementedError(READ_ONLY) from error
         (frame,) = chunk_data.as_numpy_array()
         return chunk_spec.prototype.buffer.from_bytes(images.encode_jpeg(frame))
 
     def _decode_sync(self, chunk_data: Any, chunk_spec: Any) -> Any:
-        frame = images.decode_jpeg(memoryview(chunk_data.as_numpy_array()), chunk_spec.shape[1:])
+        frame = pixels.decode_jpeg(memoryview(chunk_data.as_numpy_array()), chunk_spec.shape[1:])
         return chunk_spec.prototype.nd_buffer.from_numpy_array(frame[None])
 
     async def _encode_single(self, chunk_data: Any, chunk_spec: Any) -> Any:
@@ -145,5 +158,7 @@ def _shifted(first: Any, decoded: NDArray[np.int64], length: int) -> Any:
     return np.searchsorted(decoded, np.flatnonzero(index) if index.dtype == np.bool_ else index)
 
 
-register_codec(NAME, VideoCodec)
-register_codec(JPEG_NAME, JpegCodec)
+for _name, _codec in ((NAME, VideoCodec), (JPEG_NAME, JpegCodec)):
+    register_codec(_name, _codec)
+    # waldo and waldo-zarr may both be installed; zarr would warn about the choice.
+    config.update({"codecs": {_name: f"{_codec.__module__}.{_codec.__qualname__}"}})

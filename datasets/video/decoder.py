@@ -3,6 +3,8 @@
 This is the inner loop of reading for training. A chunk is passed to FFmpeg's H.264 decoder as it is stored (MP4
 samples, without a container) and only up to the last frame that is needed. Decoded frames stay in the decoder's own
 planes, half the size of RGB, until they are converted.
+
+This module is part of the distribution waldo-zarr, which reads frames without waldo.
 """
 
 from __future__ import annotations
@@ -12,13 +14,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import av
-import cv2
 import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
-from waldo.datasets.video.h264 import samples
-from waldo.datasets.video.images import ImageError, decode_jpeg
+from .h264 import samples
+from .pixels import decode_jpeg, i420_to_rgb
 
 AVCC = bytes([1, 66, 192, 30, 0xFF, 0xE0, 0])
 """avcC without parameter sets (ISO/IEC 14496-15, 5.3.3.1): lengths take four bytes, SPS and PPS are in the chunk."""
@@ -92,15 +93,14 @@ def to_rgb(frame: Frame, out: NDArray[np.uint8] | None = None) -> NDArray[np.uin
         rgb = frame
     elif frame.format.name == "yuv420p":
         if out is not None and out.shape == (frame.height, frame.width, 3):
-            cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420, dst=out)
-            return out
-        rgb = np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
+            return i420_to_rgb(frame.to_ndarray(), out)
+        rgb = i420_to_rgb(frame.to_ndarray())
     else:
         rgb = frame.to_ndarray(format="rgb24")
     if out is None:
         return rgb
     if rgb.shape != out.shape:
-        raise ImageError(f"a frame of {rgb.shape[1]}x{rgb.shape[0]}, expected {out.shape[1]}x{out.shape[0]}")
+        raise ValueError(f"a frame of {rgb.shape[1]}x{rgb.shape[0]}, expected {out.shape[1]}x{out.shape[0]}")
     out[...] = rgb
     return out
 

@@ -2,12 +2,17 @@
 
 Syntax elements are those of ITU-T H.264, section 7.3.1 and Annex B. In an MP4 each NAL unit is preceded by its length
 (u32, big endian) instead of a start code (ISO/IEC 14496-15, 5.3.3).
+
+This module is part of the distribution waldo-zarr, which reads frames without waldo.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+CRF = 21
+"""Default constant rate factor of h264: about the size and the quality of LeRobot's AV1."""
 
 START_CODE = b"\0\0\0\1"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -9,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets.video import pixels
 from waldo.errors import WaldoError
 
 JPEG_QUALITY = 95
@@ -22,10 +25,6 @@ class ImageError(WaldoError, ValueError):
     """An image that cannot be decoded, or has another size than its stream."""
 
 
-MAX_PIXELS = 1 << 26
-"""Largest image that is decoded [pixels]: 8192 x 8192."""
-
-
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
     """Return an image, uint8 (H, W, 3), as a JPEG."""
     encoded, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -35,16 +34,9 @@ def encode_jpeg(rgb: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
 
 
 def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
-    """Return height and width from a JPEG's frame header (ITU-T T.81, B.2.2), without decoding it."""
-    view = memoryview(data).cast("B")
-    at = 2
-    while at + 9 <= len(view) and view[at] == 0xFF:
-        marker = view[at + 1]
-        # SOF0 to SOF15, except DHT, JPG and DAC.
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(view[at + 5 : at + 7], "big"), int.from_bytes(view[at + 7 : at + 9], "big")
-        at += 2 + int.from_bytes(view[at + 2 : at + 4], "big")
-    raise ImageError(f"{len(view)} bytes are not a JPEG")
+    """Return height and width from a JPEG's header, without decoding it; raise ImageError if it is not a JPEG."""
+    with _image_errors():
+        return pixels.jpeg_size(data)
 
 
 def check_jpeg_size(data: bytes, shape: tuple[int, ...]) -> None:
@@ -60,21 +52,23 @@ def decode_jpeg(data: bytes | memoryview, shape: tuple[int, ...] | None = None) 
     Raises:
         ImageError: If the JPEG is damaged, or its image does not have the given shape.
     """
-    # Before decoding: a header may claim gigabytes.
-    height, width = jpeg_size(data)
-    if shape is not None and (height, width) != tuple(shape[:2]):
-        raise ImageError(f"an image of {width}x{height}, expected {shape[1]}x{shape[0]}")
-    check_pixels(height, width)
-    rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if rgb is None:
-        raise ImageError(f"a JPEG of {len(data)} bytes cannot be decoded")
-    return np.asarray(rgb, np.uint8)
+    with _image_errors():
+        return pixels.decode_jpeg(data, shape)
 
 
 def check_pixels(height: int, width: int) -> None:
     """Raise ImageError for an image of more than MAX_PIXELS."""
-    if height * width > MAX_PIXELS:
-        raise ImageError(f"an image of {width}x{height}, expected at most {MAX_PIXELS} pixels")
+    with _image_errors():
+        pixels.check_pixels(height, width)
+
+
+@contextmanager
+def _image_errors() -> Generator[None]:
+    """Turn a ValueError into an ImageError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ImageError(str(error)) from error
 
 
 def write_planes(rgb: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:

@@ -44,7 +44,7 @@ def evaluate(
     world = World(config.task, worlds=count, threads=config.threads)
     actor = make_policy(policy, world)
     ticks_per_action(actor.fps)
-    horizon = round((config.horizon_s or world.task.horizon_s) * CONTROL_HZ)
+    horizon = max(1, round((config.horizon_s or world.task.horizon_s) * CONTROL_HZ))
     totals = EpisodeTotals(len(world.robot.joints), horizon)
     seeds = list(range(config.first_seed, config.first_seed + config.episodes))
     batches = range(0, len(seeds), count)

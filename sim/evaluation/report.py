@@ -6,6 +6,8 @@ import base64
 import dataclasses
 import io
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from waldo import __version__
 from waldo.files import write_atomic
 from waldo.robots.thermal.limits import AMBIENT_C
+from waldo.sim.evaluation.gates import GateResult
 from waldo.sim.evaluation.plots import plot_load, plot_success, plot_winding
 from waldo.sim.evaluation.results import EvalResult
 from waldo.templates import load_template
@@ -22,12 +25,25 @@ EMBED_BYTES = 4_000_000
 """Videos up to this size are embedded in the page; larger ones are linked [bytes]."""
 
 
-def write_report(result: EvalResult, out: Path) -> Path:
+OWN_FILES = re.compile(r"report\.(json|html)|instruction\.json|seed-\d+\.mp4")
+"""Names of the files that an evaluation writes into its folder."""
+
+
+def remove_report(out: Path) -> None:
+    """Delete the report and the videos of an earlier evaluation; other files in the folder are kept."""
+    if out.is_dir():
+        for path in out.iterdir():
+            if OWN_FILES.fullmatch(path.name):
+                path.unlink()
+
+
+def write_report(result: EvalResult, out: Path, gates: Sequence[GateResult] = ()) -> Path:
     """Write `report.json` and `report.html` into the folder `out`, beside the videos; return the path of the page."""
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / "report.json", json.dumps(as_json(result), indent=2, allow_nan=False) + "\n")
+    values = as_json(result) | verdict(gates)
+    write_atomic(out / "report.json", json.dumps(values, indent=2, allow_nan=False) + "\n")
     page = out / "report.html"
-    write_atomic(page, render_page(result, out))
+    write_atomic(page, render_page(result, out, gates))
     return page
 
 
@@ -38,13 +54,19 @@ def as_json(result: EvalResult) -> dict[str, Any]:
     return {"waldo": __version__, "successes": result.successes, "rate": result.rate, **values}
 
 
-def render_page(result: EvalResult, out: Path) -> str:
+def verdict(gates: Sequence[GateResult]) -> dict[str, Any]:
+    """Return the gates as JSON values, and whether all of them passed."""
+    return {"passed": all(gate.passed for gate in gates), "gates": [dataclasses.asdict(gate) for gate in gates]}
+
+
+def render_page(result: EvalResult, out: Path, gates: Sequence[GateResult] = ()) -> str:
     """Return the HTML page; `out` is the folder of the videos."""
     template = load_template(Path(__file__).with_name("report_page.html"), {"number": _number})
     done = [s for s, ok in zip(result.seconds, result.success, strict=True) if ok]
     timed = [motor for motor in result.motors if motor.seconds_to_limit is not None]
     return template.render(
         result=result,
+        gates=gates,
         version=__version__,
         median_seconds=float(np.median(done)) if done else None,
         warmest=max(result.motors, key=lambda motor: motor.max_winding_c),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,10 +34,18 @@ class EvalConfig:
     """Width and height of a video [px]."""
 
     def __post_init__(self) -> None:
-        """Reject counts below 1."""
-        for name in ("episodes", "worlds"):
-            if getattr(self, name) < 1:
-                raise InvalidValueError(name, getattr(self, name), "a number from 1")
+        """Reject values out of range."""
+        for name in ("episodes", "worlds", "threads"):
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise InvalidValueError(name, count, "a number from 1")
+        if self.videos < 0:
+            raise InvalidValueError("videos", self.videos, "a number from 0")
+        if self.first_seed < 0:
+            raise InvalidValueError("seed", self.first_seed, "a number from 0")
+        if self.horizon_s is not None and not 0 < self.horizon_s < math.inf:
+            raise InvalidValueError("horizon", self.horizon_s, "a time above 0 s")
+        if not math.isfinite(self.start_c):
+            raise InvalidValueError("start_temperature", self.start_c, "a temperature in °C")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

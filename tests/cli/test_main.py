@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -171,14 +173,142 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=os.environ | environment)
 
 
-def test_a_full_device_a_closed_pipe_and_an_ascii_terminal_cause_no_traceback() -> None:
-    waldo = f"{sys.executable} -m waldo motors"
-    full = shell(f"{waldo} > /dev/full")
+FULL = "no space left on the device of standard output or of a file that is written; free some space"
+
+
+SHORT = "eval --episodes 1 --threads 1 --horizon 0.1"
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "motors", "eval --help", f"{SHORT} --json"])
+def test_a_full_device_is_one_line(words: str) -> None:
+    full = shell(f"{sys.executable} -m waldo {words} > /dev/full")
     assert full.returncode == 3
-    text = "no space left on the device of standard output or of a file that is written; free some space"
-    assert full.stderr == f"waldo: error: {text}\n"
+    assert full.stderr.splitlines()[-1] == f"waldo: error: {FULL}"
+    assert "Traceback" not in full.stderr
+
+
+def test_a_full_disk_is_a_failure_of_the_run() -> None:
+    assert main.describe(OSError(errno.ENOSPC, "No space left on device", "x")) == ("x: No space left on device", 3)
+    assert main.describe(FileNotFoundError(errno.ENOENT, "No such file", "x")) == ("x: No such file", 2)
+
+
+def test_a_library_that_exits_does_not_look_like_a_failed_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("waldo.cli.main.parse", lambda name, words: sys.exit(1))
+    assert main.main(["eval"]) == 3
+    assert capsys.readouterr().err == "waldo: error: a library ended the command (1)\n"
+
+
+NO_FILE = """
+import sys
+from waldo.cli.main import main
+codes = [main(words.split()) for words in sys.argv[1:]]
+heavy = {"torch", "lerobot", "mujoco", "transformers", "rclpy", "datasets", "pandas", "rerun"} & set(sys.modules)
+sys.stdout.write(f"{codes} {sorted(heavy)}")
+"""
+
+
+def test_a_wrong_path_is_refused_before_anything_slow_is_imported(tmp_path: Path) -> None:
+    dataset = tmp_path / "lerobot"
+    (dataset / "meta").mkdir(parents=True)
+    features = {
+        "observation.state": {"shape": [6]},
+        "action": {"shape": [6]},
+        "observation.images.front": {"shape": [48, 64, 3]},
+    }
+    info = {"codebase_version": "v3.0", "fps": 30, "features": features}
+    (dataset / "meta" / "info.json").write_text(json.dumps(info))
+    commands = [
+        "eval nowhere",
+        f"eval {tmp_path}",
+        "eval --output /dev/null",
+        "eval --junit /dev/null/x",
+        "eval --instruction lift --planner /nowhere",
+        "train nowhere",
+        f"train {tmp_path}",
+        f"train {dataset} --output {tmp_path}",
+        f"train {dataset} --output /dev/null/x",
+        f"train {dataset} --output {tmp_path / 'new'} --resume",
+        f"train {dataset} --policy nosuch",
+        f"train {dataset} --policy ./nosuch",
+        "plan lift --model ./nowhere",
+        "view nowhere",
+        "view nowhere --html /dev/null/x",
+        "info nowhere",
+        "check nowhere",
+        f"export nowhere {tmp_path / 'out'}",
+        f"import nowhere {tmp_path / 'out'}",
+        f"cache nowhere {tmp_path / 'out'}",
+    ]
+    done = subprocess.run([sys.executable, "-c", NO_FILE, *commands], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[2] * len(commands)} []", done.stderr
+    assert done.stderr.count("waldo: error: ") == len(commands), done.stderr
+
+
+NO_LIBRARY = """
+import ctypes, ctypes.util, sys
+find, init = ctypes.util.find_library, ctypes.CDLL.__init__
+def load(self, name, *arguments, **options):
+    if any(word in str(name) for word in ("EGL", "OSMesa", "libGL")):
+        raise OSError(f"{name}: cannot open shared object file")
+    init(self, name, *arguments, **options)
+ctypes.CDLL.__init__ = load
+ctypes.util.find_library = lambda name: None if name in ("EGL", "OSMesa", "GL") else find(name)
+from waldo.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "code", "reason"),
+    [
+        (
+            "",
+            3,
+            "cannot render images without a display (neither EGL nor OSMesa is installed); install ",
+        ),
+        ("egl", 3, "cannot render images without a display (MUJOCO_GL is egl, but EGL is not installed); "),
+        ("osmesa", 3, "cannot render images without a display (MUJOCO_GL is osmesa, but OSMesa is not installed); "),
+        ("glfw", 3, "cannot render images without a display (glfw: "),
+        ("elg", 2, "MUJOCO_GL is 'elg', expected one of egl, osmesa, glfw, glx, disable"),
+    ],
+)
+def test_a_missing_gl_library_is_one_line(tmp_path: Path, backend: str, code: int, reason: str) -> None:
+    words = ["eval", "--episodes", "1", "--horizon", "0.1", "--videos", "1", "--output", str(tmp_path)]
+    command = [sys.executable, "-c", NO_LIBRARY, *words]
+    environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"} | {"MUJOCO_GL": backend}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == code
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"waldo: error: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("command", "domain"),
+    [("robot so101", "abc"), ("record {tmp} --robot so101", "-1"), ("teleop script", "1.5"), ("fleet --port 0", "233")],
+)
+def test_a_ros_domain_that_does_not_exist_is_one_line(command: str, domain: str, tmp_path: Path) -> None:
+    words = command.format(tmp=tmp_path / "data")
+    done = shell(f"{sys.executable} -m waldo {words}", ROS_DOMAIN_ID=domain)
+    assert done.returncode == 2
+    expected = f"waldo: error: ROS_DOMAIN_ID is '{domain}', expected a whole number from 0 to 232"
+    assert done.stderr.splitlines() == [expected]
+
+
+def test_a_home_folder_that_cannot_be_written_is_enough(tmp_path: Path) -> None:
+    words = f"{SHORT} --videos 0 --output {tmp_path / 'report'}"
+    done = shell(f"{sys.executable} -m waldo {words}", HOME="/proc/nowhere", TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_and_an_ascii_terminal_cause_no_traceback() -> None:
+    waldo = f"{sys.executable} -m waldo motors"
     closed = shell(f"set -o pipefail; {waldo} | true")
     assert closed.stderr == ""
     assert closed.returncode in (0, 141)  # `true` may end after everything was written
-    ascii_only = shell(waldo, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
-    assert (ascii_only.returncode, ascii_only.stderr) == (0, "")
+    for words in ("motors", SHORT):
+        ascii_only = shell(f"{sys.executable} -m waldo {words}", PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
+        assert ascii_only.returncode == 0
+        assert "Traceback" not in ascii_only.stderr

@@ -52,15 +52,15 @@ def test_other_groups_are_refused(tmp_path):
     with pytest.raises(FileError, match="cannot be opened"):
         Episode(tmp_path / "nothing")
     zarr.create_group(tmp_path / "other", zarr_format=3)
-    with pytest.raises(FileError, match=r"is None version None, expected 'waldo-episode' version 1; update waldo"):
+    with pytest.raises(FileError, match=r"is None version None, expected 'waldo-episode' version 2; update waldo"):
         Episode(tmp_path / "other")
 
 
 def test_plain_zarr_reads_frames_and_rows(episode):
     group = zarr.open_group(episode.path, mode="r")
     assert np.array_equal(group["joints/state/position"][:], episode.values("joints/state", "position"))
-    assert np.array_equal(group["cameras/front/frames"][4:7], episode.frames("cameras/front", [4, 5, 6]))
-    assert group["cameras/front/frames"].metadata.dimension_names == ("time", "y", "x", "rgb")
+    assert np.array_equal(group["video/cameras/front"][4:7], episode.frames("cameras/front", [4, 5, 6]))
+    assert group["video/cameras/front"].metadata.dimension_names == ("time", "y", "x", "rgb")
     assert dict(group["joints/state/time"].attrs)["units"] == "nanoseconds since 1970-01-01"
     assert group["joints/state"].attrs["rate_hz"] == 60.0
 
@@ -77,7 +77,7 @@ for codec in registry._collect_entrypoints():
 group = zarr.open_group(sys.argv[1], mode="r")
 print(group["joints/state/position"][:].shape, group["cameras/front/time"][:].shape, group.attrs["outcome"])
 try:
-    group["cameras/front/frames"]
+    group["video/cameras/front"]
 except Exception as error:
     print(type(error).__name__)
 """

@@ -7,10 +7,9 @@ targets = policy.act(observation)      # (worlds, joints) [rad]
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +20,11 @@ from numpy.typing import NDArray
 
 from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.errors import FileError, WaldoError
+from waldo.train.policies.checkpoint import find_checkpoint, training_fps
 
 if TYPE_CHECKING:
     from waldo.sim.policy import Observation
     from waldo.sim.world import World
-
-DEFAULT_FPS = 30.0
-"""Actions per second if the training data is unavailable: the default rate of exports."""
 
 
 class PolicyMismatchError(WaldoError):
@@ -149,38 +146,14 @@ class LeRobotPolicy:
         return batch
 
 
-def find_checkpoint(path: Path) -> Path:
-    """Return the folder of the policy: `path` itself, or the last checkpoint of a training folder.
-
-    Raises:
-        FileError: If there is no checkpoint.
-    """
-    for folder in (path, path / "pretrained_model", path / "checkpoints" / "last" / "pretrained_model"):
-        if (folder / "config.json").is_file():
-            return folder
-    if not path.exists():
-        raise FileError(path, "no such checkpoint folder", "train a policy with: waldo train DATASET --output FOLDER")
-    raise FileError(
-        path,
-        "contains no LeRobot checkpoint (no config.json and no checkpoints/last)",
-        "pass an output folder of waldo train",
-    )
-
-
-def training_fps(folder: Path) -> float:
-    """Return the rate of a checkpoint's training data [Hz]; DEFAULT_FPS if that data is unavailable."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        root = json.loads((folder / "train_config.json").read_text())["dataset"]["root"]
-        return float(json.loads((Path(root) / "meta" / "info.json").read_text())["fps"])
-    return DEFAULT_FPS
-
-
 def _load(folder: Path, device: str) -> tuple[Any, Any, Any]:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from lerobot.configs.policies import PreTrainedConfig
     from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+    from lerobot.utils.import_utils import register_third_party_plugins
 
     try:
+        register_third_party_plugins()
         config = PreTrainedConfig.from_pretrained(folder)
         config.device = device
         with redirect_stdout(StringIO()):  # LeRobot prints; standard output is for results

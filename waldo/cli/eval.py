@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from waldo.cli.plan import make_planner
+from waldo.cli.plan import check_planner, make_planner
 from waldo.cli.support.bars import progress_bar
 from waldo.console import err, out
-from waldo.files import write_atomic
-from waldo.train.gates import failures, parse_gate
+from waldo.errors import InvalidValueError
+from waldo.files import make_folder, require_writable, write_atomic
+from waldo.sim.evaluation.gates import Gate, GateResult, check_gates, check_limit, parse_gate
+from waldo.sim.evaluation.junit import Case, episode_cases, error_case, gate_cases, write_junit
+from waldo.sim.evaluation.results import EvalConfig
+from waldo.train.policies.checkpoint import find_checkpoint
 
 if TYPE_CHECKING:
     from waldo.sim.policy import Policy, PolicyFactory
@@ -36,8 +42,10 @@ class Evaluate:
     """An instruction to plan and execute subtask by subtask, instead of the task's own goals."""
     output: Path | None = None
     """Folder for the report and the videos."""
-    fail_under: tuple[str, ...] = ()
-    """Gates such as success=0.8 or success_lower=0.7."""
+    junit: Path | None = None
+    """Write gates and episodes to this file as JUnit XML, for CI systems."""
+    fail_under: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """A gate such as success=0.8 or success_lower=0.7; can be repeated."""
     max_winding_c: Annotated[float | None, tyro.conf.arg(aliases=("--max-winding",))] = None
     """Gate: maximum winding temperature that passes [°C]."""
     start_temperature: float = 25.0
@@ -58,30 +66,46 @@ class Evaluate:
     """Print the result as JSON."""
 
     def run(self) -> int:
-        """Evaluate, write the report and print the gates that failed."""
-        from waldo.sim.tasks.task import load_task
-
-        gates = [parse_gate(text) for text in self.fail_under]
-        load_task(self.task)
-        outcome = self.evaluate() if self.instruction is None else self.execute(self.instruction)
+        """Evaluate, write the reports and print the gates that failed."""
+        gates = self.check()
+        with self.errors_to_junit():
+            outcome = self.evaluate(gates) if self.instruction is None else self.execute(self.instruction, gates)
+            if self.junit is not None:
+                write_junit(self.junit, self.title(), outcome.suites(), outcome.values)
         if self.json:
             out().print_json(data=outcome.data)
         else:
             for line in outcome.lines:
                 out().print(line, markup=False)
-        lines = failures(gates, outcome.values, outcome.max_winding_c, self.max_winding_c)
-        for line in lines:
-            err().print(line, markup=False)
-        return 1 if lines else 0
+        failed = [gate for gate in outcome.gates if not gate.passed]
+        for gate in failed:
+            err().print(f"gate failed: {gate.text}", markup=False)
+        return 1 if failed else 0
 
-    def evaluate(self) -> Outcome:
-        """Evaluate on the task's own goals."""
-        from waldo.sim.evaluation.evaluate import evaluate
-        from waldo.sim.evaluation.report import as_json, write_report
-        from waldo.sim.evaluation.results import EvalConfig
+    def check(self) -> list[Gate]:
+        """Return the gates; raise an error for any option that cannot be used, before anything slow is imported."""
+        from waldo.sim.tasks.task import load_task
 
-        policy, name = load_policy(self.policy, self.task)
-        config = EvalConfig(
+        gates = [parse_gate(text) for text in self.fail_under]
+        if repeated := {gate.key for gate in gates if [other.key for other in gates].count(gate.key) > 1}:
+            raise InvalidValueError("fail-under", ", ".join(self.fail_under), f"{min(repeated)} only once")
+        check_limit(self.max_winding_c)
+        load_task(self.task)
+        self.config()
+        if self.policy != "expert":
+            find_checkpoint(Path(self.policy))
+        if self.instruction is not None:
+            check_planner(self.planner, self.server, self.server_model)
+        if self.output is not None:
+            make_folder(self.output)
+        if self.junit is not None:
+            require_writable(self.junit)
+            self.junit.unlink(missing_ok=True)  # a run that is killed leaves no verdict of an earlier one
+        return gates
+
+    def config(self) -> EvalConfig:
+        """Return the options of the evaluation."""
+        return EvalConfig(
             task=self.task,
             episodes=self.episodes,
             first_seed=self.seed,
@@ -90,15 +114,47 @@ class Evaluate:
             threads=self.threads,
             videos=self.videos if self.output else 0,
         )
-        with progress_bar("evaluate") as advance:
-            result = evaluate(policy, config, self.output, name, advance=advance)
-        pages = [f"report: {write_report(result, self.output)}"] if self.output else []
-        windings = {motor.joint: motor.max_winding_c for motor in result.motors}
-        head = f"{name} on {self.task}: {result.successes} of {len(result.seeds)} succeeded"
-        return summarize(head, result.rate, result.wilson_95, windings, as_json(result), pages)
 
-    def execute(self, instruction: str) -> Outcome:
+    def title(self) -> str:
+        """Return the name of the evaluation in JUnit XML."""
+        return f"waldo.eval.{self.task}"
+
+    @contextmanager
+    def errors_to_junit(self) -> Generator[None]:
+        """Write an exception to the JUnit file as well, so that CI shows it."""
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            if self.junit is not None:
+                write_junit(self.junit, self.title(), {"run": [error_case(error)]})
+            raise
+
+    def evaluate(self, gates: Sequence[Gate]) -> Outcome:
+        """Evaluate on the task's own goals."""
+        from waldo.sim.evaluation.evaluate import evaluate
+        from waldo.sim.evaluation.report import as_json, remove_report, verdict, write_report
+
+        policy, name = load_policy(self.policy, self.task)
+        if self.output:
+            remove_report(self.output)
+        with progress_bar("evaluate") as advance:
+            result = evaluate(policy, self.config(), self.output, name, advance=advance)
+        values = {"success": result.rate, "success_lower": result.wilson_95[0]}
+        windings = {motor.joint: motor.max_winding_c for motor in result.motors}
+        results = check_gates(gates, values, windings, self.max_winding_c)
+        pages = [f"report: {write_report(result, self.output, results)}"] if self.output else []
+        head = f"{name} on {self.task}: {result.successes} of {len(result.seeds)} succeeded"
+        return Outcome(
+            lines=summarize(head, result.rate, result.wilson_95, windings) + pages,
+            data=as_json(result) | verdict(results),
+            values=values,
+            gates=results,
+            episodes=episode_cases(result.seeds, result.success, result.seconds),
+        )
+
+    def execute(self, instruction: str, gates: Sequence[Gate]) -> Outcome:
         """Plan the instruction and execute it, subtask by subtask."""
+        from waldo.sim.evaluation.report import remove_report, verdict
         from waldo.train.planner.planner import make_plan
         from waldo.train.runner.subtask_runner import RunConfig, run_instruction
 
@@ -107,6 +163,8 @@ class Evaluate:
         config = RunConfig(
             task=self.task, episodes=self.episodes, first_seed=self.seed, limit_s=self.horizon, threads=self.threads
         )
+        if self.output:
+            remove_report(self.output)
         with progress_bar("subtasks") as advance:
             result = run_instruction(
                 policy, instruction, lambda scene: make_plan(planner, instruction, scene), config, advance=advance
@@ -116,13 +174,22 @@ class Evaluate:
             for number, (_, started, reached) in enumerate(result.by_step(), start=1)
             if number <= len(result.subtasks[0])
         ]
+        values = {"success": result.rate, "success_lower": result.wilson_95[0]}
+        results = check_gates(gates, values, result.max_winding_c, self.max_winding_c)
         data = {"policy": name, "rate": result.rate, "success": result.success, **dataclasses.asdict(result)}
+        data |= verdict(results)
         if self.output:
-            self.output.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.output / "instruction.json", json.dumps(data, indent=2) + "\n")
+            write_atomic(self.output / "instruction.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
             steps.append(f"report: {self.output / 'instruction.json'}")
         head = f"{name} on {instruction!r}: {sum(result.success)} of {len(result.seeds)} succeeded"
-        return summarize(head, result.rate, result.wilson_95, result.max_winding_c, data, steps)
+        seconds = [sum(step.seconds for step in steps) for steps in result.subtasks]
+        return Outcome(
+            lines=summarize(head, result.rate, result.wilson_95, result.max_winding_c) + steps,
+            data=data,
+            values=values,
+            gates=results,
+            episodes=episode_cases(result.seeds, result.success, seconds),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,28 +202,23 @@ class Outcome:
     """JSON values."""
     values: dict[str, float]
     """Values that gates check."""
-    max_winding_c: dict[str, float]
-    """Joint -> maximum winding temperature [°C]."""
+    gates: list[GateResult]
+    """Results of the gates."""
+    episodes: list[Case]
+    """Test cases of the episodes."""
+
+    def suites(self) -> dict[str, list[Case]]:
+        """Return the test cases of the JUnit file by suite."""
+        return {"gates": gate_cases(self.gates), "episodes": self.episodes}
 
 
-def summarize(
-    head: str,
-    rate: float,
-    interval: tuple[float, float],
-    windings: dict[str, float],
-    data: dict[str, Any],
-    more: list[str],
-) -> Outcome:
-    """Return an outcome whose lines are the head with rate and interval, the maximum winding temperature, and more."""
+def summarize(head: str, rate: float, interval: tuple[float, float], windings: dict[str, float]) -> list[str]:
+    """Return the head with rate and interval, and the maximum winding temperature, one line each."""
     joint = max(windings, key=lambda name: windings[name])
-    lines = [
+    return [
         f"{head} ({100 * rate:.0f} %, 95 % interval {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %)",
         f"maximum winding temperature: {windings[joint]:.1f} °C ({joint})",
-        *more,
     ]
-    return Outcome(
-        lines=lines, data=data, values={"success": rate, "success_lower": interval[0]}, max_winding_c=windings
-    )
 
 
 def load_policy(name: str, task: str) -> tuple[Policy | PolicyFactory, str]:

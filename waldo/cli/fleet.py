@@ -89,7 +89,9 @@ class Fleet:
         from waldo.fleet.listener import Listener
         from waldo.fleet.server import Site, serve
         from waldo.fleet.store import FleetStore
+        from waldo.ros import check_domain
 
+        check_domain()
         store = FleetStore(forget_s=3600 * self.forget_after_h)
         with listen(self.host, self.port) as listening, Listener(store) as listener:
             site = Site(

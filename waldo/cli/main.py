@@ -35,6 +35,9 @@ class Command(Protocol):
 PIPE_CLOSED = 141
 """Exit code of a program that SIGPIPE ends, by the convention of shells."""
 
+DEVICE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
+"""Errors of the machine during a run; other errors that name a file are those of a path that cannot be used."""
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("waldo.cli.demo:Demo", "run every part of waldo on this machine, from teleoperation to evaluation"),
     "robot": ("waldo.cli.robot:RobotCommand", "run a robot: a simulated twin or real hardware"),
@@ -134,14 +137,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         141 the reader of standard output has ended.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    if not args or args[0] in ("-h", "--help", "help"):
-        sys.stdout.write(help_text() + "\n")
-        return 0
-    if args[0] == "--version":
-        from waldo import __version__
-
-        sys.stdout.write(f"waldo {__version__}\n")
-        return 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows ? instead of °
@@ -151,18 +146,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
     try:
-        code = parse(args[0], args[1:]).run()
+        code = run(args)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         report("\nwaldo: interrupted")
         return 130
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        report(f"waldo: error: a library ended the command ({stop.code})")
+        return 3  # a library's 1 is not a check that did not pass
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _reader_has_ended():
             return PIPE_CLOSED
         text, code = describe(error)
         report(f"waldo: error: {text}")
         return code
+
+
+def run(args: Sequence[str]) -> int:
+    """Run the command that the arguments name and return its exit code."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(help_text() + "\n")
+        return 0
+    if args[0] == "--version":
+        from waldo import __version__
+
+        sys.stdout.write(f"waldo {__version__}\n")
+        return 0
+    return parse(args[0], args[1:]).run()
 
 
 def _reader_has_ended() -> bool:
@@ -188,7 +201,7 @@ def describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, WaldoError):
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}", 2
+        return f"{error.filename}: {error.strerror}", 3 if error.errno in DEVICE_ERRORS else 2
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]
         if extra := extra_of(package):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from waldo.console import out
-from waldo.errors import MissingOptionError
+from waldo.errors import FileError, MissingOptionError
 from waldo.sim.tasks.goal import Goal, Scene
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class Plan:
         return dataclasses.replace(task_scene(self.task), holding=self.holding)
 
 
-def make_planner(model: str | None, server: str | None, server_model: str | None) -> Planner:
-    """Return the planner that the options select.
+def check_planner(model: str | None, server: str | None, server_model: str | None) -> None:
+    """Check the options that select a planner.
 
     Args:
         model: Folder or hub name of a causal language model; None: the small one that is part of waldo.
@@ -71,15 +72,33 @@ def make_planner(model: str | None, server: str | None, server_model: str | None
 
     Raises:
         MissingOptionError: If only one of `server` and `server_model` is given.
+        FileError: If `model` is a path without a model.
     """
+    if server is None and server_model is not None:
+        raise MissingOptionError("--server-model", "--server", "pass the address of the server, or use --model")
+    if server is not None and server_model is None:
+        raise MissingOptionError("--server", "--server-model", "pass the name of the model on the server")
+    if server is None and model is not None:
+        check_model(model)
+
+
+def check_model(model: str) -> None:
+    """Raise FileError for a path without a model; a name such as "Qwen/Qwen3-4B" is looked up on the hub."""
+    folder = Path(model)
+    if folder.is_dir() or folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        if not folder.is_dir():
+            raise FileError(folder, "no such model folder", "pass a folder or a name on the hub")
+        if not (folder / "config.json").is_file():
+            raise FileError(folder, "contains no language model (no config.json)", "pass the folder of a model")
+
+
+def make_planner(model: str | None, server: str | None, server_model: str | None) -> Planner:
+    """Return the planner that the options select; see `check_planner`."""
+    check_planner(model, server, server_model)
     from waldo.train.planner.planner import ServerPlanner, TransformersPlanner
 
-    if server is None:
-        if server_model is not None:
-            raise MissingOptionError("--server-model", "--server", "pass the address of the server, or use --model")
+    if server is None or server_model is None:
         return TransformersPlanner(model)
-    if server_model is None:
-        raise MissingOptionError("--server", "--server-model", "pass the name of the model on the server")
     return ServerPlanner(server, server_model)
 
 

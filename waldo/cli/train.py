@@ -27,7 +27,7 @@ class Train(StoreOptions):
     options: tyro.conf.Positional[tuple[str, ...]] = ()
     """Options passed on to lerobot-train, such as: -- --policy.dim_model=256 --batch_size=32."""
     policy: str = "act"
-    """LeRobot's name of the policy."""
+    """LeRobot's name of the policy, or a pretrained one to continue from: a checkpoint folder or a name on the hub."""
     steps: int = 2000
     """Total number of optimizer steps."""
     output: Path | None = None
@@ -55,7 +55,7 @@ class Train(StoreOptions):
         dataset = open_path(self.dataset)
         config = TrainConfig(
             dataset=dataset,
-            output=self.output or Path("runs") / f"{dataset.resolve().name}-{self.policy}",
+            output=self.output or Path("runs") / f"{dataset.resolve().name}-{Path(self.policy).name}",
             policy=self.policy,
             steps=self.steps,
             inputs=self.inputs,

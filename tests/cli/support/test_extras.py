@@ -9,6 +9,7 @@ from importlib.metadata import requires
 import pytest
 
 from tests.test_layout import files
+from waldo import DISTRIBUTION
 from waldo.cli.support.extras import extra_of
 
 BASE = {"numpy", "zarr", "av", "google_crc32c", "cv2", "rich", "tyro", "yaml", "jinja2", "pydantic"}
@@ -40,4 +41,4 @@ def test_a_module_of_no_extra_has_none() -> None:
 
 
 def test_extras_are_read_from_the_metadata() -> None:
-    assert any("extra" in one for one in requires("waldo") or [])
+    assert any("extra" in one for one in requires(DISTRIBUTION) or [])

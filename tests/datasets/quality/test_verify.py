@@ -7,7 +7,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.quality.verify import verify
 
-SHARD = "cameras/front/frames/c/0/0/0/0"
+SHARD = "video/cameras/front/c/0/0/0/0"
 
 
 def flip(path, at):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, requires
 
+from waldo import DISTRIBUTION
+
 DISTRIBUTIONS = {
     "diagnostic_msgs": "ros-diagnostic-msgs",
     "scservo_sdk": "feetech-servo-sdk",
@@ -31,7 +33,9 @@ def extra_of(module: str) -> str | None:
 def _requirements() -> list[str]:
     """Return waldo's requirements, those of the extra `all` left out since it repeats the others."""
     try:
-        return [one for one in requires("waldo") or [] if 'extra == "all"' not in one and "waldo[" not in one]
+        return [
+            one for one in requires(DISTRIBUTION) or [] if 'extra == "all"' not in one and f"{DISTRIBUTION}[" not in one
+        ]
     except PackageNotFoundError:
         return []
 

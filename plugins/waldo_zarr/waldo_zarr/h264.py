@@ -1,0 +1,1 @@
+../../../datasets/video/h264.py

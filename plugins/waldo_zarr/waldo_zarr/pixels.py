@@ -1,0 +1,1 @@
+../../../datasets/video/pixels.py

@@ -1,0 +1,48 @@
+"""Folders of LeRobot checkpoints, found without importing LeRobot, which takes seconds."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from waldo.errors import FileError
+from waldo.files import write_atomic
+
+FPS_FILE = "waldo.json"
+"""File in a checkpoint of `waldo train` with the rate of its training data."""
+DEFAULT_FPS = 30.0
+"""Actions per second if the training data is unavailable: the default rate of exports."""
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return the folder of the policy: `path` itself, or the last checkpoint of a training folder.
+
+    Raises:
+        FileError: If there is no checkpoint.
+    """
+    for folder in (path, path / "pretrained_model", path / "checkpoints" / "last" / "pretrained_model"):
+        if (folder / "config.json").is_file():
+            return folder
+    if not path.exists():
+        raise FileError(path, "no such checkpoint folder", "train a policy with: waldo train DATASET --output FOLDER")
+    raise FileError(
+        path,
+        "contains no LeRobot checkpoint (no config.json and no checkpoints/last)",
+        "pass an output folder of waldo train",
+    )
+
+
+def write_fps(folder: Path, fps: float) -> None:
+    """Record the rate of the training data [Hz] in a checkpoint; LeRobot's own files do not contain it."""
+    write_atomic(folder / FPS_FILE, json.dumps({"fps": fps}) + "\n")
+
+
+def training_fps(folder: Path) -> float:
+    """Return the rate of a checkpoint's training data [Hz]; DEFAULT_FPS if it is recorded nowhere."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return float(json.loads((folder / FPS_FILE).read_text())["fps"])
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        root = json.loads((folder / "train_config.json").read_text())["dataset"]["root"]
+        return float(json.loads((Path(root) / "meta" / "info.json").read_text())["fps"])
+    return DEFAULT_FPS
