@@ -21,8 +21,10 @@ from waldo.datasets.dataset import RESERVED, Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
 from waldo.datasets.formats.detect import open_source
+from waldo.datasets.formats.readiness import missing_note, unfit_note
 from waldo.datasets.formats.resume import IMPORTED, clear, missing
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, Source
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, Source
+from waldo.datasets.formats.stream_map import MapError
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Stream
@@ -56,6 +58,10 @@ class ImportResult:
     """Name of an episode in the source -> why it could not be imported."""
     notes: Sequence[str]
     """Information that the source lacks or the store cannot keep, one sentence each."""
+    mapped: Sequence[MappedKey] = ()
+    """Every key of the source with its destination, in the first episode that could be read."""
+    dry_run: bool = False
+    """Whether nothing was written; the numbers of episodes are then those that would be imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,8 @@ class ImportPlan:
     """Streams that all episodes have."""
     run: int
     """Unique number of this import; a worker process may serve several."""
+    mapped: tuple[MappedKey, ...] = ()
+    """Every key of the source with its destination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +109,7 @@ def import_dataset(
     robot: str = "",
     episodes: Iterable[int] | None = None,
     jobs: Jobs | None = None,
+    dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportResult:
     """Import a source into a dataset, which is created if it does not exist.
@@ -109,24 +118,31 @@ def import_dataset(
         source: File or folder of the source.
         target: Folder of the dataset.
         config: Options of the import.
-        format: str of the source; None detects it.
+        format: Format of the source; None detects it.
         robot: Name of the robot; by default the one that the source names.
         episodes: Positions in the source; None imports all episodes.
         jobs: Where episodes are imported.
+        dry_run: Whether only the mapping and the notes are returned and nothing is written.
         progress: Called with the number of imported episodes and the number of requested ones.
 
     Raises:
         FileError: If the source cannot be read or has none of the requested episodes.
+        MapError: If the mapping of the config does not fit the source.
         IncompatibleError: If the streams of the source differ from those of the dataset.
     """
     opened = open_source(source, config, format)
     name = robot or opened.robot or "unknown"
     chosen = _chosen(opened, episodes)
-    dataset = Dataset.open(target) if (target / "dataset.json").exists() else Dataset.create(target, robot=name)
+    if dry_run:
+        return _preview(opened, target, chosen)
+    dataset = Dataset.open(target) if (target / "dataset.json").exists() else None
+    if dataset is None:
+        _first_draft(opened, chosen)  # a mapping that does not fit must not leave an empty dataset
+        dataset = Dataset.create(target, robot=name)
     with dataset.lock("waldo import"):
         clear(dataset)
         todo = missing(dataset, opened, chosen)
-        plan, notes = _plan(dataset, opened, source, todo, config, name)
+        plan, notes, lacking = _plan(dataset, opened, source, todo, config, name)
         done = _run(plan, dataset, todo, jobs or Jobs(), progress)
     return ImportResult(
         path=target,
@@ -138,8 +154,52 @@ def import_dataset(
         encoded=sum(entry.encoded for entry in done.values()),
         existing=len(chosen) - len(todo),
         skipped={key: entry.why for key, entry in done.items() if entry.why},
-        notes=[*notes, *_notes(opened, list(done.values()))],
+        notes=[*notes, *_notes(opened, list(done.values())), *filter(None, [lacking])],
+        mapped=plan.mapped,
     )
+
+
+def _preview(source: Source, target: Path, chosen: Sequence[str]) -> ImportResult:
+    """Return what an import would do, judged by the first readable episode, without writing anything."""
+    todo = list(chosen)
+    if (target / "dataset.json").exists():
+        todo = missing(Dataset.open(target), source, chosen, keep=True)
+    draft = _first_draft(source, chosen)
+    notes = [*source.notes, *(draft.notes if draft else ())]
+    notes += filter(None, [missing_note(draft) if draft else "No episode can be read."])
+    return ImportResult(
+        path=target,
+        source=source.name,
+        format=source.format,
+        episodes=len(todo),
+        rows=0,
+        copied=0,
+        encoded=0,
+        existing=len(chosen) - len(todo),
+        skipped={},
+        notes=notes,
+        mapped=draft.mapped if draft else (),
+        dry_run=True,
+    )
+
+
+def _first_draft(source: Source, keys: Sequence[str]) -> EpisodeDraft | None:
+    """Return the first readable episode; None if there is none.
+
+    Raises:
+        MapError: If no episode fits the mapping of the config.
+    """
+    unfit: MapError | None = None
+    for key in keys:
+        try:
+            return source.read(key)
+        except MapError as error:
+            unfit = unfit or error
+        except (WaldoError, ValueError):
+            continue
+    if unfit is not None:
+        raise unfit
+    return None
 
 
 def _chosen(source: Source, episodes: Iterable[int] | None) -> list[str]:
@@ -155,23 +215,20 @@ def _chosen(source: Source, episodes: Iterable[int] | None) -> list[str]:
 
 def _plan(
     dataset: Dataset, source: Source, path: Path, todo: Sequence[str], config: ImportConfig, robot: str
-) -> tuple[ImportPlan, list[str]]:
-    """Return the plan for the worker processes, and notes.
+) -> tuple[ImportPlan, list[str], str]:
+    """Return the plan for the worker processes, notes, and a note on streams that an export requires.
 
     Raises:
         IncompatibleError: If the streams of the first readable episode differ from those of the dataset.
+        MapError: If no episode fits the mapping.
     """
     reference: tuple[Stream, ...] = ()
-    for key in todo:
-        try:
-            draft = source.read(key)
-        except (WaldoError, ValueError):
-            continue
+    draft = _first_draft(source, todo)
+    if draft is not None:
         last = max(dataset.indices, default=None)
         known = () if last is None else tuple(dataset.episode(last).streams.values())
         reference = _with_rates(draft, known)
         dataset.check_resume(robot, reference)
-        break
     folder = Path(str(dataset.path))
     plan = ImportPlan(
         source=path,
@@ -181,9 +238,10 @@ def _plan(
         robot=dataset.robot,
         reference=reference,
         run=time.time_ns(),
+        mapped=draft.mapped if draft else (),
     )
     notes = [] if source.robot or robot != "unknown" else ["The source does not name a robot; pass --robot."]
-    return plan, notes
+    return plan, notes, missing_note(draft) if draft else ""
 
 
 def _run(
@@ -290,7 +348,7 @@ def _result(draft: EpisodeDraft, stats: ImportStats, episode: Episode) -> Import
         rows=stats.rows,
         copied=stats.copied,
         encoded=stats.encoded,
-        notes=(*draft.notes, *lost),
+        notes=(*draft.notes, *lost, *filter(None, [unfit_note(episode)])),
         losses_db={(name, stats.lossy[name]): found[name] for name in found},
     )
 

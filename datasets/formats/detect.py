@@ -41,10 +41,10 @@ def open_source(path: Path, config: ImportConfig, format: str | None = None) -> 
 
 def _check_options(formats: dict[str, Format], name: str, config: ImportConfig) -> None:
     """Raise if an option is given that the format does not support."""
-    for option, default in (("fps", None), ("topics", ())):
+    for option, default in (("fps", None), ("color_order", "auto")):
         if getattr(config, option) != default and option not in formats[name].import_options:
             supported = [known.name for known in formats.values() if option in known.import_options]
-            raise UnsupportedOptionError(f"--{option}", f"--format {name}", supported)
+            raise UnsupportedOptionError(f"--{option.replace('_', '-')}", f"--format {name}", supported)
 
 
 def detect(path: Path) -> Format:

@@ -38,8 +38,15 @@ def digest_in(attributes: Mapping[str, Any]) -> str:
     )
 
 
-def missing(dataset: Dataset, source: Source, keys: Sequence[str]) -> list[str]:
-    """Return the keys of the episodes that are not in the dataset; recovered partial imports of them are deleted."""
+def missing(dataset: Dataset, source: Source, keys: Sequence[str], *, keep: bool = False) -> list[str]:
+    """Return the keys of the episodes that are not in the dataset.
+
+    Args:
+        dataset: The dataset.
+        source: The source.
+        keys: Keys of the requested episodes.
+        keep: Whether recovered partial imports of them are kept; otherwise they are deleted, to be imported again.
+    """
     deleted = [Episode(dataset.episode_path(entry.episode)) for entry in dataset.deleted]
     whole: set[str] = set()
     halves: dict[str, int] = {}
@@ -53,7 +60,7 @@ def missing(dataset: Dataset, source: Source, keys: Sequence[str]) -> list[str]:
         return list(keys)
     digests = {key: _digest(source, key) for key in keys}
     again = [halves[digest] for digest in digests.values() if digest in halves]
-    if again:
+    if again and not keep:
         dataset.delete(again)
     return [key for key in keys if digests[key] not in whole]
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
+from waldo.datasets.formats.array_draft import make_draft
+from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray
 from waldo.datasets.formats.replay_buffer.zarr2 import Zarr2
 from waldo.datasets.formats.rows_in import NOMINAL, Times, nominal_ns
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError, digest_of
@@ -125,7 +126,12 @@ class ReplayBufferSource:
             shape = (stop - start, *array.shape[1:])
             destination = self._destination(key, self._files.attributes(f"data/{key}").get("waldo"), len(array.shape))
             one = SourceArray(
-                key=key, shape=shape, dtype=array.dtype, read=partial(self._read, key, start), **destination
+                key=key,
+                shape=shape,
+                dtype=array.dtype,
+                read=partial(self._read, key, start),
+                swapped=self._config.color_order == "bgr",
+                **destination,
             )
             is_time = key in (STAMPS_KEY, "timestamp") and int(np.prod(shape[1:])) == 1
             (stamps if is_time else found).append(one)

@@ -80,6 +80,8 @@ class BagContents:
     """Topic -> messages, for the supported types."""
     unsupported: Counter[str] = field(default_factory=Counter)
     """Unsupported message type -> number of messages."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Topic that does not become a stream -> message type."""
     task: Mapping[str, Any] = field(default_factory=dict)
     """Contents of the task topic."""
     notes: list[str] = field(default_factory=list)
@@ -122,6 +124,8 @@ def read_contents(path: Path) -> BagContents:
         for connection in sorted(reader.connections, key=lambda c: c.topic):
             if connection.msgtype in SUPPORTED_TYPES:
                 found.topics.setdefault(connection.topic, TopicData(connection.topic, connection.msgtype))
+            else:
+                found.others[connection.topic] = connection.msgtype
         for connection, receipt_ns, data in reader.messages(connections=reader.connections):
             topic = found.topics.get(connection.topic)
             name = connection.topic.rpartition("/")[2]
