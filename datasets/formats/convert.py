@@ -20,9 +20,10 @@ from waldo.datasets.compatibility import differences
 from waldo.datasets.dataset import RESERVED, Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
+from waldo.datasets.formats.content import DIGEST_VERSION, checkpoints
 from waldo.datasets.formats.detect import open_source
 from waldo.datasets.formats.readiness import missing_note, unfit_note
-from waldo.datasets.formats.resume import IMPORTED, clear, missing
+from waldo.datasets.formats.resume import IMPORTED, clear, containing, missing
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, Source
 from waldo.datasets.formats.stream_map import MapError
 from waldo.datasets.jobs import Jobs, run
@@ -82,6 +83,8 @@ class ImportPlan:
     """Streams that all episodes have."""
     run: int
     """Unique number of this import; a worker process may serve several."""
+    first_index: int = 0
+    """Smallest index of the episodes of this import."""
     mapped: tuple[MappedKey, ...] = ()
     """Every key of the source with its destination."""
 
@@ -92,6 +95,8 @@ class ImportedEpisode:
 
     why: str = ""
     """Why the episode could not be imported; empty on success."""
+    part_of: int | None = None
+    """Stored episode that contains all of it, so that it was not imported."""
     rows: int = 0
     copied: int = 0
     encoded: int = 0
@@ -148,15 +153,24 @@ def import_dataset(
         path=target,
         source=opened.name,
         format=opened.format,
-        episodes=sum(not entry.why for entry in done.values()),
+        episodes=sum(not entry.why and entry.part_of is None for entry in done.values()),
         rows=sum(entry.rows for entry in done.values()),
         copied=sum(entry.copied for entry in done.values()),
         encoded=sum(entry.encoded for entry in done.values()),
-        existing=len(chosen) - len(todo),
+        existing=len(chosen) - len(todo) + sum(entry.part_of is not None for entry in done.values()),
         skipped={key: entry.why for key, entry in done.items() if entry.why},
-        notes=[*notes, *_notes(opened, list(done.values())), *filter(None, [lacking])],
+        notes=[*notes, *_notes(opened, list(done.values())), *_parts(done), *filter(None, [lacking])],
         mapped=plan.mapped,
     )
+
+
+def _parts(done: Mapping[str, ImportedEpisode]) -> list[str]:
+    """Return a note for each episode that is a part of a stored one."""
+    return [
+        f"{key} is not imported: episode {entry.part_of} contains all of it."
+        for key, entry in done.items()
+        if entry.part_of is not None
+    ]
 
 
 def _preview(source: Source, target: Path, chosen: Sequence[str]) -> ImportResult:
@@ -238,6 +252,7 @@ def _plan(
         robot=dataset.robot,
         reference=reference,
         run=time.time_ns(),
+        first_index=dataset.next_index,
         mapped=draft.mapped if draft else (),
     )
     notes = [] if source.robot or robot != "unknown" else ["The source does not name a robot; pass --robot."]
@@ -276,7 +291,18 @@ def import_episode(plan: ImportPlan, item: tuple[str, int]) -> ImportedEpisode:
         source = _opened(plan.source, plan.format, plan.config, plan.run)
         draft = source.read(key)
         streams = _fitted(draft, plan.reference)
-        origin = {"format": plan.format, "name": source.name, "episode": key, "digest": source.digest(key)}
+        starts = checkpoints(draft.tables)
+        whole = containing(plan.dataset, draft, starts, before=plan.first_index, run=plan.run)
+        if whole is not None:
+            return ImportedEpisode(part_of=whole)
+        origin = {
+            "format": plan.format,
+            "name": source.name,
+            "episode": key,
+            "digest": source.digest(key),
+            "digest_version": DIGEST_VERSION,
+            "checkpoints": starts,
+        }
         writer = EpisodeWriter(journal, destination, streams, _attributes(draft, plan, origin), back_pressure="wait")
         stats = ImportStats()
         try:
@@ -356,7 +382,7 @@ def _result(draft: EpisodeDraft, stats: ImportStats, episode: Episode) -> Import
 def _notes(source: Source, done: Sequence[ImportedEpisode]) -> list[str]:
     """Return the notes of all episodes together."""
     notes = list(source.notes)
-    whole = [entry for entry in done if not entry.why]
+    whole = [entry for entry in done if not entry.why and entry.part_of is None]
     for text, count in Counter(note for entry in whole for note in dict.fromkeys(entry.notes)).items():
         notes.append(text if count == len(whole) else f"{text} ({count} of {len(whole)} episodes)")
     for camera, encoding in dict.fromkeys(key for entry in whole for key in entry.losses_db):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.selection import Outcome
 from waldo.datasets.streams import CRF, Stream
 from waldo.errors import InvalidValueError, WaldoError
+
+if TYPE_CHECKING:
+    from waldo.datasets.formats.cameras_in import SourceCamera
+    from waldo.datasets.formats.rows_in import SourceTable
 
 type Keeping = Literal["auto", "h264", "lossless", "jpeg"]
 """Codec of imported images; auto keeps them exactly, except video in an unsupported codec, which becomes H.264."""
@@ -104,6 +108,10 @@ class EpisodeDraft:
     """Information that the source lacks or the store cannot keep, one sentence each; equal notes are counted."""
     estimated_rates: bool = False
     """Whether the rates of the streams were estimated from timestamps and may vary slightly between episodes."""
+    tables: tuple[SourceTable, ...] = ()
+    """The rows that `write` writes, to recognize a part of a stored episode."""
+    cameras: tuple[SourceCamera, ...] = ()
+    """The images that `write` writes."""
     mapped: tuple[MappedKey, ...] = ()
     """Every key of the source with its destination, for the user."""
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -139,7 +147,7 @@ class Source(Protocol):
         ...
 
     def digest(self, key: str) -> str:
-        """Return a digest of an episode that does not depend on the path of the source."""
+        """Return a digest of an episode's content, independent of names and compression; see `content_digest`."""
         ...
 
     def read(self, key: str) -> EpisodeDraft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 from waldo.datasets import schema
 from waldo.datasets.formats import images_in
 from waldo.datasets.formats.cameras_in import SourceCamera, size_note
+from waldo.datasets.formats.content import content_digest
 from waldo.datasets.formats.names import distinct, field_name, inside, stream_name
 from waldo.datasets.formats.rows_in import NOMINAL, SourceColumn, counted, flat, is_rounded, nominal_ns, tables
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey
 from waldo.datasets.formats.stream_map import StreamMap
 from waldo.datasets.lerobot.files import EpisodeEntry, LeRobotFiles, to_numbers
 from waldo.datasets.lerobot.layout import INDEX_COLUMNS
 from waldo.datasets.lerobot.prepared import FACTS
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome
-from waldo.errors import FileError, UnknownNameError, count
+from waldo.errors import FileError, UnknownNameError, WaldoError, count
 
 TRUE_STAMPS_S = 1e-3
 """Timestamps that deviate more than this from a constant rate are measured ones and are kept [s]."""
@@ -152,11 +154,21 @@ class LeRobotSource:
         return "", ""
 
     def digest(self, key: str) -> str:
-        """Return the identity of an episode: its numbers and instructions, independent of the files that store them."""
-        entry = self._entry(key)
-        rows = self._files.rows(entry, self._numbers)
-        columns = [np.ascontiguousarray(to_numbers(rows[name], name)) for name in self._numbers]
-        return digest_of("lerobot", key, self._files.fps, entry.tasks, entry.length, self._files.features, *columns)
+        """Return a digest of an episode's numbers, instructions and the first image of each camera."""
+        entry, files = self._entry(key), self._files
+        rows = files.rows(entry, self._numbers)
+        numbers = {name: to_numbers(rows[name], name) for name in self._numbers}
+        numbers = {name: values for name, values in numbers.items() if values.dtype.kind in "fiub"}
+        images = {name: self._first_image(entry, name) for name in self._cameras if entry.length}
+        return content_digest(numbers, images, "lerobot", files.fps, entry.tasks, entry.length)
+
+    def _first_image(self, entry: EpisodeEntry, key: str) -> list[NDArray[Any] | bytes]:
+        """Return the first image of a camera; none if it is missing or damaged."""
+        is_video = self._files.features[key]["dtype"] == "video"
+        with suppress(WaldoError):
+            images = self._files.video(entry, key).frames() if is_video else self._images(entry, key)
+            return [next(images)]
+        return []
 
     def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
@@ -195,6 +207,8 @@ class LeRobotSource:
             outcome=self._outcome(entry, rows),
             write=write,
             notes=(*notes, *moved, *more),
+            tables=tuple(found),
+            cameras=tuple(cameras),
             mapped=self._mapped(columns, cameras),
         )
 

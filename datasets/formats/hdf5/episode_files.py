@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.array_draft import make_draft
-from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray
+from waldo.datasets.formats.arrays.draft import array_digest, make_draft
+from waldo.datasets.formats.arrays.source_array import EpisodeInfo, SourceArray
 from waldo.datasets.formats.hdf5 import files
 from waldo.datasets.formats.hdf5.find import files_of
 from waldo.datasets.formats.hdf5.layouts import Layout
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError
 from waldo.datasets.schema import COMMAND
 from waldo.errors import FileError, UnknownNameError
 
@@ -51,13 +51,15 @@ class EpisodeFilesSource:
         ]
 
     def digest(self, key: str) -> str:
-        """Return a digest of the numeric rows and of the names, shapes and dtypes of the images."""
+        """Return a digest of the numbers, some images and the instruction."""
         with files.open_file(self._path(key)) as file:
             arrays = self._contents(file, key).arrays
-        numbers = [array for array in arrays if array.kind == "numbers"]
-        images = [(array.key, array.shape, array.dtype.str) for array in arrays if array.kind != "numbers"]
-        small = [np.ascontiguousarray(array.read(0, array.shape[0])) for array in numbers]
-        return digest_of(self.format, key, images, [array.key for array in numbers], *small)
+            task = self._task(file, key)
+        return array_digest(arrays, task)
+
+    def _task(self, file: Any, key: str) -> str:
+        texts = [text for name in self._layout.instructions for text in files.texts(file, name)]
+        return texts[0] if texts else self._layout.instruction_of(self._path(key))
 
     def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
@@ -66,8 +68,7 @@ class EpisodeFilesSource:
             if not found.arrays:
                 raise SourceError(key, "the file has no dataset with one entry per row")
             attributes = files.attributes(file)
-            tasks = [text for name in self._layout.instructions for text in files.texts(file, name)]
-        task = tasks[0] if tasks else self._layout.instruction_of(self._path(key))
+            task = self._task(file, key)
         rows = found.arrays[0].shape[0]
         info = EpisodeInfo(
             name=key,

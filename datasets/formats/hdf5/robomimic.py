@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.array_draft import make_draft
-from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray
+from waldo.datasets.formats.arrays.draft import array_digest, make_draft
+from waldo.datasets.formats.arrays.source_array import EpisodeInfo, SourceArray
 from waldo.datasets.formats.hdf5 import files
 from waldo.datasets.formats.natural_order import natural
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError
 from waldo.datasets.schema import COMMAND, STATE
 from waldo.datasets.selection import Outcome
 from waldo.errors import FileError, UnknownNameError
@@ -76,12 +76,12 @@ class RobomimicSource:
         self.notes.append(f"Actions are those of the environment and are stored in {COMMAND} without a unit.")
 
     def digest(self, key: str) -> str:
-        """Return a digest of the numeric rows and of the keys, shapes and dtypes of all arrays."""
+        """Return a digest of the numbers, some images and the instruction."""
         with files.open_file(self._path) as file:
-            arrays = self._arrays(self._demo(file, key), key)
-        small = [array.read(0, array.shape[0]) for array in arrays if array.kind == "numbers"]
-        described = [(array.key, array.shape, array.dtype.str) for array in arrays]
-        return digest_of("robomimic", key, described, *map(np.ascontiguousarray, small))
+            demo = self._demo(file, key)
+            arrays = self._arrays(demo, key)
+            task = self._instruction or _task(files.attributes(demo), self._environment)
+        return array_digest(arrays, task)
 
     def read(self, key: str) -> EpisodeDraft:
         """Return a demonstration."""

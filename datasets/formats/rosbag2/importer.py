@@ -20,11 +20,11 @@ from waldo.datasets.formats.cameras_in import SourceCamera
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.cameras import open_camera
-from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_metadata
-from waldo.datasets.formats.rosbag2.find import SUFFIXES, bags_of
+from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_digest, read_metadata
+from waldo.datasets.formats.rosbag2.find import bags_of
 from waldo.datasets.formats.rosbag2.joined import joined_topics
 from waldo.datasets.formats.rows_in import SourceTable
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, SourceError
 from waldo.datasets.formats.stream_map import StreamMap
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
@@ -40,9 +40,6 @@ ROS_UNITS: Mapping[str, str] = {
 WHOLE_TOLERANCE = 0.02
 """Relative difference up to which an estimated rate is rounded to a whole number."""
 
-PIECES, PIECE_BYTES = 32, 4096
-"""Number and size of the pieces of a file that its digest is computed from."""
-
 
 class Rosbag2Source:
     """A bag, or a folder of bags."""
@@ -52,6 +49,7 @@ class Rosbag2Source:
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Find the bags."""
         self._config = config
+        self._digests: dict[str, str] = {}
         self._bags = {bag.name: bag for bag in bags_of(path)}
         if not self._bags:
             raise FileError(path, "no bag found", "choose a folder with metadata.yaml, .mcap or .db3 files")
@@ -60,15 +58,16 @@ class Rosbag2Source:
         self.notes = ["Bags do not store sequence numbers and publication times: losses cannot be counted."]
 
     def digest(self, key: str) -> str:
-        """Return a digest of the sizes of a bag's files and of pieces of their contents."""
-        bag = self._bag(key)
-        files = sorted(p for p in bag.iterdir() if p.suffix in SUFFIXES) if bag.is_dir() else [bag]
-        return digest_of("rosbag2", key, *(part for file in files for part in _pieces(file)))
+        """Return a digest of a bag's messages."""
+        if key not in self._digests:
+            self._digests[key] = read_digest(self._bag(key))
+        return self._digests[key]
 
     def read(self, key: str) -> EpisodeDraft:
         """Return a bag."""
         bag = self._bag(key)
         found = read_contents(bag)
+        self._digests[key] = found.digest
         mapping = StreamMap(self._config.map, list(found.topics))
         names = _names(found, mapping)
         known = found.metadata.streams
@@ -88,6 +87,8 @@ class Rosbag2Source:
             write=_Writing(found, names, tables, cameras, self._config),
             notes=(*_unsupported(found), *found.notes, *notes, *camera_notes),
             estimated_rates=not known,
+            tables=tuple(tables),
+            cameras=tuple(cameras),
             mapped=_mapped(found, names, {stream.name for stream in streams}),
         )
 
@@ -196,17 +197,6 @@ def _robot(bag: Path) -> str:
         return read_metadata(bag).robot
     except WaldoError:
         return ""
-
-
-def _pieces(file: Path) -> list[Any]:
-    """Return the size of a file and evenly spaced pieces of its contents."""
-    size = file.stat().st_size
-    found: list[Any] = [size]
-    with file.open("rb") as opened:
-        for offset in np.linspace(0, max(0, size - PIECE_BYTES), PIECES).astype(int).tolist():
-            opened.seek(offset)
-            found.append(opened.read(PIECE_BYTES))
-    return found
 
 
 def _unsupported(found: BagContents) -> list[str]:

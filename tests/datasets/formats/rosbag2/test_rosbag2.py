@@ -1,5 +1,6 @@
 import json
 import math
+import struct
 
 import cv2
 import numpy as np
@@ -540,6 +541,46 @@ def add_video(bag, topic, packets, codec="h264"):
         bag.add(
             topic, types.VIDEO_TYPE, at(tick), timestamp=types.stamp(at(tick)), frame_id="", data=data, format=codec
         )
+
+
+def compressed_depth(pixels, a=0.0, b=0.0, header=True):
+    """Return the data of a CompressedImage as compressed_depth_image_transport writes it."""
+    png = cv2.imencode(".png", pixels)[1].tobytes()
+    return np.frombuffer((struct.pack("<iff", 0, a, b) if header else b"") + png, np.uint8)
+
+
+def test_compressed_depth(tmp_path):
+    """16UC1 is exact; 32FC1 is quantized as a / depth + b and comes back within half a step."""
+    rng = np.random.default_rng(0)
+    millimeters = rng.integers(0, 2**16, (4, 18, 20), np.uint16)
+    meters = rng.uniform(0.4, 6.0, (4, 18, 20))
+    a, b = 100.0 * 101.0, 1 - 100.0 * 101.0 / 10.0
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(4):
+            quantized = np.rint(a / meters[tick] + b).astype(np.uint16)
+            quantized[0, 0] = 0
+            for name, form, data in (
+                ("mm", "16UC1; compressedDepth png", compressed_depth(millimeters[tick])),
+                ("bare", "16UC1; compressedDepth", compressed_depth(millimeters[tick], header=False)),
+                ("m", "32FC1; compressedDepth png", compressed_depth(quantized, a, b)),
+                ("rvl", "16UC1; compressedDepth rvl", np.zeros(40, np.uint8)),
+            ):
+                topic = f"/{name}/image_raw/compressedDepth"
+                kind = schema.COMPRESSED_IMAGE_TYPE
+                bag.add(topic, kind, at(tick), header=types.header(at(tick)), format=form, data=data)
+    result = take(tmp_path / "bag", tmp_path / "d", robot="r")
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert set(episode.streams) == {"depth/mm", "depth/bare", "depth/m"}
+    assert np.array_equal(episode.frames("depth/mm"), millimeters)
+    assert np.array_equal(episode.frames("depth/bare"), millimeters)
+    found = episode.frames("depth/m")
+    assert (found[:, 0, 0] == 0).all()
+    step_mm = 1000 * meters**2 / a
+    known = np.ones_like(meters, bool)
+    known[:, 0, 0] = False
+    assert (np.abs(found - 1000 * meters)[known] <= (0.5 * step_mm + 1)[known]).all()
+    assert any(note.startswith("/rvl/image_raw/compressedDepth is not imported: the format") for note in result.notes)
+    assert "depth/m: depth is rounded from meters to millimeters; unknown depth becomes 0." in result.notes
 
 
 def test_video_of_another_project(tmp_path, make_image):

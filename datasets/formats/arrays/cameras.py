@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from waldo.datasets.formats.arrays_in import EpisodeInfo, Kind, SourceArray
+from waldo.datasets.formats.arrays.source_array import EpisodeInfo, Kind, SourceArray
 from waldo.datasets.formats.cameras_in import SourceCamera
 from waldo.datasets.formats.images_in import as_image, inspect_image, to_depth, to_rgb
 from waldo.datasets.formats.source import SourceError

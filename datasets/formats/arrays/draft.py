@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waldo.datasets import schema
-from waldo.datasets.formats.array_cameras import open_array_camera
-from waldo.datasets.formats.arrays_in import WIDEST, EpisodeInfo, Kind, SourceArray
+from waldo.datasets.formats.arrays.cameras import open_array_camera
+from waldo.datasets.formats.arrays.source_array import WIDEST, EpisodeInfo, Kind, SourceArray
 from waldo.datasets.formats.cameras_in import SourceCamera, size_note
+from waldo.datasets.formats.content import content_digest, sampled_rows
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rows_in import SourceColumn, counted, flat, is_rounded, tables
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, SourceError
@@ -87,6 +90,8 @@ def make_draft(arrays: Sequence[SourceArray], info: EpisodeInfo, config: ImportC
         outcome=info.outcome,
         write=write,
         notes=tuple(notes),
+        tables=tuple(found_tables),
+        cameras=tuple(cameras),
         mapped=(*mapped, *info.left_out_keys),
     )
 
@@ -155,3 +160,16 @@ def _column(one: _Placed, mapping: StreamMap, notes: list[str]) -> tuple[list[So
         key=array.key,
     )
     return [column], ""
+
+
+def array_digest(arrays: Sequence[SourceArray], *more: object) -> str:
+    """Return the digest of an episode's arrays: all numbers and some images; `more` are other properties."""
+    images: dict[str, list[NDArray[Any] | bytes]] = {}
+    for array in arrays:
+        rows = sampled_rows(array.shape[0])
+        if array.encoded is not None:
+            images[array.key] = [data for row, data in enumerate(array.encoded()) if row in rows]
+        elif array.kind != "numbers":
+            images[array.key] = [array.read(row, row + 1)[0] for row in rows]
+    numbers = {array.key: array.read(0, array.shape[0]) for array in arrays if array.key not in images}
+    return content_digest(numbers, images, *more)

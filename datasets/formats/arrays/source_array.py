@@ -1,4 +1,4 @@
-"""Arrays whose first axis is time, such as those of zarr and HDF5 datasets.
+"""An array of an episode, whose first axis is time.
 
 Each array is classified as color images, depth images or numbers by its type and shape.
 """
