@@ -37,7 +37,7 @@ from waldo.datasets.storage.layout import (
 from waldo.datasets.storage.lock import hold_lock
 from waldo.datasets.storage.store_path import StorePath, entry_names, open_path, require_local
 from waldo.datasets.streams import Stream
-from waldo.errors import FileError, InvalidValueError, WaldoError
+from waldo.errors import FileError, InvalidValueError, NotADatasetError, WaldoError
 from waldo.files import require_empty, sync_file, write_atomic
 
 FORMAT = "waldo-dataset"
@@ -110,13 +110,7 @@ class Dataset:
         A dataset in an object store can be read and edited; `waldo push` adds episodes to it.
         """
         folder = open_path(path)
-        try:
-            description = json.loads((folder / DATASET_FILE).read_text())
-            robot, version, kind = (description[key] for key in ("robot", "schema_version", "format"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileError(folder, f"is not a dataset (no {DATASET_FILE})", "check the path") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise FileError(folder / DATASET_FILE, f"cannot be read ({error!r})") from error
+        robot, version, kind = _description(folder)
         if kind != FORMAT or version > SCHEMA_VERSION:
             found = f"is {kind!r} version {version}, expected {FORMAT!r} version {SCHEMA_VERSION}"
             raise FileError(folder / DATASET_FILE, found, "update waldo")
@@ -380,6 +374,20 @@ class Dataset:
         if self._allocator is None:
             raise LockRequiredError(self.path, action)
         return self._allocator
+
+
+def _description(folder: StorePath) -> tuple[str, int, str]:
+    """Return the robot, the schema version and the format in a dataset's description."""
+    path = folder / DATASET_FILE
+    try:
+        if isinstance(path, Path) and path.exists() and not path.is_file():
+            raise FileError(path, "is not a regular file", "restore it from a copy of the dataset")
+        description = json.loads(path.read_text())
+        return str(description["robot"]), int(description["schema_version"]), str(description["format"])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotADatasetError(folder, f"is not a dataset (no {DATASET_FILE})", "check the path") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FileError(path, f"cannot be read ({error!r})", "restore it from a copy of the dataset") from error
 
 
 def _checked(indices: Iterable[int], available: Iterable[int], expected: str) -> list[int]:

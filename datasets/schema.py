@@ -65,6 +65,7 @@ CAMERA_TOPIC = re.compile(r"(?P<name>[^/]+)(?P<depth>/depth)?/image_raw")
 """Base topic of a camera after `<namespace>/cameras/`."""
 
 # LeRobot keys.
+OBSERVATION = "observation."
 OBSERVATION_STATE = "observation.state"
 ACTION = "action"
 OBSERVATION_ENVIRONMENT = "observation.environment_state"

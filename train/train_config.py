@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.datasets.storage.store_path import StorePath
-from waldo.errors import FileError, InvalidValueError, UnsupportedOptionError
+from waldo.errors import FileError, InvalidValueError, NotADatasetError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 from waldo.train.policies.choice import PolicyChoice, choose_policy
 
@@ -85,10 +85,12 @@ def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
         FileError: If the folder is not a LeRobot v3.0 dataset.
     """
     path = dataset / "meta" / "info.json"
+    if dataset.is_file():
+        raise NotADatasetError(dataset, "is a file, expected the folder of a dataset")
     if not dataset.is_dir():
         raise FileError(dataset, "no such dataset folder", "record one with: waldo record DATASET")
     if not path.is_file():
-        raise FileError(
+        raise NotADatasetError(
             dataset,
             "is neither a waldo dataset (no dataset.json) nor a LeRobot dataset (no meta/info.json)",
             "check the path",
@@ -99,7 +101,7 @@ def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(path, f"cannot be read ({error!r})", "export the dataset again") from error
     if not version.startswith("v3."):
-        raise FileError(path, f"has version {version}, expected v3.0", "convert it with LeRobot's converter")
+        raise NotADatasetError(dataset, f"is a LeRobot dataset {version}, expected v3.0")
     return features
 
 

@@ -7,6 +7,7 @@ failed. Code 1 is that of a check that did not pass.
 * WaldoError
   x UnknownNameError           a robot, task, policy or key that does not exist
   x FileError                  a file or folder that cannot be used as it is
+    x NotADatasetError         a file or folder that is not a dataset of waldo
   x ConfigError                options that cannot be used together or as given
     x InvalidValueError        a value outside its range or of the wrong kind
     x ConflictingOptionsError  two options that exclude each other
@@ -62,6 +63,10 @@ class FileError(WaldoError):
         """Build the message from the path or address, what was found there and what the user can do about it."""
         self.path = str(path)
         super().__init__(f"{path}: {found}" + (f"; {do}" if do else ""))
+
+
+class NotADatasetError(FileError):
+    """A file or folder that is not a dataset of waldo; commands check whether it can be imported."""
 
 
 class ConfigError(WaldoError):

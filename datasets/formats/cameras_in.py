@@ -141,14 +141,15 @@ class SourceCamera:
                 stats.lossy[self.name] = self.encoding
                 if number in measured:
                     with suppress(images.ImageError):  # The encoder reports the lost frame.
-                        stats.originals.setdefault(self.name, {})[number] = self._rgb(image)
+                        stats.originals.setdefault(self.name, {})[number] = self.plain(image)
             stats.copied, stats.encoded = stats.copied + same, stats.encoded + (not same)
             writer.frame(self.name, image=image, **stamps)
 
-    def _rgb(self, image: Image) -> NDArray[np.uint8]:
+    def plain(self, image: Image) -> NDArray[Any]:
+        """Return an image as pixels."""
         if isinstance(image, bytes):
             return images.decode_jpeg(image, (self.height, self.width, 3))
-        return np.asarray(image, np.uint8)
+        return np.asarray(image)
 
     def _stamps(self) -> Iterator[dict[str, Any]]:
         receipt = self.header_ns if self.receipt_ns is None else self.receipt_ns
@@ -175,7 +176,7 @@ def losses_db(episode: Episode, stats: ImportStats) -> dict[str, float]:
     return found
 
 
-def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+def psnr_db(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Return the peak signal-to-noise ratio between two sets of images [dB]; infinite if they are equal."""
     square = float(np.mean(np.square(a.astype(np.float64) - b)))
     return float("inf") if square == 0 else 10 * float(np.log10(255**2 / square))

@@ -20,9 +20,12 @@ from waldo.datasets.compatibility import differences
 from waldo.datasets.dataset import RESERVED, Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
+from waldo.datasets.formats.content import DIGEST_VERSION, checkpoints
 from waldo.datasets.formats.detect import open_source
-from waldo.datasets.formats.resume import IMPORTED, clear, missing
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, Source
+from waldo.datasets.formats.readiness import missing_note, unfit_note
+from waldo.datasets.formats.resume import IMPORTED, clear, containing, missing
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, Source
+from waldo.datasets.formats.stream_map import MapError
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Stream
@@ -56,6 +59,10 @@ class ImportResult:
     """Name of an episode in the source -> why it could not be imported."""
     notes: Sequence[str]
     """Information that the source lacks or the store cannot keep, one sentence each."""
+    mapped: Sequence[MappedKey] = ()
+    """Every key of the source with its destination, in the first episode that could be read."""
+    dry_run: bool = False
+    """Whether nothing was written; the numbers of episodes are then those that would be imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +83,10 @@ class ImportPlan:
     """Streams that all episodes have."""
     run: int
     """Unique number of this import; a worker process may serve several."""
+    first_index: int = 0
+    """Smallest index of the episodes of this import."""
+    mapped: tuple[MappedKey, ...] = ()
+    """Every key of the source with its destination."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +95,8 @@ class ImportedEpisode:
 
     why: str = ""
     """Why the episode could not be imported; empty on success."""
+    part_of: int | None = None
+    """Stored episode that contains all of it, so that it was not imported."""
     rows: int = 0
     copied: int = 0
     encoded: int = 0
@@ -101,6 +114,7 @@ def import_dataset(
     robot: str = "",
     episodes: Iterable[int] | None = None,
     jobs: Jobs | None = None,
+    dry_run: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImportResult:
     """Import a source into a dataset, which is created if it does not exist.
@@ -109,37 +123,97 @@ def import_dataset(
         source: File or folder of the source.
         target: Folder of the dataset.
         config: Options of the import.
-        format: str of the source; None detects it.
+        format: Format of the source; None detects it.
         robot: Name of the robot; by default the one that the source names.
         episodes: Positions in the source; None imports all episodes.
         jobs: Where episodes are imported.
+        dry_run: Whether only the mapping and the notes are returned and nothing is written.
         progress: Called with the number of imported episodes and the number of requested ones.
 
     Raises:
         FileError: If the source cannot be read or has none of the requested episodes.
+        MapError: If the mapping of the config does not fit the source.
         IncompatibleError: If the streams of the source differ from those of the dataset.
     """
     opened = open_source(source, config, format)
     name = robot or opened.robot or "unknown"
     chosen = _chosen(opened, episodes)
-    dataset = Dataset.open(target) if (target / "dataset.json").exists() else Dataset.create(target, robot=name)
+    if dry_run:
+        return _preview(opened, target, chosen)
+    dataset = Dataset.open(target) if (target / "dataset.json").exists() else None
+    if dataset is None:
+        _first_draft(opened, chosen)  # a mapping that does not fit must not leave an empty dataset
+        dataset = Dataset.create(target, robot=name)
     with dataset.lock("waldo import"):
         clear(dataset)
         todo = missing(dataset, opened, chosen)
-        plan, notes = _plan(dataset, opened, source, todo, config, name)
+        plan, notes, lacking = _plan(dataset, opened, source, todo, config, name)
         done = _run(plan, dataset, todo, jobs or Jobs(), progress)
     return ImportResult(
         path=target,
         source=opened.name,
         format=opened.format,
-        episodes=sum(not entry.why for entry in done.values()),
+        episodes=sum(not entry.why and entry.part_of is None for entry in done.values()),
         rows=sum(entry.rows for entry in done.values()),
         copied=sum(entry.copied for entry in done.values()),
         encoded=sum(entry.encoded for entry in done.values()),
-        existing=len(chosen) - len(todo),
+        existing=len(chosen) - len(todo) + sum(entry.part_of is not None for entry in done.values()),
         skipped={key: entry.why for key, entry in done.items() if entry.why},
-        notes=[*notes, *_notes(opened, list(done.values()))],
+        notes=[*notes, *_notes(opened, list(done.values())), *_parts(done), *filter(None, [lacking])],
+        mapped=plan.mapped,
     )
+
+
+def _parts(done: Mapping[str, ImportedEpisode]) -> list[str]:
+    """Return a note for each episode that is a part of a stored one."""
+    return [
+        f"{key} is not imported: episode {entry.part_of} contains all of it."
+        for key, entry in done.items()
+        if entry.part_of is not None
+    ]
+
+
+def _preview(source: Source, target: Path, chosen: Sequence[str]) -> ImportResult:
+    """Return what an import would do, judged by the first readable episode, without writing anything."""
+    todo = list(chosen)
+    if (target / "dataset.json").exists():
+        todo = missing(Dataset.open(target), source, chosen, keep=True)
+    draft = _first_draft(source, chosen)
+    notes = [*source.notes, *(draft.notes if draft else ())]
+    notes += filter(None, [missing_note(draft) if draft else "No episode can be read."])
+    return ImportResult(
+        path=target,
+        source=source.name,
+        format=source.format,
+        episodes=len(todo),
+        rows=0,
+        copied=0,
+        encoded=0,
+        existing=len(chosen) - len(todo),
+        skipped={},
+        notes=notes,
+        mapped=draft.mapped if draft else (),
+        dry_run=True,
+    )
+
+
+def _first_draft(source: Source, keys: Sequence[str]) -> EpisodeDraft | None:
+    """Return the first readable episode; None if there is none.
+
+    Raises:
+        MapError: If no episode fits the mapping of the config.
+    """
+    unfit: MapError | None = None
+    for key in keys:
+        try:
+            return source.read(key)
+        except MapError as error:
+            unfit = unfit or error
+        except (WaldoError, ValueError):
+            continue
+    if unfit is not None:
+        raise unfit
+    return None
 
 
 def _chosen(source: Source, episodes: Iterable[int] | None) -> list[str]:
@@ -155,23 +229,20 @@ def _chosen(source: Source, episodes: Iterable[int] | None) -> list[str]:
 
 def _plan(
     dataset: Dataset, source: Source, path: Path, todo: Sequence[str], config: ImportConfig, robot: str
-) -> tuple[ImportPlan, list[str]]:
-    """Return the plan for the worker processes, and notes.
+) -> tuple[ImportPlan, list[str], str]:
+    """Return the plan for the worker processes, notes, and a note on streams that an export requires.
 
     Raises:
         IncompatibleError: If the streams of the first readable episode differ from those of the dataset.
+        MapError: If no episode fits the mapping.
     """
     reference: tuple[Stream, ...] = ()
-    for key in todo:
-        try:
-            draft = source.read(key)
-        except (WaldoError, ValueError):
-            continue
+    draft = _first_draft(source, todo)
+    if draft is not None:
         last = max(dataset.indices, default=None)
         known = () if last is None else tuple(dataset.episode(last).streams.values())
         reference = _with_rates(draft, known)
         dataset.check_resume(robot, reference)
-        break
     folder = Path(str(dataset.path))
     plan = ImportPlan(
         source=path,
@@ -181,9 +252,11 @@ def _plan(
         robot=dataset.robot,
         reference=reference,
         run=time.time_ns(),
+        first_index=dataset.next_index,
+        mapped=draft.mapped if draft else (),
     )
     notes = [] if source.robot or robot != "unknown" else ["The source does not name a robot; pass --robot."]
-    return plan, notes
+    return plan, notes, missing_note(draft) if draft else ""
 
 
 def _run(
@@ -218,7 +291,18 @@ def import_episode(plan: ImportPlan, item: tuple[str, int]) -> ImportedEpisode:
         source = _opened(plan.source, plan.format, plan.config, plan.run)
         draft = source.read(key)
         streams = _fitted(draft, plan.reference)
-        origin = {"format": plan.format, "name": source.name, "episode": key, "digest": source.digest(key)}
+        starts = checkpoints(draft.tables)
+        whole = containing(plan.dataset, draft, starts, before=plan.first_index, run=plan.run)
+        if whole is not None:
+            return ImportedEpisode(part_of=whole)
+        origin = {
+            "format": plan.format,
+            "name": source.name,
+            "episode": key,
+            "digest": source.digest(key),
+            "digest_version": DIGEST_VERSION,
+            "checkpoints": starts,
+        }
         writer = EpisodeWriter(journal, destination, streams, _attributes(draft, plan, origin), back_pressure="wait")
         stats = ImportStats()
         try:
@@ -290,7 +374,7 @@ def _result(draft: EpisodeDraft, stats: ImportStats, episode: Episode) -> Import
         rows=stats.rows,
         copied=stats.copied,
         encoded=stats.encoded,
-        notes=(*draft.notes, *lost),
+        notes=(*draft.notes, *lost, *filter(None, [unfit_note(episode)])),
         losses_db={(name, stats.lossy[name]): found[name] for name in found},
     )
 
@@ -298,7 +382,7 @@ def _result(draft: EpisodeDraft, stats: ImportStats, episode: Episode) -> Import
 def _notes(source: Source, done: Sequence[ImportedEpisode]) -> list[str]:
     """Return the notes of all episodes together."""
     notes = list(source.notes)
-    whole = [entry for entry in done if not entry.why]
+    whole = [entry for entry in done if not entry.why and entry.part_of is None]
     for text, count in Counter(note for entry in whole for note in dict.fromkeys(entry.notes)).items():
         notes.append(text if count == len(whole) else f"{text} ({count} of {len(whole)} episodes)")
     for camera, encoding in dict.fromkeys(key for entry in whole for key in entry.losses_db):

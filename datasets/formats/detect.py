@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from waldo.datasets.formats.format import Format, load_formats
 from waldo.datasets.formats.source import ImportConfig, Source
-from waldo.errors import FileError, UnknownNameError, UnsupportedOptionError
+from waldo.errors import FileError, UnknownNameError, UnsupportedOptionError, WaldoError
 
 
 def import_formats() -> dict[str, Format]:
@@ -29,6 +30,8 @@ def open_source(path: Path, config: ImportConfig, format: str | None = None) -> 
     """
     if not path.exists():
         raise FileError(path, "the path does not exist", "check its spelling")
+    if not path.is_file() and not path.is_dir():
+        raise FileError(path, "is neither a regular file nor a folder", "choose the dataset itself")
     formats = import_formats()
     name = (format or detect(path).name).replace("_", "-")
     if name not in formats:
@@ -41,10 +44,20 @@ def open_source(path: Path, config: ImportConfig, format: str | None = None) -> 
 
 def _check_options(formats: dict[str, Format], name: str, config: ImportConfig) -> None:
     """Raise if an option is given that the format does not support."""
-    for option, default in (("fps", None), ("topics", ())):
+    for option, default in (("fps", None), ("color_order", "auto")):
         if getattr(config, option) != default and option not in formats[name].import_options:
             supported = [known.name for known in formats.values() if option in known.import_options]
-            raise UnsupportedOptionError(f"--{option}", f"--format {name}", supported)
+            raise UnsupportedOptionError(f"--{option.replace('_', '-')}", f"--format {name}", supported)
+
+
+def import_command(path: Path) -> str:
+    """Return which dataset of another format a path is and the command that imports it; empty if it is none."""
+    try:
+        known = detect(path)
+    except (WaldoError, OSError, ValueError, ImportError):
+        return ""
+    target = f"{path.absolute().name.partition('.')[0]}-waldo"
+    return f"{known.title}; import it with: waldo import {shlex.quote(str(path))} {shlex.quote(target)}"
 
 
 def detect(path: Path) -> Format:
@@ -53,7 +66,7 @@ def detect(path: Path) -> Format:
     Raises:
         FileError: If no registered format matches; the message lists the files that were looked for.
     """
-    known = import_formats().values()
+    known = import_formats().values() if path.is_file() or path.is_dir() else ()
     for candidate in known:
         if candidate.detect is not None and candidate.detect(path):
             return candidate

@@ -41,7 +41,7 @@ class Format:
     open_source: Callable[[Path, ImportConfig], Source] | None = None
     """Opens a dataset for import; None for a format that is only exported."""
     import_options: tuple[str, ...] = ()
-    """Fields of `ImportConfig` that this format supports and not every format does: "fps", "topics"."""
+    """Fields of `ImportConfig` that this format supports and not every format does: "fps", "color_order"."""
     export_config: Callable[[], type[ExportConfig]] | None = None
     """Returns the class of export options, which opens the target; None for a format that is only imported."""
 

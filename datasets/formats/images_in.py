@@ -39,7 +39,7 @@ def inspect_image(data: bytes) -> ImageInfo:
     if data.startswith(JPEG_START):
         height, width = _jpeg_size(data)
         return ImageInfo(height=height, width=width, kind="jpeg", encoding="jpeg")
-    pixels = _decoded(data)
+    pixels = decode_image(data)
     depth = pixels.ndim == 2 and pixels.dtype != np.uint8
     return ImageInfo(
         height=pixels.shape[0], width=pixels.shape[1], kind="depth" if depth else "pixels", encoding="single images"
@@ -50,7 +50,7 @@ def as_image(data: bytes, kind: Literal["pixels", "jpeg", "depth"]) -> Image:
     """Return an encoded image in the form that the store takes: uint8 (H, W, 3), uint16 (H, W), or JPEG bytes."""
     if kind == "jpeg" and data.startswith(JPEG_START):
         return data
-    pixels = _decoded(data)
+    pixels = decode_image(data)
     return to_depth(pixels) if kind == "depth" else to_rgb(pixels[..., ::-1] if pixels.ndim == 3 else pixels)
 
 
@@ -77,7 +77,7 @@ def to_depth(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     return np.where(known, millimeters, 0).astype(np.uint16)
 
 
-def _decoded(data: bytes) -> NDArray[Any]:
+def decode_image(data: bytes) -> NDArray[Any]:
     """Return the decoded pixels in OpenCV's channel order (BGR)."""
     found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if found is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.names import distinct
 from waldo.datasets.formats.source import ImportStats
+from waldo.datasets.formats.stream_map import StreamMap
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
 
@@ -40,6 +41,8 @@ class SourceColumn:
     """Label of each column."""
     unit: str = ""
     """Unit; empty if the source does not state it."""
+    key: str = ""
+    """Key in the source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +77,38 @@ def nominal_ns(rows: int, rate_hz: float) -> Times:
     return NOMINAL_START_NS + np.round(np.arange(rows) * (1e9 / rate_hz)).astype(np.int64)
 
 
-def tables(columns: Sequence[SourceColumn], header_ns: Times, rate_hz: float) -> list[SourceTable]:
-    """Return columns with common timestamps as one table per stream."""
-    by_stream: dict[str, list[SourceColumn]] = {}
-    for column in columns:
-        by_stream.setdefault(column.stream, []).append(column)
-    return [_table(name, found, header_ns, rate_hz) for name, found in by_stream.items()]
+def tables(
+    columns: Sequence[SourceColumn], header_ns: Times, rate_hz: float, mapping: StreamMap | None = None
+) -> list[SourceTable]:
+    """Return columns with common timestamps as one table per stream.
+
+    Args:
+        columns: The columns; those of the same stream and field are joined.
+        header_ns: Timestamp of each row, shape (rows,) [ns].
+        rate_hz: Row rate [Hz].
+        mapping: The mapping that joins columns; its order is that of their values.
+    """
+    by_stream: dict[str, dict[str, list[SourceColumn]]] = {}
+    order = {key: place for place, key in enumerate(mapping.order if mapping else ())}
+    for column in sorted(columns, key=lambda column: order.get(column.key, len(order))):
+        by_stream.setdefault(column.stream, {}).setdefault(column.field, []).append(column)
+    found = {name: [_joined(parts, mapping) for parts in fields.values()] for name, fields in by_stream.items()}
+    return [_table(name, found[name], header_ns, rate_hz) for name in dict.fromkeys(c.stream for c in columns)]
+
+
+def _joined(parts: Sequence[SourceColumn], mapping: StreamMap | None) -> SourceColumn:
+    """Return the columns of one field as one column."""
+    if len(parts) == 1:
+        return parts[0]
+    if mapping is not None:
+        mapping.require_distinct(parts[0].stream, {part.key: part.labels for part in parts})
+    units = {part.unit for part in parts}
+    return replace(
+        parts[0],
+        values=np.concatenate([part.values for part in parts], axis=1),
+        labels=tuple(label for part in parts for label in part.labels),
+        unit=units.pop() if len(units) == 1 else "",
+    )
 
 
 def _table(name: str, columns: Sequence[SourceColumn], header_ns: Times, rate_hz: float) -> SourceTable:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,16 @@ from waldo.datasets.selection import Outcome
 from waldo.datasets.streams import CRF, Stream
 from waldo.errors import InvalidValueError, WaldoError
 
+if TYPE_CHECKING:
+    from waldo.datasets.formats.cameras_in import SourceCamera
+    from waldo.datasets.formats.rows_in import SourceTable
+
 type Keeping = Literal["auto", "h264", "lossless", "jpeg"]
 """Codec of imported images; auto keeps them exactly, except video in an unsupported codec, which becomes H.264."""
+
+
+type ColorOrder = Literal["auto", "rgb", "bgr"]
+"""Order of the colors in a source's images; bgr if red and blue are swapped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +40,10 @@ class ImportConfig:
     """Row rate of a source that does not state it [Hz]; None uses the default of its format."""
     outcome: Outcome = "unknown"
     """Outcome of attempts for which the source does not state it."""
-    topics: tuple[str, ...] = ()
-    """For bags: STREAM=TOPIC pairs, such as `cameras/front=/camera/color/image_raw`."""
+    map: tuple[str, ...] = ()
+    """KEY=STREAM pairs, such as `wrist_image=cameras/wrist`; see `stream_map`."""
+    color_order: ColorOrder = "auto"
+    """Order of the colors in images; auto takes rgb, and bgr for formats that swap red and blue."""
 
     def __post_init__(self) -> None:
         """Raise InvalidValueError if a value is out of range."""
@@ -69,6 +79,20 @@ class ImportStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MappedKey:
+    """One key of a source and its destination."""
+
+    key: str
+    """Name of the column, array, dataset or topic."""
+    contents: str
+    """The contents in a few words, such as "numbers[7]"."""
+    stream: str = ""
+    """Stream and field, such as "joints/state/position"; empty for a key that is not imported."""
+    why: str = ""
+    """Why it is not imported."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeDraft:
     """One episode of a source: its description and the function that writes it."""
 
@@ -84,6 +108,14 @@ class EpisodeDraft:
     """Information that the source lacks or the store cannot keep, one sentence each; equal notes are counted."""
     estimated_rates: bool = False
     """Whether the rates of the streams were estimated from timestamps and may vary slightly between episodes."""
+    tables: tuple[SourceTable, ...] = ()
+    """The rows that `write` writes, to recognize a part of a stored episode."""
+    cameras: tuple[SourceCamera, ...] = ()
+    """The images that `write` writes."""
+    mapped: tuple[MappedKey, ...] = ()
+    """Every key of the source with its destination, for the user."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Camera that other episodes of the source have -> why this one lacks it."""
 
 
 class Source(Protocol):
@@ -115,7 +147,7 @@ class Source(Protocol):
         ...
 
     def digest(self, key: str) -> str:
-        """Return a digest of an episode that does not depend on the path of the source."""
+        """Return a digest of an episode's content, independent of names and compression; see `content_digest`."""
         ...
 
     def read(self, key: str) -> EpisodeDraft:

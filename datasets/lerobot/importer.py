@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 from waldo.datasets import schema
 from waldo.datasets.formats import images_in
 from waldo.datasets.formats.cameras_in import SourceCamera, size_note
+from waldo.datasets.formats.content import content_digest
 from waldo.datasets.formats.names import distinct, field_name, inside, stream_name
 from waldo.datasets.formats.rows_in import NOMINAL, SourceColumn, counted, flat, is_rounded, nominal_ns, tables
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey
+from waldo.datasets.formats.stream_map import StreamMap
 from waldo.datasets.lerobot.files import EpisodeEntry, LeRobotFiles, to_numbers
 from waldo.datasets.lerobot.layout import INDEX_COLUMNS
 from waldo.datasets.lerobot.prepared import FACTS
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome
-from waldo.errors import FileError, UnknownNameError, count
+from waldo.errors import FileError, UnknownNameError, WaldoError, count
 
 TRUE_STAMPS_S = 1e-3
 """Timestamps that deviate more than this from a constant rate are measured ones and are kept [s]."""
@@ -47,6 +50,9 @@ class LeRobotSource:
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Read the dataset's metadata."""
         self._files, self._config = LeRobotFiles(path), config
+        self._map = StreamMap(
+            config.map, [*self._numbers, *sorted({*self._keys_of("video", "image")} - {*self._depth})]
+        )
         self.name, self.robot = path.absolute().name, self._files.robot
         self.keys = [str(entry.index) for entry in self._files.episodes]
         self.notes = self._notes()
@@ -104,23 +110,37 @@ class LeRobotSource:
     def _cameras(self) -> Mapping[str, str]:
         """Column of images -> stream."""
         found: dict[str, str] = {}
+        taken = self._map.streams
         for key in sorted({*self._keys_of("video", "image")} - {*self._depth}):
+            target = self._map.get(key, is_images=True)
             prefix = schema.DEPTH_PREFIX if _is_depth(self._files.features[key]) else schema.CAMERA_PREFIX
-            found[key] = stream_name(prefix + key.removeprefix(schema.OBSERVATION_IMAGES), found.values())
-        return found
+            derived = stream_name(prefix + _camera_name(key), [*taken, *found.values()])
+            found[key] = derived if target is None else target.stream
+        return {key: stream for key, stream in found.items() if stream}
 
     @cached_property
     def _origins(self) -> Mapping[str, tuple[str, str, str]]:
         """Column of numbers -> stream, field, unit."""
         found: dict[str, tuple[str, str, str]] = {}
+        targets = {key: self._map.get(key, is_images=False) for key in self._numbers}
         for key in self._numbers:
             stream, field = self._origin(key)
-            unit = schema.unit_of(stream, field) if self._is_from_waldo else ""
+            if (target := targets[key]) is not None:
+                unit = "" if (stream, field) != (target.stream, target.field) else self._unit(stream, field)
+                found[key] = (target.stream, target.field, unit)
+                continue
+            if self._map.takes(stream, field):
+                stream = field = ""
+            unit = self._unit(stream, field)
             if not stream:
-                taken = [*self._cameras.values(), *(one for one, _, _ in found.values()), *dict(ORIGINS.values())]
+                names = [one for one, _, _ in found.values()]
+                taken = [*self._cameras.values(), *names, *dict(ORIGINS.values()), *self._map.streams]
                 stream, field = stream_name(key, taken), "value"
             found[key] = (stream, field_name(field), unit)
-        return found
+        return {key: origin for key, origin in found.items() if origin[0]}
+
+    def _unit(self, stream: str, field: str) -> str:
+        return schema.unit_of(stream, field) if self._is_from_waldo else ""
 
     def _origin(self, key: str) -> tuple[str, str]:
         """Return the stream and field that waldo exported as a column; empty if waldo has no such column."""
@@ -134,11 +154,21 @@ class LeRobotSource:
         return "", ""
 
     def digest(self, key: str) -> str:
-        """Return the identity of an episode: its numbers and instructions, independent of the files that store them."""
-        entry = self._entry(key)
-        rows = self._files.rows(entry, self._numbers)
-        columns = [np.ascontiguousarray(to_numbers(rows[name], name)) for name in self._numbers]
-        return digest_of("lerobot", key, self._files.fps, entry.tasks, entry.length, self._files.features, *columns)
+        """Return a digest of an episode's numbers, instructions and the first image of each camera."""
+        entry, files = self._entry(key), self._files
+        rows = files.rows(entry, self._numbers)
+        numbers = {name: to_numbers(rows[name], name) for name in self._numbers}
+        numbers = {name: values for name, values in numbers.items() if values.dtype.kind in "fiub"}
+        images = {name: self._first_image(entry, name) for name in self._cameras if entry.length}
+        return content_digest(numbers, images, "lerobot", files.fps, entry.tasks, entry.length)
+
+    def _first_image(self, entry: EpisodeEntry, key: str) -> list[NDArray[Any] | bytes]:
+        """Return the first image of a camera; none if it is missing or damaged."""
+        is_video = self._files.features[key]["dtype"] == "video"
+        with suppress(WaldoError):
+            images = self._files.video(entry, key).frames() if is_video else self._images(entry, key)
+            return [next(images)]
+        return []
 
     def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
@@ -157,9 +187,10 @@ class LeRobotSource:
         tasks = list(entry.tasks) or [files.tasks.get(n, "") for n in dict.fromkeys(task_numbers.tolist())]
         if len(set(task_numbers.tolist())) > 1:
             values = flat(task_numbers)
-            columns.append(SourceColumn(stream="task_index", field="value", values=values, labels=("task_index",)))
+            name = "task_index"
+            columns.append(SourceColumn(stream=name, field="value", values=values, labels=(name,), key=name))
             notes.append("The instruction changes within the episode: see `tasks`, and `task_index` for each row.")
-        found = tables(columns, stamps, files.fps)
+        found = tables(columns, stamps, files.fps, self._map)
         cameras, more = self._read_cameras(entry, stamps)
         own = {"task": tasks[0] if tasks else "", "clock": clock, "fps": files.fps, "lerobot": files.version}
         own |= {key: value for key, value in files.origin.get(entry.index, {}).items() if key in FACTS}
@@ -176,7 +207,41 @@ class LeRobotSource:
             outcome=self._outcome(entry, rows),
             write=write,
             notes=(*notes, *moved, *more),
+            tables=tuple(found),
+            cameras=tuple(cameras),
+            mapped=self._mapped(columns, cameras),
         )
+
+    def _mapped(self, columns: Sequence[SourceColumn], cameras: Sequence[SourceCamera]) -> tuple[MappedKey, ...]:
+        """Return every column with its destination."""
+        found = {
+            column.key: MappedKey(
+                key=column.key,
+                contents=f"numbers[{column.values.shape[1]}]",
+                stream=f"{column.stream}/{column.field}",
+            )
+            for column in columns
+        }
+        by_stream = {camera.name: camera for camera in cameras}
+        for key, stream in self._cameras.items():
+            if stream in by_stream:
+                camera = by_stream[stream]
+                contents = f"{camera.encoding} {camera.width}x{camera.height}"
+                found[key] = MappedKey(key=key, contents=contents, stream=stream)
+        for key, feature in self._files.features.items():
+            if key not in found and key not in INDEX_COLUMNS:
+                found[key] = MappedKey(key=key, contents=str(feature.get("dtype", "")), why=self._why_not(key))
+        return tuple(found.values())
+
+    def _why_not(self, key: str) -> str:
+        """Return why a column is not imported."""
+        if key in self._map:
+            return "left out by --map"
+        if key == schema.SUCCESS:
+            return "read as the outcome"
+        if key in LANGUAGE or key in self._keys_of("string", "language"):
+            return "text"
+        return "depth as video" if key in self._depth else "see the notes"
 
     def _entry(self, key: str) -> EpisodeEntry:
         by_key = {str(entry.index): entry for entry in self._files.episodes}
@@ -206,8 +271,11 @@ class LeRobotSource:
                 notes.append(f"{key}: rows of shape {values.shape[1:]} are kept as lists.")
             if is_rounded(values):
                 notes.append(f"{key}: integers beyond 2^53 are rounded to float64.")
-            labels = labels_of(self._files.features[key].get("names"), values.shape[1:], key)
-            columns.append(SourceColumn(stream=stream, field=field, values=flat(values), labels=labels, unit=unit))
+            own = labels_of(self._files.features[key].get("names"), values.shape[1:], key)
+            labels = self._map.labels(key, own)
+            columns.append(
+                SourceColumn(stream=stream, field=field, values=flat(values), labels=labels, unit=unit, key=key)
+            )
         return columns, notes
 
     def _outcome(self, entry: EpisodeEntry, rows: Any) -> Outcome:
@@ -278,6 +346,11 @@ class LeRobotSource:
                     yield path.read_bytes()
                 else:
                     raise FileError(self._files.data_path(entry), f"a row of {key} contains no image")
+
+
+def _camera_name(key: str) -> str:
+    """Return the name of the camera of a column: "observation.images.top" -> "top", "observation.image" -> "image"."""
+    return key.removeprefix(schema.OBSERVATION_IMAGES).removeprefix(schema.OBSERVATION)
 
 
 def _is_depth(feature: Mapping[str, Any]) -> bool:

@@ -76,7 +76,7 @@ def test_inputs_that_the_dataset_lacks_are_rejected(tmp_path: Path) -> None:
     old = info(tmp_path / "c", STATE, version="v2.1")
     with pytest.raises(FileError) as file_error:
         plan(old)
-    expected = "has version v2.1, expected v3.0; convert it with LeRobot's converter"
+    expected = "is a LeRobot dataset v2.1, expected v3.0"
     assert str(file_error.value) == f"{old / 'meta/info.json'}: {expected}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from pydantic import BeforeValidator
 from rich.markup import escape
 
 from waldo import console
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 
 COMMON = ("selection", "rows")
 """Fields of an export's options that are not options of their own."""
+
+
+def _pairs(value: Any) -> Any:
+    """Return the pairs of a YAML file, a list or a mapping of keys to streams, in the form of the option."""
+    if isinstance(value, dict):
+        return [[f"{key}={target}" for key, target in value.items()]]
+    is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return [value] if is_list else value
+
+
+type MapOption = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, BeforeValidator(_pairs)]
+"""Values of each use of `--map`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +63,13 @@ class Import:
     """Row rate of a replay buffer or HDF5 file, which do not state it [Hz]."""
     outcome: Outcome = "unknown"
     """Outcome of attempts for which the source does not state it."""
-    topics: tuple[str, ...] = ()
-    """For bags: topics of streams, such as `joints/state=/arm/joint_states`."""
+    map: MapOption = ()
+    """KEY=STREAM pairs, such as `state=joint_states wrist_image=cameras/wrist`; KEY=STREAM:left_ adds a prefix to the
+    names of the values, KEY=STREAM:a,b names them, KEY=none leaves the key out."""
+    color_order: Literal["auto", "rgb", "bgr"] = "auto"
+    """Order of the colors in images; bgr if red and blue are swapped. auto: rgb, bgr for RoboTwin."""
+    dry_run: bool = False
+    """Only print the mapping and the notes; write nothing."""
     workers: int = 1
     """Number of processes that import episodes; 0 uses one per core."""
     ray: str | None = None
@@ -65,7 +83,12 @@ class Import:
         from waldo.datasets.storage.store_path import open_path, require_local
 
         config = ImportConfig(
-            codec=self.codec, crf=self.crf, fps=self.fps, outcome=self.outcome, topics=tuple(self.topics)
+            codec=self.codec,
+            crf=self.crf,
+            fps=self.fps,
+            outcome=self.outcome,
+            map=tuple(pair for pairs in self.map for pair in pairs),
+            color_order=self.color_order,
         )
         with _progress("importing") as advance:
             result = import_dataset(
@@ -76,6 +99,7 @@ class Import:
                 robot=self.robot,
                 episodes=parse_indices(self.episodes) or None,
                 jobs=Jobs(workers=self.workers, ray=self.ray),
+                dry_run=self.dry_run,
                 progress=advance,
             )
         print_import(result)
@@ -180,15 +204,21 @@ def _progress(label: str) -> Generator[Callable[[int, int], None]]:
 
 
 def print_import(result: ImportResult) -> None:
-    """Print the result of an import."""
-    from waldo.cli.support.tables import MARKS
+    """Print the mapping and the result of an import."""
+    from waldo.cli.support.tables import MARKS, table
 
     out = console.out()
-    out.print(
-        f"{escape(str(result.path))}: imported {count(result.episodes, 'episode')} of {escape(result.source)} "
-        f"({result.format}), {count(result.rows, 'row')}, {count(result.copied, 'frame')} copied, "
-        f"{result.encoded} encoded"
-    )
+    rows = [(row.key, row.contents or "-", row.stream or f"not imported: {row.why}") for row in result.mapped]
+    if rows:
+        table("mapping", ("key", "contents", "stream"), rows)
+    target, source = escape(str(result.path)), f"{escape(result.source)} ({result.format})"
+    if result.dry_run:
+        out.print(f"{target}: would import {count(result.episodes, 'episode')} of {source}; nothing was written")
+    else:
+        out.print(
+            f"{target}: imported {count(result.episodes, 'episode')} of {source}, {count(result.rows, 'row')}, "
+            f"{count(result.copied, 'frame')} copied, {result.encoded} encoded"
+        )
     if result.existing:
         out.print(f"{count(result.existing, 'episode')} already imported")
     for note in result.notes:

@@ -18,10 +18,11 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from waldo.cli.support.extras import extra_of
-from waldo.errors import MissingExtraError, UnknownNameError, UsageError, WaldoError
+from waldo.errors import MissingExtraError, NotADatasetError, UnknownNameError, UsageError, WaldoError
 
 
 class Command(Protocol):
@@ -198,6 +199,8 @@ def report(text: str) -> None:
 
 def describe(error: Exception) -> tuple[str, int]:
     """Return one line about an exception that ends a command, and the exit code."""
+    if isinstance(error, NotADatasetError) and (known := _import_command(error.path)):
+        return f"{error.path}: is not a dataset of waldo but {known}", error.exit_code
     if isinstance(error, WaldoError):
         return str(error), error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
@@ -209,6 +212,13 @@ def describe(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "no space left on the device of standard output or of a file that is written; free some space", 3
     return f"{type(error).__name__}: {_first_line(error)}; please report it with {_traceback_file(error)}", 3
+
+
+def _import_command(path: str) -> str:
+    """Return which other format a path has and the command that imports it; empty if it has none."""
+    from waldo.datasets.formats.detect import import_command
+
+    return "" if "://" in path else import_command(Path(path))
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,9 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """First bytes of an HDF5 file."""
 
 
+IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+"""First bytes of a JPEG and of a PNG."""
+
 MAX_TEXTS = 1_000_000
 """Largest number of texts that are read."""
 
@@ -93,19 +96,54 @@ def texts(group: Any, name: str) -> list[str]:
     return list(dict.fromkeys(value for value in plain if isinstance(value, str)))
 
 
-def encoded(group: Any, name: str) -> dict[str, Any]:
-    """Return the datasets of a group with one encoded image per row: strings, byte rows, or padded rows of bytes."""
-    inside = member(group, name)
+def datasets(group: Any) -> dict[str, Any]:
+    """Return every dataset below a group by its sorted path, without reading it.
+
+    Raises:
+        FileError: If a dataset or group is stored in another file, or groups are nested too deep.
+    """
     found: dict[str, Any] = {}
-    for key in sorted(inside) if isinstance(inside, h5py.Group) else ():
-        dataset = member(inside, key)
-        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-            continue
-        vlen = h5py.check_vlen_dtype(dataset.dtype)
-        strings = dataset.dtype.kind == "S" or (vlen is not None and np.dtype(vlen).itemsize == 1)
-        if (len(dataset.shape) == 1 and strings) or (len(dataset.shape) == 2 and dataset.dtype == np.uint8):
-            found[key] = dataset
+    _collect(group, "", 0, found)
     return found
+
+
+def _collect(group: Any, prefix: str, depth: int, found: dict[str, Any]) -> None:
+    if depth > DEEPEST:
+        raise _too_deep(group)
+    for key in sorted(group):
+        inside = member(group, key)
+        if isinstance(inside, h5py.Group):
+            _collect(inside, f"{prefix}{key}/", depth + 1, found)
+        elif isinstance(inside, h5py.Dataset):
+            if inside.external or inside.is_virtual:
+                found_at = f"{prefix}{key} is stored in another file"
+                raise FileError(group.file.filename, found_at, "copy the data into the file itself")
+            found[f"{prefix}{key}"] = inside
+        elif inside is None:
+            raise FileError(group.file.filename, f"{prefix}{key} is damaged", "fetch or record the file again")
+
+
+def _too_deep(group: Any) -> FileError:
+    found = f"groups are nested deeper than {DEEPEST} levels"
+    return FileError(group.file.filename, found, "do not trust this file")
+
+
+def is_encoded(dataset: Any) -> bool:
+    """Return whether a dataset has one encoded image per row: strings, rows of bytes, or padded rows of bytes."""
+    if not isinstance(dataset, h5py.Dataset) or not dataset.shape or not dataset.shape[0]:
+        return False
+    vlen = h5py.check_vlen_dtype(dataset.dtype)
+    strings = dataset.dtype.kind == "S" or (vlen is not None and np.dtype(vlen).itemsize == 1)
+    if not ((len(dataset.shape) == 1 and strings) or (len(dataset.shape) == 2 and dataset.dtype == np.uint8)):
+        return False
+    return encoded_bytes(dataset[0]).startswith(IMAGE_STARTS)
+
+
+def encoded_bytes(row: NDArray[np.uint8] | bytes) -> bytes:
+    """Return an encoded image without the zeros that pad its row; a JPEG ends with FF D9, a PNG with its checksum."""
+    data = bytes(row) if isinstance(row, bytes) else np.asarray(row).view(np.uint8).tobytes()
+    plain = data.rstrip(b"\0")
+    return plain if plain.startswith(IMAGE_STARTS[0]) else data
 
 
 def arrays(group: Any, name: str, depth: int = 0, left_out: list[str] | None = None) -> dict[str, Any]:
@@ -118,9 +156,7 @@ def arrays(group: Any, name: str, depth: int = 0, left_out: list[str] | None = N
         left_out: Receives the names of datasets of texts, which are left out.
     """
     if depth > DEEPEST:
-        raise FileError(
-            group.file.filename, f"groups are nested deeper than {DEEPEST} levels", "do not trust this file"
-        )
+        raise _too_deep(group)
     inside = member(group, name)
     found: dict[str, Any] = {}
     for key in sorted(inside) if isinstance(inside, h5py.Group) else ():

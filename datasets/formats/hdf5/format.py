@@ -1,4 +1,4 @@
-"""The formats robomimic and aloha: detection and import."""
+"""The formats robomimic, aloha and robotwin: detection and import."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ def _detect_robomimic(path: Path) -> bool:
 
 
 def _detect_aloha(path: Path) -> bool:
+    return _first_file_has(path, "observations")
+
+
+def _detect_robotwin(path: Path) -> bool:
+    return _first_file_has(path, "joint_action")
+
+
+def _first_file_has(path: Path, name: str) -> bool:
+    """Return whether the first readable HDF5 file of a path has a member; raise FileError if none can be read."""
     damaged: list[FileError] = []
     for file in files_of(path):
         try:
-            return _has_member(file, "observations")
+            return _has_member(file, name)
         except FileError as error:
             damaged.append(error)
     if damaged:
@@ -47,9 +56,17 @@ def _open_robomimic(path: Path, config: ImportConfig) -> Source:
 
 
 def _open_aloha(path: Path, config: ImportConfig) -> Source:
-    from waldo.datasets.formats.hdf5.aloha import AlohaSource
+    from waldo.datasets.formats.hdf5.episode_files import EpisodeFilesSource
+    from waldo.datasets.formats.hdf5.layouts import ALOHA
 
-    return AlohaSource(path, config)
+    return EpisodeFilesSource(path, config, ALOHA)
+
+
+def _open_robotwin(path: Path, config: ImportConfig) -> Source:
+    from waldo.datasets.formats.hdf5.episode_files import EpisodeFilesSource
+    from waldo.datasets.formats.hdf5.layouts import ROBOTWIN
+
+    return EpisodeFilesSource(path, config, ROBOTWIN)
 
 
 ROBOMIMIC = Format(
@@ -58,16 +75,26 @@ ROBOMIMIC = Format(
     marker="an .hdf5 file with data/demo_0 (robomimic)",
     detect=_detect_robomimic,
     open_source=_open_robomimic,
-    import_options=("fps",),
+    import_options=("fps", "color_order"),
 )
 """Registered as the entry point `robomimic` of `waldo.formats`."""
 
 ALOHA = Format(
     name="aloha",
-    title="ALOHA HDF5",
-    marker="an .hdf5 file, or a folder of them, with observations/qpos (ALOHA)",
+    title="ALOHA and RDT HDF5",
+    marker="an .hdf5 file, or a folder of them, with observations/qpos (ALOHA, RDT)",
     detect=_detect_aloha,
     open_source=_open_aloha,
-    import_options=("fps",),
+    import_options=("fps", "color_order"),
 )
 """Registered as the entry point `aloha` of `waldo.formats`."""
+
+ROBOTWIN = Format(
+    name="robotwin",
+    title="RoboTwin HDF5",
+    marker="an .hdf5 file, or a folder of them, with joint_action/vector (RoboTwin)",
+    detect=_detect_robotwin,
+    open_source=_open_robotwin,
+    import_options=("fps", "color_order"),
+)
+"""Registered as the entry point `robotwin` of `waldo.formats`."""

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
+from waldo.datasets.formats.arrays.draft import array_digest, make_draft
+from waldo.datasets.formats.arrays.source_array import EpisodeInfo, SourceArray
 from waldo.datasets.formats.hdf5 import files
 from waldo.datasets.formats.natural_order import natural
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError
 from waldo.datasets.schema import COMMAND, STATE
 from waldo.datasets.selection import Outcome
 from waldo.errors import FileError, UnknownNameError
@@ -34,6 +35,8 @@ FIELDS: Mapping[str, tuple[str, str, str]] = {
     "actions": (COMMAND, "position", ""),
 }
 """Key -> stream, field and unit."""
+
+NEXT_NOTE = "next_obs repeats obs one step later and is not imported."
 
 IMAGES = ("_image", "_rgb")
 """Suffixes of the keys of cameras: robomimic's and LIBERO's."""
@@ -73,12 +76,12 @@ class RobomimicSource:
         self.notes.append(f"Actions are those of the environment and are stored in {COMMAND} without a unit.")
 
     def digest(self, key: str) -> str:
-        """Return a digest of the numeric rows and of the keys, shapes and dtypes of all arrays."""
+        """Return a digest of the numbers, some images and the instruction."""
         with files.open_file(self._path) as file:
-            arrays = self._arrays(self._demo(file, key), key)
-        small = [array.read(0, array.shape[0]) for array in arrays if array.kind == "numbers"]
-        described = [(array.key, array.shape, array.dtype.str) for array in arrays]
-        return digest_of("robomimic", key, described, *map(np.ascontiguousarray, small))
+            demo = self._demo(file, key)
+            arrays = self._arrays(demo, key)
+            task = self._instruction or _task(files.attributes(demo), self._environment)
+        return array_digest(arrays, task)
 
     def read(self, key: str) -> EpisodeDraft:
         """Return a demonstration."""
@@ -86,13 +89,14 @@ class RobomimicSource:
             demo = self._demo(file, key)
             arrays = self._arrays(demo, key)
             metadata = files.attributes(demo)
-            notes = ["next_obs repeats obs one step later and is not imported."] if "next_obs" in demo else []
+            notes = [NEXT_NOTE] if "next_obs" in demo else []
             rewards = files.numbers(demo, "rewards")
             values = np.asarray(rewards[:], np.float64) if rewards is not None else np.zeros(0)
             left_out: list[str] = []
             files.arrays(demo, "obs", left_out=left_out)
-            if left_out:
-                notes.append(f"Not imported: text columns (obs/{', obs/'.join(left_out)}).")
+            words = {f"obs/{name}": "text" for name in left_out}
+            if words:
+                notes.append(f"Not imported: text columns ({', '.join(words)}).")
         task = self._instruction or _task(metadata, self._environment)
         attributes = {"task": task, "clock": NOMINAL, "environment": self._environment}
         masks = [name for name, demos in self._masks.items() if key in demos]
@@ -103,6 +107,7 @@ class RobomimicSource:
             attributes=attributes | ({"masks": masks} if masks else {}) | _plain(metadata),
             outcome=self._outcome(values),
             notes=notes,
+            left_out=words | ({"next_obs": "obs one step later"} if notes[:1] == [NEXT_NOTE] else {}),
         )
         return make_draft(arrays, info, self._config)
 
@@ -130,9 +135,10 @@ class RobomimicSource:
             stream=stream,
             field=field,
             unit=unit,
+            swapped=self._config.color_order == "bgr",
         )
         if array.kind != "numbers" and not stream:
-            return replace(array, key=plain.removesuffix(IMAGES[0]).removesuffix(IMAGES[1]))
+            return replace(array, name=plain.removesuffix(IMAGES[0]).removesuffix(IMAGES[1]))
         return array
 
     def _read(self, name: str, start: int, stop: int) -> NDArray[Any]:

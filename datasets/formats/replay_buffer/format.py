@@ -96,7 +96,7 @@ REPLAY_BUFFER = Format(
     marker="a zarr folder or .zarr.zip with meta/episode_ends (diffusion_policy, UMI)",
     detect=_detect,
     open_source=_open_source,
-    import_options=("fps",),
+    import_options=("fps", "color_order"),
     export_config=lambda: ReplayBufferConfig,
 )
 """Registered as the entry point `replay_buffer` of `waldo.formats`."""

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.arrays_in import EpisodeInfo, SourceArray, make_draft
+from waldo.datasets.formats.arrays.draft import array_digest, make_draft
+from waldo.datasets.formats.arrays.source_array import EpisodeInfo, SourceArray
 from waldo.datasets.formats.replay_buffer.zarr2 import Zarr2
 from waldo.datasets.formats.rows_in import NOMINAL, Times, nominal_ns
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError
 from waldo.datasets.schema import COMMAND, STATE, camera_stream
 from waldo.errors import FileError, UnknownNameError
 
@@ -76,11 +77,10 @@ class ReplayBufferSource:
         ]
 
     def digest(self, key: str) -> str:
-        """Return a digest of the numeric rows and of the keys, shapes and dtypes of all arrays."""
-        arrays, _ = self._arrays(self._number(key))
-        small = [array.read(0, array.shape[0]) for array in arrays if array.kind == "numbers"]
-        described = [(array.key, array.shape, array.dtype.str) for array in arrays]
-        return digest_of("replay-buffer", key, described, *map(np.ascontiguousarray, small))
+        """Return a digest of the numbers, the timestamps, some images and the instruction."""
+        number = self._number(key)
+        arrays, stamps = self._arrays(number)
+        return array_digest([*arrays, *stamps], self._listed("tasks", number))
 
     def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
@@ -125,7 +125,12 @@ class ReplayBufferSource:
             shape = (stop - start, *array.shape[1:])
             destination = self._destination(key, self._files.attributes(f"data/{key}").get("waldo"), len(array.shape))
             one = SourceArray(
-                key=key, shape=shape, dtype=array.dtype, read=partial(self._read, key, start), **destination
+                key=key,
+                shape=shape,
+                dtype=array.dtype,
+                read=partial(self._read, key, start),
+                swapped=self._config.color_order == "bgr",
+                **destination,
             )
             is_time = key in (STAMPS_KEY, "timestamp") and int(np.prod(shape[1:])) == 1
             (stamps if is_time else found).append(one)

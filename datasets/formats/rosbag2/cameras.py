@@ -51,7 +51,7 @@ def open_camera(
 def _loss_note(topic: TopicData, name: str) -> str:
     """Return a note if the store cannot keep the pixels of a raw encoding exactly."""
     encoding = getattr(topic.first, "encoding", "")
-    if encoding == "32FC1":
+    if encoding == "32FC1" or str(getattr(topic.first, "format", "")).startswith("32FC1"):
         return f"{name}: depth is rounded from meters to millimeters; unknown depth becomes 0."
     if encoding in ("rgba8", "bgra8"):
         return f"{name}: the alpha channel is not imported."

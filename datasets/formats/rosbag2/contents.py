@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections import Counter
@@ -19,6 +20,7 @@ from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.messages import IMAGE_TYPES, number_of, to_ns
 from waldo.datasets.formats.rosbag2.metadata import BagMetadata, from_custom
 from waldo.datasets.formats.rosbag2.parts import merge_parts, replace_plan
+from waldo.datasets.formats.source import digest_of
 from waldo.errors import FileError
 
 SUPPORTED_TYPES = (
@@ -80,12 +82,16 @@ class BagContents:
     """Topic -> messages, for the supported types."""
     unsupported: Counter[str] = field(default_factory=Counter)
     """Unsupported message type -> number of messages."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Topic that does not become a stream -> message type."""
     task: Mapping[str, Any] = field(default_factory=dict)
     """Contents of the task topic."""
     notes: list[str] = field(default_factory=list)
     """What was changed in the messages, one sentence each."""
     metadata: BagMetadata = field(default_factory=BagMetadata)
     """Metadata of waldo's export."""
+    digest: str = ""
+    """Digest of all messages, which a bag of another storage format or compression has as well."""
 
 
 @contextmanager
@@ -122,7 +128,11 @@ def read_contents(path: Path) -> BagContents:
         for connection in sorted(reader.connections, key=lambda c: c.topic):
             if connection.msgtype in SUPPORTED_TYPES:
                 found.topics.setdefault(connection.topic, TopicData(connection.topic, connection.msgtype))
+            else:
+                found.others[connection.topic] = connection.msgtype
+        hashed: dict[str, Any] = {}
         for connection, receipt_ns, data in reader.messages(connections=reader.connections):
+            _add(hashed, connection, receipt_ns, data)
             topic = found.topics.get(connection.topic)
             name = connection.topic.rpartition("/")[2]
             if connection.msgtype == types.STRING_TYPE and name == types.TASK_TOPIC:
@@ -131,10 +141,34 @@ def read_contents(path: Path) -> BagContents:
                 _append(topic, receipt_ns, data)
             else:
                 found.unsupported[connection.msgtype] += 1
+    found.digest = _digest_of(hashed)
     for topic in found.topics.values():
         if topic.kind == schema.JOINT_STATE_TYPE and topic.name.endswith("joint_states"):
             found.notes += filter(None, [merge_parts(topic)])
     return found
+
+
+def read_digest(path: Path) -> str:
+    """Return the digest of a bag's messages without deserializing them."""
+    hashed: dict[str, Any] = {}
+    with open_bag(path) as reader:
+        for connection, receipt_ns, data in reader.messages(connections=reader.connections):
+            _add(hashed, connection, receipt_ns, data)
+    return _digest_of(hashed)
+
+
+def _add(hashed: dict[str, Any], connection: Any, receipt_ns: int, data: bytes) -> None:
+    """Add a message to the digest of its topic; the order of messages of different topics does not matter."""
+    name = f"{connection.topic} {connection.msgtype}"
+    known = hashed.get(name)
+    if known is None:
+        known = hashed[name] = hashlib.blake2b()
+    known.update(struct.pack("<qq", receipt_ns, len(data)))
+    known.update(data)
+
+
+def _digest_of(hashed: Mapping[str, Any]) -> str:
+    return digest_of(*([name, hashed[name].hexdigest()] for name in sorted(hashed)))
 
 
 def read_messages(path: Path, topic: TopicData) -> Iterator[Any]:

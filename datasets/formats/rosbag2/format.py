@@ -55,7 +55,6 @@ FORMAT = Format(
     marker="metadata.yaml, .mcap or .db3 (rosbag2), in the folder or in folders inside it",
     detect=lambda path: bool(bags_of(path)),
     open_source=_open_source,
-    import_options=("topics",),
     export_config=lambda: BagConfig,
 )
 """Registered as the entry point `rosbag2` of `waldo.formats`."""

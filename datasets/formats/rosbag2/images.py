@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any, Literal
 
 import numpy as np
@@ -19,15 +20,23 @@ DEPTH = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 """Depth encodings -> element type; integers are millimeters, floats meters (REP 118)."""
 
 
+DEPTH_HEADER = struct.Struct("<iff")
+"""Header of compressedDepth: format, and the parameters a and b of the quantization a / depth + b."""
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+"""First bytes of a PNG."""
+
+
 def inspect_image(message: Any) -> ImageInfo:
     """Return the size and content of the image in an Image or CompressedImage.
 
     Raises:
         SourceError: If its encoding is not supported.
     """
+    if is_compressed_depth(message):
+        height, width = _compressed_depth(message).shape
+        return ImageInfo(height=height, width=width, kind="depth", encoding=f"compressed {message.format[:5]}")
     if not hasattr(message, "encoding"):
-        if "compressedDepth" in message.format:
-            raise SourceError("image", f"the format {message.format!r} is not supported")
         return images_in.inspect_image(bytes(message.data))
     if message.encoding not in (*CHANNELS, *DEPTH):
         supported = ", ".join([*CHANNELS, *DEPTH])
@@ -39,6 +48,8 @@ def inspect_image(message: Any) -> ImageInfo:
 
 def image(message: Any, kind: Literal["pixels", "jpeg", "depth"]) -> Image:
     """Return the image in an Image or CompressedImage in the form that the store takes."""
+    if is_compressed_depth(message):
+        return to_depth(_compressed_depth(message))
     if not hasattr(message, "encoding"):
         return images_in.as_image(bytes(message.data), kind)
     if kind == "depth":
@@ -48,6 +59,33 @@ def image(message: Any, kind: Literal["pixels", "jpeg", "depth"]) -> Image:
     is_bgr = message.encoding in ("bgr8", "bgra8", "8UC3")
     color = pixels[..., :3] if pixels.shape[2] == 4 else pixels
     return to_rgb(color[..., ::-1] if is_bgr else color)
+
+
+def is_compressed_depth(message: Any) -> bool:
+    """Return whether a message is compressed depth, with a format such as "32FC1; compressedDepth png"."""
+    return not hasattr(message, "encoding") and "compressedDepth" in message.format
+
+
+def _compressed_depth(message: Any) -> NDArray[Any]:
+    """Return the depth of a compressedDepth image: uint16 in millimeters, or float32 in meters with NaN for unknown.
+
+    A header of 12 bytes with the two parameters of the quantization of 32FC1 precedes the PNG.
+    """
+    data = bytes(message.data)
+    start = 0 if data.startswith(PNG_START) else DEPTH_HEADER.size
+    if not data[start:].startswith(PNG_START):
+        raise SourceError("image", f"the format {message.format!r} is supported as PNG only")
+    pixels = images_in.decode_image(data[start:])
+    if pixels.ndim != 2 or pixels.dtype.kind != "u":
+        raise SourceError("image", f"a PNG in {message.format!r} is not gray")
+    if not message.format.startswith("32FC1"):
+        return pixels.astype(np.uint16)
+    if not start:
+        raise SourceError("image", f"a PNG in {message.format!r} lacks the parameters of its quantization")
+    _, scale, offset = DEPTH_HEADER.unpack_from(data)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        meters = scale / (pixels.astype(np.float64) - offset)
+    return np.where(pixels == 0, np.nan, meters).astype(np.float32)
 
 
 def _pixels(message: Any, dtype: str, channels: int) -> NDArray[Any]:

@@ -1,12 +1,13 @@
 """Import ROS 2 bags (MCAP and sqlite3) without ROS, one bag per episode.
 
-Topics with waldo's names become the streams of waldo, other topics become streams named after them, unless
-`--topics stream=topic` assigns them.
+Topics with waldo's names become the streams of waldo, other topics become streams named after them, unless `--map`
+assigns them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,15 @@ from waldo.datasets.formats.cameras_in import SourceCamera
 from waldo.datasets.formats.names import stream_name
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.cameras import open_camera
-from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_metadata
-from waldo.datasets.formats.rosbag2.find import SUFFIXES, bags_of
+from waldo.datasets.formats.rosbag2.contents import BagContents, TopicData, read_contents, read_digest, read_metadata
+from waldo.datasets.formats.rosbag2.find import bags_of
+from waldo.datasets.formats.rosbag2.joined import joined_topics
 from waldo.datasets.formats.rows_in import SourceTable
-from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, SourceError, digest_of
+from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, SourceError
+from waldo.datasets.formats.stream_map import StreamMap
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.streams import Field, ScalarStream
-from waldo.errors import FileError, InvalidValueError, UnknownNameError, WaldoError, count
+from waldo.errors import FileError, UnknownNameError, WaldoError, count
 
 ROS_UNITS: Mapping[str, str] = {
     **schema.JOINT_UNITS[schema.STATE],
@@ -37,9 +40,6 @@ ROS_UNITS: Mapping[str, str] = {
 WHOLE_TOLERANCE = 0.02
 """Relative difference up to which an estimated rate is rounded to a whole number."""
 
-PIECES, PIECE_BYTES = 32, 4096
-"""Number and size of the pieces of a file that its digest is computed from."""
-
 
 class Rosbag2Source:
     """A bag, or a folder of bags."""
@@ -48,7 +48,8 @@ class Rosbag2Source:
 
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Find the bags."""
-        self._config, self._topics = config, parse_topics(config.topics)
+        self._config = config
+        self._digests: dict[str, str] = {}
         self._bags = {bag.name: bag for bag in bags_of(path)}
         if not self._bags:
             raise FileError(path, "no bag found", "choose a folder with metadata.yaml, .mcap or .db3 files")
@@ -57,18 +58,20 @@ class Rosbag2Source:
         self.notes = ["Bags do not store sequence numbers and publication times: losses cannot be counted."]
 
     def digest(self, key: str) -> str:
-        """Return a digest of the sizes of a bag's files and of pieces of their contents."""
-        bag = self._bag(key)
-        files = sorted(p for p in bag.iterdir() if p.suffix in SUFFIXES) if bag.is_dir() else [bag]
-        return digest_of("rosbag2", key, *(part for file in files for part in _pieces(file)))
+        """Return a digest of a bag's messages."""
+        if key not in self._digests:
+            self._digests[key] = read_digest(self._bag(key))
+        return self._digests[key]
 
     def read(self, key: str) -> EpisodeDraft:
         """Return a bag."""
         bag = self._bag(key)
         found = read_contents(bag)
-        names = self._names(found)
+        self._digests[key] = found.digest
+        mapping = StreamMap(self._config.map, list(found.topics))
+        names = _names(found, mapping)
         known = found.metadata.streams
-        tables, notes = _tables(found, names)
+        tables, notes = _tables(found, names, mapping)
         cameras, camera_notes = _cameras(bag, found, names)
         if not tables and not cameras:
             raise SourceError(key, "the bag has no message that can be imported")
@@ -84,6 +87,9 @@ class Rosbag2Source:
             write=_Writing(found, names, tables, cameras, self._config),
             notes=(*_unsupported(found), *found.notes, *notes, *camera_notes),
             estimated_rates=not known,
+            tables=tuple(tables),
+            cameras=tuple(cameras),
+            mapped=_mapped(found, names, {stream.name for stream in streams}),
         )
 
     def _bag(self, key: str) -> Path:
@@ -91,28 +97,58 @@ class Rosbag2Source:
             raise UnknownNameError("bag", key, self._bags)
         return self._bags[key]
 
-    def _names(self, found: BagContents) -> dict[str, str]:
-        """Return topic -> stream: assigned by `--topics`, by waldo's export, by waldo's topic names, or derived."""
-        for stream, topic in self._topics.items():
-            if topic not in found.topics:
-                raise UnknownNameError(f"topic of stream {stream}", topic, found.topics)
-        names = {topic: stream for stream, topic in self._topics.items()}
-        for topic in found.topics:
-            known = found.metadata.stream_of(topic)
-            if known and topic not in names and known not in names.values():
-                names[topic] = known
-        exported = {topic for topic in found.topics if found.metadata.stream_of(topic)}
-        ends = [topic.rpartition("/")[2] for topic in found.topics]
-        for topic in found.topics.values():
-            if topic.name in names or topic.name in exported:
-                names.setdefault(topic.name, found.metadata.stream_of(topic.name))
-                continue
-            end = topic.name.rpartition("/")[2]
-            is_own = ends.count(end) == 1 and types.is_robot_topic(end, topic.kind)
-            stream = schema.STREAM_OF_TOPIC[end] if is_own else ""
-            wanted = stream or types.stream_of_topic(topic.name, topic.kind, topic.first)
-            names[topic.name] = stream_name(wanted, names.values())
-        return names
+
+def _names(found: BagContents, mapping: StreamMap) -> dict[str, str]:
+    """Return topic -> stream: assigned by `--map`, by waldo's export, by waldo's topic names, or derived.
+
+    The stream of a topic that is left out is empty.
+    """
+    names: dict[str, str] = {}
+    restored = _restored(found, mapping)
+    for topic in found.topics.values():
+        target = mapping.get(topic.name, is_images=topic.kind in types.IMAGE_TYPES)
+        if target is not None:
+            names[topic.name] = target.stream
+    for topic in found.topics:
+        known = found.metadata.stream_of(topic)
+        if known in restored and known not in names.values():
+            names[topic] = known
+    exported = {topic for topic in found.topics if found.metadata.stream_of(topic) in restored}
+    ends = [topic.rpartition("/")[2] for topic in found.topics]
+    for topic in found.topics.values():
+        if topic.name in names or topic.name in exported:
+            names.setdefault(topic.name, found.metadata.stream_of(topic.name))
+            continue
+        end = topic.name.rpartition("/")[2]
+        is_own = ends.count(end) == 1 and types.is_robot_topic(end, topic.kind)
+        stream = schema.STREAM_OF_TOPIC[end] if is_own else ""
+        wanted = stream or types.stream_of_topic(topic.name, topic.kind, topic.first)
+        names[topic.name] = stream_name(wanted, names.values())
+    return names
+
+
+def _restored(found: BagContents, mapping: StreamMap) -> set[str]:
+    """Return the streams that are restored from the metadata of waldo's export: those that `--map` does not change."""
+    return {
+        name
+        for name, fields in found.metadata.places.items()
+        if name not in mapping.streams and not any(topic in mapping for topic, _ in fields.values())
+    }
+
+
+def _mapped(found: BagContents, names: Mapping[str, str], streams: Collection[str]) -> tuple[MappedKey, ...]:
+    """Return every topic with its destination."""
+    rows: list[MappedKey] = []
+    for topic in found.topics.values():
+        stream = names[topic.name] if names[topic.name] in streams else ""
+        why = "" if stream else "see the notes" if names[topic.name] else "left out by --map"
+        contents = f"{topic.kind.rpartition('/')[2]}, {count(len(topic.header_ns), 'message')}"
+        rows.append(MappedKey(key=topic.name, contents=contents, stream=stream, why=why))
+    for name, kind in found.others.items():
+        is_task = kind == types.STRING_TYPE and name.rpartition("/")[2] == types.TASK_TOPIC
+        why = "read as the instruction" if is_task else "type is not supported"
+        rows.append(MappedKey(key=name, contents=kind.rpartition("/")[2], why=why))
+    return tuple(rows)
 
 
 class _Writing:
@@ -128,7 +164,9 @@ class _Writing:
     ) -> None:
         self._events = found.metadata.events
         self._tables, self._cameras, self._config = tables, cameras, config
-        self._lost = {names[t.name]: t.unreadable for t in found.topics.values() if t.unreadable}
+        self._lost = Counter[str]()
+        for topic in found.topics.values():
+            self._lost[names[topic.name]] += topic.unreadable
 
     def __call__(self, writer: EpisodeWriter, stats: ImportStats) -> None:
         for event in self._events:
@@ -138,20 +176,8 @@ class _Writing:
         for camera in self._cameras:
             camera.write(writer, stats, self._config)
         for name, number in self._lost.items():
-            if name in writer.streams:
+            if number and name in writer.streams:
                 writer.report_lost(name, number)
-
-
-def parse_topics(pairs: Sequence[str]) -> dict[str, str]:
-    """Return stream -> topic of options such as `cameras/front=/camera/color/image_raw`."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        stream, equals, topic = pair.partition("=")
-        if not (stream and equals and topic.startswith("/")) or stream in found or stream_name(stream) != stream:
-            expected = "STREAM=/TOPIC with each stream once, such as joints/state=/arm/joint_states"
-            raise InvalidValueError("topics", pair, expected)
-        found[stream] = topic
-    return found
 
 
 def rate_of(stamps: Sequence[int]) -> float:
@@ -173,34 +199,29 @@ def _robot(bag: Path) -> str:
         return ""
 
 
-def _pieces(file: Path) -> list[Any]:
-    """Return the size of a file and evenly spaced pieces of its contents."""
-    size = file.stat().st_size
-    found: list[Any] = [size]
-    with file.open("rb") as opened:
-        for offset in np.linspace(0, max(0, size - PIECE_BYTES), PIECES).astype(int).tolist():
-            opened.seek(offset)
-            found.append(opened.read(PIECE_BYTES))
-    return found
-
-
 def _unsupported(found: BagContents) -> list[str]:
     """Return a note for each message type that is not imported."""
     return [f"{kind}: {count(number, 'message')} not imported." for kind, number in sorted(found.unsupported.items())]
 
 
-def _tables(found: BagContents, names: Mapping[str, str]) -> tuple[list[SourceTable], list[str]]:
+def _tables(found: BagContents, names: Mapping[str, str], mapping: StreamMap) -> tuple[list[SourceTable], list[str]]:
     """Return the numeric streams of a bag and the notes about them."""
-    known = found.metadata.streams
+    restored = _restored(found, mapping)
+    known = {name: stream for name, stream in found.metadata.streams.items() if name in restored}
+    numeric = [
+        topic
+        for topic in found.topics.values()
+        if topic.kind not in types.IMAGE_TYPES and names[topic.name] and names[topic.name] not in known
+    ]
     tables: list[SourceTable] = []
-    notes: list[str] = []
-    for topic in found.topics.values():
-        name = names[topic.name]
-        if topic.kind in types.IMAGE_TYPES or name in known:
-            continue
-        if topic.labels():
-            tables.append(_table(topic, name))
-        elif topic.rows:
+    streams, notes = joined_topics(numeric, names, mapping)
+    for name, topic in streams:
+        fields = topic.labels()
+        unknown = [key for key, labels in fields.items() if np.isnan(topic.column(key, labels)).all()]
+        notes += [f"{topic.name}: {key} is never known and is not imported." for key in unknown]
+        if len(unknown) < len(fields):
+            tables.append(_table(topic, name, [key for key in fields if key not in unknown]))
+        elif topic.rows and not fields:
             notes.append(f"{topic.name} is not imported: its messages contain no numbers.")
     exported = [stream for stream in known.values() if isinstance(stream, ScalarStream)]
     return [*tables, *(_exported_table(found, stream) for stream in exported)], notes
@@ -211,7 +232,7 @@ def _cameras(bag: Path, found: BagContents, names: Mapping[str, str]) -> tuple[l
     cameras: list[SourceCamera] = []
     notes: list[str] = []
     for topic in found.topics.values():
-        if topic.kind not in types.IMAGE_TYPES:
+        if topic.kind not in types.IMAGE_TYPES or not names[topic.name]:
             continue
         name = names[topic.name]
         camera, note = open_camera(bag, topic, name, found.metadata.streams.get(name), rate_of(topic.header_ns))
@@ -220,12 +241,13 @@ def _cameras(bag: Path, found: BagContents, names: Mapping[str, str]) -> tuple[l
     return cameras, notes
 
 
-def _table(topic: TopicData, name: str) -> SourceTable:
-    """Return the messages of a topic as a table."""
+def _table(topic: TopicData, name: str, keys: Sequence[str]) -> SourceTable:
+    """Return fields of a topic's messages as a table."""
     fields: list[Field] = []
     values: dict[str, NDArray[Any]] = {}
     is_environment = name == schema.ENVIRONMENT
-    for key, labels in topic.labels().items():
+    for key in keys:
+        labels = topic.labels()[key]
         column = topic.column(key, labels)
         field = "value" if is_environment and key == "position" else key
         unit = "" if is_environment else schema.motor_units().get(key) or ROS_UNITS.get(key, "")

@@ -37,7 +37,7 @@ TASK_TOPIC = "task"
 CAMERA_TOPIC = re.compile(r"(?:.*/)?cameras/(?P<name>[^/]+(?:/[^/]+)*?)(?P<depth>/depth)?/image_raw(?P<how>/\w+)?")
 """Camera topics of waldo in any namespace; unlike `schema.CAMERA_TOPIC` the name may contain slashes."""
 
-IMAGE_SUFFIX = re.compile(r"(/(image_raw|image|compressed|compressedDepth|h264|video))+")
+IMAGE_SUFFIX = re.compile(r"(/(image_raw|image|compressedDepth|compressed|h264|video))+")
 """Suffix of other image topics that does not become part of the stream name."""
 
 
@@ -116,6 +116,7 @@ def stream_of_topic(topic: str, kind: str, first: Any) -> str:
     if kind not in IMAGE_TYPES:
         return plain
     is_depth = getattr(first, "encoding", "") in ("16UC1", "mono16", "32FC1")
+    is_depth = is_depth or "compressedDepth" in getattr(first, "format", "")
     prefix = schema.DEPTH_PREFIX if is_depth else schema.CAMERA_PREFIX
     match = CAMERA_TOPIC.fullmatch(plain)
     if match:

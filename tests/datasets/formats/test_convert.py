@@ -244,10 +244,18 @@ def run(monkeypatch):
 def test_the_command_prints_its_result(run, source, tmp_path):
     code, text = run("import", source, tmp_path / "d", "--episodes", "0-2", "--codec", "h264", "--crf", "0")
     assert code == 0
-    lines = text.splitlines()
+    table, lines = text.splitlines()[:5], text.splitlines()[5:]
+    assert table == [
+        "mapping",
+        "key     contents          stream",
+        "action  numbers[2]        joints/command/position",
+        "img     raw pixels 32x24  cameras/img",
+        "",
+    ]
     assert lines[0] == (
         f"{tmp_path / 'd'}: imported 3 episodes of buffer (replay-buffer), 24 rows, 0 frames copied, 24 encoded"
     )
+    assert lines[-1].startswith("note  Without joints/state the episodes cannot be exported")
     assert lines[1] == "note  The source does not name a robot; pass --robot."
     assert lines[3].startswith("note  cameras/img: converted from raw pixels; PSNR over a few frames per episode: ")
     (tmp_path / "buffer" / "data" / "img" / "30.0.0.0").write_bytes(b"short")
@@ -257,16 +265,69 @@ def test_the_command_prints_its_result(run, source, tmp_path):
     assert "\n3 skipped: " in text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "map: [img=cameras/top, 'action=joint_states:x,y']",
+        """map:
+  img: cameras/top
+  action: "joint_states:x,y"
+""",
+    ],
+)
+def test_a_dry_run_prints_the_mapping_of_a_file_and_writes_nothing(run, source, tmp_path, text):
+    (tmp_path / "options.yaml").write_text(text)
+    code, text = run("import", source, tmp_path / "d", "--config", tmp_path / "options.yaml", "--dry-run")
+    assert code == 0
+    assert not (tmp_path / "d").exists()
+    lines = text.splitlines()
+    assert lines[:5] == [
+        "mapping",
+        "key     contents          stream",
+        "action  numbers[2]        joints/state/position",
+        "img     raw pixels 32x24  cameras/top",
+        "",
+    ]
+    assert lines[5] == (f"{tmp_path / 'd'}: would import 5 episodes of buffer (replay-buffer); nothing was written")
+    assert lines[-1] == (
+        "note  Without joints/command the episodes cannot be exported to rows or used for training; pass --map "
+        "KEY=joint_commands."
+    )
+    run("import", source, tmp_path / "d", "--episodes", "0-1")
+    _, text = run("import", source, tmp_path / "d", "--dry-run")
+    assert "would import 3 episodes" in text
+    assert "2 episodes already imported" in text
+    assert len(Dataset.open(tmp_path / "d").indices) == 2
+
+
+def test_a_key_can_be_left_out(source, tmp_path):
+    result = import_dataset(source, tmp_path / "d", ImportConfig(map=("img=none",)))
+    assert set(Dataset.open(tmp_path / "d").episodes[0].streams) == {"joints/command"}
+    assert [(row.key, row.stream, row.why) for row in result.mapped] == [
+        ("action", "joints/command/position", ""),
+        ("img", "", "left out by --map"),
+    ]
+
+
+def test_colors_in_bgr_are_swapped(source, tmp_path):
+    import_dataset(source, tmp_path / "rgb", CONFIG)
+    result = import_dataset(source, tmp_path / "bgr", ImportConfig(color_order="bgr"))
+    rgb, bgr = (Dataset.open(tmp_path / name).episodes[0].frames("cameras/img") for name in ("rgb", "bgr"))
+    assert np.array_equal(bgr, rgb[..., ::-1])
+    assert "cameras/img: red and blue are swapped in the source and are swapped back." in result.notes
+
+
 def test_an_unknown_format_is_explained(run, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
     assert run("import", tmp_path / "photos", tmp_path / "d")[0] == 2
     assert capsys.readouterr().err == (
         f"waldo: error: {tmp_path / 'photos'}: no importable dataset found. Looked for:\n"
-        "  aloha: an .hdf5 file, or a folder of them, with observations/qpos (ALOHA)\n"
+        "  aloha: an .hdf5 file, or a folder of them, with observations/qpos (ALOHA, RDT)\n"
         "  lerobot: meta/info.json (LeRobot v2 or v3)\n"
         "  replay-buffer: a zarr folder or .zarr.zip with meta/episode_ends (diffusion_policy, UMI)\n"
         "  robomimic: an .hdf5 file with data/demo_0 (robomimic)\n"
+        "  robotwin: an .hdf5 file, or a folder of them, with joint_action/vector (RoboTwin)\n"
         "  rosbag2: metadata.yaml, .mcap or .db3 (rosbag2), in the folder or in folders inside it\n"
         "pass --format to choose a format\n"
     )
@@ -281,26 +342,42 @@ def test_an_unknown_format_is_explained(run, tmp_path, capsys):
     ("words", "message"),
     [
         (
-            ["--robot", "x", "--topics", "a"],
-            "--topics is not supported with --format replay-buffer (supported: rosbag2)",
+            ["--robot", "x", "--color-order", "bgr", "--format", "rosbag2"],
+            "--color-order is not supported with --format rosbag2 "
+            "(supported: aloha, replay-buffer, robomimic, robotwin)",
+        ),
+        (
+            ["--map", "a"],
+            "--map: 'a' is not of the form KEY=STREAM or KEY=STREAM:NAMES (keys of the source: action, img)",
+        ),
+        (
+            ["--map", "acton=joint_commands"],
+            "--map: unknown key 'acton', did you mean 'action'? (keys of the source: action, img)",
+        ),
+        (
+            ["--map", "action=joint_comands"],
+            "--map: unknown stream 'joint_comands', did you mean 'joint_commands'?; expected joint_states, "
+            "joint_commands, joint_commands_sent, motors, environment_state, cameras/NAME, depth/NAME, robot0_eef_pos, "
+            "none (keys of the source: action, img)",
+        ),
+        (
+            ["--map", "action=cameras/a", "--map", "img=cameras/a"],
+            "--map: action and img are both mapped to cameras/a; a camera has one source "
+            "(keys of the source: action, img)",
         ),
         (["--crf", "60"], "crf is 60, expected 0 to 51"),
         (
             ["--format", "lerobot", "--fps", "9"],
-            "--fps is not supported with --format lerobot (supported: aloha, replay-buffer, robomimic)",
+            "--fps is not supported with --format lerobot (supported: aloha, replay-buffer, robomimic, robotwin)",
         ),
         (["--fps", "-1"], "fps is -1.0, expected a rate above 0 Hz"),
         (["--episodes", "x"], "episodes is 'x', expected numbers and ranges, such as 0-9,12"),
         (["--episodes", "7"], "no episode matches the filters (5 episodes in total); choose --episodes from 0 to 4"),
-        (
-            ["--format", "aloha", "--topics", "a=/b"],
-            "--topics is not supported with --format aloha (supported: rosbag2)",
-        ),
         (["--format", "lerobot"], "meta/info.json: the file does not exist; fetch the whole dataset"),
         (["--format", "rosbag2"], "buffer: no bag found; choose a folder with metadata.yaml, .mcap or .db3 files"),
         (
             ["--format", "aloha"],
-            "buffer: no .hdf5 file found; choose a folder of ALOHA episodes, or one of its files",
+            "buffer: no .hdf5 file found; choose a folder of ALOHA episodes, or one file",
         ),
     ],
 )

@@ -14,7 +14,7 @@ OWN = Format(
     marker="a .mine file",
     detect=lambda path: path.suffix == ".mine",
     open_source=lambda path, config: (path, config),  # type: ignore[arg-type,return-value]
-    import_options=("topics",),
+    import_options=("color_order",),
 )
 """A format of another package."""
 
@@ -41,7 +41,7 @@ def test_a_format_of_another_package_is_detected_and_opened(tmp_path):
     path = tmp_path / "a.mine"
     path.touch()
     assert detect(path) is OWN
-    config = ImportConfig(topics=("a=/b",))
+    config = ImportConfig(map=("a=b",), color_order="bgr")
     assert open_source(path, config) == (path, config)
     assert open_source(path, config, "my_format") == (path, config)
     with pytest.raises(UnsupportedOptionError) as error:

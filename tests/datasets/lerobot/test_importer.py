@@ -646,3 +646,118 @@ def test_a_line_separator_in_an_instruction_does_not_break_a_line(tmp_path):
     path = tmp_path / "tasks.jsonl"
     path.write_text(json.dumps({"task": "a\u2028b"}, ensure_ascii=False) + "\n", encoding="utf-8")
     assert _lines(path) == [{"task": "a\u2028b"}]
+
+
+def write_openpi(root, episodes=2, length=20):
+    """Write a v2.1 dataset with the keys of openpi's LIBERO example: images in the rows, `state` and `actions`."""
+    (root / "meta").mkdir(parents=True)
+    image = {"dtype": "image", "shape": [48, 64, 3], "names": ["height", "width", "channel"]}
+    features = {
+        "image": image,
+        "wrist_image": image,
+        "state": {"dtype": "float32", "shape": [8], "names": ["state"]},
+        "actions": {"dtype": "float32", "shape": [7], "names": ["actions"]},
+    }
+    own = {name: {"dtype": "int64", "shape": [1]} for name in ("frame_index", "episode_index", "index", "task_index")}
+    info = {
+        "codebase_version": "v2.1",
+        "robot_type": "panda",
+        "fps": 10,
+        "features": features | {"timestamp": {"dtype": "float32", "shape": [1]}} | own,
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    }
+    (root / "meta" / "info.json").write_text(json.dumps(info))
+    lines = [{"episode_index": k, "tasks": ["pick"], "length": length} for k in range(episodes)]
+    (root / "meta" / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (root / "meta" / "tasks.jsonl").write_text(json.dumps({"task_index": 0, "task": "pick"}) + "\n")
+    for k in range(episodes):
+        cells = [
+            [{"bytes": cv2.imencode(".png", shown(k + shift, n)[..., ::-1])[1].tobytes()} for n in range(length)]
+            for shift in (0, 1)
+        ]
+        columns = {
+            "image": cells[0],
+            "wrist_image": cells[1],
+            "state": [[float(1000 * k + n + d) for d in range(8)] for n in range(length)],
+            "actions": [[float(n + d) for d in range(7)] for n in range(length)],
+            "timestamp": pa.array([n / 10 for n in range(length)], pa.float32()),
+            "frame_index": list(range(length)),
+            "episode_index": [k] * length,
+            "index": [k * length + n for n in range(length)],
+            "task_index": [0] * length,
+        }
+        path = root / f"data/chunk-000/episode_{k:06d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path)
+    return root
+
+
+OPENPI = (
+    "image=cameras/base",
+    "wrist_image=cameras/wrist",
+    "state=joint_states",
+    "actions=joint_commands:x,y,z,a,b,c,g",
+)
+
+
+def test_openpis_keys_are_mapped_and_export(tmp_path):
+    source = write_openpi(tmp_path / "libero")
+    result = take(source, tmp_path / "d", map=OPENPI)
+    assert (result.episodes, result.skipped) == (2, {})
+    assert [(row.key, row.contents, row.stream) for row in result.mapped] == [
+        ("state", "numbers[8]", "joints/state/position"),
+        ("actions", "numbers[7]", "joints/command/position"),
+        ("image", "single images 64x48", "cameras/base"),
+        ("wrist_image", "single images 64x48", "cameras/wrist"),
+    ]
+    episode = Dataset.open(tmp_path / "d").episodes[1]
+    assert rows(episode, "joints/state", "position")[3].tolist() == [1003.0 + d for d in range(8)]
+    assert episode.field("joints/command", "position").labels == ("x", "y", "z", "a", "b", "c", "g")
+    assert np.array_equal(episode.frames("cameras/wrist")[5], shown(2, 5))
+    config = LeRobotConfig(selection=Selection(), rows=RowConfig(fps=10))
+    exported = export_dataset(Dataset.open(tmp_path / "d"), tmp_path / "out", config)
+    assert (exported.episodes, exported.skipped) == (2, {})
+    out = table(tmp_path / "out")
+    assert np.array_equal(np.stack(out["action"].to_numpy()), np.stack(table(source)["actions"].to_numpy()))
+    assert (tmp_path / "out" / "videos" / "observation.images.wrist").is_dir()
+
+
+def test_without_a_mapping_the_import_names_what_an_export_lacks(tmp_path):
+    result = take(write_openpi(tmp_path / "libero"), tmp_path / "d")
+    assert result.notes[-1] == (
+        "Without joints/state and joints/command the episodes cannot be exported to rows or used for training; pass "
+        "--map KEY=joint_states KEY=joint_commands, with keys such as: state, actions."
+    )
+
+
+def test_an_episode_that_cannot_be_exported_is_named_with_the_reason(tmp_path):
+    source = write_v21(tmp_path / "v21")
+    path = source / "data/chunk-000/episode_000001.parquet"
+    rows_of = pq.read_table(path)
+    values = [[float("nan"), 1.0], *rows_of["action"].to_pylist()[1:]]
+    at = rows_of.column_names.index("action")
+    pq.write_table(rows_of.set_column(at, "action", pa.array(values)), path)
+    result = take(source, tmp_path / "d")
+    assert result.notes[-1] == (
+        "Not exported and not used for training with the default options: action is not a finite number in 1 row (x). "
+        "(1 of 2 episodes)"
+    )
+    exported = export_dataset(Dataset.open(tmp_path / "d"), tmp_path / "out", ALL)
+    assert list(exported.skipped) == [1]
+
+
+def test_a_mapped_column_replaces_the_one_that_has_the_stream_by_its_name(tmp_path):
+    """The other column keeps its numbers, as a stream of its own name."""
+    take(write_v21(tmp_path / "v21"), tmp_path / "d", map=("action=joint_states",))
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert rows(episode, "joints/state", "position").tolist() == [[n + 1, 0] for n in range(7)]
+    assert rows(episode, "observation.state").tolist() == [[n, 0] for n in range(7)]
+    assert "joints/command" not in episode.streams
+
+
+def test_two_columns_become_one_state(tmp_path):
+    pairs = ("action=joint_states:b_", "observation.state=joint_states:a_")
+    take(write_v21(tmp_path / "v21"), tmp_path / "d", map=pairs)
+    episode = Dataset.open(tmp_path / "d").episodes[1]
+    assert episode.field("joints/state", "position").labels == ("b_x", "b_x.1", "a_state.0", "a_state.1")
+    assert rows(episode, "joints/state", "position")[2].tolist() == [3, 1, 2, 1]

@@ -307,3 +307,77 @@ def test_images_as_strings_and_byte_rows(tmp_path, kind):
     assert frames.shape == (8, 48, 64, 3)
     assert np.abs(frames[:, 24, 8] - (220, 30, 20)).max() < 12
     assert np.abs(frames[:, 24, 56] - (10, 40, 200)).max() < 12
+
+
+def write_robotwin(root, *, rows=8, episodes=2, depth=True):
+    """Write episodes as RoboTwin does: its encoder takes RGB for BGR, and depth is in millimeters."""
+    (root / "data").mkdir(parents=True)
+    (root / "instructions").mkdir()
+    for k in range(episodes):
+        rng = np.random.default_rng(k)
+        parts = {
+            "left_arm": rng.normal(size=(rows, 6)),
+            "left_gripper": rng.uniform(size=rows),
+            "right_arm": rng.normal(size=(rows, 6)),
+            "right_gripper": rng.uniform(size=rows),
+        }
+        with h5py.File(root / "data" / f"episode{k}.hdf5", "w") as file:
+            for name, values in parts.items():
+                file[f"joint_action/{name}"] = values
+            file["joint_action/vector"] = np.column_stack(list(parts.values()))
+            jpegs = [cv2.imencode(".jpg", red_left(row))[1].tobytes() for row in range(rows)]
+            longest = max(map(len, jpegs))
+            padded = [jpeg.ljust(longest, b"\0") for jpeg in jpegs]
+            file.create_dataset("observation/head_camera/rgb", data=padded, dtype=f"S{longest}")
+            if depth:
+                file["observation/head_camera/depth"] = np.full((rows, 24, 32), 1234.0)
+            file["observation/head_camera/intrinsic_cv"] = np.tile(np.eye(3), (rows, 1, 1))
+        words = {"seen": [f"stack the bowls {k}", "other words"], "unseen": ["never seen"]}
+        (root / "instructions" / f"episode{k}.json").write_text(json.dumps(words))
+    return root
+
+
+def red_left(row):
+    """Return an RGB image whose left half is red."""
+    image = np.zeros((24, 32, 3), np.uint8)
+    image[:, :16] = (220, 20 + row, 10)
+    image[:, 16:] = (10, 40, 200)
+    return image
+
+
+@pytest.mark.parametrize("inside", ["", "data"])
+def test_robotwin(tmp_path, inside):
+    source = write_robotwin(tmp_path / "bowls")
+    result = take(source / inside, tmp_path / "d", robot="aloha")
+    assert (result.format, result.episodes, result.skipped) == ("robotwin", 2, {})
+    episode = Dataset.open(tmp_path / "d").episodes[1]
+    assert episode.task == "stack the bowls 1"
+    labels = episode.field("joints/state", "position").labels
+    assert labels[5:8] == ("left_arm.5", "left_gripper", "right_arm.0")
+    with h5py.File(source / "data" / "episode1.hdf5") as file:
+        vector = file["joint_action/vector"][:]
+    assert np.array_equal(episode.values("joints/state", "position"), vector)
+    assert np.array_equal(episode.values("joints/command", "position"), np.concatenate([vector[1:], vector[-1:]]))
+    frame = episode.frames("cameras/head_camera")[0].astype(int)
+    assert np.abs(frame[4:20, 2:12] - (220, 20, 10)).max() < 12
+    assert (episode.frames("depth/head_camera/depth") == 1234).all()
+    assert "cameras/head_camera: red and blue are swapped in the source and are swapped back." in result.notes
+    assert any(
+        note.startswith("RoboTwin stores no commands: the command of a row is the position") for note in result.notes
+    )
+    keys = {row.key: row.stream for row in result.mapped}
+    assert keys["joint_action/vector[1:]"] == "joints/command/position"
+    take(source, tmp_path / "raw", robot="aloha", color_order="rgb")
+    raw = Dataset.open(tmp_path / "raw").episodes[1].frames("cameras/head_camera")[0].astype(int)
+    assert np.abs(raw[4:20, 2:12] - (10, 20, 220)).max() < 12
+
+
+def test_rdt_in_folders_of_tasks(tmp_path):
+    (tmp_path / "rdt").mkdir()
+    for name, words in (("pour", "pour the water"), ("wipe", "wipe the table")):
+        write_aloha(tmp_path / "rdt" / name, episodes=1)
+        instruction = {"instruction": words, "expanded_instruction": ["longer"]}
+        (tmp_path / "rdt" / name / "expanded_instruction_gpt-4-turbo.json").write_text(json.dumps(instruction))
+    result = take(tmp_path / "rdt", tmp_path / "d", robot="agilex")
+    assert (result.episodes, result.skipped) == (2, {})
+    assert [one.task for one in Dataset.open(tmp_path / "d").episodes] == ["pour the water", "wipe the table"]

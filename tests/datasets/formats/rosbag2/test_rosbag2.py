@@ -1,5 +1,6 @@
 import json
 import math
+import struct
 
 import cv2
 import numpy as np
@@ -14,14 +15,16 @@ from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.episode_messages import motors_message
 from waldo.datasets.formats.rosbag2.format import BagConfig
-from waldo.datasets.formats.rosbag2.importer import parse_topics, rate_of
+from waldo.datasets.formats.rosbag2.importer import rate_of
 from waldo.datasets.formats.source import ImportConfig
+from waldo.datasets.formats.stream_map import MapError
 from waldo.datasets.formats.target import export_dataset
+from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.selection import Selection
 from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
 from waldo.datasets.video import decoder, h264
 from waldo.datasets.video.encoder import encode_frames
-from waldo.errors import ConfigError, NoMatchError, UnknownNameError
+from waldo.errors import NoMatchError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
@@ -322,7 +325,12 @@ def test_a_robots_own_bag(tmp_path):
             bag.add("/chatter", types.STRING_TYPE, at(tick), data="hello")
         bag.add("/task", types.STRING_TYPE, at(0), data=json.dumps({"task": "fold", "seed": 3, "outcome": "success"}))
     result = take(tmp_path / "bag", tmp_path / "d", robot="arm")
-    assert result.notes == [SEQUENCE_NOTE, "std_msgs/msg/String: 10 messages not imported."]
+    assert result.notes == [
+        SEQUENCE_NOTE,
+        "std_msgs/msg/String: 10 messages not imported.",
+        "Without joints/command the episodes cannot be exported to rows or used for training; pass --map "
+        "KEY=joint_commands, with keys such as: /arm/commands, /arm/plan, /temperature/m1.",
+    ]
     episode = Dataset.open(tmp_path / "d").episodes[0]
     assert (episode.task, episode.attributes["seed"], episode.outcome) == ("fold", 3, "unknown")
     assert set(episode.streams) == {"joints/state", "arm/commands", "arm/plan", "temperature/m1"}
@@ -381,27 +389,110 @@ def test_parts_of_a_state_are_merged_by_name(tmp_path):
     assert state.tolist() == [[2 * k, -2 * k, 1000 + 2 * k] for k in range(10)]
 
 
-def test_topics_can_be_named(tmp_path):
+def test_topics_can_be_mapped(tmp_path):
     with Bag(tmp_path / "bag") as bag:
         for tick in range(3):
             for side in ("left", "right"):
                 bag.joints(f"/{side}/joint_states", at(tick), ["a"], position=[tick])
     take(tmp_path / "bag", tmp_path / "d", robot="two")
     assert set(Dataset.open(tmp_path / "d").episodes[0].streams) == {"left/joint_states", "right/joint_states"}
-    named = ("joints/state=/right/joint_states",)
-    take(tmp_path / "bag", tmp_path / "named", robot="two", topics=named)
+    take(tmp_path / "bag", tmp_path / "named", robot="two", map=("/right/joint_states=joint_states",))
     assert set(Dataset.open(tmp_path / "named").episodes[0].streams) == {"left/joint_states", "joints/state"}
-    result = take(tmp_path / "bag", tmp_path / "none", robot="two", topics=("joints/state=/rigth/joint_states",))
-    (why,) = result.skipped.values()
-    assert why.startswith(
-        "unknown topic of stream joints/state '/rigth/joint_states'; did you mean '/right/joint_states'?"
+    with pytest.raises(MapError) as error:
+        take(tmp_path / "bag", tmp_path / "none", robot="two", map=("/rigth/joint_states=joint_states",))
+    assert str(error.value) == (
+        "--map: unknown key '/rigth/joint_states', did you mean '/right/joint_states'? "
+        "(keys of the source: /left/joint_states, /right/joint_states)"
     )
+    assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("text", ["a", "a=b", "=/b", "../x=/b", "a b=/c"])
-def test_malformed_topics_are_refused(text):
-    with pytest.raises(ConfigError, match="expected STREAM=/TOPIC with each stream once"):
-        parse_topics([text])
+def two_arms(path):
+    """Write a bag of two arms with joints in changing order, empty velocities, NaN efforts and commands by position."""
+    with Bag(path) as bag:
+        for tick in range(60):
+            for side, first in (("left", 0.0), ("right", 1000.0)):
+                values = {"j1": first + tick, "j2": first - tick}
+                names = ["j1", "j2"] if tick % 2 else ["j2", "j1"]
+                position = [values[name] for name in names]
+                offset = 2_000_000 if side == "right" else 0
+                effort = [np.nan, np.nan]
+                bag.joints(f"/{side}/joint_states", at(tick) + offset, names, position=position, effort=effort)
+                data = np.array([first + tick + 0.5, first - tick - 0.5])
+                dims = types.new("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
+                bag.add(f"/{side}/commands", types.ARRAY_TYPE, at(tick) + offset, layout=dims, data=data)
+            bag.image("/cam/image_raw", at(tick), "rgb8", np.full((18, 20, 3), tick, np.uint8))
+
+
+TWO_ARMS = (
+    "/left/joint_states=joint_states:left_",
+    "/right/joint_states=joint_states:right_",
+    "/left/commands=joint_commands:left_j1,left_j2",
+    "/right/commands=joint_commands:right_j1,right_j2",
+)
+
+
+def test_two_arms_become_one_state(tmp_path):
+    two_arms(tmp_path / "bag")
+    result = take(tmp_path / "bag", tmp_path / "d", robot="two", map=TWO_ARMS)
+    assert (result.episodes, result.skipped) == (1, {})
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    joints = episode.field("joints/state", "position").labels
+    assert joints == ("left_j2", "left_j1", "right_j2", "right_j1")
+    state = dict(zip(joints, episode.values("joints/state", "position").T.tolist(), strict=True))
+    assert state["left_j1"] == list(range(60))
+    assert state["right_j2"] == [1000.0 - tick for tick in range(60)]
+    assert episode.field("joints/command", "position").labels == ("left_j1", "left_j2", "right_j1", "right_j2")
+    assert episode.values("joints/command", "position")[7].tolist() == [7.5, -7.5, 1007.5, 992.5]
+    assert "effort" not in [field.name for field in episode.streams["joints/state"].fields]
+    assert "/left/joint_states + /right/joint_states: effort is never known and is not imported." in result.notes
+    exported = export_dataset(Dataset.open(tmp_path / "d"), tmp_path / "out", LeRobotConfig(selection=Selection()))
+    assert (exported.episodes, exported.skipped) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (
+            ("/left/joint_states=joint_states", "/right/joint_states=joint_states"),
+            "/left/joint_states and /right/joint_states both have a value 'j2' in joints/state; give each a prefix",
+        ),
+        (("/left/commands=joint_commands:a,b,c",), "/left/commands has 2 values, but 3 names are given"),
+        (("/cam/image_raw=joint_states",), "/cam/image_raw contains images, but joints/state was given"),
+        (("/left/commands=cameras/left",), "/left/commands contains numbers, but cameras/left was given"),
+    ],
+)
+def test_a_mapping_that_does_not_fit_the_topics_is_refused(tmp_path, pairs, message):
+    two_arms(tmp_path / "bag")
+    with pytest.raises(MapError) as error:
+        take(tmp_path / "bag", tmp_path / "d", robot="two", map=pairs)
+    assert str(error.value).startswith(f"--map: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_arms_that_are_never_received_together_are_left_out_by_name(tmp_path):
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(4):
+            bag.joints("/left/joint_states", at(tick, 1), ["a"], position=[tick])
+            bag.joints("/right/joint_states", at(tick, 1) + 400_000_000, ["a"], position=[tick])
+            bag.joints("/tool", at(tick, 1), ["t"], position=[tick])
+    result = take(tmp_path / "bag", tmp_path / "d", robot="two", map=TWO_ARMS[:2])
+    note = "joints/state is not imported: /left/joint_states + /right/joint_states have no messages within 100 ms of"
+    assert any(text.startswith(note) for text in result.notes)
+    assert set(Dataset.open(tmp_path / "d").episodes[0].streams) == {"tool"}
+
+
+def test_topics_of_an_export_can_be_mapped_as_well(record, script, tmp_path):
+    export_dataset(record(script()), tmp_path / "bags", BagConfig())
+    result = take(
+        tmp_path / "bags", tmp_path / "d", map=("/joint_commands=none", "/joint_commands_sent=joint_commands")
+    )
+    before, after = Dataset.open(tmp_path / "dataset").episodes[0], Dataset.open(tmp_path / "d").episodes[0]
+    assert "joints/sent" not in after.streams
+    sent = before.values("joints/sent", "position")
+    assert np.array_equal(after.values("joints/command", "position"), sent)
+    (left_out,) = [row for row in result.mapped if row.key == "/joint_commands"]
+    assert (left_out.stream, left_out.why) == ("", "left out by --map")
 
 
 def test_images_of_every_encoding(tmp_path):
@@ -429,7 +520,7 @@ def test_images_of_every_encoding(tmp_path):
                 data=png[tick].reshape(-1),
             )
     result = take(tmp_path / "bag", tmp_path / "d", robot="r")
-    assert result.notes == [
+    assert result.notes[:-1] == [
         SEQUENCE_NOTE,
         "/cam/bayer is not imported: the encoding 'bayer_rggb8' is not supported (supported: rgb8, bgr8, rgba8, bgra8, "
         "mono8, 8UC1, 8UC3, 16UC1, mono16, 32FC1).",
@@ -450,6 +541,46 @@ def add_video(bag, topic, packets, codec="h264"):
         bag.add(
             topic, types.VIDEO_TYPE, at(tick), timestamp=types.stamp(at(tick)), frame_id="", data=data, format=codec
         )
+
+
+def compressed_depth(pixels, a=0.0, b=0.0, header=True):
+    """Return the data of a CompressedImage as compressed_depth_image_transport writes it."""
+    png = cv2.imencode(".png", pixels)[1].tobytes()
+    return np.frombuffer((struct.pack("<iff", 0, a, b) if header else b"") + png, np.uint8)
+
+
+def test_compressed_depth(tmp_path):
+    """16UC1 is exact; 32FC1 is quantized as a / depth + b and comes back within half a step."""
+    rng = np.random.default_rng(0)
+    millimeters = rng.integers(0, 2**16, (4, 18, 20), np.uint16)
+    meters = rng.uniform(0.4, 6.0, (4, 18, 20))
+    a, b = 100.0 * 101.0, 1 - 100.0 * 101.0 / 10.0
+    with Bag(tmp_path / "bag") as bag:
+        for tick in range(4):
+            quantized = np.rint(a / meters[tick] + b).astype(np.uint16)
+            quantized[0, 0] = 0
+            for name, form, data in (
+                ("mm", "16UC1; compressedDepth png", compressed_depth(millimeters[tick])),
+                ("bare", "16UC1; compressedDepth", compressed_depth(millimeters[tick], header=False)),
+                ("m", "32FC1; compressedDepth png", compressed_depth(quantized, a, b)),
+                ("rvl", "16UC1; compressedDepth rvl", np.zeros(40, np.uint8)),
+            ):
+                topic = f"/{name}/image_raw/compressedDepth"
+                kind = schema.COMPRESSED_IMAGE_TYPE
+                bag.add(topic, kind, at(tick), header=types.header(at(tick)), format=form, data=data)
+    result = take(tmp_path / "bag", tmp_path / "d", robot="r")
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert set(episode.streams) == {"depth/mm", "depth/bare", "depth/m"}
+    assert np.array_equal(episode.frames("depth/mm"), millimeters)
+    assert np.array_equal(episode.frames("depth/bare"), millimeters)
+    found = episode.frames("depth/m")
+    assert (found[:, 0, 0] == 0).all()
+    step_mm = 1000 * meters**2 / a
+    known = np.ones_like(meters, bool)
+    known[:, 0, 0] = False
+    assert (np.abs(found - 1000 * meters)[known] <= (0.5 * step_mm + 1)[known]).all()
+    assert any(note.startswith("/rvl/image_raw/compressedDepth is not imported: the format") for note in result.notes)
+    assert "depth/m: depth is rounded from meters to millimeters; unknown depth becomes 0." in result.notes
 
 
 def test_video_of_another_project(tmp_path, make_image):
