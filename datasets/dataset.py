@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from waldo.datasets.recording.finalizer import Finalizer
 from waldo.datasets.recording.recover import Recovered, recover, remove_unfinished
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome, Selection
-from waldo.datasets.storage import jsonlines
+from waldo.datasets.storage import description, jsonlines
 from waldo.datasets.storage.index_allocator import IndexAllocator
 from waldo.datasets.storage.layout import (
     DATASET_FILE,
@@ -37,14 +36,8 @@ from waldo.datasets.storage.layout import (
 from waldo.datasets.storage.lock import hold_lock
 from waldo.datasets.storage.store_path import StorePath, entry_names, open_path, require_local
 from waldo.datasets.streams import Stream
-from waldo.errors import FileError, InvalidValueError, NotADatasetError, WaldoError
-from waldo.files import require_empty, sync_file, write_atomic
-
-FORMAT = "waldo-dataset"
-"""Format name in dataset.json."""
-
-SCHEMA_VERSION = 1
-"""Version of the folder's layout; newer ones are refused."""
+from waldo.errors import FileError, InvalidValueError, WaldoError
+from waldo.files import require_empty
 
 RESERVED = (
     "format",
@@ -97,10 +90,7 @@ class Dataset:
         if (folder / DATASET_FILE).exists():
             raise FileError(folder, "already contains a dataset", "open it, or choose another folder")
         require_empty(folder, "choose a new folder for the dataset")
-        folder.mkdir(parents=True, exist_ok=True)
-        description = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "robot": robot}
-        write_atomic(folder / DATASET_FILE, json.dumps(description, indent=2) + "\n")
-        sync_file(folder.absolute().parent)
+        description.create(folder, robot)
         return cls(folder, robot)
 
     @classmethod
@@ -110,11 +100,7 @@ class Dataset:
         A dataset in an object store can be read and edited; `waldo push` adds episodes to it.
         """
         folder = open_path(path)
-        robot, version, kind = _description(folder)
-        if kind != FORMAT or version > SCHEMA_VERSION:
-            found = f"is {kind!r} version {version}, expected {FORMAT!r} version {SCHEMA_VERSION}"
-            raise FileError(folder / DATASET_FILE, found, "update waldo")
-        return cls(folder, robot)
+        return cls(folder, description.robot_of(folder))
 
     @contextmanager
     def lock(self, holder: str = "") -> Generator[Dataset]:
@@ -374,20 +360,6 @@ class Dataset:
         if self._allocator is None:
             raise LockRequiredError(self.path, action)
         return self._allocator
-
-
-def _description(folder: StorePath) -> tuple[str, int, str]:
-    """Return the robot, the schema version and the format in a dataset's description."""
-    path = folder / DATASET_FILE
-    try:
-        if isinstance(path, Path) and path.exists() and not path.is_file():
-            raise FileError(path, "is not a regular file", "restore it from a copy of the dataset")
-        description = json.loads(path.read_text())
-        return str(description["robot"]), int(description["schema_version"]), str(description["format"])
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotADatasetError(folder, f"is not a dataset (no {DATASET_FILE})", "check the path") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FileError(path, f"cannot be read ({error!r})", "restore it from a copy of the dataset") from error
 
 
 def _checked(indices: Iterable[int], available: Iterable[int], expected: str) -> list[int]:
