@@ -1,4 +1,4 @@
-"""Data of other formats: commands on waldo datasets name the import, and damaged data is one line without a traceback."""
+"""Data of other formats: commands on waldo datasets name the import, and damaged data is one line, no traceback."""
 
 from __future__ import annotations
 
