@@ -199,7 +199,9 @@ def _timing(episode: Episode, report: StreamReport, limits: Thresholds) -> Itera
         how = ", ".join(f"{summary['lost_' + key]} {verb}" for key, verb in parts if summary["lost_" + key])
         yield problem("loss", f"lost {report.lost} of {count(report.count + report.lost, 'message')} ({how})")
     if not report.count:
-        yield problem("empty", "no message was recorded")
+        # The applied command is published by waldo's robot node, and by few others.
+        level = "note" if name == APPLIED else "problem"
+        yield Finding(level=level, kind="empty", stream=name, text="no message was recorded")
         return
     header = episode.time_ns(name)
     if report.staleness_s > limits.staleness_s:
@@ -227,12 +229,16 @@ def _timing(episode: Episode, report: StreamReport, limits: Thresholds) -> Itera
 
 
 def _values(episode: Episode, name: str) -> Iterator[Finding]:
-    """Check that the values of a scalar stream are finite."""
+    """Check that the values of a scalar stream are finite; a robot may publish no velocity and no effort."""
     stream = episode.streams[name]
     if not isinstance(stream, ScalarStream) or name in NON_FINITE_ALLOWED:
         return
     for field in stream.fields:
-        bad = ~np.isfinite(episode.values(name, field.name))
+        values = episode.values(name, field.name)
+        if name == schema.STATE and field.name != "position" and len(values) and np.isnan(values).all():
+            yield Finding(level="note", kind="unknown", stream=name, text=f"the robot publishes no {field.name}")
+            continue
+        bad = ~np.isfinite(values)
         if name in INTERMITTENT:
             # A command without any joint is valid: the operator has disengaged.
             bad &= ~bad.all(axis=1, keepdims=True)

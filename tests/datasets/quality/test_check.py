@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from waldo.datasets.quality.check import check_dataset
+from waldo.datasets import schema
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.check import COMMANDS, check_dataset
 
 
 @pytest.fixture
@@ -139,3 +141,26 @@ def test_an_episode_that_cannot_be_opened_is_a_problem(record, script):
 
 def test_a_disengaged_operator_is_not_a_problem(check, script):
     assert found(check(script(seconds=2.0, hands_off=range(40, 80)))) == []
+
+
+def test_a_robot_that_publishes_no_effort_and_no_applied_command_is_noted(tmp_path, robot, monkeypatch):
+    monkeypatch.setattr("waldo.datasets.quality.check.load_robot", lambda name: robot)
+    dataset = Dataset.create(tmp_path / "set", robot=robot.name)
+    streams = [schema.joint_stream(name, 60.0, robot.joint_names) for name in ("joints/state", *COMMANDS)]
+    unknown = np.full(len(robot.joints), np.nan)
+    with dataset.lock():
+        writer = dataset.begin(streams, {})
+        for k in range(90):
+            at = 1_700_000_000_000_000_000 + round(k * 1e9 / 60)
+            position = robot.home + 0.01 * np.sin(k / 10)
+            stamps = {"header_ns": at, "receipt_ns": at, "sequence": k + 1}
+            values = {"position": position, "velocity": 0 * position, "effort": unknown}
+            writer.row("joints/state", values=values, **stamps)
+            writer.row("joints/command", values={"position": position}, **stamps)
+        writer.save("success")
+    (report,) = check_dataset(dataset)
+    assert found(report) == [
+        ("note", "unknown", "joints/state", "the robot publishes no effort"),
+        ("note", "empty", "joints/sent", "no message was recorded"),
+    ]
+    assert report.problems == 0
