@@ -82,13 +82,13 @@ class MotorReadings:
     utilization_ratio: Array = _quantity(
         "utilization_ratio",
         "1",
-        "thermally equivalent torque divided by the rated torque",
-        metric="torque_utilization_ratio",
+        "steady temperature rise at the mean heating of the last ten minutes, divided by the rise to the limit",
+        metric="thermal_utilization_ratio",
     )
     time_to_limit_s: Array = _quantity(
         "time_to_limit_seconds",
         "s",
-        "time until the winding reaches its limit if the recent load continues, median; infinite if never",
+        "forecast of the time until the limit if the load of the last half minute continues, median; infinite if never",
         recorded="time_to_limit",
         exported=False,
         metric="time_to_limit_seconds",

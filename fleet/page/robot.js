@@ -6,7 +6,7 @@ import { Readings } from "./readings.js";
 
 const COLUMNS = [
   ["Motor", "joint"], ["Winding", "winding"], ["Housing", "housing"], ["Limit", "limit"], ["To limit", "left"],
-  ["Duty", "duty"], ["Torque use", "use"], ["Current", "current"], ["Status", "status"], ["History", "history"],
+  ["Duty", "duty"], ["Utilization", "use"], ["Current", "current"], ["Status", "status"], ["History", "history"],
 ];
 const LEVEL_WORDS = { cool: "cool", warm: "warm", hot: "hot", over: "at the limit", unknown: "temperature unknown" };
 let made = 0;

@@ -41,13 +41,14 @@ class DutyMeter:
         self._bin_s: Array = np.zeros((*worlds, 1, BINS))
         self._square: Array = np.zeros((*shape, BINS))
         self._working: Array = np.zeros((*shape, BINS))
+        self._heat: Array = np.zeros((*shape, BINS))
         self._joules: Array = np.zeros(shape)
         self._peak: Array = np.full(shape, -np.inf)
         self._bin: NDArray[np.int64] = np.zeros(worlds, dtype=np.int64)
 
     def restart(self, which: NDArray[np.int64]) -> None:
         """Reset the worlds `which`, (n,); only for a meter with a leading axis of worlds."""
-        for array in (self._total_s, self._bin_s, self._square, self._working, self._joules, self._bin):
+        for array in (self._total_s, self._bin_s, self._square, self._working, self._heat, self._joules, self._bin):
             array[which] = 0
         self._peak[which] = -np.inf
 
@@ -90,6 +91,7 @@ class DutyMeter:
         self._bin_s[place] += seconds
         self._square[place] += seconds * mean_square
         self._working[place] += seconds * working_ratio
+        self._heat[place] += joules
         rows = ... if worlds is None else worlds
         self._total_s[rows] += seconds
         self._joules[rows] += joules
@@ -101,14 +103,14 @@ class DutyMeter:
             index = int(self._total_s[0] / (DUTY_PERIOD_S / BINS)) % BINS
             if index != int(self._bin):
                 self._bin[...] = index
-                for array in (self._bin_s, self._square, self._working):
+                for array in (self._bin_s, self._square, self._working, self._heat):
                     array[..., index] = 0
             return (..., index)
         index = (self._total_s[worlds, 0] / (DUTY_PERIOD_S / BINS)).astype(np.int64) % BINS
         fresh = index != self._bin[worlds]
         if fresh.any():
             self._bin[worlds] = index
-            for array in (self._bin_s, self._square, self._working):
+            for array in (self._bin_s, self._square, self._working, self._heat):
                 array[worlds[fresh], :, index[fresh]] = 0
         return (worlds, slice(None), index)
 
@@ -128,9 +130,9 @@ class DutyMeter:
         return np.sqrt(self._mean(self._square))
 
     @property
-    def utilization_ratio(self) -> Array:
-        """Equivalent over rated torque; above 1 the load is not sustainable. NaN without a rated torque."""
-        return self.equivalent_torque_nm / self.rated_torque_nm
+    def heating_w(self) -> Array:
+        """Mean heat put into the windings over the last ten minutes [W]."""
+        return self._mean(self._heat)
 
     @property
     def joules(self) -> Array:

@@ -28,6 +28,7 @@ from waldo.robots.thermal.losses import UNKNOWN as UNKNOWN_CURRENT
 from waldo.robots.thermal.losses import Currents, LossModel
 from waldo.robots.thermal.observer import AMBIENT, HeatObserver, ObserverConfig
 from waldo.robots.thermal.resistance import ResistanceThermometer, ThermometerConfig
+from waldo.robots.thermal.sustained import utilization_ratio
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.typing import Array
 
@@ -249,7 +250,7 @@ class HeatMonitor:
             voltage_v=sensors.voltage_v,
             torque_nm=torque_nm,
             duty_ratio=self.duty.duty_ratio,
-            utilization_ratio=self.duty.utilization_ratio,
+            utilization_ratio=if_known(self._utilization()),
             time_to_limit_s=if_known(self._to_limit.p50),
             time_to_limit_p10_s=if_known(self._to_limit.p10),
             time_to_limit_p90_s=if_known(self._to_limit.p90),
@@ -263,6 +264,12 @@ class HeatMonitor:
             driver_sensor_c=sensors.driver_c,
             notes=self._notes(sensors),
         )
+
+    def _utilization(self) -> Array:
+        """Return the thermal utilization at the mean heating of the last ten minutes."""
+        observer = self.observer
+        heating_w = self.duty.heating_w * observer.scale
+        return utilization_ratio(self.model, heating_w, self.limit_c, observer.mean[:, AMBIENT])
 
     def _notes(self, sensors: MotorSensors) -> tuple[str, ...]:
         """Return the faults and warnings of each motor as text; empty where there is none."""

@@ -174,7 +174,7 @@ class TwoNodeModel:
         load: Load,
         ambient_c: Array | float,
         *,
-        horizon_s: float = 86400.0,
+        horizon_s: Array | float = 86400.0,
     ) -> Array:
         """Return the time until the winding reaches `limit_c` under a constant load, (..., motors) [s].
 

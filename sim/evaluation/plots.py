@@ -33,7 +33,7 @@ def plot_winding(result: EvalResult) -> Any:
 
 
 def plot_load(motors: list[MotorHeat]) -> Any:
-    """Return each motor's equivalent torque over rated torque, and its steady winding temperature."""
+    """Return each motor's thermal utilization, and its steady winding temperature."""
     shown = sorted(motors, key=lambda m: m.steady_winding_c)[-SHOWN_MOTORS:]
     figure, axes = _axes(11.6, 0.9 + 0.27 * len(shown), columns=2)
     rows = np.arange(len(shown))
@@ -41,7 +41,7 @@ def plot_load(motors: list[MotorHeat]) -> Any:
     axes[0].barh(rows, ratios, height=0.62, color=[BAD if r > 1 else WARM if r > 0.8 else GOOD for r in ratios])
     axes[0].axvline(1, color=INK, linewidth=1, linestyle="--")
     axes[0].set_yticks(rows, [m.joint for m in shown])
-    axes[0].set_xlabel("thermally equivalent torque / rated torque")
+    axes[0].set_xlabel("steady rise / rise to the limit")
     axes[1].barh(rows, [m.steady_winding_c for m in shown], height=0.62, color=COLORS[0])
     limits = [m.limit_c if m.limit_c is not None else np.nan for m in shown]
     axes[1].scatter(limits, rows, marker="|", s=120, color=BAD, label="limit", zorder=3)

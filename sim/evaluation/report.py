@@ -13,6 +13,7 @@ import numpy as np
 
 from waldo import __version__
 from waldo.files import write_atomic
+from waldo.robots.thermal.limits import AMBIENT_C
 from waldo.sim.evaluation.plots import plot_load, plot_success, plot_winding
 from waldo.sim.evaluation.results import EvalResult
 from waldo.templates import load_template
@@ -48,6 +49,8 @@ def render_page(result: EvalResult, out: Path) -> str:
         median_seconds=float(np.median(done)) if done else None,
         warmest=max(result.motors, key=lambda motor: motor.max_winding_c),
         limiting=min(timed, key=lambda motor: motor.seconds_to_limit or 0.0) if timed else None,
+        exceeded=[one for one in result.motors if one.limit_c is not None and one.max_winding_c >= one.limit_c],
+        ambient_c=AMBIENT_C,
         steady=max(result.motors, key=lambda motor: motor.steady_winding_c),
         episodes=list(zip(result.seeds, result.success, result.seconds, strict=True)),
         bases=sorted({motor.thermal_basis for motor in result.motors}),

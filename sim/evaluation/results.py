@@ -58,15 +58,17 @@ class MotorHeat:
     rated_torque_nm: float | None
     """Continuous torque of the motor [N·m]; None if unknown."""
     utilization_ratio: float | None
-    """Equivalent torque over rated torque; above 1 the motor cannot repeat the episodes indefinitely."""
+    """Steady rise above ambient at the mean heating of all episodes, divided by the rise to the limit; above 1 exactly
+    if repeating the episodes without a break takes the motor to its limit. None if the limit is unknown."""
     duty_percent: float
     """Fraction of time under load, ED% of IEC 60034-1 [%]."""
     joules: float
     """Mean heat in the winding per episode [J]."""
     steady_winding_c: float
-    """Winding temperature that repeated episodes converge to [°C]."""
+    """Winding temperature that repeated episodes converge to: the steady state at their mean heating [°C]."""
     seconds_to_limit: float | None
-    """Time of repeated episodes from ambient to the limit [s]; None if the limit is never reached."""
+    """Time of repeated episodes from ambient to the limit at their mean heating [s]; None if the limit is not reached,
+    which is so if the utilization is at most 1."""
     thermal_basis: str
     """Origin of the thermal constants: published, fitted or assumed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.robots.thermal.two_node import Load
+from waldo.robots.thermal.sustained import sustain
 from waldo.sim.evaluation.results import MotorHeat, Series
 from waldo.sim.world import CONTROL_HZ, World
 from waldo.typing import Array
@@ -68,14 +68,11 @@ class EpisodeTotals:
         """Return the load and temperature of each motor."""
         time_s = sum(self.seconds)
         torque = np.sqrt(self._square_seconds / time_s)
-        load = Load(np.zeros(len(world.robot.joints)), self._joules.sum(axis=0) / time_s)
         motors = world.motors
-        cold = motors.model.at_ambient(motors.ambient_c)
-        steady = motors.model.steady(load, motors.ambient_c)[:, 0]
-        to_limit = motors.model.time_to(motors.limit_c, cold, load, motors.ambient_c)
+        found = sustain(motors.model, self._joules.sum(axis=0) / time_s, motors.limit_c, motors.ambient_c)
         heats: list[MotorHeat] = []
         for i, joint in enumerate(world.robot.joints):
-            rated = joint.motor.rated_torque_nm
+            ratio, to_limit = float(found.utilization_ratio[i]), float(found.seconds_to_limit[i])
             heats.append(
                 MotorHeat(
                     joint=joint.name,
@@ -84,12 +81,12 @@ class EpisodeTotals:
                     mean_max_winding_c=float(self._max_winding[:, i].mean()),
                     limit_c=joint.motor.winding_limit_c,
                     equivalent_torque_nm=float(torque[i]),
-                    rated_torque_nm=rated,
-                    utilization_ratio=None if rated is None else float(torque[i] / rated),
+                    rated_torque_nm=joint.motor.rated_torque_nm,
+                    utilization_ratio=ratio if np.isfinite(ratio) else None,
                     duty_percent=float(100 * self._working_seconds[i] / time_s),
                     joules=float(self._joules[:, i].mean()),
-                    steady_winding_c=float(steady[i]),
-                    seconds_to_limit=float(to_limit[i]) if np.isfinite(to_limit[i]) else None,
+                    steady_winding_c=float(found.steady_winding_c[i]),
+                    seconds_to_limit=to_limit if np.isfinite(to_limit) else None,
                     thermal_basis=joint.motor.need_thermal("simulated motor heat").basis,
                 )
             )

@@ -46,7 +46,7 @@ def test_every_quantity_has_its_name_and_labels(clock, motor) -> None:
     assert joint("thermal_headroom_ratio") == (85 - 61.5) / 60
     assert joint("time_to_limit_seconds", percentile="50") == 90
     assert joint("duty_ratio", window="10m") == 0.75
-    assert joint("torque_utilization_ratio") == 1.5
+    assert joint("thermal_utilization_ratio") == 1.5
     assert joint("current_amperes") == 1.25
     assert joint("voltage_volts") == 12
     assert joint("torque_newton_metres") == 0.5

@@ -14,8 +14,7 @@ def test_duty_energy_and_peak_of_an_intermittent_load():
     assert meter.seconds[0] == pytest.approx(60.0)
     np.testing.assert_allclose(meter.duty_ratio, [0.25, 1.0])
     np.testing.assert_allclose(meter.equivalent_torque_nm, [1.0, 1.0])
-    assert meter.utilization_ratio[0] == pytest.approx(1.0)
-    assert np.isnan(meter.utilization_ratio[1])
+    np.testing.assert_allclose(meter.heating_w, [1.0, 2.0])
     np.testing.assert_allclose(meter.joules, [60.0, 120.0])
     assert meter.peak_winding_c[0] == pytest.approx(35.99)
 
@@ -30,6 +29,7 @@ def test_only_the_last_ten_minutes_count():
             # Half of the ten minutes is before the end of the load, within the ten seconds of a bin.
             assert meter.duty_ratio[0] == pytest.approx(0.5, abs=10 / 600)
     assert meter.duty_ratio[0] == 0.0
+    assert meter.heating_w[0] == pytest.approx(1.0)
     assert meter.equivalent_torque_nm[0] == 0.0
     assert meter.seconds[0] == 1800
 

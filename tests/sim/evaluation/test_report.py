@@ -46,7 +46,8 @@ def test_the_page_and_the_json_contain_the_result(tmp_path):
     assert "success, 6 of 6" in text
     assert text.count('<i class="ok"') == 6
     assert "61.0–100.0" in text
-    assert "no motor reaches its limit" in text
+    assert "at this mean heating no motor reaches its limit" in text
+    assert "Within an episode" not in text
     assert not re.search(
         r"[{}%]{2}|undefined|None", re.sub(r"<style>.*</style>|base64,[A-Za-z0-9+/=]+", "", text, flags=re.S)
     )
@@ -66,6 +67,13 @@ def test_the_time_to_a_motor_limit_is_shown(failure, tmp_path):
     hot = dataclasses.replace(failure.motors[5], seconds_to_limit=240.0)
     found = dataclasses.replace(failure, motors=[*failure.motors[:5], hot])
     assert "take <b>gripper</b> to its limit of 70 °C in <b>4.0 min</b>" in write_report(found, tmp_path).read_text()
+
+
+def test_a_limit_that_is_exceeded_within_an_episode_is_shown(failure, tmp_path):
+    hot = dataclasses.replace(failure.motors[5], max_winding_c=71.5)
+    found = dataclasses.replace(failure, motors=[*failure.motors[:5], hot])
+    text = write_report(found, tmp_path).read_text()
+    assert "Within an episode, <b>gripper</b> was at <b>71.5 °C</b>, above its limit of 70 °C." in text
 
 
 def test_names_are_escaped_and_large_videos_are_linked(failure, tmp_path):
