@@ -14,6 +14,7 @@ import numpy as np
 from waldo.console import err
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
+from waldo.robots.thermal.limits import AMBIENT_C
 from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.world import CONTROL_HZ, World
@@ -31,7 +32,15 @@ def stamp_of(tick: int) -> int:
 class TwinDriver:
     """A SimulatedDriver (waldo.robots.driver) over one world."""
 
-    def __init__(self, robot: Robot, task: str = "lift", cameras: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        robot: Robot,
+        task: str = "lift",
+        cameras: bool = True,
+        seed: int = 0,
+        start_c: float | None = None,
+        ambient_c: float = AMBIENT_C,
+    ) -> None:
         """Build the world and reset it with `seed`.
 
         Args:
@@ -39,10 +48,13 @@ class TwinDriver:
             task: Registered name of the task.
             cameras: Whether images are rendered.
             seed: Seed of the first layout.
+            start_c: Temperature of windings and housings at the start [°C]; None for ambient.
+            ambient_c: Ambient temperature [°C].
         """
         self.robot = robot
         self._world = World(task, worlds=1, threads=1, robot=robot)
-        self._world.reset([seed])
+        self._world.motors.ambient_c = ambient_c
+        self._world.reset([seed], warm=None if start_c is None else [start_c, start_c])
         self._cameras = cameras
         self._tick = 0
         self._targets = self._world.position[0].copy()

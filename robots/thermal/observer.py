@@ -43,6 +43,8 @@ class ObserverConfig:
     """A sensor on the motor controller's board, used as an inaccurate housing sensor."""
     ambient_c: float = AMBIENT_C
     """Expected air temperature [°C]."""
+    start_c: float | None = None
+    """Temperature of windings and housings at the start [°C]; None if they have been in the ambient air for a while."""
     ambient_std_k: float = 4.0
     """Standard deviation of the air temperature [K]."""
     scale_std: float = 0.18
@@ -62,18 +64,20 @@ class HeatObserver:
     """Estimates the temperatures of several motors."""
 
     def __init__(self, model: TwoNodeModel, config: ObserverConfig | None = None) -> None:
-        """Start with all motors at the expected ambient temperature."""
+        """Start with all motors at the expected ambient temperature, or at `start_c`."""
         self.model, self.config = model, config or ObserverConfig()
         count, c = len(model), self.config
         self.mean: Array = np.zeros((count, 4))
         """State estimates, (motors, 4)."""
-        self.mean[:, (WINDING, HOUSING, AMBIENT)] = c.ambient_c
+        self.mean[:, (WINDING, HOUSING)] = c.ambient_c if c.start_c is None else c.start_c
+        self.mean[:, AMBIENT] = c.ambient_c
         variance = np.square([c.ambient_std_k, c.ambient_std_k, c.ambient_std_k, c.scale_std])
         self.covariance: Array = np.broadcast_to(np.diag(variance), (count, 4, 4)).copy()
         """Covariances of the states, (motors, 4, 4)."""
-        # The motors have been in this air for a while: all three temperatures are the same unknown one.
-        self.covariance[:, :3, :3] = c.ambient_std_k**2
-        self.covariance[:, range(3), range(3)] += 0.5
+        if c.start_c is None:
+            # The motors have been in this air for a while: all three temperatures are the same unknown one.
+            self.covariance[:, :3, :3] = c.ambient_std_k**2
+            self.covariance[:, range(3), range(3)] += 0.5
         self.watches: Mapping[str, SensorWatch] = {
             name: SensorWatch(count, getattr(c, name)) for name in ("winding", "housing", "driver")
         }

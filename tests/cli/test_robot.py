@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from waldo import registry
@@ -15,8 +16,10 @@ from waldo.cli.main import main, parse
 from waldo.cli.robot import RobotCommand
 from waldo.errors import ConfigError, UnknownNameError
 from waldo.robots.cameras.rig import WithCameras
+from waldo.robots.control.cycle import ControlCycle
 from waldo.robots.description import Robot, load_robot
 from waldo.robots.drivers.options import driver_options
+from waldo.robots.thermal.observer import AMBIENT
 from waldo.sim.tasks.task import default_task, load_task
 
 
@@ -147,3 +150,45 @@ def test_the_default_task_is_one_of_the_robot() -> None:
     assert load_task(default_task("g1")).robot == "g1"
     with pytest.raises(UnknownNameError, match="unknown robot with a task 'toy'"):
         default_task("toy")
+
+
+def test_a_twin_starts_at_a_temperature_in_other_air() -> None:
+    command = robot("so101", "--no-cameras", "--start-temperature", "60", "--ambient", "35")
+    driver = command.make_driver()
+    driver.connect()
+    cycle = ControlCycle(driver, command.node_config(None))
+    found: list[Any] = []
+    for tick in range(600):
+        sensed = cycle.sense(10**18 + tick * 10**9 // 60, tick / 60)
+        cycle.act(10**18 + tick * 10**9 // 60, tick / 60)
+        if sensed.readings is not None:
+            found.append(sensed.readings)
+    np.testing.assert_allclose(found[0].winding_c, 60, atol=5)  # the filter has seen one reading
+    np.testing.assert_allclose(found[-1].winding_c, 60, atol=2)
+    np.testing.assert_allclose(found[-1].housing_c, 60, atol=2)
+    assert {note for readings in found for note in readings.notes} == {""}
+    np.testing.assert_allclose(cycle.heat.observer.mean[:, AMBIENT], 35, atol=3)
+    assert driver.world.motors.ambient_c == 35  # type: ignore[attr-defined]
+    driver.disconnect()
+
+
+def test_without_a_start_temperature_the_motors_have_that_of_the_air() -> None:
+    driver = robot("so101", "--no-cameras", "--ambient", "10").make_driver()
+    np.testing.assert_array_equal(driver.motors().winding_c, 10)
+    driver.disconnect()
+
+
+@pytest.mark.parametrize("option", ["--start-temperature", "--ambient"])
+@pytest.mark.parametrize(
+    ("driver", "cause"),
+    [("arm", "whose motors have their real temperature"), ("model", "which simulates no motor heat")],
+)
+def test_only_a_twin_can_be_heated(option: str, driver: str, cause: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{option} is not supported with --driver {driver}, {cause}"):
+        robot("so101", "--driver", driver, option, "60").make_driver()
+
+
+@pytest.mark.parametrize("value", ["-41", "201", "nan", "inf"])
+def test_an_implausible_temperature_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["robot", "so101", "--start-temperature", value]) == 2
+    assert capsys.readouterr().err == (f"waldo: error: --start-temperature is {float(value)}, expected -40 to 200 °C\n")

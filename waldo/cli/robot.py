@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import tyro
 
 from waldo import console
-from waldo.errors import ConflictingOptionsError, UnsupportedOptionError
+from waldo.errors import ConflictingOptionsError, InvalidValueError, UnsupportedOptionError
 from waldo.robots.control.safety import SafetyConfig
 from waldo.robots.thermal.monitor import MonitorConfig
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SIMULATIONS = ("twin", "model")
 """Drivers that simulate the robot."""
+
+LOWEST_C, HIGHEST_C = -40.0, 200.0
+"""Temperatures that a twin may start at [°C]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +46,18 @@ class RobotCommand:
     rate: int = 60
     """Control cycles per second of a real robot."""
     namespace: str = ""
-    """ROS namespace; the robot's name by default."""
+    """ROS namespace; the robot's name by default. Several robots need different ones. Any machine of the subnet can
+    command a robot: docs/guide/securing-dds.md explains how to restrict that."""
     cameras: bool = True
     """Render and publish the cameras."""
     lockstep: tuple[str, ...] = ()
     """Simulated time on /clock that waits for these processes: operator, recorder. Empty for real time."""
     seed: int = 0
     """Seed of the first scene; each reset uses the next one."""
+    start_temperature: float | None = None
+    """Temperature of the twin's motors at the start [°C], to try the dashboard and the governor; ambient by default."""
+    ambient: float | None = None
+    """Ambient temperature of the twin [°C]; 25 by default."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Driver option as name=value, such as --option channel=can0; repeatable."""
     camera: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -67,6 +75,17 @@ class RobotCommand:
     """Monitoring of the motors' heat, and the governor that slows the robot down before a limit."""
     govern: bool = True
     """Slow the robot down before a motor reaches its heat limit; without it the robot holds at the limit."""
+
+    def __post_init__(self) -> None:
+        """Check the temperatures."""
+        for option, value in self._temperatures().items():
+            if not LOWEST_C <= value <= HIGHEST_C:
+                raise InvalidValueError(option, value, f"{LOWEST_C:g} to {HIGHEST_C:g} °C")
+
+    def _temperatures(self) -> dict[str, float]:
+        """Return option -> temperature, for those that are given [°C]."""
+        given = {"--start-temperature": self.start_temperature, "--ambient": self.ambient}
+        return {option: value for option, value in given.items() if value is not None}
 
     @classmethod
     def for_arguments(cls, args: Sequence[str], config: Path | None = None) -> type[Self]:
@@ -112,13 +131,17 @@ class RobotCommand:
         """Return the options of the robot node."""
         from waldo.robots.node import NodeConfig
 
+        heat = self.heat if self.govern else dataclasses.replace(self.heat, governor=None)
+        known = {"start_c": self.start_temperature, "ambient_c": self.ambient}
+        known = {name: value for name, value in known.items() if value is not None}
+        heat = dataclasses.replace(heat, observer=dataclasses.replace(heat.observer, **known))
         return NodeConfig(
             rate_hz=self.rate,
             lockstep=self.lockstep,
             seed=self.seed,
             jpeg_quality=self.jpeg_quality,
             safety=self.safety,
-            heat=self.heat if self.govern else dataclasses.replace(self.heat, governor=None),
+            heat=heat,
             heat_state=heat_state,
         )
 
@@ -154,6 +177,10 @@ class RobotCommand:
         if (self.option or self.port) and name in SIMULATIONS:
             option = "--option" if self.option else "--port"
             raise UnsupportedOptionError(option, "a simulation", do="select a hardware driver with --driver")
+        if name != "twin" and (given := self._temperatures()):
+            cause = "which simulates no motor heat" if name == "model" else "whose motors have their real temperature"
+            do = "leave it out, or simulate the robot with --driver twin"
+            raise UnsupportedOptionError(next(iter(given)), f"--driver {name}, {cause}", do=do)
         typed: dict[str, Any] = {}
         if self.driver_field:
             options = getattr(self, self.driver_field)
@@ -172,6 +199,10 @@ class RobotCommand:
             from waldo.sim.tasks.task import default_task
 
             scene = {"task": self.task or default_task(robot.name), "seed": self.seed}
+            if self.start_temperature is not None:
+                scene["start_c"] = self.start_temperature
+            if self.ambient is not None:
+                scene["ambient_c"] = self.ambient
         return {**scene, **typed, **shorthand}
 
 
