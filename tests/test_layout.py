@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "train": {"robots", "datasets", "sim"},
     "fleet": {"robots"},
 }
-ROOT_MODULES = {"errors", "typing", "files", "registry", "ros", "process", "console", "text", "templates"}
+ROOT_MODULES = {"errors", "typing", "files", "json_file", "registry", "ros", "process", "console", "text", "templates"}
 """Modules of the package root that every room may import."""
 
 MODULE = re.compile(r"waldo(?:\.\w+)+(?=[:.]|$)")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from waldo.errors import FileError
 from waldo.files import write_atomic
+from waldo.json_file import read_json, shown
 from waldo.robots.description import Robot
 from waldo.typing import Array
 
@@ -25,6 +26,8 @@ TURN = 4096
 """Counts per turn of all supported servos."""
 MIDDLE = 2047
 """Count to which the homing offset moves the middle of a joint's range."""
+MAX_COUNT = 1_000_000
+"""Largest number that a calibration may contain."""
 FULL_TURN_RAD = 5.0
 """A joint with a larger range than this is calibrated as a full-turn joint [rad]."""
 
@@ -101,25 +104,18 @@ def load(path: Path, names: Sequence[str]) -> tuple[ServoCalibration, ...]:
         FileError: If the file is missing or unreadable, or lacks a joint or a value.
     """
     known = [field.name for field in dataclasses.fields(ServoCalibration)]
-    try:
-        joints = json.loads(path.read_text())
-    except OSError as error:
-        raise FileError(path, error.strerror or str(error), "pass the path of a calibration file") from error
-    except ValueError as error:
-        raise FileError(path, f"is not JSON ({error})", "pass a calibration file of LeRobot or waldo") from error
+    joints = read_json(path)
     if not isinstance(joints, dict):
         raise FileError(path, "contains no joints", "pass a calibration file of LeRobot or waldo")
     if missing := [name for name in names if name not in joints]:
-        text = f"lacks the joints {', '.join(missing)} (found: {', '.join(joints)})"
+        text = f"lacks the joints {', '.join(missing)} (found: {shown(', '.join(joints), 200)})"
         raise FileError(path, text, "pass the calibration file of this robot")
     found: list[ServoCalibration] = []
     for name in names:
-        try:
-            values = {key: int(joints[name][key]) for key in known}
-        except (KeyError, TypeError, ValueError):
-            raise FileError(
-                path, f"{name} lacks a whole number for one of {', '.join(known)}", "calibrate again"
-            ) from None
+        joint = joints[name]
+        values = {key: joint.get(key) for key in known} if isinstance(joint, dict) else {}
+        if not values or any(type(value) is not int or abs(value) > MAX_COUNT for value in values.values()):
+            raise FileError(path, f"{name} lacks a whole number for one of {', '.join(known)}", "calibrate again")
         one = ServoCalibration(**values)
         if not one.valid or one.drive_mode not in (0, 1):
             raise FileError(

@@ -7,7 +7,6 @@ JSON: {"format": "waldo-motors", "schema_version": 1, "robot": name, "joints": {
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,15 @@ from typing import Any, cast
 
 from waldo.errors import FileError
 from waldo.files import write_atomic
+from waldo.json_file import read_json, shown
 from waldo.robots.description import Joint, Robot
 from waldo.robots.motor import ThermalConstants
 from waldo.robots.thermal.fit import NAMES, ThermalFit
 
 FORMAT, SCHEMA_VERSION = "waldo-motors", 1
+
+MAX_VALUE = 1e9
+"""Maximum of any constant, far beyond every motor."""
 
 
 def save(path: Path, robot: str, fits: Mapping[str, ThermalFit]) -> None:
@@ -49,33 +52,33 @@ def apply(path: Path, robot: Robot) -> Robot:
 
 
 def _read(path: Path, robot: Robot) -> Mapping[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise FileError(path, f"cannot be read ({error})") from error
-    if not isinstance(cast("object", content), dict) or content.get("format") != FORMAT:
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileError(path, "is not a file of motor constants", "create one with: waldo identify DATASET --out FILE")
     if content.get("schema_version") != SCHEMA_VERSION:
-        raise FileError(path, f"has schema version {content.get('schema_version')}, expected {SCHEMA_VERSION}")
+        raise FileError(path, f"has schema version {shown(content.get('schema_version'))}, expected {SCHEMA_VERSION}")
     if content.get("robot") != robot.name:
-        raise FileError(path, f"belongs to the robot {content.get('robot')!r}, expected {robot.name!r}")
-    joints = cast("Mapping[str, Any]", content.get("joints", {}))
-    unknown = set(joints) - set(robot.joint_names)
-    if unknown:
-        raise FileError(path, f"names joints that {robot.name} does not have: {', '.join(sorted(unknown))}")
+        raise FileError(path, f"belongs to the robot {shown(repr(content.get('robot')))}, expected {robot.name!r}")
+    joints = content.get("joints", {})
+    if not isinstance(joints, dict):
+        raise FileError(path, f"has joints {shown(joints)}, expected a mapping of joint names to constants")
+    if unknown := sorted(set(joints) - set(robot.joint_names)):
+        raise FileError(path, f"names joints that {robot.name} does not have: {shown(', '.join(unknown), 200)}")
     return joints
 
 
-def _joint(joint: Joint, values: Mapping[str, Any] | None, path: Path) -> Joint:
+def _joint(joint: Joint, values: object, path: Path) -> Joint:
     """Return the joint with the constants of the file; the heat scale multiplies the resistance."""
     if values is None:
         return joint
-    numbers = {name: values.get(name) for name in NAMES}
+    if not isinstance(values, dict):
+        raise FileError(path, f"has {shown(values)} for {joint.name}, expected a mapping of names to numbers")
+    numbers: dict[str, Any] = {name: values.get(name) for name in NAMES}
     for name, value in numbers.items():
-        if not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-            raise FileError(path, f"has {name} {value!r} for {joint.name}, expected a number above 0")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_VALUE:
+            raise FileError(path, f"has {name} {shown(value)} for {joint.name}, expected a number above 0")
     scale = float(numbers.pop("heat_scale") or 1.0)
-    source = str(values.get("source", path))
+    source = shown(str(values.get("source", path)), 300)
     thermal = ThermalConstants(basis="fitted", source=source, **cast("Any", numbers))
     resistance = joint.motor.resistance
     if resistance is not None:

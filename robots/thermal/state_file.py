@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from waldo.errors import FileError
 from waldo.files import write_atomic
+from waldo.json_file import read_json, shown
 from waldo.robots.thermal.observer import HeatObserver
 from waldo.robots.thermal.two_node import Load
+from waldo.typing import Array
 
 SAVE_EVERY_S = 10.0
 """Interval of saving: the history that a crash loses [s]."""
@@ -25,6 +27,10 @@ MAX_AGE_S = 30 * 86400.0
 
 CLOCK_TOLERANCE_S = 5.0
 """A state that is newer than the present by more than this was written with another clock and is ignored [s]."""
+
+
+MAX_MEAN = 1000.0
+"""Largest plausible value of a state: a temperature [°C] or the logarithm of the heat scale."""
 
 
 def state_path(robot: str) -> Path:
@@ -56,21 +62,20 @@ def restore(path: Path, observer: HeatObserver, serials: list[str], now_ns: int)
     temperature.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content = read_json(path)
+    except FileError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return "no saved motor temperatures; assuming cold motors"
+        return f"{error}; assuming cold motors"
+    try:
         if content["format"] != "waldo-heat" or content["schema_version"] != 1:
             return f"{path}: unsupported version; assuming cold motors"
         off_s = (now_ns - int(content["stamp_ns"])) / 1e9
         saved = {serial: content["motors"][serial] for serial in serials if serial in content["motors"]}
         states = {serial: (np.array(s["mean"], float), np.array(s["covariance"], float)) for serial, s in saved.items()}
-    except FileNotFoundError:
-        return "no saved motor temperatures; assuming cold motors"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{path}: cannot be read ({error}); assuming cold motors"
-    valid = all(
-        m.shape == (4,) and c.shape == (4, 4) and np.isfinite(m).all() and np.isfinite(c).all()
-        for m, c in states.values()
-    )
-    if not valid:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        return f"{path}: damaged ({type(error).__name__}: {shown(error, 100)}); assuming cold motors"
+    if not all(_is_plausible(mean, covariance) for mean, covariance in states.values()):
         return f"{path}: damaged; assuming cold motors"
     if not -CLOCK_TOLERANCE_S <= off_s <= MAX_AGE_S:
         return f"{path}: too old or from another clock; assuming cold motors"
@@ -79,6 +84,14 @@ def restore(path: Path, observer: HeatObserver, serials: list[str], now_ns: int)
             observer.mean[i], observer.covariance[i] = states[serial]
     _cool(observer, max(off_s, 0.0))
     return f"restored the temperatures of {len(states)} of {len(serials)} motors, off for {off_s:.0f} s"
+
+
+def _is_plausible(mean: Array, covariance: Array) -> bool:
+    """Return whether a saved state is one that an observer can have."""
+    if mean.shape != (4,) or covariance.shape != (4, 4):
+        return False
+    in_range = np.all(np.abs(mean) <= MAX_MEAN) and np.all(np.abs(covariance) <= MAX_MEAN**2)
+    return bool(in_range and np.all(np.diag(covariance) >= 0))
 
 
 def _cool(observer: HeatObserver, seconds: float) -> None:
