@@ -39,7 +39,8 @@ class Fleet:
     """Serve a dashboard of the robots on this network: motor heat, time to limit, faults; metrics for Prometheus.
 
     Robots are discovered automatically: every publisher of diagnostic_msgs/DiagnosticArray on a topic named `motors` in
-    the same ROS_DOMAIN_ID.
+    the same ROS_DOMAIN_ID. Several robots of one kind need different names: waldo robot so101 --namespace hall2/arm1.
+    The token protects this dashboard, not the robots: see docs/guide/securing-dds.md.
     """
 
     host: str = "127.0.0.1"
