@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RESCAN_S = 1.0
 """Interval between two searches for new topics [s]."""
 
-READ_PERIOD_S = 0.25
+READ_PERIOD_S = 0.5
 """Minimum interval between two deserialized `motors` messages of one robot; the page updates twice a second [s]."""
 
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"

@@ -45,9 +45,7 @@ def motor_json(motor: MotorView) -> dict[str, Any]:
     found["headroom_ratio"] = number(motor.headroom_ratio)
     if motor.history:
         found["bands_celsius"] = [number(band) for band in bands_c(motor.values["limit_celsius"])]
-        found["history"] = [
-            [round(when, 2), number(winding), number(housing)] for when, winding, housing in motor.history
-        ]
+        found["history"] = motor.history
     return found
 
 

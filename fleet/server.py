@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import html
 import importlib.resources
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 MAX_BROWSERS = 1000
 """Default maximum number of open pages."""
+
+SWITCH_INTERVAL_S = 0.0005
+"""Interval at which the threads of the server take turns; Python's default is 5 ms [s]."""
 
 PAGE_FILES = {
     "/style.css": "text/css",
@@ -197,4 +202,8 @@ def allow_open_files(count: int) -> None:
 
 def serve(site: Site, listening: socket.socket) -> None:
     """Serve until Ctrl-C, SIGTERM or `site.stopping`."""
+    # Each write to a browser releases the interpreter, which the thread of the ROS listener then holds for this long.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # The objects of the imported modules need no garbage collection, whose pauses would delay responses.
+    gc.freeze()
     Server(site).run(sockets=[listening])

@@ -50,6 +50,10 @@ STATES = ("following", "holding", "stopped", "stale", "unknown")
 """States of a robot: its control mode, or "stale", or "unknown" if it reports no control mode."""
 
 
+Sample = tuple[float, float | None, float | None]
+"""A sample of a history, rounded for display: (time [s], winding [°C], housing [°C]); None for unknown."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotorView:
     """The latest state of one motor."""
@@ -57,8 +61,8 @@ class MotorView:
     joint: str
     status: MotorStatus
     """Level, message and a value for every motor quantity; NaN for unknown."""
-    history: Sequence[tuple[float, float, float]]
-    """Oldest first: (time [s], winding [°C], housing [°C])."""
+    history: Sequence[Sample]
+    """Oldest first."""
 
     @property
     def values(self) -> Mapping[str, float]:
@@ -159,7 +163,7 @@ class _Robot:
         self.battery_ratio, self.battery_s = math.nan, -math.inf
         self.motors: dict[str, tuple[MotorStatus, float]] = {}
         self.components: dict[str, tuple[ComponentStatus, float]] = {}
-        self.history: dict[str, deque[tuple[float, float, float]]] = {}
+        self.history: dict[str, deque[Sample]] = {}
 
     def add_motor(self, joint: str, status: MotorStatus, now_s: float) -> None:
         if joint not in self.motors and len(self.motors) >= MAX_MOTORS:
@@ -168,7 +172,8 @@ class _Robot:
         self.motors[joint] = replace(status, values=values), now_s
         history = self.history.setdefault(joint, deque(maxlen=HISTORY_LENGTH))
         if not history or now_s - history[-1][0] >= HISTORY_PERIOD_S:
-            history.append((now_s, values["winding_celsius"], values["housing_celsius"]))
+            winding, housing = (_rounded(values[key]) for key in ("winding_celsius", "housing_celsius"))
+            history.append((round(now_s, 2), winding, housing))
 
     def add_component(self, status: ComponentStatus, now_s: float) -> None:
         if status.component in self.components or len(self.components) < MAX_COMPONENTS:
@@ -199,6 +204,11 @@ class _Robot:
             components=[_component_at(status, age_of(at_s)) for status, at_s in self.components.values()],
             version=self.version,
         )
+
+
+def _rounded(value: float) -> float | None:
+    """Return a temperature for display; None if it is unknown."""
+    return round(value, 2) if math.isfinite(value) else None
 
 
 def _motor_at(status: MotorStatus, stale_s: float | None) -> MotorStatus:

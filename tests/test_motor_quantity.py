@@ -20,7 +20,7 @@ from waldo.collect.recorder.topics import Topic
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.fleet.metrics import FleetCollector
-from waldo.fleet.serialization import fleet_json
+from waldo.fleet.serialization import fleet_parts
 from waldo.fleet.store import FleetStore
 from waldo.robots import diagnostics, motor_readings
 from waldo.robots.description import Robot
@@ -118,7 +118,7 @@ def test_prometheus_has_its_metric(store: FleetStore) -> None:
 
 
 def test_the_fleet_json_lists_and_contains_it(store: FleetStore) -> None:
-    fleet = fleet_json(store.robots(0.0), 0.0, None)
+    fleet = json.loads("".join(fleet_parts(store.robots(0.0), 0.0, None)))
     assert fleet["quantities"][-1] == {
         "key": "gear_wear_millimeters",
         "unit": "mm",
