@@ -104,7 +104,7 @@ class Connection(H11Protocol):
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = PlainTextResponse(
-            f"the server has its maximum of {self._max_connections} open connections; close pages of the dashboard, "
+            f"the maximum of connections is reached ({self._max_connections}); close pages of the dashboard, "
             "or raise --max-browsers\n",
             503,
             {"Connection": "close", "Retry-After": "5"},

@@ -23,7 +23,7 @@ EVENT_PERIOD_S = 0.5
 """Interval between two events [s]; longer if encoding or sending them would take too much of the time."""
 
 MAX_PERIOD_S = 3.0
-"""Longest interval between two events [s]; the page reports a lost connection after 5 s."""
+"""Longest interval between two events [s]; the page reports a lost connection after 8 s."""
 
 ENCODING_RATIO = 0.2
 """Maximum fraction of the time that is spent on encoding."""

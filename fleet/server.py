@@ -118,7 +118,7 @@ def create_app(site: Site) -> Starlette:
 
     async def stream(request: Request) -> Response:
         if feed.browsers >= site.max_browsers:
-            text = f"the server has its maximum of {site.max_browsers} open pages; close one, or raise --max-browsers\n"
+            text = f"the maximum of open pages is reached ({site.max_browsers}); close one, or raise --max-browsers\n"
             return PlainTextResponse(text, 503, {"Retry-After": "5"})
         compressed = accepts_gzip(request)
         headers = {"X-Accel-Buffering": "no", "Vary": "Accept-Encoding"}

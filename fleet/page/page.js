@@ -4,7 +4,7 @@ import { showAttention } from "./attention.js";
 import { Robot } from "./robot.js";
 import { age, duration, jointName } from "./format.js";
 
-const TIMEOUT_MS = 5000;      // without an event for this long the connection is lost
+const TIMEOUT_MS = 8000;      // without an event for this long the connection is lost
 const REORDER_MS = 3000;      // minimum interval between reorderings; none while a card is hovered or focused
 const RECONNECT_MS = 5000;    // after a refused connection
 const OPEN_AT_FIRST = 3;      // number of cards with an open motor table

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,7 @@ def load(path: Path, names: Sequence[str]) -> tuple[ServoCalibration, ...]:
     found: list[ServoCalibration] = []
     for name in names:
         joint = joints[name]
-        values = {key: joint.get(key) for key in known} if isinstance(joint, dict) else {}
+        values: dict[str, Any] = {key: joint.get(key) for key in known} if isinstance(joint, dict) else {}
         if not values or any(type(value) is not int or abs(value) > MAX_COUNT for value in values.values()):
             raise FileError(path, f"{name} lacks a whole number for one of {', '.join(known)}", "calibrate again")
         one = ServoCalibration(**values)

@@ -162,7 +162,7 @@ def test_connections_beyond_the_maximum_receive_503(connect) -> None:
     whole = answers[-1] + received(others[-1])
     assert b"Connection: close".lower() in whole.lower()
     assert whole.endswith(
-        b"the server has its maximum of 3 open connections; close pages of the dashboard, or raise --max-browsers\n"
+        b"the maximum of connections is reached (3); close pages of the dashboard, or raise --max-browsers\n"
     )
 
 

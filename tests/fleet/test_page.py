@@ -274,7 +274,7 @@ def test_a_refused_stream_is_explained_and_tried_again(browser, run_site, clock)
     assert first.readline() == b"event: all\n"
     browser.get(f"http://127.0.0.1:{running.port}/")
     error = browser.find_element(By.ID, "error")
-    wait_until(browser, lambda: error.text.startswith("the server has its maximum of 1 open pages"))
+    wait_until(browser, lambda: error.text.startswith("the maximum of open pages is reached (1)"))
     first.close()
     running.open[0].close()
     wait_until(browser, lambda: browser.find_element(By.ID, "connection").text == "live")

@@ -162,9 +162,7 @@ def test_streams_beyond_the_maximum_receive_503(run_site, store, clock) -> None:
         next_event(running.request("/events"))
     answer = running.request("/events")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
-    assert answer.read().decode() == (
-        "the server has its maximum of 2 open pages; close one, or raise --max-browsers\n"
-    )
+    assert answer.read().decode() == ("the maximum of open pages is reached (2); close one, or raise --max-browsers\n")
     assert running.request("/healthz").status == 200
 
 
