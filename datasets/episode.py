@@ -263,8 +263,13 @@ class Episode:
         """Keep every array that is read from now on in memory, for work that reads arrays several times."""
         self._kept = {}
 
-    def array(self, stream: str, name: str) -> NDArray[Any]:
+    def array(self, stream: str, name: str, metadata: Mapping[str, Any] | None = None) -> NDArray[Any]:
         """Read a whole array of a stream except its frames; the checksum is verified.
+
+        Args:
+            stream: The stream.
+            name: Name of the array.
+            metadata: Its metadata, if it has been read.
 
         Raises:
             OSError: If it is missing or cannot be read.
@@ -272,9 +277,9 @@ class Episode:
         """
         path = f"{stream}/{name}"
         if self._kept is None:
-            return read_array(self.path / path)
+            return read_array(self.path / path, metadata)
         if path not in self._kept:
-            self._kept[path] = read_array(self.path / path)
+            self._kept[path] = read_array(self.path / path, metadata)
             self._kept[path].flags.writeable = False
         return self._kept[path]
 

@@ -17,7 +17,10 @@ from waldo.datasets.lerobot.statistics import Statistics, column_quantiles
 EPISODES_AT_ONCE = 100
 """Number of episodes whose table rows are kept in memory until they are written."""
 
-QUANTILE_BYTES = 128 * 2**20
+GROUP_ROWS = 10_000
+"""Rows of a row group. The description of each group stays in memory until its file is closed."""
+
+QUANTILE_BYTES = 8 * 2**20
 """Memory for the numbers of all rows whose quantiles are computed at a time [bytes]."""
 
 
@@ -36,9 +39,10 @@ class DataFiles:
         self._paths: list[Path] = []
         self._rows = self._nbytes = 0
         self._open: Any = None
+        self._waiting: list[pa.Table] = []
 
     def add(self, columns: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-        """Append the rows of an episode as one row group; return the chunk and the number of its file."""
+        """Append the rows of an episode; return the chunk and the number of its file."""
         table = layout.rows_table(columns, self._schema)
         if self._open is not None and self._nbytes + table.nbytes > self._max_bytes:
             self.close()
@@ -50,16 +54,26 @@ class DataFiles:
             self._open = pq.ParquetWriter(path, self._schema, compression="snappy", use_dictionary=repeating)
             self._nbytes = 0
             self._paths.append(path)
-        self._open.write_table(table)
+        self._waiting.append(table)
         self._nbytes += table.nbytes
         self._rows += table.num_rows
+        if sum(waiting.num_rows for waiting in self._waiting) >= GROUP_ROWS:
+            self._write()
         return divmod(len(self._paths) - 1, layout.CHUNK_FILES)
 
     def close(self) -> None:
-        """Close the current file."""
+        """Write the remaining rows and close the current file."""
         if self._open is not None:
+            self._write()
             self._open.close()
             self._open = None
+
+    def _write(self) -> None:
+        """Write the waiting rows as one row group."""
+        if self._waiting:
+            table = pa.concat_tables(self._waiting)
+            self._open.write_table(table, row_group_size=table.num_rows)
+            self._waiting = []
 
     def quantiles(self, key: str) -> Statistics:
         """Return the quantiles of a column over all rows of the closed files.
@@ -80,7 +94,7 @@ class DataFiles:
         at = 0
         for path in self._paths:
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(columns=[key]):
+                for batch in file.iter_batches(GROUP_ROWS, columns=[key], use_threads=False):
                     numbers = layout.numbers_of(batch.column(0))
                     out[at : at + len(numbers)] = numbers.reshape(len(numbers), -1)[:, labels]
                     at += len(numbers)
@@ -123,6 +137,6 @@ class EpisodeTable:
         table = pa.Table.from_pylist(self._rows, schema)
         if self._open is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._open = pq.ParquetWriter(self._path, table.schema)
+            self._open = pq.ParquetWriter(self._path, table.schema, write_statistics=False)
         self._open.write_table(table)
         self._rows = []

@@ -123,7 +123,8 @@ class LeRobotWriter:
             frame_error_ms={schema.camera_name(camera): s * 1e3 for camera, s in self._frame_error_s.items()},
             notes=self._notes,
         )
-        entries = [entry for entry in self._dataset.catalog if entry.episode in set(self._indices)]
+        exported = set(self._indices)
+        entries = [entry for entry in self._dataset.catalog if entry.episode in exported]
         card = dataset_card(
             name=self._root.name,
             robot=self._dataset.robot,

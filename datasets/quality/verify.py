@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import google_crc32c
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.recording.finalize import metadata_checksum
-from waldo.datasets.storage.array_file import array_metadata, chunk_name, metadata_names
+from waldo.datasets.storage.array_file import array_metadata, chunk_name, metadata_files
 from waldo.datasets.video.shard import ShardReader
 from waldo.errors import WaldoError
 
@@ -28,29 +29,35 @@ class Damage:
 
 def verify(episode: Episode) -> list[Damage]:
     """Read the whole episode and return all damage."""
-    documents = metadata_names(episode.path)
+    documents = metadata_files(episode.path)
     if metadata_checksum(episode.path, documents) != episode.attributes.get("metadata_crc32c"):
         # Damaged metadata does not locate the remaining files reliably.
         return [Damage(stream="", path="zarr.json", found="wrong checksum of the metadata")]
     damage: list[Damage] = []
-    arrays: dict[str, list[str]] = {}
-    for document in documents:
+    arrays: dict[str, dict[str, bytes]] = {}
+    for document, content in documents.items():
         stream, _, array = document.removesuffix("/zarr.json").rpartition("/")
-        arrays.setdefault(stream, []).append(array)
+        arrays.setdefault(stream, {})[array] = content
     for name in episode.streams:
-        damage += _scalars(episode, name, arrays.get(name, []))
+        damage += _scalars(episode, name, arrays.get(name, {}))
         if name in episode.image_streams and episode.count(name):
             damage += _frames(episode, name)
     return damage
 
 
-def _scalars(episode: Episode, stream: str, arrays: Sequence[str]) -> Iterator[Damage]:
-    """Read every array of a stream except the frames: one chunk each, with a checksum."""
-    for name in arrays:
+def _scalars(episode: Episode, stream: str, arrays: Mapping[str, bytes]) -> Iterator[Damage]:
+    """Read every array of a stream except the frames: one chunk each, with a checksum.
+
+    Args:
+        episode: The episode.
+        stream: The stream.
+        arrays: Name of an array -> content of its metadata.
+    """
+    for name, metadata in arrays.items():
         if name == "frames":
             continue
         try:
-            episode.array(stream, name)
+            episode.array(stream, name, json.loads(metadata))
         except FileNotFoundError:
             yield Damage(stream=stream, path=_chunk_path(episode, stream, name), found="missing chunk")
         except (OSError, ValueError, RuntimeError) as error:

@@ -21,7 +21,7 @@ from waldo.datasets import schema
 from waldo.datasets.recording import loss
 from waldo.datasets.recording.encoding import encoder_of, unspill
 from waldo.datasets.recording.journal import Flag, JournalReader, Kind, Record
-from waldo.datasets.storage.array_file import metadata_names
+from waldo.datasets.storage.array_file import metadata_files
 from waldo.datasets.storage.store_path import StorePath
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, VideoStream, stream_from_dict
 from waldo.datasets.video import mp4shard
@@ -285,16 +285,16 @@ def write_metadata_checksum(folder: Path) -> None:
     root.attrs["metadata_crc32c"] = metadata_checksum(folder)
 
 
-def metadata_checksum(folder: StorePath, names: Sequence[str] | None = None) -> int:
+def metadata_checksum(folder: StorePath, files: Mapping[str, bytes] | None = None) -> int:
     """Return the crc32c of an episode's attributes and of every `zarr.json` below its root.
 
     Args:
         folder: The episode.
-        names: Result of `metadata_names(folder)`, if it is known.
+        files: Result of `metadata_files(folder)`, if it is known.
     """
     attributes = json.loads((folder / "zarr.json").read_text())["attributes"]
     attributes.pop("metadata_crc32c", None)
     crc = google_crc32c.value(json.dumps(attributes, sort_keys=True).encode())
-    for name in metadata_names(folder) if names is None else names:
-        crc = google_crc32c.extend(crc, name.encode() + (folder / name).read_bytes())
+    for name, content in (metadata_files(folder) if files is None else files).items():
+        crc = google_crc32c.extend(crc, name.encode() + content)
     return int(crc)

@@ -37,15 +37,16 @@ def array_metadata(folder: StorePath) -> Mapping[str, Any]:
     return found
 
 
-def metadata_names(folder: StorePath) -> list[str]:
-    """Return the relative paths of all `zarr.json` below a folder, except its own, sorted by their components."""
+def metadata_files(folder: StorePath) -> dict[str, bytes]:
+    """Return relative path -> content of all `zarr.json` below a folder, except its own, sorted by name."""
     if isinstance(folder, Path):
         # Path.rglob takes three times as long.
         root = f"{folder}/"
         found = [f"{base}/zarr.json".removeprefix(root) for base, _, files in os.walk(folder) if "zarr.json" in files]
     else:
         found = [str(path).removeprefix(f"{folder}/") for path in folder.rglob("zarr.json")]
-    return sorted((name for name in found if name != "zarr.json"), key=lambda name: name.split("/"))
+    names = sorted((name for name in found if name != "zarr.json"), key=lambda name: name.split("/"))
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def chunk_name(shape: Sequence[int]) -> str:
@@ -53,15 +54,19 @@ def chunk_name(shape: Sequence[int]) -> str:
     return "/".join(["c", *"0" * len(shape)])
 
 
-def read_array(folder: StorePath) -> NDArray[Any]:
+def read_array(folder: StorePath, metadata: Mapping[str, Any] | None = None) -> NDArray[Any]:
     """Return an array; the checksum of its chunk is verified.
+
+    Args:
+        folder: The array.
+        metadata: Its metadata, if it has been read.
 
     Raises:
         FileNotFoundError: If the metadata or the chunk is missing.
         OSError: If a file cannot be read.
         ValueError: If the chunk is damaged.
     """
-    metadata = array_metadata(folder)
+    metadata = array_metadata(folder) if metadata is None else metadata
     if not _is_single_chunk(metadata):
         return np.asarray(open_group(folder.parent)[folder.name][...])  # type: ignore[index]
     shape = tuple(metadata["shape"])

@@ -35,6 +35,20 @@ def test_quantiles_are_those_of_all_rows(tmp_path, monkeypatch, episodes, max_by
             assert np.array_equal(value, expected[name])
 
 
+@pytest.mark.parametrize(("group_rows", "groups"), [(1, 4), (20, 2), (1000, 1)])
+def test_a_row_group_has_many_episodes(tmp_path, monkeypatch, episodes, group_rows, groups):
+    monkeypatch.setattr(data_files, "GROUP_ROWS", group_rows)
+    data = DataFiles(tmp_path, layout.schema(FEATURES), 1e9)
+    for columns in episodes:
+        data.add(columns)
+    data.close()
+    (path,) = tmp_path.glob("data/chunk-000/*.parquet")
+    with pq.ParquetFile(path) as file:
+        assert (file.num_row_groups, file.metadata.num_rows) == (groups, 50)
+        actions = file.read(columns=["action"])["action"].to_pylist()
+    assert np.array_equal(actions, np.concatenate([columns["action"] for columns in episodes]))
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 100])
 def test_the_table_of_episodes_has_every_episode(tmp_path, monkeypatch, episodes, at_once):
     monkeypatch.setattr(data_files, "EPISODES_AT_ONCE", at_once)

@@ -3,7 +3,7 @@ import pytest
 import zarr
 
 from waldo.datasets.recording.finalize import write_array
-from waldo.datasets.storage.array_file import array_metadata, chunk_name, metadata_names, read_array
+from waldo.datasets.storage.array_file import array_metadata, chunk_name, metadata_files, read_array
 
 
 @pytest.fixture
@@ -63,10 +63,12 @@ def test_a_damaged_chunk_is_an_error(group, tmp_path):
         read_array(tmp_path / "group" / "a")
 
 
-def test_metadata_names_are_sorted_by_their_components(tmp_path):
+def test_metadata_files_are_sorted_by_their_components(tmp_path):
     root = zarr.create_group(tmp_path / "root", zarr_format=3)
     for name in ("b", "a-x/c", "a/b"):
         write_array(root.require_group(name), "v", np.arange(2), ["d"], {})
-    names = metadata_names(tmp_path / "root")
+    found = metadata_files(tmp_path / "root")
+    names = list(found)
     expected = [str(path.relative_to(tmp_path / "root")) for path in (tmp_path / "root").rglob("zarr.json")]
     assert names == sorted((name for name in expected if name != "zarr.json"), key=lambda name: name.split("/"))
+    assert all((tmp_path / "root" / name).read_bytes() == content for name, content in found.items())
