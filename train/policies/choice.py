@@ -41,7 +41,8 @@ def choose_policy(name: str, options: Sequence[str]) -> PolicyChoice:
         UnknownNameError: If there is no such policy.
         FileError: If the pretrained policy cannot be read.
     """
-    given = dict(option.removeprefix("--").partition("=")[::2] for option in options)
+    split = (option.removeprefix("--").partition("=") for option in options)
+    given = {key: value for key, _, value in split}
     if path := given.get("policy.path"):
         return _pretrained(path)
     name = given.get("policy.type", name)
