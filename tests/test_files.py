@@ -8,7 +8,16 @@ import pytest
 
 from tests.durability import crash_before, recorded, tree
 from waldo.errors import FileError
-from waldo.files import atomic_file, atomic_folder, remove_partials, require_empty, sync_tree, write_atomic
+from waldo.files import (
+    atomic_file,
+    atomic_folder,
+    make_folder,
+    remove_partials,
+    require_empty,
+    require_writable,
+    sync_tree,
+    write_atomic,
+)
 
 
 class InterruptedWriteError(Exception):
@@ -173,3 +182,19 @@ def test_only_temporary_entries_are_removed(tmp_path: Path) -> None:
     remove_partials(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
     assert outside.is_dir()
+
+
+def test_a_folder_for_results_is_created_or_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path / "a" / "b")
+    require_writable(tmp_path / "c" / "file.xml")
+    assert (tmp_path / "a" / "b").is_dir()
+    assert (tmp_path / "c").is_dir()
+    (tmp_path / "file").touch()
+    for refused, text in (
+        (lambda: make_folder(tmp_path / "file"), "is not a folder; choose another folder"),
+        (lambda: make_folder(tmp_path / "file" / "x"), "cannot be created (Not a directory); choose another folder"),
+        (lambda: require_writable(tmp_path), "is a folder; pass the path of a file"),
+    ):
+        with pytest.raises(FileError) as caught:
+            refused()
+        assert str(caught.value).endswith(f": {text}")

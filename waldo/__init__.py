@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from waldo.sim.world import World
 
 DISTRIBUTION = "waldo-robotics"
-"""Name of the distribution; `waldo` on the package index is another project. Package and command are `waldo`."""
+"""Name of the distribution: `waldo` on the package index is another project."""
 
 try:
     __version__ = version(DISTRIBUTION)

@@ -17,6 +17,7 @@ from waldo.datasets.storage.store_path import ObjectPath
 from waldo.datasets.storage.transfer import push
 from waldo.errors import NoMatchError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions, StoreSource
+from waldo.train.policies.checkpoint import training_fps
 from waldo.train.train_config import TrainConfig, plan_training
 from waldo.train.training import last_checkpoint
 
@@ -48,6 +49,14 @@ def test_act_trains_on_images_from_the_store(trained_on_images: Path) -> None:
     assert [loss > 0 for loss in losses(trained_on_images)] == [True] * 2
     features = json.loads((found[0] / "config.json").read_text())["input_features"]
     assert features[WRIST] == {"type": "VISUAL", "shape": [3, 48, 64]}
+
+
+def test_a_checkpoint_is_evaluated_at_the_rate_of_its_rows(store: Path, tmp_path: Path) -> None:
+    words = ["train", str(store), "--output", str(tmp_path / "run"), "--inputs", "state", "--threads", "1"]
+    assert main([*words, "--fps", "15", "--steps", "1", "--", *TINY]) == 0
+    found = last_checkpoint(tmp_path / "run")
+    assert found is not None
+    assert training_fps(found[0]) == 15.0
 
 
 def test_it_trains_from_an_object_store(

@@ -115,9 +115,7 @@ def test_names_are_read_from_the_source_of_plug_ins(plugins: Path, monkeypatch: 
     assert choose_policy("act", ["--policy.type=toy"]).type == "toy"
 
 
-def test_a_name_that_the_source_does_not_spell_out_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_the_source_does_not_contain_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = install(tmp_path)
     file = folder / "lerobot_policy_toy" / "configuration_toy.py"
     file.write_text(file.read_text().replace('register_subclass("toy")', "register_subclass(NAME)"))
@@ -212,7 +210,7 @@ def test_a_hub_name_is_looked_up_in_the_cache_without_a_network(
     home = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     line = error_of(waldo("train", lerobot_dataset, "--policy", "someone/policy", plugins=plugins, **home))
     assert line == (
-        "someone/policy: no such folder, and no such policy in the cache of the hub, which is not asked by default; "
+        "someone/policy: no such folder, and not in the cache of the hub; training is offline by default; "
         "set HF_HUB_OFFLINE=0 to download it, or pass a checkpoint folder"
     )
     snapshot = tmp_path / "hub" / "models--someone--policy" / "snapshots" / "0123456789abcdef"

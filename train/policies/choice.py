@@ -41,7 +41,8 @@ def choose_policy(name: str, options: Sequence[str]) -> PolicyChoice:
         UnknownNameError: If there is no such policy.
         FileError: If the pretrained policy cannot be read.
     """
-    given = dict(option.removeprefix("--").partition("=")[::2] for option in options)
+    split = (option.removeprefix("--").partition("=") for option in options)
+    given = {key: value for key, _, value in split}
     if path := given.get("policy.path"):
         return _pretrained(path)
     name = given.get("policy.type", name)
@@ -71,7 +72,7 @@ def _from_hub(name: str) -> Path:
         return Path(hf_hub_download(name, "config.json"))
     except Exception as error:  # the hub, its cache and the network raise various types
         if os.environ["HF_HUB_OFFLINE"].upper() in ("1", "ON", "YES", "TRUE"):
-            found = "no such folder, and no such policy in the cache of the hub, which is not asked by default"
+            found = "no such folder, and not in the cache of the hub; training is offline by default"
             raise FileError(name, found, "set HF_HUB_OFFLINE=0 to download it, or pass a checkpoint folder") from error
         reason = " ".join(str(error).split())[:200]
         raise FileError(name, f"cannot be downloaded ({reason})", "check the name and the network") from error

@@ -23,7 +23,7 @@ PLUGIN = "lerobot_policy_"
 REGISTERED = re.compile(r'PreTrainedConfig\.register_subclass\(\s*(?:name\s*=\s*)?["\']([\w.-]+)["\']')
 """The decorator that registers a policy under a name."""
 
-ASK_LEROBOT = """
+QUERY = """
 import importlib, json, sys
 failed = {}
 for name in sys.argv[1:]:
@@ -57,7 +57,10 @@ def plugin_packages() -> tuple[str, ...]:
 
 def plugin_names(package: str) -> tuple[str, ...]:
     """Return the names of the policies in a package; none if its source does not contain them."""
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:  # the parent of a package such as `a.b`
+        spec = None
     folders = [] if spec is None else spec.submodule_search_locations or []
     return _registered(path for folder in folders for path in Path(folder).rglob("*.py"))
 
@@ -79,12 +82,12 @@ def check_policy(name: str, packages: Iterable[str] = ()) -> None:
         return
     if plugins:
         # A plug-in may register names that its source does not spell out.
-        asked, failed = _ask_lerobot(plugins)
-        if name in asked:
+        registered, failed = _query_lerobot(plugins)
+        if name in registered:
             return
         for package, reason in failed.items():
             raise FileError(package, f"cannot be imported ({reason})", f"fix it if it has the policy {name!r}")
-        known |= asked
+        known |= registered
     raise UnknownNameError("policy", name, known)
 
 
@@ -93,9 +96,9 @@ def _registered(paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted({name for path in paths for name in REGISTERED.findall(path.read_text(errors="replace"))}))
 
 
-def _ask_lerobot(packages: tuple[str, ...]) -> tuple[set[str], dict[str, str]]:
+def _query_lerobot(packages: tuple[str, ...]) -> tuple[set[str], dict[str, str]]:
     """Import packages as LeRobot does, in another process; return all registered names and what failed, by package."""
-    command = [sys.executable, "-c", ASK_LEROBOT, *packages]
+    command = [sys.executable, "-c", QUERY, *packages]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no output"]
