@@ -326,7 +326,7 @@ def test_an_unknown_format_is_explained(run, tmp_path, capsys):
         "aloha: an .hdf5 file, or a folder of them, with observations/qpos (ALOHA, RDT); "
         "lerobot: meta/info.json (LeRobot v2 or v3); "
         "replay-buffer: a zarr folder or .zarr.zip with meta/episode_ends (diffusion_policy, UMI); "
-        "robomimic: an .hdf5 file with data/demo_0 (robomimic); "
+        "robomimic: an .hdf5 file, or a folder of them, with data/demo_0 (robomimic, LIBERO); "
         "robotwin: an .hdf5 file, or a folder of them, with joint_action/vector (RoboTwin); "
         "rosbag2: metadata.yaml, .mcap or .db3 (rosbag2), in the folder or in folders inside it); "
         "pass --format to choose a format\n"
