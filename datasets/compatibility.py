@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from waldo.datasets import schema
 from waldo.datasets.streams import ScalarStream, Stream
@@ -10,6 +11,10 @@ from waldo.errors import WaldoError
 
 OPTIONAL_STREAMS = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT)
 """Streams that an episode may lack even if other episodes of the dataset have them."""
+
+
+RATE_TOLERANCE = 0.1
+"""Relative difference up to which rates estimated from timestamps are considered equal."""
 
 
 class IncompatibleError(WaldoError):
@@ -30,6 +35,17 @@ def differences(existing: Iterable[Stream], new: Iterable[Stream]) -> list[str]:
     for name in old.keys() & now.keys():
         lines += _changes(name, _traits(old[name]), _traits(now[name]))
     return sorted(lines)
+
+
+def at_similar_rates(streams: Iterable[Stream], reference: Iterable[Stream]) -> tuple[Stream, ...]:
+    """Return streams with the rates of the reference where they are nearly equal, for rates that were estimated."""
+    known = {stream.name: stream.rate_hz for stream in reference}
+    return tuple(_at_rate(stream, known.get(stream.name, 0.0)) for stream in streams)
+
+
+def _at_rate(stream: Stream, rate_hz: float) -> Stream:
+    is_similar = abs(stream.rate_hz - rate_hz) <= RATE_TOLERANCE * rate_hz
+    return replace(stream, rate_hz=rate_hz) if is_similar else stream
 
 
 def _traits(stream: Stream) -> Mapping[str, str]:

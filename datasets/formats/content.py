@@ -17,6 +17,7 @@ from waldo.datasets.formats.cameras_in import SourceCamera, psnr_db
 from waldo.datasets.formats.images_in import JPEG_START, decode_image
 from waldo.datasets.formats.rows_in import SourceTable
 from waldo.datasets.formats.source import EpisodeDraft, SourceError, digest_of
+from waldo.datasets.streams import ScalarStream
 
 DIGEST_VERSION = 2
 """Version of the digests; those of version 1 covered names and compressed bytes."""
@@ -100,7 +101,11 @@ def contains(episode: Episode, draft: EpisodeDraft) -> bool:
 
 
 def _has(episode: Episode, table: SourceTable) -> bool:
-    return episode.streams.get(table.stream.name) == table.stream
+    """Return whether an episode has the values of a stream; estimated rates and dtypes may differ."""
+    stored = episode.streams.get(table.stream.name)
+    if not isinstance(stored, ScalarStream):
+        return False
+    return [(f.name, f.labels) for f in stored.fields] == [(f.name, f.labels) for f in table.stream.fields]
 
 
 def _starts_with(episode: Episode, table: SourceTable) -> bool:
@@ -110,7 +115,7 @@ def _starts_with(episode: Episode, table: SourceTable) -> bool:
         return False
     for field, values in table.values.items():
         stored = episode.values(name, field)[:rows]
-        if not np.array_equal(stored, np.asarray(values).astype(stored.dtype), equal_nan=True):
+        if not np.array_equal(stored, np.asarray(values, np.float64), equal_nan=True):
             return False
     return True
 

@@ -10,29 +10,26 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from waldo import __version__
-from waldo.datasets.compatibility import differences
+from waldo.datasets.compatibility import at_similar_rates, differences
 from waldo.datasets.dataset import RESERVED, Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import losses_db
 from waldo.datasets.formats.content import DIGEST_VERSION, checkpoints
 from waldo.datasets.formats.detect import open_source
 from waldo.datasets.formats.readiness import missing_note, unfit_note
-from waldo.datasets.formats.resume import IMPORTED, clear, containing, missing
+from waldo.datasets.formats.resume import IMPORTED, absent_in, clear, containing, missing
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, Source
 from waldo.datasets.formats.stream_map import MapError
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import Stream
 from waldo.errors import FileError, NoMatchError, WaldoError
-
-RATE_TOLERANCE = 0.1
-"""Relative difference up to which rates estimated from timestamps are considered equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +80,8 @@ class ImportPlan:
     """Streams that all episodes have."""
     run: int
     """Unique number of this import; a worker process may serve several."""
+    absent: tuple[str, ...] = ()
+    """Cameras that the first episode lacks and others may have."""
     first_index: int = 0
     """Smallest index of the episodes of this import."""
     mapped: tuple[MappedKey, ...] = ()
@@ -240,9 +239,11 @@ def _plan(
     draft = _first_draft(source, todo)
     if draft is not None:
         last = max(dataset.indices, default=None)
-        known = () if last is None else tuple(dataset.episode(last).streams.values())
-        reference = _with_rates(draft, known)
-        dataset.check_resume(robot, reference)
+        stored = {} if last is None else dict(dataset.episode(last).streams)
+        reference = _at_known_rates(draft, tuple(stored.values()))
+        lacking = {*draft.absent, *(absent_in(dataset.episode(last)) if last is not None else ())}
+        comparable = [stream for stream in reference if stream.name not in lacking]
+        dataset.check_resume(robot, [*comparable, *(stored[name] for name in lacking & stored.keys())])
     folder = Path(str(dataset.path))
     plan = ImportPlan(
         source=path,
@@ -252,6 +253,7 @@ def _plan(
         robot=dataset.robot,
         reference=reference,
         run=time.time_ns(),
+        absent=draft.absent if draft else (),
         first_index=dataset.next_index,
         mapped=draft.mapped if draft else (),
     )
@@ -290,7 +292,7 @@ def import_episode(plan: ImportPlan, item: tuple[str, int]) -> ImportedEpisode:
     try:
         source = _opened(plan.source, plan.format, plan.config, plan.run)
         draft = source.read(key)
-        streams = _fitted(draft, plan.reference)
+        streams = _fitted(draft, plan.reference, plan.absent)
         starts = checkpoints(draft.tables)
         whole = containing(plan.dataset, draft, starts, before=plan.first_index, run=plan.run)
         if whole is not None:
@@ -302,6 +304,7 @@ def import_episode(plan: ImportPlan, item: tuple[str, int]) -> ImportedEpisode:
             "digest": source.digest(key),
             "digest_version": DIGEST_VERSION,
             "checkpoints": starts,
+            **({"absent": list(draft.absent)} if draft.absent else {}),
         }
         writer = EpisodeWriter(journal, destination, streams, _attributes(draft, plan, origin), back_pressure="wait")
         stats = ImportStats()
@@ -336,30 +339,24 @@ def _attributes(draft: EpisodeDraft, plan: ImportPlan, origin: Mapping[str, Any]
     return own | {"robot": plan.robot, "software": {"waldo": __version__}, "source": dict(origin)}
 
 
-def _fitted(draft: EpisodeDraft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
-    """Return the streams of an episode.
+def _fitted(draft: EpisodeDraft, reference: Sequence[Stream], absent: Sequence[str]) -> tuple[Stream, ...]:
+    """Return the streams of an episode; the cameras in `absent` are not in the reference.
 
     Raises:
         WaldoError: If they differ from the streams of the other episodes.
     """
-    streams = _with_rates(draft, reference)
-    lines = differences(reference, streams) if reference else []
+    streams = _at_known_rates(draft, reference)
+    lacking = {*absent, *draft.absent}
+    old, new = ([stream for stream in some if stream.name not in lacking] for some in (reference, streams))
+    lines = differences(old, new) if reference else []
     if lines:
         raise WaldoError(f"streams differ from those of the other episodes ({'; '.join(lines)})")
     return streams
 
 
-def _with_rates(draft: EpisodeDraft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
+def _at_known_rates(draft: EpisodeDraft, reference: Sequence[Stream]) -> tuple[Stream, ...]:
     """Return the streams of an episode; a rate estimated from timestamps takes the rate of the other episodes."""
-    known = {stream.name: stream for stream in reference}
-    return tuple(_at_rate(stream, known) if draft.estimated_rates else stream for stream in draft.streams)
-
-
-def _at_rate(stream: Stream, known: Mapping[str, Stream]) -> Stream:
-    other = known.get(stream.name)
-    if other is None or abs(stream.rate_hz - other.rate_hz) > RATE_TOLERANCE * other.rate_hz:
-        return stream
-    return replace(stream, rate_hz=other.rate_hz)
+    return at_similar_rates(draft.streams, reference) if draft.estimated_rates else draft.streams
 
 
 def _result(draft: EpisodeDraft, stats: ImportStats, episode: Episode) -> ImportedEpisode:

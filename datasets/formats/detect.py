@@ -70,5 +70,5 @@ def detect(path: Path) -> Format:
     for candidate in known:
         if candidate.detect is not None and candidate.detect(path):
             return candidate
-    markers = "".join(f"\n  {candidate.name}: {candidate.marker}" for candidate in known if candidate.marker)
-    raise FileError(path, f"no importable dataset found. Looked for:{markers}\npass --format to choose a format")
+    markers = "; ".join(f"{candidate.name}: {candidate.marker}" for candidate in known if candidate.marker)
+    raise FileError(path, f"no importable dataset found (looked for {markers})", "pass --format to choose a format")

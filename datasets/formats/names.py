@@ -84,6 +84,12 @@ def inside(root: Path, relative: str) -> Path:
     return root / path
 
 
+def require_regular(path: Path) -> None:
+    """Raise FileError if there is something else than a regular file at a path, as reading a pipe would block."""
+    if path.exists() and not path.is_file():
+        raise FileError(path, "is not a regular file", "fetch the dataset again")
+
+
 def _is_sound(part: str) -> bool:
     """Return whether a path component can be used unchanged."""
     return (

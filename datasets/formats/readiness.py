@@ -52,4 +52,4 @@ def unfit_note(episode: Episode) -> str:
         return f"Not exported and not used for training with the default options: {error.why}."
     except WaldoError as error:
         return f"Not exported and not used for training with the default options: {error}."
-    return ""
+    return "" if action == "command" else f"Without {schema.COMMAND}, export and train with --action sent."

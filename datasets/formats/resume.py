@@ -75,6 +75,13 @@ def stored_episodes(dataset: Dataset) -> list[Episode]:
     return [*dataset.episodes, *(Episode(dataset.episode_path(entry.episode)) for entry in dataset.deleted)]
 
 
+def absent_in(episode: Episode) -> list[str]:
+    """Return the cameras that other episodes of an episode's source may have and it lacks."""
+    origin = episode.attributes.get("source")
+    known = origin.get("absent") if isinstance(origin, dict) else None
+    return [str(name) for name in known] if isinstance(known, list) else []
+
+
 def containing(path: Path, draft: EpisodeDraft, starts: Sequence[str], *, before: int, run: int) -> int | None:
     """Return the imported episode that a draft is the beginning of; None if there is none.
 

@@ -114,8 +114,8 @@ class EpisodeDraft:
     """The images that `write` writes."""
     mapped: tuple[MappedKey, ...] = ()
     """Every key of the source with its destination, for the user."""
-    absent: Mapping[str, str] = field(default_factory=dict)
-    """Camera that other episodes of the source have -> why this one lacks it."""
+    absent: tuple[str, ...] = ()
+    """Cameras that other episodes of the source may have and this one lacks."""
 
 
 class Source(Protocol):

@@ -5,8 +5,10 @@ A file may contain several episodes one after another; an episode is a number of
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.formats.cameras_in import PacketRun
+from waldo.datasets.formats.names import require_regular
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.video import h264
 from waldo.datasets.video.h264 import NAL_IDR, NAL_PPS, NAL_SPS, START_CODE, Packet
@@ -26,6 +29,9 @@ LONGEST_GOP = 60
 
 BT601 = (2, 5, 6)
 """FFmpeg's color space numbers that mean BT.601, or unspecified, which the store treats as BT.601."""
+
+SAME_TIME_S = 1e-4
+"""Times of frames that differ by at most this are the same [s]."""
 
 FULL_RANGE = 2
 """FFmpeg's number of the full color range, 0 to 255."""
@@ -43,6 +49,8 @@ class VideoFile:
     """Number of frames of the episode."""
     fps: float
     """Frame rate [Hz]."""
+    times_s: tuple[float, ...] = ()
+    """Time in the file of each frame, for a video whose frames are not 1 / fps apart [s]."""
 
     def probe(self) -> tuple[str, int, int]:
         """Return the codec's name, the height and the width [px]."""
@@ -103,7 +111,26 @@ class VideoFile:
 
     def _number(self, at_s: float | None) -> int:
         """Return the number of the frame that is shown at a time in the file [s]; -1 if the time is unknown."""
-        return -1 if at_s is None else round((at_s - self.start_s) * self.fps)
+        if at_s is None:
+            return -1
+        if not self.times_s:
+            return round((at_s - self.start_s) * self.fps)
+        place = bisect_left(self.times_s, at_s - SAME_TIME_S)
+        if place == len(self.times_s):
+            return self.count
+        return place if abs(self.times_s[place] - at_s) <= SAME_TIME_S else -1
+
+    def own_times(self) -> tuple[float, ...]:
+        """Return the times in the file of the frames [s] if they are not 1 / fps apart; empty if they are.
+
+        A video that ends before the last row is taken for a truncated one, whose missing frames `frames` reports.
+        """
+        half_s = 0.5 / self.fps
+        times = frame_times(self.path, self.start_s - half_s, self.start_s + self.count / self.fps - half_s)
+        if not len(times) or times[-1] < self.start_s + (self.count - 1.5) / self.fps:
+            return ()
+        numbers = np.rint((times - self.start_s) * self.fps)
+        return () if np.array_equal(numbers, np.arange(self.count)) else tuple(times.tolist())
 
     def _seek(self, container: Any, stream: Any) -> None:
         begin_s = self.start_s - 0.5 / self.fps
@@ -117,20 +144,41 @@ class VideoFile:
             "fetch the file again",
         )
 
-    @contextmanager
-    def _open(self) -> Generator[tuple[Any, Any]]:
-        try:
-            with av.open(str(self.path)) as container:
-                stream: Any = next(iter(container.streams.video), None)
-                if stream is None or stream.codec_context is None:
-                    raise FileError(
-                        self.path, "the file has no video stream that can be decoded", "fetch the file again"
-                    )
-                yield container, stream
-        except FileNotFoundError as error:
-            raise FileError(self.path, "the file does not exist", "fetch the whole dataset") from error
-        except (av.FFmpegError, ValueError) as error:
-            raise FileError(self.path, f"the video cannot be decoded ({error})", "fetch the file again") from error
+    def _open(self) -> AbstractContextManager[tuple[Any, Any]]:
+        return _opened(self.path)
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[tuple[Any, Any]]:
+    """Open a video and yield its container and video stream."""
+    require_regular(path)
+    try:
+        with av.open(str(path)) as container:
+            stream: Any = next(iter(container.streams.video), None)
+            if stream is None or stream.codec_context is None:
+                raise FileError(path, "the file has no video stream that can be decoded", "fetch the file again")
+            yield container, stream
+    except FileNotFoundError as error:
+        raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
+    except (av.FFmpegError, ValueError) as error:
+        raise FileError(path, f"the video cannot be decoded ({error})", "fetch the file again") from error
+
+
+def frame_times(path: Path, start_s: float = -math.inf, stop_s: float = math.inf) -> NDArray[np.float64]:
+    """Return the times of the frames of a video from `start_s` to before `stop_s`, in order, shape (frames,) [s]."""
+    found: list[float] = []
+    with _opened(path) as (container, stream):
+        if start_s > 0:
+            container.seek(int(start_s / stream.time_base), stream=stream)
+        for packet in container.demux(stream):
+            if packet.pts is None:
+                continue
+            if packet.dts is not None and float(packet.dts * packet.time_base) >= stop_s:
+                break
+            at_s = float(packet.pts * packet.time_base)
+            if start_s <= at_s < stop_s:
+                found.append(at_s)
+    return np.sort(np.array(found, np.float64))
 
 
 def kind_of(codec: str, frames: Any) -> Literal["h264", "lossless"] | None:

@@ -20,7 +20,7 @@ import pyarrow.compute as _pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from waldo.datasets.formats.names import inside
+from waldo.datasets.formats.names import inside, require_regular
 from waldo.datasets.formats.video_in import VideoFile
 from waldo.datasets.lerobot.layout import ORIGIN_PATH
 from waldo.errors import FileError
@@ -30,6 +30,10 @@ COMPUTE: Any = _pc
 
 BATCH = 64
 """Rows of images that are read at a time."""
+
+
+class MissingVideoError(FileError):
+    """A video of an episode that does not exist, as in a dataset that was downloaded without its videos."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +196,7 @@ class LeRobotFiles:
         path = self._path(self._video_path, entry, columns, {"video_key": key})
         start = 0.0 if self.is_v2 else _number(self.root, entry, f"{at}/from_timestamp")
         if not path.is_file():
-            raise FileError(path, "the file does not exist", "fetch the whole dataset")
+            raise MissingVideoError(path, "the file does not exist", "fetch the whole dataset")
         return VideoFile(path=path, start_s=start, count=entry.length, fps=self.fps)
 
     def _path(self, template: str, entry: EpisodeEntry, columns: Mapping[str, str], more: Mapping[str, str]) -> Path:
@@ -212,6 +216,7 @@ class LeRobotFiles:
 @contextmanager
 def parquet(path: Path) -> Generator[pq.ParquetFile]:
     """Open a Parquet file; errors of pyarrow are raised as FileError."""
+    require_regular(path)
     try:
         with pq.ParquetFile(path) as file:
             yield file
@@ -275,11 +280,12 @@ def _number(root: Path, entry: EpisodeEntry, column: str) -> float:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    require_regular(path)
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileError(path, f"cannot be read ({error})") from error
     if not isinstance(values, dict):
         raise FileError(path, f"contains a {type(values).__name__}, expected an object")
@@ -288,12 +294,13 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSON-lines file."""
+    require_regular(path)
     try:
         # Not splitlines(): JSON may contain U+2028 and other line separators of Unicode within a string.
         rows = [json.loads(line) for line in path.read_text().split("\n") if line.strip()]
     except FileNotFoundError as error:
         raise FileError(path, "the file does not exist", "fetch the whole dataset") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileError(path, f"cannot be read ({error})", "fetch the file again") from error
     if not all(isinstance(row, dict) for row in rows):
         raise FileError(path, "contains lines that are not objects")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +16,12 @@ from waldo.datasets import schema
 from waldo.datasets.formats import images_in
 from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.content import content_digest
-from waldo.datasets.formats.names import distinct, field_name, inside, stream_name
-from waldo.datasets.formats.rows_in import NOMINAL, SourceColumn, counted, flat, is_rounded, nominal_ns, tables
+from waldo.datasets.formats.names import field_name, inside, stream_name
+from waldo.datasets.formats.rows_in import NOMINAL, SourceColumn, flat, is_rounded, nominal_ns, tables
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey
 from waldo.datasets.formats.stream_map import StreamMap
-from waldo.datasets.lerobot.files import EpisodeEntry, LeRobotFiles, to_numbers
+from waldo.datasets.lerobot.columns import camera_name, constant_rate, is_depth, labels_of, rate_notes
+from waldo.datasets.lerobot.files import EpisodeEntry, LeRobotFiles, MissingVideoError, to_numbers
 from waldo.datasets.lerobot.layout import INDEX_COLUMNS
 from waldo.datasets.lerobot.prepared import FACTS
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
@@ -93,7 +95,7 @@ class LeRobotSource:
     @property
     def _depth(self) -> list[str]:
         """Columns of depth as quantized video, which only LeRobot's own reader decodes."""
-        return [key for key in self._keys_of("video") if _is_depth(self._files.features[key])]
+        return [key for key in self._keys_of("video") if is_depth(self._files.features[key])]
 
     @cached_property
     def _numbers(self) -> list[str]:
@@ -113,8 +115,8 @@ class LeRobotSource:
         taken = self._map.streams
         for key in sorted({*self._keys_of("video", "image")} - {*self._depth}):
             target = self._map.get(key, is_images=True)
-            prefix = schema.DEPTH_PREFIX if _is_depth(self._files.features[key]) else schema.CAMERA_PREFIX
-            derived = stream_name(prefix + _camera_name(key), [*taken, *found.values()])
+            prefix = schema.DEPTH_PREFIX if is_depth(self._files.features[key]) else schema.CAMERA_PREFIX
+            derived = stream_name(prefix + camera_name(key), [*taken, *found.values()])
             found[key] = derived if target is None else target.stream
         return {key: stream for key, stream in found.items() if stream}
 
@@ -184,14 +186,15 @@ class LeRobotSource:
         stamps, clock = self._stamps(to_numbers(rows["timestamp"], "timestamp"))
         columns, notes = self._columns(rows)
         task_numbers = to_numbers(rows["task_index"], "task_index").astype(int)
-        tasks = list(entry.tasks) or [files.tasks.get(n, "") for n in dict.fromkeys(task_numbers.tolist())]
+        tasks, disagreement = self._tasks(entry, list(dict.fromkeys(task_numbers.tolist())))
+        notes += disagreement
         if len(set(task_numbers.tolist())) > 1:
             values = flat(task_numbers)
             name = "task_index"
             columns.append(SourceColumn(stream=name, field="value", values=values, labels=(name,), key=name))
             notes.append("The instruction changes within the episode: see `tasks`, and `task_index` for each row.")
         found = tables(columns, stamps, files.fps, self._map)
-        cameras, more = self._read_cameras(entry, stamps)
+        cameras, more, absent = self._read_cameras(entry, stamps)
         own = {"task": tasks[0] if tasks else "", "clock": clock, "fps": files.fps, "lerobot": files.version}
         own |= {key: value for key, value in files.origin.get(entry.index, {}).items() if key in FACTS}
 
@@ -209,11 +212,40 @@ class LeRobotSource:
             notes=(*notes, *moved, *more),
             tables=tuple(found),
             cameras=tuple(cameras),
-            mapped=self._mapped(columns, cameras),
+            mapped=self._mapped(columns, cameras, absent),
+            absent=tuple(absent),
         )
 
-    def _mapped(self, columns: Sequence[SourceColumn], cameras: Sequence[SourceCamera]) -> tuple[MappedKey, ...]:
-        """Return every column with its destination."""
+    def _tasks(self, entry: EpisodeEntry, numbers: Sequence[int]) -> tuple[list[str], list[str]]:
+        """Return the instructions of an episode, and a note if its rows and the table of episodes disagree.
+
+        The rows decide, as LeRobot trains on the instruction of each row.
+
+        Args:
+            entry: The episode.
+            numbers: The different values of `task_index`, in the order of the rows.
+        """
+        listed = list(entry.tasks)
+        known: Mapping[int, str] = {}
+        try:
+            known = self._files.tasks
+        except FileError:
+            if not listed:
+                raise
+        of_rows = [known[number] for number in numbers if number in known]
+        if not listed or len(of_rows) < len(numbers):
+            unknown = listed and known and len(of_rows) < len(numbers)
+            note = "task_index is not in the table of tasks; the instruction in the table of episodes is used."
+            return listed or [known.get(number, "") for number in numbers], [note] if unknown else []
+        if set(of_rows) == set(listed):
+            return listed, []
+        note = "task_index and the table of episodes disagree; the instruction of the rows is used, as LeRobot does."
+        return of_rows, [note]
+
+    def _mapped(
+        self, columns: Sequence[SourceColumn], cameras: Sequence[SourceCamera], absent: Mapping[str, str]
+    ) -> tuple[MappedKey, ...]:
+        """Return every column with its destination; `absent` is stream -> why an episode lacks it."""
         found = {
             column.key: MappedKey(
                 key=column.key,
@@ -224,6 +256,8 @@ class LeRobotSource:
         }
         by_stream = {camera.name: camera for camera in cameras}
         for key, stream in self._cameras.items():
+            if stream in absent:
+                found[key] = MappedKey(key=key, contents="video", why=absent[stream])
             if stream in by_stream:
                 camera = by_stream[stream]
                 contents = f"{camera.encoding} {camera.width}x{camera.height}"
@@ -290,26 +324,40 @@ class LeRobotSource:
             return self._config.outcome
         return "success" if np.nan_to_num(to_numbers(rows[schema.SUCCESS], "")).any() else "failure"
 
-    def _read_cameras(self, entry: EpisodeEntry, stamps: NDArray[np.int64]) -> tuple[list[SourceCamera], list[str]]:
-        """Return the cameras, and notes on them."""
+    def _read_cameras(
+        self, entry: EpisodeEntry, stamps: NDArray[np.int64]
+    ) -> tuple[list[SourceCamera], list[str], dict[str, str]]:
+        """Return the cameras, notes on them, and the cameras that are left out as their video is missing, with why."""
         cameras: list[SourceCamera] = []
         notes: list[str] = []
+        absent: dict[str, str] = {}
         for key, name in self._cameras.items():
             is_video = self._files.features[key]["dtype"] == "video"
-            camera = (self._video if is_video else self._stills)(entry, key, name, stamps)
+            try:
+                camera = (self._video if is_video else self._stills)(entry, key, name, stamps)
+            except MissingVideoError:
+                absent[name] = "the video does not exist"
+                notes.append(f"{name} is not imported: the video of {key} does not exist; fetch the whole dataset.")
+                continue
             small = size_note(name, camera.height, camera.width)
             notes += [small] if small else camera.notes(self._config)
+            notes += rate_notes(camera, self._files.fps) if camera.header_ns is not stamps else []
             cameras += [] if small else [camera]
-        return cameras, notes
+        return cameras, notes, absent
 
     def _video(self, entry: EpisodeEntry, key: str, name: str, stamps: NDArray[np.int64]) -> SourceCamera:
         file = self._files.video(entry, key)
+        rate_hz = self._files.fps
+        if own := file.own_times():
+            file = replace(file, count=len(own), times_s=own)
+            stamps = stamps[0] + np.round((np.array(own) - file.start_s) * 1e9).astype(np.int64)
+            rate_hz = constant_rate(stamps) or rate_hz
         codec, height, width = file.probe()
         return SourceCamera(
             name=name,
             height=height,
             width=width,
-            rate_hz=self._files.fps,
+            rate_hz=rate_hz,
             header_ns=stamps,
             encoding=codec,
             kind="video",
@@ -346,34 +394,3 @@ class LeRobotSource:
                     yield path.read_bytes()
                 else:
                     raise FileError(self._files.data_path(entry), f"a row of {key} contains no image")
-
-
-def _camera_name(key: str) -> str:
-    """Return the name of the camera of a column: "observation.images.top" -> "top", "observation.image" -> "image"."""
-    return key.removeprefix(schema.OBSERVATION_IMAGES).removeprefix(schema.OBSERVATION)
-
-
-def _is_depth(feature: Mapping[str, Any]) -> bool:
-    info = feature.get("info")
-    return isinstance(info, dict) and bool(info.get("is_depth_map") or info.get("video.is_depth_map"))
-
-
-def labels_of(names: Any, shape: Sequence[int], key: str) -> tuple[str, ...]:
-    """Return labels of a column's numbers: the dataset's names if there is one for each number, else counted ones."""
-    found = list(_flatten(names))
-    size = int(np.prod(shape, dtype=np.int64))
-    if len(found) == size and len(shape) <= 1:
-        return distinct(found)
-    return counted(shape, key.rpartition(".")[2])
-
-
-def _flatten(names: Any) -> Iterator[str]:
-    """Yield the names of a feature: LeRobot datasets have a list, or lists under headings such as "motors"."""
-    if isinstance(names, str):
-        yield names
-    elif isinstance(names, dict):
-        for value in names.values():
-            yield from _flatten(value)
-    elif isinstance(names, list | tuple):
-        for value in names:
-            yield from _flatten(value)

@@ -1,4 +1,4 @@
-"""Data of other formats: commands on waldo datasets name the import, and damaged data is one line, no traceback."""
+"""Data of other formats: commands on waldo datasets name the import, and damaged data is one line, not a traceback."""
 
 from __future__ import annotations
 
@@ -130,6 +130,12 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], str]] = {
 }
 
 
+def errors_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines on standard error except progress bars."""
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if not line.startswith(("importing", "exporting"))]
+
+
 @pytest.mark.parametrize("command", ["info", "list", "check", "view", "train", "export"])
 @pytest.mark.parametrize("name", SOURCES)
 def test_commands_on_other_formats_name_the_import(
@@ -139,10 +145,10 @@ def test_commands_on_other_formats_name_the_import(
     path = make(tmp_path / "my data")
     words = [command, str(path), *([str(tmp_path / "out")] if command == "export" else [])]
     assert main.main(words) == 2
-    found = capsys.readouterr().err
+    found = errors_of(capsys)
     target = f"{path.name.partition('.')[0]}-waldo"
     expected = f"is not a dataset of waldo but {title}; import it with: waldo import {shlex.quote(str(path))} "
-    assert found == f"waldo: error: {path}: {expected}{shlex.quote(target)}\n"
+    assert found == [f"waldo: error: {path}: {expected}{shlex.quote(target)}"]
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -151,7 +157,7 @@ def test_the_named_command_works(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main.main(["info", str(SOURCES[name][0](tmp_path / "source"))])
-    words = shlex.split(capsys.readouterr().err.partition("import it with: waldo ")[2])
+    words = shlex.split(errors_of(capsys)[0].partition("import it with: waldo ")[2])
     assert main.main(words) == 0, capsys.readouterr().err
     assert len(Dataset.open(tmp_path / words[-1]).indices) == 1
 
@@ -169,9 +175,8 @@ def test_a_broken_description_is_one_line(text: str, tmp_path: Path, capsys: pyt
     (tmp_path / "dataset.json").write_text(text)
     for command in ("info", "list", "check", "view"):
         assert main.main([command, str(tmp_path)]) == 2
-        found = capsys.readouterr().err
+        (found,) = errors_of(capsys)
         assert found.startswith(f"waldo: error: {tmp_path / 'dataset.json'}: cannot be read (")
-        assert found.count("\n") == 1
 
 
 def damaged_files(path: Path) -> list[Path]:
@@ -185,12 +190,12 @@ def run_import(path: Path, target: Path, name: str, capsys: pytest.CaptureFixtur
     for words in ([], ["--format", format]):
         shutil.rmtree(target, ignore_errors=True)
         code = main.main(["import", str(path), str(target), *words])
-        found = capsys.readouterr()
-        assert code in (0, 1, 2), found.err
-        assert "please report" not in found.err + found.out
-        assert "Traceback" not in found.err + found.out
-        looked_for = "Looked for:" in found.err
-        assert looked_for or found.err.count("\n") <= 1, found.err
+        captured = capsys.readouterr()
+        assert "please report" not in captured.err + captured.out
+        assert "Traceback" not in captured.err + captured.out
+        lines = [line for line in captured.err.splitlines() if not line.startswith("importing")]
+        assert code in (0, 1, 2), lines
+        assert len(lines) == (code == 2), lines
     main.main(["info", str(path)])
     assert "please report" not in capsys.readouterr().err
 

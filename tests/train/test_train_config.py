@@ -77,7 +77,7 @@ def test_inputs_that_the_dataset_lacks_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(FileError) as file_error:
         plan(old)
     expected = "is a LeRobot dataset v2.1, expected v3.0"
-    assert str(file_error.value) == f"{old / 'meta/info.json'}: {expected}"
+    assert str(file_error.value) == f"{old}: {expected}"
 
 
 def test_policy_names_are_equal_to_lerobot_s() -> None:

@@ -46,11 +46,11 @@ class Import:
     """Import a dataset of another format; run the command again to resume. Exit code 1 if an episode was skipped."""
 
     source: Folder
-    """File or folder to import: LeRobot v2/v3, replay buffer, UMI, robomimic, ALOHA, ROS 2 bags."""
+    """File or folder: LeRobot v2 or v3, replay buffer, UMI, robomimic, LIBERO, ALOHA, RDT, RoboTwin, ROS 2 bag."""
     dataset: DatasetAddress
     """Folder of the dataset; episodes are added if it exists."""
     format: str = "auto"
-    """Format of the source, such as lerobot, replay-buffer, robomimic, aloha or rosbag2; auto detects it."""
+    """Format of the source, such as lerobot, replay-buffer, robomimic, aloha, robotwin or rosbag2; auto detects it."""
     robot: str = ""
     """Name of the robot; by default the one that the source names."""
     episodes: str = ""

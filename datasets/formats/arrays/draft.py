@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,17 @@ from waldo.datasets.formats.arrays.source_array import WIDEST, EpisodeInfo, Kind
 from waldo.datasets.formats.cameras_in import SourceCamera, size_note
 from waldo.datasets.formats.content import content_digest, sampled_rows
 from waldo.datasets.formats.names import stream_name
-from waldo.datasets.formats.rows_in import SourceColumn, counted, flat, is_rounded, tables
+from waldo.datasets.formats.rows_in import SourceColumn, Times, counted, flat, is_rounded, tables
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, SourceError
 from waldo.datasets.formats.stream_map import StreamMap
 from waldo.datasets.recording.writer import EpisodeWriter
 
 FOLDERS = {"color": schema.CAMERA_PREFIX, "encoded": schema.CAMERA_PREFIX, "depth": schema.DEPTH_PREFIX, "numbers": ""}
 """Content of an array -> prefix of the stream."""
+
+
+type MoreCameras = Callable[[Times, StreamMap, ImportConfig], tuple[list[SourceCamera], list[MappedKey], list[str]]]
+"""Opens cameras that are stored outside the arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,22 @@ class _Placed:
     unit: str
 
 
-def make_draft(arrays: Sequence[SourceArray], info: EpisodeInfo, config: ImportConfig) -> EpisodeDraft:
+def make_draft(
+    arrays: Sequence[SourceArray],
+    info: EpisodeInfo,
+    config: ImportConfig,
+    more: MoreCameras | None = None,
+    more_keys: Sequence[str] = (),
+) -> EpisodeDraft:
     """Return the episode that consists of the given arrays.
 
     Args:
         arrays: Arrays with one row per timestamp of `info`.
         info: Properties of the episode.
         config: Options of the import.
+        more: Opens cameras that are stored outside the arrays: a function of the timestamps of the rows, the mapping
+            and the config that returns the cameras, the destinations of their keys and notes.
+        more_keys: Keys of these cameras.
 
     Raises:
         SourceError: If the arrays are empty, differ in length, or contain nothing that can be imported.
@@ -54,7 +67,7 @@ def make_draft(arrays: Sequence[SourceArray], info: EpisodeInfo, config: ImportC
     for array in arrays:
         if array.shape[0] != rows:
             raise SourceError(info.name, f"{array.key} has {array.shape[0]} rows, but the timestamps have {rows}")
-    mapping = StreamMap(config.map, [array.key for array in arrays])
+    mapping = StreamMap(config.map, [*(array.key for array in arrays), *more_keys])
     notes = list(info.notes)
     cameras: list[SourceCamera] = []
     columns: list[SourceColumn] = []
@@ -74,6 +87,11 @@ def make_draft(arrays: Sequence[SourceArray], info: EpisodeInfo, config: ImportC
             cameras += [] if small else [camera]
             stream = "" if small else one.stream
             mapped.append(MappedKey(key=one.array.key, contents=_contents(one, camera), stream=stream, why=small))
+    if more is not None:
+        added, destinations, texts = more(info.header_ns, mapping, config)
+        cameras += added
+        mapped += destinations
+        notes += texts
     found_tables = tables(columns, info.header_ns, info.rate_hz, mapping)
     if not found_tables and not cameras:
         raise SourceError(info.name, "the episode contains no image or numeric array that can be imported")
@@ -162,9 +180,17 @@ def _column(one: _Placed, mapping: StreamMap, notes: list[str]) -> tuple[list[So
     return [column], ""
 
 
-def array_digest(arrays: Sequence[SourceArray], *more: object) -> str:
-    """Return the digest of an episode's arrays: all numbers and some images; `more` are other properties."""
-    images: dict[str, list[NDArray[Any] | bytes]] = {}
+def array_digest(
+    arrays: Sequence[SourceArray], task: str, more: Mapping[str, Sequence[NDArray[Any] | bytes]] | None = None
+) -> str:
+    """Return the digest of an episode: all numbers, some images and the instruction.
+
+    Args:
+        arrays: The arrays.
+        task: The instruction.
+        more: Key -> some images of cameras outside the arrays.
+    """
+    images: dict[str, Sequence[NDArray[Any] | bytes]] = {}
     for array in arrays:
         rows = sampled_rows(array.shape[0])
         if array.encoded is not None:
@@ -172,4 +198,4 @@ def array_digest(arrays: Sequence[SourceArray], *more: object) -> str:
         elif array.kind != "numbers":
             images[array.key] = [array.read(row, row + 1)[0] for row in rows]
     numbers = {array.key: array.read(0, array.shape[0]) for array in arrays if array.key not in images}
-    return content_digest(numbers, images, *more)
+    return content_digest(numbers, images | dict(more or {}), task)

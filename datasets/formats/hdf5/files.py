@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets.formats.names import require_regular
 from waldo.errors import FileError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -34,13 +35,15 @@ def open_file(path: Path) -> Generator[Any]:
     Raises:
         FileError: If the file is missing, truncated or damaged, also while it is read inside the block.
     """
+    require_regular(path)
     try:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if isinstance(error, OSError) and error.filename == str(path) and not path.exists():
             raise FileError(path, "the file does not exist", "check the path") from error
-        raise FileError(path, f"cannot be read ({error})", "fetch or record the file again") from error
+        why = " ".join(str(error).split())
+        raise FileError(path, f"cannot be read ({why})", "fetch or record the file again") from error
 
 
 def member(group: Any, name: str) -> Any:

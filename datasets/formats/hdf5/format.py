@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waldo.datasets.formats.format import Format
-from waldo.datasets.formats.hdf5.find import SUFFIXES, files_of
+from waldo.datasets.formats.hdf5.find import files_of
 from waldo.errors import FileError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _detect_robomimic(path: Path) -> bool:
-    return path.is_file() and path.suffix in SUFFIXES and _has_member(path, "data")
+    return _first_file_has(path, "data")
 
 
 def _detect_aloha(path: Path) -> bool:
@@ -72,7 +72,7 @@ def _open_robotwin(path: Path, config: ImportConfig) -> Source:
 ROBOMIMIC = Format(
     name="robomimic",
     title="robomimic HDF5",
-    marker="an .hdf5 file with data/demo_0 (robomimic)",
+    marker="an .hdf5 file, or a folder of them, with data/demo_0 (robomimic, LIBERO)",
     detect=_detect_robomimic,
     open_source=_open_robomimic,
     import_options=("fps", "color_order"),

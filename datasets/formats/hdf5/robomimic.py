@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from waldo.datasets.formats.arrays.draft import array_digest, make_draft
 from waldo.datasets.formats.arrays.source_array import EpisodeInfo, SourceArray
 from waldo.datasets.formats.hdf5 import files
+from waldo.datasets.formats.hdf5.find import files_of
 from waldo.datasets.formats.natural_order import natural
 from waldo.datasets.formats.rows_in import NOMINAL, nominal_ns
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError
@@ -43,14 +44,56 @@ IMAGES = ("_image", "_rgb")
 
 
 class RobomimicSource:
-    """A robomimic file."""
+    """A robomimic file, or a folder of them, as LIBERO's suites are."""
 
     format = "robomimic"
 
     def __init__(self, path: Path, config: ImportConfig) -> None:
+        """Read the metadata of the files.
+
+        Raises:
+            FileError: If none of them can be read.
+        """
+        root = path if path.is_dir() else path.parent
+        self._demos: dict[str, tuple[RobomimicFile, str]] = {}
+        opened: list[RobomimicFile] = []
+        damaged: list[FileError] = []
+        for file in files_of(path):
+            try:
+                opened.append(RobomimicFile(file, config))
+            except FileError as error:
+                damaged.append(error)
+                continue
+            prefix = "" if path.is_file() else f"{file.relative_to(root).as_posix()}/"
+            self._demos |= {prefix + key: (opened[-1], key) for key in opened[-1].keys}
+        if not opened:
+            raise damaged[0] if damaged else FileError(path, "no .hdf5 file found", "choose a robomimic file or folder")
+        self.name, self.robot, self.keys = path.absolute().name, opened[0].robot, list(self._demos)
+        self.notes = list(dict.fromkeys(note for file in opened for note in file.notes))
+        self.notes += [f"Not imported: {error}." for error in damaged]
+
+    def digest(self, key: str) -> str:
+        """Return a digest of the numbers, some images and the instruction."""
+        file, demo = self._demo(key)
+        return file.digest(demo)
+
+    def read(self, key: str) -> EpisodeDraft:
+        """Return a demonstration."""
+        file, demo = self._demo(key)
+        return file.read(demo)
+
+    def _demo(self, key: str) -> tuple[RobomimicFile, str]:
+        if key not in self._demos:
+            raise UnknownNameError("demo", key, self._demos)
+        return self._demos[key]
+
+
+class RobomimicFile:
+    """The demonstrations of one file."""
+
+    def __init__(self, path: Path, config: ImportConfig) -> None:
         """Read the metadata of the file."""
         self._path, self._config = path, config
-        self.name = path.absolute().name
         with files.open_file(path) as file:
             data = files.member(file, "data")
             if data is None:
@@ -112,8 +155,6 @@ class RobomimicSource:
         return make_draft(arrays, info, self._config)
 
     def _demo(self, file: Any, key: str) -> Any:
-        if key not in self.keys:
-            raise UnknownNameError("demo", key, self.keys)
         return files.member(file, f"data/{key}")
 
     def _arrays(self, demo: Any, key: str) -> list[SourceArray]:

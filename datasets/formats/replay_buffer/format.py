@@ -74,11 +74,12 @@ class UmiConfig(ExportConfig):
 def _detect(path: Path) -> bool:
     if not path.is_dir() and path.suffix != ".zip":
         return False
-    from waldo.datasets.formats.replay_buffer.zarr2 import Zarr2
+    from waldo.datasets.formats.replay_buffer.real_robot import buffer_of
+    from waldo.datasets.formats.replay_buffer.zarr3 import open_zarr
 
     try:
-        with closing(Zarr2(path)) as files:
-            return files.has("meta/episode_ends/.zarray")
+        with closing(open_zarr(buffer_of(path))) as files:
+            return files.has_array("meta/episode_ends")
     except WaldoError:
         # A zip file that cannot be read is most likely truncated; opening it reports the reason.
         return path.suffix == ".zip"

@@ -1,4 +1,4 @@
-"""Import diffusion_policy's replay buffers: zarr v2 with /data/<key> and /meta/episode_ends, or UMI's zip files."""
+"""Import diffusion_policy's replay buffers: zarr with /data/<key> and /meta/episode_ends, or UMI's zip files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from waldo.datasets.formats.arrays.draft import array_digest, make_draft
 from waldo.datasets.formats.arrays.source_array import EpisodeInfo, SourceArray
+from waldo.datasets.formats.replay_buffer.real_robot import (
+    buffer_of,
+    has_videos,
+    open_videos,
+    sampled_images,
+    video_keys,
+)
 from waldo.datasets.formats.replay_buffer.zarr2 import Zarr2
+from waldo.datasets.formats.replay_buffer.zarr3 import open_zarr
 from waldo.datasets.formats.rows_in import NOMINAL, Times, nominal_ns
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, SourceError
 from waldo.datasets.schema import COMMAND, STATE, camera_stream
@@ -54,15 +62,23 @@ class ReplayBufferSource:
 
     def __init__(self, path: Path, config: ImportConfig) -> None:
         """Read the metadata of the buffer."""
-        self._config, self._files = config, Zarr2(path)
+        self._config, self._files = config, open_zarr(buffer_of(path))
         self.name = path.absolute().name
         self._ends = _ends(self._files)
-        self._keys = self._files.keys("data")
+        keys = self._files.keys("data")
+        self._words = [key for key in keys if self._files.is_text(f"data/{key}")]
+        self._keys = [key for key in keys if key not in self._words]
         metadata = self._files.attributes().get("waldo")
         self._metadata: Mapping[str, Any] = metadata if isinstance(metadata, dict) else {}
         self.robot = str(self._metadata.get("robot") or "")
         self.keys = [str(number) for number in range(len(self._ends))]
         self.fps, self.notes = self._rate()
+        if self._words:
+            self.notes.append(f"Not imported: text columns ({', '.join(self._words)}).")
+        if has_videos(self._files.path):
+            self.notes.append(
+                "Videos beside the buffer start with the first row of their episode, as they are recorded."
+            )
 
     def _rate(self) -> tuple[float, list[str]]:
         """Return the row rate [Hz] and the notes about it."""
@@ -80,7 +96,8 @@ class ReplayBufferSource:
         """Return a digest of the numbers, the timestamps, some images and the instruction."""
         number = self._number(key)
         arrays, stamps = self._arrays(number)
-        return array_digest([*arrays, *stamps], self._listed("tasks", number))
+        videos = {name: sampled_images(path) for name, path in video_keys(self._files.path, key).items()}
+        return array_digest([*arrays, *stamps], self._listed("tasks", number), more=videos)
 
     def read(self, key: str) -> EpisodeDraft:
         """Return an episode."""
@@ -95,8 +112,10 @@ class ReplayBufferSource:
             attributes={"task": self._listed("tasks", number), "clock": clock},
             outcome=self._outcome(number),
             notes=self._missing(number),
+            left_out=dict.fromkeys(self._words, "text"),
         )
-        return make_draft(arrays, info, self._config)
+        videos = video_keys(self._files.path, key)
+        return make_draft(arrays, info, self._config, partial(open_videos, videos), list(videos))
 
     def _missing(self, number: int) -> list[str]:
         """Return notes about missing chunks."""
@@ -198,7 +217,7 @@ def _ends(files: Zarr2) -> list[int]:
     Raises:
         FileError: If `meta/episode_ends` is missing or decreases.
     """
-    if not files.has("meta/episode_ends/.zarray"):
+    if not files.has_array("meta/episode_ends"):
         raise FileError(files.path, "meta/episode_ends is missing", "choose the folder or zip file of a replay buffer")
     shape = files.array("meta/episode_ends").shape
     ends = np.asarray(files.read("meta/episode_ends", 0, shape[0] if shape else 0)).reshape(-1)

@@ -7,15 +7,17 @@ import json
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
 from zarr.storage import LocalStore, ZipStore
 
+from waldo.datasets.formats.names import require_regular
 from waldo.errors import FileError
 
 CODECS = ("blosc", "zlib", "gzip", "bz2", "lzma", "zstd", "lz4", "shuffle", "delta", "packbits", "fixedscaleoffset")
@@ -28,8 +30,29 @@ IMAGE_CODECS = "imagecodecs_"
 """Prefix of image codecs, such as UMI's imagecodecs_jpegxl."""
 
 
+DAMAGED = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    RuntimeError,  # encrypted members, and codecs without a class of their own
+    OverflowError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+"""Exceptions of zipfile, zarr and the codecs on damaged bytes."""
+
+
 class Zarr2:
     """A zarr v2 group, opened for reading."""
+
+    metadata_file = ".zarray"
+    """Name of the file with an array's metadata."""
+    version: Literal[2, 3] = 2
+    """Version of zarr."""
 
     def __init__(self, path: Path) -> None:
         """Open a folder or zip file."""
@@ -41,7 +64,7 @@ class Zarr2:
         if not path.is_dir():
             try:
                 self._zip = zipfile.ZipFile(path)
-            except (OSError, zipfile.BadZipFile) as error:
+            except DAMAGED as error:
                 raise FileError(path, f"the zip file cannot be opened ({error})", "fetch the file again") from error
 
     def close(self) -> None:
@@ -55,13 +78,17 @@ class Zarr2:
         """Return whether a file exists in the group."""
         return name in self._zip.NameToInfo if self._zip is not None else (self.path / name).is_file()
 
+    def has_array(self, name: str) -> bool:
+        """Return whether an array exists in the group."""
+        return self.has(f"{name}/{self.metadata_file}")
+
     def keys(self, group: str) -> list[str]:
         """Return the sorted names of the arrays below a group; nested arrays include their folders."""
-        end = "/.zarray"
+        end = f"/{self.metadata_file}"
         if self._zip is not None:
             names = self._zip.namelist()
         else:
-            names = [path.relative_to(self.path).as_posix() for path in (self.path / group).rglob(".zarray")]
+            names = [path.relative_to(self.path).as_posix() for path in (self.path / group).rglob(self.metadata_file)]
         found = sorted(n.removeprefix(group + "/").removesuffix(end) for n in names if _is_in(n, group, end))
         for key in found:
             if {"", ".", ".."} & {*key.split("/")}:
@@ -73,6 +100,17 @@ class Zarr2:
         at = f"{name}/.zattrs".lstrip("/")
         return self._json(at) if self.has(at) else {}
 
+    def is_text(self, name: str) -> bool:
+        """Return whether an array consists of texts, which are never read."""
+        meta = self._meta(name)
+        filters = meta.get("filters")
+        identities = [one.get("id") for one in filters if isinstance(one, dict)] if isinstance(filters, list) else []
+        dtype = str(meta.get("dtype"))
+        return dtype[1:2] in ("S", "U") or (dtype == "|O" and bool({"vlen-utf8", "vlen-bytes"} & {*identities}))
+
+    def _check(self, name: str) -> None:
+        check(self.path, name, self._meta(name))
+
     def array(self, name: str) -> Any:
         """Return a numeric array.
 
@@ -80,13 +118,14 @@ class Zarr2:
             FileError: If its elements are not numbers, or it has a codec that is not known to be safe.
         """
         if name not in self._arrays:
-            check(self.path, name, self._meta(name))
+            self._check(name)
+            self._require_regular(f"{name}/.zattrs")
             if self._store is None:
                 folder = self._zip is None
                 self._store = LocalStore(self.path, read_only=True) if folder else ZipStore(self.path, mode="r")
             try:
-                self._arrays[name] = zarr.open_array(self._store, path=name, mode="r", zarr_format=2)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                self._arrays[name] = zarr.open_array(self._store, path=name, mode="r", zarr_format=self.version)
+            except DAMAGED as error:
                 raise FileError(
                     self.path, f"array {name} cannot be opened ({error})", "fetch the file again"
                 ) from error
@@ -95,11 +134,12 @@ class Zarr2:
     def read(self, name: str, start: int, stop: int) -> Any:
         """Return rows of a numeric array."""
         array = self.array(name)
-        for chunk in self._chunks(name, start, stop):
-            self._check_length(name, chunk)
         try:
+            for chunk in self._chunks(name, start, stop):
+                self._require_regular(chunk)
+                self._check_length(name, chunk)
             return np.asarray(array[start:stop])
-        except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise FileError(self.path, f"array {name} cannot be read ({error})", "fetch the file again") from error
 
     def missing(self, name: str, start: int, stop: int) -> int:
@@ -109,15 +149,24 @@ class Zarr2:
     def _chunks(self, name: str, start: int, stop: int) -> Iterator[str]:
         """Yield the names of the chunks in a range of rows."""
         array = self.array(name)
-        separator = str(self._meta(name).get("dimension_separator", "."))
-        counts = [math.ceil(size / step) for size, step in zip(array.shape, array.chunks, strict=True)]
-        rows = range(start // array.chunks[0], min(counts[0], math.ceil(stop / array.chunks[0])))
+        steps = array.shards or array.chunks
+        counts = [math.ceil(size / step) for size, step in zip(array.shape, steps, strict=True)]
+        rows = range(start // steps[0], min(counts[0], math.ceil(stop / steps[0])))
         for position in itertools.product(rows, *map(range, counts[1:])):
-            yield f"{name}/{separator.join(map(str, position))}"
+            yield f"{name}/{self._chunk(name, position)}"
+
+    def _chunk(self, name: str, position: Sequence[int]) -> str:
+        """Return the name of a chunk below its array."""
+        return str(self._meta(name).get("dimension_separator", ".")).join(map(str, position))
+
+    def _is_blosc(self, name: str) -> bool:
+        """Return whether the chunks of an array are Blosc chunks without an outer codec."""
+        compressor = self._meta(name).get("compressor")
+        return isinstance(compressor, dict) and compressor.get("id") == "blosc"
 
     def _check_length(self, name: str, chunk: str) -> None:
         """Raise if a Blosc chunk is shorter than its header states, as Blosc would read beyond its end."""
-        if not _is_blosc(self._meta(name)) or not self.has(chunk):
+        if not self._is_blosc(name) or not self.has(chunk):
             return
         if self._zip is not None:
             size = self._zip.getinfo(chunk).file_size
@@ -135,28 +184,27 @@ class Zarr2:
     def _meta(self, name: str) -> dict[str, Any]:
         """Return the cached metadata of an array."""
         if name not in self._metas:
-            self._metas[name] = self._json(f"{name}/.zarray")
+            self._metas[name] = self._json(f"{name}/{self.metadata_file}")
         return self._metas[name]
 
+    def _require_regular(self, name: str) -> None:
+        if self._zip is None:
+            require_regular(self.path / name)
+
     def _json(self, name: str) -> dict[str, Any]:
+        self._require_regular(name)
         try:
             data = self._zip.read(name) if self._zip is not None else (self.path / name).read_bytes()
             found = json.loads(data)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise FileError(self.path, f"{name} cannot be read ({error})", "fetch the file again") from error
         if not isinstance(found, dict):
             raise FileError(self.path, f"{name} contains a {type(found).__name__}, expected an object")
         return found
 
 
-def _is_blosc(meta: Mapping[str, Any]) -> bool:
-    """Return whether the chunks of an array are Blosc chunks without an outer codec."""
-    compressor = meta.get("compressor")
-    return isinstance(compressor, dict) and compressor.get("id") == "blosc"
-
-
 def _is_in(name: str, group: str, end: str) -> bool:
-    return name.startswith(group + "/") and name.endswith(end)
+    return name.startswith(group + "/") and name.endswith(end) and name != group + end
 
 
 def check(path: Path, name: str, meta: Mapping[str, Any]) -> None:

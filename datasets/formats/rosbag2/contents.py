@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets import schema
+from waldo.datasets.formats.names import require_regular
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.rosbag2.messages import IMAGE_TYPES, number_of, to_ns
 from waldo.datasets.formats.rosbag2.metadata import BagMetadata, from_custom
@@ -106,6 +107,9 @@ def open_bag(path: Path) -> Generator[Any]:
 
     # Exceptions that the reader raises on damaged bytes.
     python = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError)
+    for file in path.iterdir() if path.is_dir() else [path]:
+        if not file.is_dir():
+            require_regular(file)
     try:
         with Reader(path) as reader:
             yield reader

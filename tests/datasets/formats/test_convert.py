@@ -322,13 +322,13 @@ def test_an_unknown_format_is_explained(run, tmp_path, capsys):
     (tmp_path / "photos" / "a.jpg").touch()
     assert run("import", tmp_path / "photos", tmp_path / "d")[0] == 2
     assert capsys.readouterr().err == (
-        f"waldo: error: {tmp_path / 'photos'}: no importable dataset found. Looked for:\n"
-        "  aloha: an .hdf5 file, or a folder of them, with observations/qpos (ALOHA, RDT)\n"
-        "  lerobot: meta/info.json (LeRobot v2 or v3)\n"
-        "  replay-buffer: a zarr folder or .zarr.zip with meta/episode_ends (diffusion_policy, UMI)\n"
-        "  robomimic: an .hdf5 file with data/demo_0 (robomimic)\n"
-        "  robotwin: an .hdf5 file, or a folder of them, with joint_action/vector (RoboTwin)\n"
-        "  rosbag2: metadata.yaml, .mcap or .db3 (rosbag2), in the folder or in folders inside it\n"
+        f"waldo: error: {tmp_path / 'photos'}: no importable dataset found (looked for "
+        "aloha: an .hdf5 file, or a folder of them, with observations/qpos (ALOHA, RDT); "
+        "lerobot: meta/info.json (LeRobot v2 or v3); "
+        "replay-buffer: a zarr folder or .zarr.zip with meta/episode_ends (diffusion_policy, UMI); "
+        "robomimic: an .hdf5 file, or a folder of them, with data/demo_0 (robomimic, LIBERO); "
+        "robotwin: an .hdf5 file, or a folder of them, with joint_action/vector (RoboTwin); "
+        "rosbag2: metadata.yaml, .mcap or .db3 (rosbag2), in the folder or in folders inside it); "
         "pass --format to choose a format\n"
     )
     assert run("import", tmp_path / "none", tmp_path / "d")[0] == 2

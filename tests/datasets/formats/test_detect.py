@@ -53,7 +53,7 @@ def test_a_format_of_another_package_is_detected_and_opened(tmp_path):
 def test_the_error_lists_what_was_looked_for(tmp_path):
     with pytest.raises(FileError) as error:
         detect(tmp_path)
-    assert "\n  my-format: a .mine file" in str(error.value)
+    assert "; my-format: a .mine file" in str(error.value)
 
 
 def test_a_format_that_is_only_exported_is_refused(tmp_path):

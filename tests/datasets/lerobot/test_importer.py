@@ -15,8 +15,8 @@ from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot import layout
+from waldo.datasets.lerobot.columns import labels_of
 from waldo.datasets.lerobot.format import LeRobotConfig
-from waldo.datasets.lerobot.importer import labels_of
 from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Selection
@@ -761,3 +761,145 @@ def test_two_columns_become_one_state(tmp_path):
     episode = Dataset.open(tmp_path / "d").episodes[1]
     assert episode.field("joints/state", "position").labels == ("b_x", "b_x.1", "a_state.0", "a_state.1")
     assert rows(episode, "joints/state", "position")[2].tolist() == [3, 1, 2, 1]
+
+
+@pytest.mark.parametrize("missing", [[0], [1], [0, 1]])
+def test_numbers_are_imported_when_a_video_is_missing(tmp_path, missing):
+    source = write_v21(tmp_path / "v21")
+    videos = [source / f"videos/chunk-000/observation.images.top/episode_{k:06d}.mp4" for k in range(2)]
+    kept = {path: path.read_bytes() for path in videos}
+    for k in missing:
+        videos[k].unlink()
+    result = take(source, tmp_path / "d")
+    assert (result.episodes, result.skipped) == (2, {})
+    share = "" if len(missing) == 2 else " (1 of 2 episodes)"
+    note = "cameras/top is not imported: the video of observation.images.top does not exist; fetch the whole dataset."
+    assert note + share in result.notes
+    for k, episode in enumerate(Dataset.open(tmp_path / "d").episodes):
+        assert rows(episode, "joints/state", "position").tolist() == [[n, k] for n in range(7)]
+        assert ("cameras/top" in episode.streams) == (k not in missing)
+    if missing == [0, 1]:
+        assert {row.key: row.why for row in result.mapped}["observation.images.top"] == "the video does not exist"
+    # With its video an episode has new content, and it fits the ones without it.
+    for path, data in kept.items():
+        path.write_bytes(data)
+    assert take(source, tmp_path / "d").episodes == len(missing)
+
+
+def rewritten(source, column, values):
+    """Replace a column of the first episode."""
+    path = source / "data/chunk-000/episode_000000.parquet"
+    found = pq.read_table(path)
+    pq.write_table(found.set_column(found.column_names.index(column), column, pa.array(values)), path)
+
+
+def test_the_rows_decide_on_the_instruction(tmp_path):
+    source = write_v21(tmp_path / "v21")
+    rewritten(source, "task_index", [1] * 7)
+    result = take(source, tmp_path / "d")
+    note = "task_index and the table of episodes disagree; the instruction of the rows is used, as LeRobot does."
+    assert f"{note} (1 of 2 episodes)" in result.notes
+    assert [episode.task for episode in Dataset.open(tmp_path / "d").episodes] == ["task 1", "task 1"]
+
+
+def test_an_unknown_task_index_leaves_the_instruction_of_the_table(tmp_path):
+    source = write_v21(tmp_path / "v21")
+    rewritten(source, "task_index", [9] * 7)
+    result = take(source, tmp_path / "d")
+    note = "task_index is not in the table of tasks; the instruction in the table of episodes is used."
+    assert f"{note} (1 of 2 episodes)" in result.notes
+    assert Dataset.open(tmp_path / "d").episodes[0].task == "task 0"
+
+
+def test_a_column_of_words_is_left_out_by_name(tmp_path):
+    source = write_v21(tmp_path / "v21")
+    info = json.loads((source / "meta/info.json").read_text())
+    info["features"]["hint"] = {"dtype": "string", "shape": [1], "names": None}
+    info["features"]["words"] = {"dtype": "float32", "shape": [1], "names": None}
+    (source / "meta/info.json").write_text(json.dumps(info))
+    for k in range(2):
+        path = source / f"data/chunk-000/episode_{k:06d}.parquet"
+        words = pa.array(["fold"] * 7)
+        pq.write_table(pq.read_table(path).append_column("hint", words).append_column("words", words), path)
+    result = take(source, tmp_path / "d")
+    assert (result.episodes, result.skipped) == (2, {})
+    assert "Not imported: text columns (hint)." in result.notes
+    assert "words does not contain numbers and is not imported." in result.notes
+    assert {row.key: row.why for row in result.mapped if not row.stream} == {"hint": "text", "words": "see the notes"}
+
+
+def test_a_dataset_without_statistics_is_imported(tmp_path):
+    source = write_v21(tmp_path / "v21")
+    (source / "meta" / "episodes_stats.jsonl").unlink()
+    assert take(source, tmp_path / "d").episodes == 2
+
+
+def test_frames_after_the_last_row_are_left_out(tmp_path):
+    source = write_v21(tmp_path / "v21")
+    path = source / "videos/chunk-000/observation.images.top/episode_000000.mp4"
+    write_mp4(path, encode_frames([shown(0, n) for n in range(11)], gop=2, crf=20), Fraction(30))
+    assert take(source, tmp_path / "d").skipped == {}
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert episode.count("cameras/top") == episode.count("joints/state") == 7
+
+
+def test_keys_and_names_survive_import_and_export(tmp_path):
+    source = write_v21(tmp_path / "v21")
+    take(source, tmp_path / "d")
+    export_dataset(Dataset.open(tmp_path / "d"), tmp_path / "out", ALL)
+    info = json.loads((tmp_path / "out" / "meta" / "info.json").read_text())["features"]
+    assert {"observation.state", "action", "observation.images.top"} <= info.keys()
+    assert info["action"]["names"] == ["x", "x.1"]
+    before, after = table(source), table(tmp_path / "out")
+    for key in ("observation.state", "action"):
+        assert np.array_equal(np.stack(before[key].to_numpy()), np.stack(after[key].to_numpy()))
+
+
+def write_at(path, times, codec="libx264"):
+    """Write a video whose frames are at the given times [s]."""
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=30, options={"g": "2", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 90000)
+        for number, at_s in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(shown(0, number), format="rgb24")
+            frame.pts, frame.time_base = round(at_s * 90000), Fraction(1, 90000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("times", "rate_hz", "note"),
+    [
+        (
+            np.arange(14) / 60,
+            60,
+            "cameras/top: the video has 60 Hz, the rows have 30 Hz; the frames keep their own times.",
+        ),
+        (
+            np.arange(4) / 15,
+            15,
+            "cameras/top: the video has 15 Hz, the rows have 30 Hz; the frames keep their own times.",
+        ),
+        (
+            np.array([0, 1, 3, 4, 6]) / 30,
+            30,
+            "cameras/top: the frame rate of the video varies, the rows have 30 Hz; the frames keep their own times.",
+        ),
+    ],
+)
+def test_frames_of_another_or_a_varying_rate_keep_their_times(tmp_path, times, rate_hz, note):
+    source = write_v21(tmp_path / "v21", episodes=1)
+    write_at(source / "videos/chunk-000/observation.images.top/episode_000000.mp4", times)
+    result = take(source, tmp_path / "d")
+    assert (result.episodes, result.skipped) == (1, {})
+    assert note in result.notes
+    episode = Dataset.open(tmp_path / "d").episodes[0]
+    assert episode.streams["cameras/top"].rate_hz == rate_hz
+    kept = [at for at in times if at < 6.5 / 30]
+    stamps = episode.time_ns("cameras/top") - episode.time_ns("joints/state")[0]
+    assert np.abs(stamps / 1e9 - kept).max() < 1e-4
+    frames = episode.frames("cameras/top")
+    assert np.abs(frames[-1].astype(int) - shown(0, len(kept) - 1)).mean() < 4

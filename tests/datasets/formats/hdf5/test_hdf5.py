@@ -381,3 +381,15 @@ def test_rdt_in_folders_of_tasks(tmp_path):
     result = take(tmp_path / "rdt", tmp_path / "d", robot="agilex")
     assert (result.episodes, result.skipped) == (2, {})
     assert [one.task for one in Dataset.open(tmp_path / "d").episodes] == ["pour the water", "wipe the table"]
+
+
+def test_a_folder_of_robomimic_files(tmp_path):
+    (tmp_path / "suite").mkdir()
+    write_robomimic(tmp_path / "suite" / "bowl_demo.hdf5", demos=2)
+    write_robomimic(tmp_path / "suite" / "cup_demo.hdf5", demos=3)
+    (tmp_path / "suite" / "zz_damaged.hdf5").write_bytes(b"no HDF5")
+    result = take(tmp_path / "suite", tmp_path / "d")
+    assert (result.format, result.episodes, result.skipped) == ("robomimic", 5, {})
+    assert any(note.startswith("Not imported: ") and "zz_damaged.hdf5" in note for note in result.notes)
+    names = [episode.attributes["source"]["episode"] for episode in Dataset.open(tmp_path / "d").episodes]
+    assert names[1:3] == ["bowl_demo.hdf5/demo_1", "cup_demo.hdf5/demo_0"]

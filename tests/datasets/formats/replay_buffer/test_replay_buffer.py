@@ -1,6 +1,7 @@
 import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,3 +292,66 @@ def test_names_in_a_zip_cannot_leave_it(tmp_path):
     with pytest.raises(FileError) as error:
         take(path, tmp_path / "d")
     assert str(error.value) == f"{path}: array name '../../evil' is outside the group; do not trust this file"
+
+
+@pytest.mark.parametrize("kind", ["chunks", "shards", "blosc", "v2 keys", "zip"])
+def test_zarr_v3(tmp_path, kind):
+    path = tmp_path / "buffer"
+    root = zarr.open_group(path, mode="w", zarr_format=3)
+    data = root.create_group("data")
+    image = np.random.default_rng(0).integers(0, 256, (20, 24, 32, 3), np.uint8)
+    options = {
+        "shards": {"shards": (10, 24, 32, 3)},
+        "blosc": {"compressors": zarr.codecs.BloscCodec()},
+        "v2 keys": {"chunk_key_encoding": {"name": "v2", "separator": "."}},
+    }.get(kind, {})
+    data.create_array("img", data=image, chunks=(5, 24, 32, 3), **options)
+    data.create_array("action", data=np.arange(40.0).reshape(20, 2))
+    data.create_array("state", data=np.arange(40.0).reshape(20, 2))
+    data.create_array("words", shape=(20,), dtype=str)[:] = np.array(["fold"] * 20)
+    root.create_group("meta").create_array("episode_ends", data=np.array([8, 20]))
+    if kind == "zip":
+        path = Path(shutil.make_archive(str(tmp_path / "buffer.zarr"), "zip", path))
+    result = import_dataset(path, tmp_path / "d", ImportConfig(), robot="r")
+    assert (result.format, result.episodes, result.skipped) == ("replay-buffer", 2, {})
+    assert "Not imported: text columns (words)." in result.notes
+    episode = Dataset.open(tmp_path / "d").episodes[1]
+    assert np.array_equal(episode.frames("cameras/img"), image[8:])
+    assert episode.values("joints/command", "position").tolist() == np.arange(40.0).reshape(20, 2)[8:].tolist()
+    if kind == "blosc":
+        chunk = path / "data" / "img" / "c" / "0" / "0" / "0" / "0"
+        chunk.write_bytes(chunk.read_bytes()[:-5])
+        skipped = import_dataset(path, tmp_path / "e", ImportConfig(), robot="r").skipped
+        assert "chunk data/img/c/0/0/0/0 has" in skipped["0"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("data_type", {"name": "numpy.object"}, "has the data type"),
+        ("codecs", [{"name": "bytes"}, {"name": "my.codec"}], "uses the codec 'my.codec'"),
+        ("codecs", [{"name": "sharding_indexed", "configuration": {"codecs": [{"name": "evil"}]}}], "the codec 'evil'"),
+        ("codecs", "bytes", "uses the codec 'None'"),
+    ],
+)
+def test_zarr_v3_arrays_that_could_run_code_are_refused(tmp_path, key, value, message):
+    root = zarr.open_group(tmp_path / "buffer", mode="w", zarr_format=3)
+    root.create_group("data").create_array("action", data=np.arange(40.0).reshape(20, 2))
+    root.create_group("meta").create_array("episode_ends", data=np.array([20]))
+    path = tmp_path / "buffer" / "data" / "action" / "zarr.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    (why,) = import_dataset(tmp_path / "buffer", tmp_path / "d", ImportConfig(), robot="r").skipped.values()
+    assert message in why
+
+
+def test_texts_of_zarr_v2_are_left_out_by_name(tmp_path):
+    root = zarr.open_group(tmp_path / "buffer", mode="w", zarr_format=2)
+    data = root.create_group("data")
+    data.create_array("action", data=np.arange(40.0).reshape(20, 2))
+    data.create_array("hint", data=np.array([b"fold"] * 20))
+    data.create_array("words", shape=(20,), dtype=str)[:] = np.array(["fold"] * 20)
+    root.create_group("meta").create_array("episode_ends", data=np.array([20]))
+    result = import_dataset(tmp_path / "buffer", tmp_path / "d", ImportConfig(), robot="r")
+    assert result.skipped == {}
+    assert "Not imported: text columns (hint, words)." in result.notes
+    assert {row.key: row.why for row in result.mapped if not row.stream} == {"hint": "text", "words": "text"}
