@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -69,7 +69,8 @@ def _encoded(array: SourceArray, name: str, info: EpisodeInfo) -> SourceCamera:
             except SourceError:
                 yield data  # bytes that are not an image: the encoder counts the frame as lost
                 continue
-            yield np.ascontiguousarray(image[..., ::-1]) if swapped and isinstance(image, np.ndarray) else image
+            swap = swapped and isinstance(image, np.ndarray)
+            yield cast("Image", np.ascontiguousarray(image[..., ::-1])) if swap else image
 
     return SourceCamera(
         name=name,
