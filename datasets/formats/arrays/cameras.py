@@ -69,8 +69,9 @@ def _encoded(array: SourceArray, name: str, info: EpisodeInfo) -> SourceCamera:
             except SourceError:
                 yield data  # bytes that are not an image: the encoder counts the frame as lost
                 continue
-            swap = swapped and isinstance(image, np.ndarray)
-            yield cast("Image", np.ascontiguousarray(image[..., ::-1])) if swap else image
+            if swapped and isinstance(image, np.ndarray):
+                image = cast("Image", np.ascontiguousarray(image[..., ::-1]))
+            yield image
 
     return SourceCamera(
         name=name,
