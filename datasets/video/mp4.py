@@ -80,7 +80,7 @@ def read_track(path: StorePath) -> Track:
             keys[np.frombuffer(boxes[b"stss"], ">u4", offset=8).astype(np.int64) - 1] = True
         offsets = struct.unpack_from(">Q", boxes[b"co64"], 8) if b"co64" in boxes else None
         (start,) = offsets or struct.unpack_from(">I", boxes[b"stco"], 8)
-        return Track(boxes[b"stsd"], sizes, keys, start)
+        return Track(bytes(boxes[b"stsd"]), sizes, keys, start)
     except (struct.error, KeyError, IndexError, ValueError) as error:
         raise FileError(path, f"is not an MP4 file that waldo can read ({error!r})", "run waldo check") from error
 

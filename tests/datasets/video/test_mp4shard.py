@@ -125,3 +125,15 @@ def test_a_file_too_short_for_its_index_is_refused(tmp_path):
 )
 def test_rates_are_exact_fractions(rate, fraction):
     assert str(mp4shard.rate_fraction(rate)) == fraction
+
+
+def test_the_bit_rate_is_no_part_of_the_decoders_configuration(record, script):
+    """Else the episodes of an export would not fit into one file."""
+    dataset = record(script(), script(seed=1))
+    entries = [mp4.read_track(episode.video_path("cameras/front")).entry for episode in dataset.episodes]
+    assert entries[0] != entries[1]
+    assert b"btrt" in entries[0]
+    short = [mp4.without_bit_rate(entry) for entry in entries]
+    assert short[0] == short[1] == mp4.without_bit_rate(short[0])
+    assert b"btrt" not in short[0]
+    assert b"avcC" in short[0]
