@@ -20,6 +20,7 @@ SOURCE = Path(__file__).parents[1] / "plugins" / "lerobot_policy_toy"
 def install(folder: Path, package: str = "lerobot_policy_toy") -> Path:
     """Install the toy plug-in into a folder for the module search path, as a distribution of the same name."""
     shutil.copytree(SOURCE, folder / package)
+    (folder / package / "__init__.py").write_text("from . import configuration_toy as configuration_toy\n")
     metadata = folder / f"{package}-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
