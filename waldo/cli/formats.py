@@ -46,7 +46,7 @@ class Import:
     """Import a dataset of another format; run the command again to resume. Exit code 1 if an episode was skipped."""
 
     source: Folder
-    """File or folder to import: LeRobot v2/v3, replay buffer, UMI, robomimic, LIBERO, ALOHA, RDT, RoboTwin, ROS 2 bags."""
+    """File or folder: LeRobot v2/v3, replay buffer, UMI, robomimic, LIBERO, ALOHA, RDT, RoboTwin, ROS 2 bags."""
     dataset: DatasetAddress
     """Folder of the dataset; episodes are added if it exists."""
     format: str = "auto"
