@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from waldo.datasets import schema
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.source import EpisodeDraft
@@ -47,7 +49,8 @@ def unfit_note(episode: Episode) -> str:
         return ""
     action = "command" if schema.COMMAND in episode.streams else "sent"
     try:
-        make_rows(episode, RowConfig(action=action))
+        with np.errstate(over="ignore"):  # a value beyond float32 is reported as not finite
+            make_rows(episode, RowConfig(action=action))
     except UnfitEpisodeError as error:
         return f"Not exported and not used for training with the default options: {error.why}."
     except WaldoError as error:

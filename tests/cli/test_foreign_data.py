@@ -253,8 +253,8 @@ def test_a_pipe_in_place_of_a_dataset_is_one_line(tmp_path: Path, capsys: pytest
     assert main.main(["info", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"waldo: error: {tmp_path / 'dataset.json'}: is not a regular file; ")
     assert main.main(["import", str(tmp_path / "pipe"), str(tmp_path / "d")]) == 2
-    expected = "is neither a regular file nor a folder; choose the dataset itself\n"
-    assert capsys.readouterr().err == f"waldo: error: {tmp_path / 'pipe'}: {expected}"
+    expected = "is neither a regular file nor a folder; choose the dataset itself"
+    assert errors_of(capsys) == [f"waldo: error: {tmp_path / 'pipe'}: {expected}"]
     for command in ("info", "train"):
         assert main.main([command, str(tmp_path / "pipe")]) == 2
-        assert capsys.readouterr().err.count("\n") == 1
+        assert len(errors_of(capsys)) == 1

@@ -46,7 +46,7 @@ class Import:
     """Import a dataset of another format; run the command again to resume. Exit code 1 if an episode was skipped."""
 
     source: Folder
-    """File or folder: LeRobot v2 or v3, replay buffer, UMI, robomimic, LIBERO, ALOHA, RDT, RoboTwin, ROS 2 bag."""
+    """File or folder: LeRobot v2/v3, replay buffer, UMI, robomimic, LIBERO, ALOHA, RDT, RoboTwin, ROS 2 bags."""
     dataset: DatasetAddress
     """Folder of the dataset; episodes are added if it exists."""
     format: str = "auto"
@@ -122,8 +122,6 @@ class Export:
     """Which episodes."""
     license: str = ""
     """For lerobot: license for the dataset card, such as `apache-2.0`."""
-    one_file_per_episode: bool = False
-    """For lerobot: a Parquet file, and an MP4 per camera, for each episode, instead of files with many episodes."""
     images: Literal["jpeg", "h264"] = "jpeg"
     """For rosbag2: H.264 streams become JPEGs, which every tool reads, or keep their packets (CompressedVideo)."""
     storage: Literal["mcap", "sqlite3"] = "mcap"
@@ -189,7 +187,7 @@ def _options(config: type[ExportConfig]) -> set[str]:
 def _given(command: Export) -> Iterator[tuple[str, Any, Any]]:
     """Yield (name, value, default) of the options that not every format supports."""
     defaults = {entry.name: entry.default for entry in fields(command)}
-    for name in ("license", "one_file_per_episode", "images", "storage"):
+    for name in ("license", "images", "storage"):
         yield name, getattr(command, name), defaults[name]
     for entry in fields(command.rows):
         yield entry.name, getattr(command.rows, entry.name), getattr(RowConfig(), entry.name)

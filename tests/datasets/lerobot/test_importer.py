@@ -460,7 +460,7 @@ def test_depth_framesare_exact_and_tiny_ones_are_not_imported(tmp_path):
 
 def test_an_unreadable_episode_is_skipped(tmp_path):
     source = write_v21(tmp_path / "v21", episodes=3)
-    path = source / "videos" / "chunk-000" / "observation.images.top" / "episode_000001.mp4"
+    path = source / "data" / "chunk-000" / "episode_000001.parquet"
     path.unlink()
     result = take(source, tmp_path / "d")
     assert result.episodes == 2
