@@ -126,6 +126,20 @@ def test_growing_delays_of_all_streams_are_not_a_drift(tmp_path, streams, play, 
     assert foreign_clocks(Dataset.open(tmp_path / "simulated").episodes[0]) == {}
 
 
+def test_receipts_that_do_not_advance_are_not_compared(tmp_path, streams, play, script):
+    dataset = Dataset.create(tmp_path / "without", robot="tiny")
+
+    class WithoutReceipt(DeviceWriter):
+        def changed(self, stream, kw):
+            return kw | {"receipt_ns": 0}
+
+    with dataset.lock():
+        writer = dataset.begin(streams, {}, back_pressure="wait")
+        play(WithoutReceipt(writer, (), None), script(seconds=2.0))
+        writer.save("success")
+    assert foreign_clocks(Dataset.open(tmp_path / "without").episodes[0]) == {}
+
+
 def test_an_export_skips_the_episode_and_names_the_option(recorded, tmp_path):
     dataset = recorded(["joints/state"], since_boot, late_ns=0)
     config = LeRobotConfig(rows=RowConfig(stamps=("joints/state=receipt",)))
