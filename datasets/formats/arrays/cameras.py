@@ -69,7 +69,10 @@ def _encoded(array: SourceArray, name: str, info: EpisodeInfo) -> SourceCamera:
             except SourceError:
                 yield data  # bytes that are not an image: the encoder counts the frame as lost
                 continue
-            yield np.ascontiguousarray(image[..., ::-1]) if swapped and isinstance(image, np.ndarray) else image
+            if swapped and isinstance(image, np.ndarray):
+                yield np.ascontiguousarray(image[..., ::-1], np.uint8)
+            else:
+                yield image
 
     return SourceCamera(
         name=name,
