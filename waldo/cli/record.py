@@ -26,7 +26,10 @@ UPLOAD_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Record a robot into a dataset, every stream at its own rate. Start and save from the teleoperation device."""
+    """Record a robot into a dataset, every stream at its own rate. Start and save with keys here or in `waldo teleop`.
+
+    Any machine on the network can publish what is recorded: docs/guide/securing-dds.md explains how to restrict that.
+    """
 
     dataset: tyro.conf.Positional[Path]
     """Folder of the dataset; created if it does not exist."""

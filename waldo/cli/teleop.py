@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Teleop:
-    """Drive a robot on the ROS graph with the keyboard, a gamepad, a leader arm or a scripted operator."""
+    """Drive a robot on the ROS graph with the keyboard, a gamepad, a leader arm or a scripted operator.
+
+    Any machine on the network can command a robot: docs/guide/securing-dds.md explains how to restrict that.
+    """
 
     device: tyro.conf.Positional[str] = "keyboard"
     """Device: keyboard, gamepad, leader (an arm), lerobot (any of LeRobot's teleoperators), script (a scripted operator
