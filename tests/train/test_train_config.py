@@ -52,7 +52,9 @@ def test_the_user_s_options_override_the_preset(tmp_path: Path) -> None:
         "--policy.dim_model=256",
         "--batch_size=8",
     ]
-    pretrained = plan(folder, options=("--policy.path=somewhere",))
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "config.json").write_text('{"type": "act"}')
+    pretrained = plan(folder, options=(f"--policy.path={tmp_path / 'policy'}",))
     assert not any(a.startswith("--policy.type") for a in pretrained.arguments)
 
 

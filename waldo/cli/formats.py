@@ -122,6 +122,8 @@ class Export:
     """Which episodes."""
     license: str = ""
     """For lerobot: license for the dataset card, such as `apache-2.0`."""
+    one_file_per_episode: bool = False
+    """For lerobot: a Parquet file, and an MP4 per camera, for each episode, instead of files with many episodes."""
     images: Literal["jpeg", "h264"] = "jpeg"
     """For rosbag2: H.264 streams become JPEGs, which every tool reads, or keep their packets (CompressedVideo)."""
     storage: Literal["mcap", "sqlite3"] = "mcap"
@@ -187,7 +189,7 @@ def _options(config: type[ExportConfig]) -> set[str]:
 def _given(command: Export) -> Iterator[tuple[str, Any, Any]]:
     """Yield (name, value, default) of the options that not every format supports."""
     defaults = {entry.name: entry.default for entry in fields(command)}
-    for name in ("license", "images", "storage"):
+    for name in ("license", "one_file_per_episode", "images", "storage"):
         yield name, getattr(command, name), defaults[name]
     for entry in fields(command.rows):
         yield entry.name, getattr(command.rows, entry.name), getattr(RowConfig(), entry.name)

@@ -50,7 +50,7 @@ def test_cameras_are_left_out_by_name() -> None:
 
 def test_streams_are_stamped_at_receipt_by_name() -> None:
     assert parse_stamps(["cameras/front=receipt", "joints/state=header"]) == {"cameras/front"}
-    with pytest.raises(InvalidValueError, match="--stamps must be STREAM=receipt with a stream of joints/state"):
+    with pytest.raises(InvalidValueError, match="expected STREAM=receipt with a stream of joints/state"):
         parse_stamps(["front=receipt"])
-    with pytest.raises(InvalidValueError, match="--stamps must be joints/state=receipt, or joints/state=header"):
+    with pytest.raises(InvalidValueError, match="expected joints/state=receipt, or joints/state=header"):
         parse_stamps(["joints/state=device"])
