@@ -75,7 +75,9 @@ class RecordingMonitor:
         if self._lockstep:
             return []
         notices: list[Notice] = []
-        if header_ns and (offset_ns := self._stamps.received(stream, header_ns, wall_ns)) is not None:
+        # An applied command has the stamp of the state, which stands still while the robot is disconnected.
+        stamped = header_ns and stream != schema.APPLIED
+        if stamped and (offset_ns := self._stamps.received(stream, header_ns, wall_ns)) is not None:
             self._add_offset(stream, offset_ns, wall_ns)
             notices.append(Notice(level=ERROR, text=describe(stream, offset_ns)))
         if stream not in MAY_PAUSE:

@@ -38,7 +38,7 @@ class RecorderRequests:
         self._expected, self._drain, self._now_ns = expected, drain, now_ns
         self._tasks = list(tasks)
         self._unconfirmed = True
-        self._lapse: tuple[float, str] | None = None
+        self._lapse: str | None = None
         if self._tasks:
             recorder.task = self._tasks[0]
 
@@ -68,13 +68,10 @@ class RecorderRequests:
     def save(self) -> str:
         """Save the episode as a success; one in which the robot did not follow must be confirmed by a second call."""
         self._drain()
-        seconds, reason = self._lapse or self._monitor.lapse(self._now_ns())
-        if self._recorder.state is not State.IDLE and seconds >= MIN_LAPSE_S and self._unconfirmed:
+        lapse = self._describe_lapse() if self._lapse is None else self._lapse
+        if self._recorder.state is not State.IDLE and lapse and self._unconfirmed:
             self._unconfirmed = False
-            raise RecorderError(
-                f"the robot did not follow its commands for {seconds:.1f} s ({reason}): "
-                "fail or discard the episode, or save it again to keep it as a success"
-            )
+            raise RecorderError(f"{lapse}: fail or discard the episode, or save it again to keep it as a success")
         return self._recorder.save("success")
 
     def fail(self) -> str:
@@ -86,8 +83,17 @@ class RecorderRequests:
         """Close the episode, whose outcome is still to be decided."""
         self._drain()
         text = self._recorder.stop()
-        self._lapse = self._monitor.lapse(self._now_ns())
+        self._lapse = self._describe_lapse()
         return text
+
+    def _describe_lapse(self) -> str:
+        """Return how long and why the robot did not follow in this episode; empty if it did."""
+        control = self._monitor.control
+        seconds, reason = self._monitor.lapse(self._now_ns())
+        stopped = control is not None and control.level >= ERROR
+        if seconds < MIN_LAPSE_S and not stopped:
+            return ""
+        return f"the robot did not follow its commands for {seconds:.1f} s ({reason})"
 
     def next_task(self) -> str:
         """Select the next of the instructions that were given at the start."""

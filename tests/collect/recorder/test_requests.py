@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from waldo.collect.recorder.recorder import Recorder, RecorderError
@@ -9,6 +10,7 @@ from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
 from waldo.datasets.dataset import Dataset
 from waldo.robots.description import Robot
+from waldo.robots.diagnostics import ERROR, ComponentStatus
 
 
 def requests(recorder: Recorder, *tasks: str) -> RecorderRequests:
@@ -43,3 +45,24 @@ def test_after_an_instruction_of_the_robot_the_first_one_follows(recorder: Recor
 def test_one_instruction_has_no_next(recorder: Recorder) -> None:
     with pytest.raises(RecorderError, match='there is no other instruction; pass several: --task "lift'):
         requests(recorder, "lift the cube").next_task()
+
+
+def test_a_robot_that_is_stopped_when_the_episode_is_saved_needs_a_confirmation(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=0, monotonic_ns=0)
+    operator = RecorderRequests(recorder, monitor, expected=lambda: (), drain=lambda: None, now_ns=lambda: 10**9)
+    both = np.zeros(2)
+    values = {"position": both, "velocity": both, "effort": both}
+    with recorder.dataset.lock():
+        for k in range(6):
+            recorder.row("joints/state", values=values, header_ns=k * 10**7, receipt_ns=k * 10**7, sequence=k + 1)
+        operator.start()
+        recorder.row("joints/state", values=values, header_ns=10**9, receipt_ns=10**9, sequence=7)
+        stopped = ComponentStatus(
+            component="control", level=ERROR, message="stopped: unplugged", values={"mode": "stopped"}
+        )
+        monitor.components({"control": stopped}, 10**9)  # in the instant of the request
+        with pytest.raises(
+            RecorderError, match=r"did not follow its commands for 0.0 s \(stopped: unplugged\): fail or"
+        ):
+            operator.save()
+        assert operator.save() == "episode_000000.zarr saved as success"

@@ -45,7 +45,7 @@ class Recording:
         return self.array(stream, "time") - self.latency_ns.get(stream, 0)
 
     def images(self, camera: str) -> np.ndarray:
-        return decode(self.path / camera / "frames/c/0/0/0/0")
+        return decode(self.path / "video" / camera / "c/0/0/0/0")
 
     def has(self, stream: str) -> bool:
         return stream in self.streams

@@ -78,7 +78,9 @@ def test_dynamixels_support_bulk_and_registered_writes_and_reject_locked_registe
         handler.write1ByteTxRx(port, 1, 11, 3)
         assert handler.write4ByteTxRx(port, 1, 116, 4095) == (0, 6)
         # Position mode ignores homing offsets beyond 1024 counts, so the position is that of the encoder.
-        assert handler.read4ByteTxRx(port, 1, 132) == (700, 0, 0)
+        position, *errors = handler.read4ByteTxRx(port, 1, 132)
+        assert errors == [0, 0]
+        assert abs(position - 700) < 50  # the arm falls a little, since its torque is disabled
         found, result = handler.broadcastPing(port)
         assert result == 0
         assert sorted(found) == [1, 2, 3, 4, 5, 6]
