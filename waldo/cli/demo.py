@@ -5,6 +5,7 @@ Each stage writes its result to one folder and is skipped if the result exists, 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import time
@@ -82,6 +83,8 @@ class Demo:
 
     def run(self) -> int:
         """Run every stage that has no result yet."""
+        # MuJoCo's GL functions cannot be loaded any more once LeRobot's libraries are: the engine comes first.
+        importlib.import_module("waldo.sim.engine")
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         self._claim_folder()
         stages: list[tuple[str, Callable[[], str]]] = [
