@@ -54,9 +54,8 @@ def robot_condition(
     """
     if control is not None and control.values.get("mode") == GONE:
         return replace(DISCONNECTED, reason=control.message)
-    known = control is not None and status_age_s < STATUS_TIMEOUT_S
     # A robot node whose robot is disconnected sends no state but the reason.
-    if control is not None and known and control.level >= ERROR:
+    if control is not None and status_age_s < STATUS_TIMEOUT_S and control.level >= ERROR:
         return _commanded(control)
     if not received:
         return ABSENT
@@ -69,10 +68,9 @@ def robot_condition(
 
 def _commanded(control: ComponentStatus) -> RobotCondition:
     """Return the condition that a control status reports."""
-    stopped = control.level >= ERROR
     return RobotCondition(
         word=control.values.get("mode", "").upper() or "CONNECTED",
         level=control.level,
         reason=control.values.get("reason", "") or ("" if control.level == OK else control.message),
-        action="remove the cause, then press v to enable the robot" if stopped else "",
+        action="remove the cause, then press v to enable the robot" if control.level >= ERROR else "",
     )

@@ -24,6 +24,7 @@ ENVIRONMENT = "environment"
 """Ground truth of a simulation: object poses and the goal."""
 CAMERA_PREFIX = "cameras/"
 DEPTH_PREFIX = "depth/"
+IMAGE_PREFIXES = (CAMERA_PREFIX, DEPTH_PREFIX)
 
 type Action = Literal["command", "sent"]
 """Which stream of commands is the action of an exported row."""
@@ -81,9 +82,14 @@ TELEMETRY_STALENESS = "telemetry.staleness"
 """Age of each stream's sample in a row [s]; only waldo writes this column."""
 
 
+def is_camera(stream: str) -> bool:
+    """Return whether a stream consists of images, in color or depth."""
+    return stream.startswith(IMAGE_PREFIXES)
+
+
 def camera_stream(name: str) -> str:
     """Return the stream of a camera: "front" -> "cameras/front"."""
-    return name if name.startswith((CAMERA_PREFIX, DEPTH_PREFIX)) else CAMERA_PREFIX + name
+    return name if is_camera(name) else CAMERA_PREFIX + name
 
 
 def camera_name(stream: str) -> str:

@@ -45,7 +45,7 @@ class TrainingError(WaldoError):
 class DivergedError(WaldoError):
     """The loss of a training run is not a finite number."""
 
-    exit_code = 3
+    exit_code = 1
 
     def __init__(self, step: int, checkpoint: tuple[Path, int] | None) -> None:
         """Build the message from the last known step and the last checkpoint with its step."""

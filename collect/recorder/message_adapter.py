@@ -84,7 +84,7 @@ class MessageAdapter:
         if stream == schema.STATE:
             self._add_state(topic, message, stamps)
             return
-        if stream.startswith((schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)):
+        if schema.is_camera(stream):
             image = self._image(topic, message)
             self._recorder.frame(stream, image, **self._numbered(stream, stamps))
             return

@@ -352,7 +352,5 @@ class Recorder:
 
 def _without_hint(streams: Sequence[str]) -> str:
     """Return how to record without the cameras among streams; empty if there is none."""
-    cameras = [
-        schema.camera_name(name) for name in streams if name.startswith((schema.CAMERA_PREFIX, schema.DEPTH_PREFIX))
-    ]
+    cameras = [schema.camera_name(name) for name in streams if schema.is_camera(name)]
     return f"; to record without: --without {' '.join(cameras)}" if cameras else ""

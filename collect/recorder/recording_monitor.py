@@ -15,7 +15,7 @@ from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.stamp_offset import StampWatch, describe
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
-from waldo.collect.robot_condition import GONE, STATUS_TIMEOUT_S, RobotCondition, robot_condition
+from waldo.collect.robot_condition import ABSENT, DISCONNECTED, GONE, STATUS_TIMEOUT_S, RobotCondition, robot_condition
 from waldo.collect.status_watch import CONTROL, FIGURE, StatusChange, StatusWatch
 from waldo.datasets import schema
 from waldo.datasets.reading.following import CONTROL_MODE
@@ -144,6 +144,15 @@ class RecordingMonitor:
             received=schema.STATE in self._counts,
             silent=schema.STATE in self._watchdog.stopped,
         )
+
+    def trouble(self, monotonic_ns: int) -> str:
+        """Return why the robot cannot follow, because it is stopped or was disconnected; empty if it can."""
+        condition = self.condition(monotonic_ns)
+        if condition.level < ERROR or condition == ABSENT:
+            return ""
+        if self._control is None or condition.word == DISCONNECTED.word:
+            return condition.reason
+        return self._control.message
 
     def episode_started(self, now_ns: int) -> None:
         """Add the present faults and the control mode to the episode that has just been started."""

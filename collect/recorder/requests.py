@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from waldo.collect.recorder.recorder import Recorder, RecorderError, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.datasets.reading.following import MIN_LAPSE_S
-from waldo.robots.diagnostics import ERROR
 
 
 class RecorderRequests:
@@ -22,6 +22,7 @@ class RecorderRequests:
         expected: Callable[[], Sequence[str]],
         drain: Callable[[], None],
         now_ns: Callable[[], int],
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
         tasks: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """Initialize.
@@ -32,10 +33,12 @@ class RecorderRequests:
             expected: Returns the streams that have a publisher.
             drain: Records everything that was published before its call.
             now_ns: Returns the time of the robot's messages [ns].
+            monotonic_ns: Returns the time of the monitor's monotonic clock [ns].
             tasks: Attributes of the episodes, among which the operator chooses; the first is that of the next episode.
         """
         self._recorder, self._monitor = recorder, monitor
-        self._expected, self._drain, self._now_ns = expected, drain, now_ns
+        self._expected, self._drain = expected, drain
+        self._now_ns, self._monotonic_ns = now_ns, monotonic_ns
         self._tasks = list(tasks)
         self._unconfirmed = True
         self._lapse: str | None = None
@@ -56,10 +59,9 @@ class RecorderRequests:
         }
 
     def start(self) -> str:
-        """Start an episode; refused while the robot is stopped."""
-        control = self._monitor.control
-        if control is not None and control.level >= ERROR:
-            raise RecorderError(f"cannot start: the robot is {control.message}")
+        """Start an episode; refused while the robot is stopped or disconnected."""
+        if trouble := self._monitor.trouble(self._monotonic_ns()):
+            raise RecorderError(f"cannot start: the robot is {trouble}")
         text = self._recorder.start(self._expected())
         self._monitor.episode_started(self._now_ns())
         self._unconfirmed, self._lapse = True, None
@@ -87,13 +89,12 @@ class RecorderRequests:
         return text
 
     def _describe_lapse(self) -> str:
-        """Return how long and why the robot did not follow in this episode; empty if it did."""
-        control = self._monitor.control
+        """Return how long and why the robot did not follow in this episode, or cannot follow now; empty if neither."""
         seconds, reason = self._monitor.lapse(self._now_ns())
-        stopped = control is not None and control.level >= ERROR
-        if seconds < MIN_LAPSE_S and not stopped:
-            return ""
-        return f"the robot did not follow its commands for {seconds:.1f} s ({reason})"
+        if seconds >= MIN_LAPSE_S:
+            return f"the robot did not follow its commands for {seconds:.1f} s ({reason})"
+        trouble = self._monitor.trouble(self._monotonic_ns())
+        return f"the robot is {trouble}" if trouble else ""
 
     def next_task(self) -> str:
         """Select the next of the instructions that were given at the start."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-MAX_OFFSET_NS = 1_000_000_000
-"""Largest plausible time from a header stamp to its receipt, and back for clocks that differ [ns]."""
+from waldo.datasets.reading.clocks import MAX_OFFSET_S
 
 MIN_MESSAGES = 3
 """Consecutive messages with an implausible stamp after which a stream is reported."""
@@ -21,7 +20,7 @@ class StampWatch:
     def received(self, stream: str, header_ns: int, receipt_ns: int) -> int | None:
         """Register a message; return the offset [ns] when the stream is found to have other stamps."""
         offset_ns = receipt_ns - header_ns
-        if abs(offset_ns) <= MAX_OFFSET_NS:
+        if abs(offset_ns) <= MAX_OFFSET_S * 1e9:
             self._implausible[stream] = 0
             self.offsets_ns.pop(stream, None)
             return None

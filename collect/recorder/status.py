@@ -76,8 +76,7 @@ class RecordingStatus:
 
     def __str__(self) -> str:
         """Return one line for logs and diagnostics."""
-        prefixes = (schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)
-        cameras = [stream.rate_hz for name, stream in self.streams.items() if name.startswith(prefixes)]
+        cameras = [stream.rate_hz for name, stream in self.streams.items() if schema.is_camera(name)]
         parts = [f"{self.state} {self.task}".strip()]
         if self.seconds:
             parts.append(self.elapsed)

@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from waldo.datasets import schema
-from waldo.errors import InvalidValueError
+from waldo.datasets.reading.row_config import stamp_choices
+from waldo.errors import InvalidValueError, UnknownNameError
 
 TRANSPORTS = {schema.DEPTH_PREFIX: ("/compressedDepth", ""), schema.CAMERA_PREFIX: ("/compressed", "")}
 """Prefix of a stream -> suffixes of a camera's base topic in order of preference; the empty one is the raw image."""
-
-
-IMAGE_PREFIXES = (schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)
-"""Prefixes of the streams of cameras."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +51,14 @@ def parse_stamps(pairs: Sequence[str]) -> frozenset[str]:
 
     Raises:
         InvalidValueError: If an option is not STREAM=receipt or STREAM=header.
+        UnknownNameError: If there is no such stream.
     """
-    found: set[str] = set()
-    for pair in pairs:
-        stream, _, stamp = pair.partition("=")
-        if stream not in schema.STREAM_OF_TOPIC.values() and not stream.startswith(IMAGE_PREFIXES):
-            known = ", ".join([*schema.STREAM_OF_TOPIC.values(), *(f"{prefix}NAME" for prefix in IMAGE_PREFIXES)])
-            raise InvalidValueError("--stamps", pair, f"STREAM=receipt with a stream of {known}")
-        if stamp not in ("receipt", "header"):
-            raise InvalidValueError("--stamps", pair, f"{stream}=receipt, or {stream}=header (the default)")
-        if stamp == "receipt":
-            found.add(stream)
-    return frozenset(found)
+    choices = stamp_choices(pairs)
+    for stream in choices:
+        if stream not in schema.STREAM_OF_TOPIC.values() and not schema.is_camera(stream):
+            known = [*schema.STREAM_OF_TOPIC.values(), *(f"{prefix}NAME" for prefix in schema.IMAGE_PREFIXES)]
+            raise UnknownNameError("stream", stream, known)
+    return frozenset(stream for stream, clock in choices.items() if clock == "receipt")
 
 
 def find_cameras(offered: Mapping[str, Sequence[str]], namespace: str, named: Mapping[str, str]) -> list[Topic]:

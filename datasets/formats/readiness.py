@@ -14,9 +14,6 @@ from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.streams import ScalarStream, Stream
 from waldo.errors import WaldoError
 
-IMAGES = (schema.CAMERA_PREFIX, schema.DEPTH_PREFIX)
-"""Prefixes of streams of images."""
-
 
 def missing_streams(streams: Sequence[Stream]) -> list[str]:
     """Return the streams that an export to rows requires and an episode lacks."""
@@ -34,7 +31,7 @@ def missing_note(draft: EpisodeDraft) -> str:
     missing = missing_streams(draft.streams)
     if not missing:
         return ""
-    used = (*IMAGES, *schema.JOINT_UNITS)
+    used = (*schema.IMAGE_PREFIXES, *schema.JOINT_UNITS)
     numbers = [row.key for row in draft.mapped if row.stream and not row.stream.startswith(used)]
     options = " ".join(f"KEY={schema.TOPIC_OF_STREAM[name]}" for name in missing)
     return (

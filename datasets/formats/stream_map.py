@@ -65,7 +65,7 @@ class Target:
     @property
     def is_images(self) -> bool:
         """Whether the stream consists of images."""
-        return self.stream.startswith((schema.CAMERA_PREFIX, schema.DEPTH_PREFIX))
+        return schema.is_camera(self.stream)
 
 
 class StreamMap:
@@ -203,5 +203,5 @@ def _suggestion(name: str, known: Sequence[str]) -> str:
 
 
 def _is_camera(address: str) -> bool:
-    prefix = next((one for one in (schema.CAMERA_PREFIX, schema.DEPTH_PREFIX) if address.startswith(one)), "")
+    prefix = next((one for one in schema.IMAGE_PREFIXES if address.startswith(one)), "")
     return bool(prefix) and len(address) > len(prefix)

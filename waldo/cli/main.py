@@ -134,8 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0 success, 1 a check or gate did not pass, 2 invalid input, 3 the run failed, 130 interrupted,
-        141 the reader of standard output has ended.
+        The exit code: 0 success, 1 a check or gate did not pass or a training diverged, 2 invalid input, 3 the run
+        failed, 130 interrupted, 141 the reader of standard output has ended.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):

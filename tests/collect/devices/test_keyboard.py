@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.terminal import Terminal
 from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
 from waldo.collect.devices.keyboard import Keyboard
@@ -121,3 +122,22 @@ def test_a_key_of_a_real_terminal_counts_as_released_when_its_repeats_stop() -> 
     process.communicate(timeout=120)
     os.close(leader)
     os.close(follower)
+
+
+BACKGROUND = """
+import os, sys, time
+from waldo.collect.devices.terminal_keys import TerminalKeys
+print("foreground", TerminalKeys.available(), flush=True)
+if os.fork() == 0:
+    os.setpgid(0, 0)  # as a shell starts a job with &
+    print("background", TerminalKeys.available(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_background_job_does_not_read_keys_since_that_would_suspend_it() -> None:
+    with Terminal([sys.executable, "-c", BACKGROUND]) as terminal:
+        terminal.wait_for_printed("background")
+        terminal.exit_code()
+        assert terminal.printed == "foreground True background False"

@@ -58,11 +58,52 @@ def test_a_robot_that_is_stopped_when_the_episode_is_saved_needs_a_confirmation(
         operator.start()
         recorder.row("joints/state", values=values, header_ns=10**9, receipt_ns=10**9, sequence=7)
         stopped = ComponentStatus(
-            component="control", level=ERROR, message="stopped: unplugged", values={"mode": "stopped"}
+            component="control",
+            level=ERROR,
+            message="stopped: unplugged",
+            values={"mode": "stopped", "reason": "unplugged"},
         )
         monitor.components({"control": stopped}, 10**9)  # in the instant of the request
-        with pytest.raises(
-            RecorderError, match=r"did not follow its commands for 0.0 s \(stopped: unplugged\): fail or"
-        ):
+        with pytest.raises(RecorderError, match=r"^the robot is stopped: unplugged: fail or discard the episode"):
             operator.save()
         assert operator.save() == "episode_000000.zarr saved as success"
+
+
+def test_a_robot_without_a_status_that_is_disconnected_is_noticed(recorder: Recorder) -> None:
+    """A robot of another project publishes states, and no status of its control."""
+    second = 10**9
+    monitor = RecordingMonitor(recorder, wall_ns=0, monotonic_ns=0)
+    now = [0]
+    operator = RecorderRequests(
+        recorder,
+        monitor,
+        expected=lambda: (),
+        drain=lambda: None,
+        now_ns=lambda: now[0],
+        monotonic_ns=lambda: now[0],
+    )
+    both = np.zeros(2)
+    with recorder.dataset.lock():
+
+        def receive(seconds: float) -> None:
+            now[0] = round(seconds * second)
+            stamps = {"header_ns": now[0], "receipt_ns": now[0], "sequence": round(seconds * 60) + 1}
+            recorder.row("joints/state", values={"position": both, "velocity": both, "effort": both}, **stamps)
+            monitor.received("joints/state", now[0], now[0], now[0])
+
+        for k in range(12):
+            receive(k / 60)
+        operator.start()
+        receive(0.25)
+        for k in range(11):
+            now[0] = k * second // 10
+            monitor.check(now[0], now[0], 10**15)
+        with pytest.raises(RecorderError, match=r"^the robot is disconnected: no state from the robot node: fail or"):
+            operator.save()
+        operator.fail()
+        with pytest.raises(RecorderError, match=r"^cannot start: the robot is disconnected: no state from the robot"):
+            operator.start()
+        for k in range(12):
+            receive(1.5 + k / 60)
+        assert operator.start() == "recording"
+        recorder.discard()
