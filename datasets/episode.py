@@ -6,22 +6,27 @@ import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.edits import UNCHANGED, EpisodeEdits
 from waldo.datasets.recording import loss
-from waldo.datasets.recording.finalize import (
-    FORMAT,
-    MAX_WINDING,
-    MAX_WINDING_0_1,
-    SCHEMA_VERSION,
-    frames_path,
-    shard_of,
-)
+from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1
 from waldo.datasets.storage.array_file import array_metadata, read_array
+from waldo.datasets.storage.episode_layout import (
+    CHUNK_CHECKSUMS,
+    HISTOGRAM,
+    MESSAGE_COLUMNS,
+    MESSAGE_INFO,
+    SCHEMA_VERSION,
+    TIME,
+    VALUES,
+    field_columns,
+    frames_path,
+    shard_name,
+)
 from waldo.datasets.storage.store_path import StorePath, open_group, open_path
 from waldo.datasets.streams import Field, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
 from waldo.datasets.video.chunks import pixel_dtype
@@ -34,9 +39,6 @@ if TYPE_CHECKING:
 
 type Clock = Literal["header", "receipt", "publish"]
 """Clock of a stamp: the publisher's, the recorder's on receipt, or the middleware's on sending (-1: unknown)."""
-
-ARRAY_OF: Mapping[Clock, str] = {"header": "time", "receipt": "receipt_time", "publish": "publish_time"}
-"""Clock -> array of stamps."""
 
 REQUIRED = ("streams", "outcome", "reason", "span_ns", "nbytes", MAX_WINDING)
 """Attributes that every episode has."""
@@ -85,6 +87,11 @@ class Episode:
         """The number in its name; -1 if the name contains none."""
         match = re.search(r"episode_(\d+)\.zarr", self.path.name)
         return int(match[1]) if match else -1
+
+    @property
+    def schema_version(self) -> int:
+        """Version of the layout of its files."""
+        return int(self.attributes["schema_version"])
 
     @property
     def outcome(self) -> str:
@@ -138,7 +145,7 @@ class Episode:
         """Return the stamps of a stream's rows or frames in order of arrival, shape (T,) [ns since the epoch]."""
         if clock == "header" and stream in self._by_receipt:
             clock = "receipt"
-        return self._array(stream, ARRAY_OF[clock])
+        return self._array(stream, TIME) if clock == "header" else self._message_info(stream, f"{clock}_time")
 
     def capture_ns(self, stream: str) -> NDArray[np.int64]:
         """Return the exposure time of each frame, shape (T,) [ns since the epoch].
@@ -152,7 +159,7 @@ class Episode:
 
     def sequence(self, stream: str) -> NDArray[np.int64]:
         """Return the publisher's sequence numbers, shape (T,); -1 if it does not count."""
-        return self._array(stream, "sequence")
+        return self._message_info(stream, "sequence")
 
     def gaps(self, stream: str) -> NDArray[np.int64]:
         """Return the number of missing messages before each row or frame, shape (T,)."""
@@ -160,8 +167,11 @@ class Episode:
 
     def values(self, stream: str, field: str) -> NDArray[Any]:
         """Return a field of a scalar stream, shape (T, labels)."""
-        self.field(stream, field)
-        return self._array(stream, field)
+        dtype = self.field(stream, field).dtype
+        if self.schema_version == 1:
+            return self._array(stream, field)
+        columns = field_columns(cast("ScalarStream", self.streams[stream]))[field]
+        return np.ascontiguousarray(self._array(stream, VALUES)[:, columns], dtype)
 
     def field(self, stream: str, field: str) -> Field:
         """Return the description of a field."""
@@ -185,11 +195,18 @@ class Episode:
 
     def repeated(self, camera: str) -> NDArray[np.bool_]:
         """Return True for frames with the same pixels as the one before, shape (T,)."""
-        return self._array(camera, "repeated")
+        return self._message_info(camera, "repeated").astype(bool)
 
     def histogram(self, camera: str) -> NDArray[np.int64]:
         """Return how often each pixel value occurs in the sampled frames, shape (3, 256)."""
-        return self._array(camera, "histogram")
+        if self.schema_version == 1:
+            return self._array(camera, HISTOGRAM)
+        self.camera(camera)
+        return np.array(array_metadata(self.path / camera)["attributes"][HISTOGRAM], np.int64)
+
+    def chunk_checksums(self, camera: str) -> NDArray[np.uint32]:
+        """Return the crc32c of each chunk of a camera's frames, shape (chunks,)."""
+        return self._array(camera, CHUNK_CHECKSUMS)
 
     def image_statistics(self, camera: str) -> Mapping[str, NDArray[np.float64]]:
         """Return min, max, mean, std and quantiles of each channel, shape (3,), in 0..1."""
@@ -209,11 +226,11 @@ class Episode:
 
     def video_path(self, camera: str) -> StorePath:
         """Return the path of a camera's shard, which is an MP4 for H.264; it does not exist if there are no frames."""
-        return self.path / f"{self.frames_path(camera)}/{shard_of(self.image_stream(camera))}"
+        return self.path / f"{self.frames_path(camera)}/{shard_name(self.image_stream(camera), self.schema_version)}"
 
     def frames_path(self, camera: str) -> str:
         """Return the path of the array of a camera's frames inside the episode."""
-        return frames_path(self.image_stream(camera), int(self.attributes["schema_version"]))
+        return frames_path(self.image_stream(camera), self.schema_version)
 
     def shard(self, camera: str) -> ShardReader:
         """Return the reader of a camera's frames."""
@@ -282,6 +299,12 @@ class Episode:
             self._kept[path] = read_array(self.path / path, metadata)
             self._kept[path].flags.writeable = False
         return self._kept[path]
+
+    def _message_info(self, stream: str, column: str) -> NDArray[Any]:
+        """Return a column of what is known of each message, shape (T,)."""
+        if self.schema_version == 1:
+            return self._array(stream, column)
+        return np.ascontiguousarray(self._array(stream, MESSAGE_INFO)[:, MESSAGE_COLUMNS.index(column)])
 
     def _array(self, stream: str, name: str) -> NDArray[Any]:
         """Read a whole array; errors are raised as FileError."""

@@ -19,9 +19,6 @@ NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 MAX_COMPONENT_LENGTH = 200
 """Characters per component of a name; file systems allow 255 bytes, and temporary names are longer."""
 
-RESERVED_FIELDS = ("time", "receipt_time", "publish_time", "sequence")
-"""Arrays of every stream; fields cannot have these names."""
-
 type Codec = Literal["h264", "lossless", "jpeg"]
 
 CODECS: tuple[Codec, ...] = ("h264", "lossless", "jpeg")
@@ -30,7 +27,7 @@ CODECS: tuple[Codec, ...] = ("h264", "lossless", "jpeg")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One quantity of a scalar stream: an array of shape (rows, labels)."""
+    """One quantity of a scalar stream: values of shape (rows, labels)."""
 
     name: str
     """Name of the quantity, such as "position"."""
@@ -43,8 +40,8 @@ class Field:
 
     def __post_init__(self) -> None:
         """Raise InvalidValueError for a name that zarr cannot use, an unknown dtype, or invalid labels."""
-        if not is_name(self.name) or "/" in self.name or self.name in RESERVED_FIELDS:
-            raise InvalidValueError("Field.name", self.name, f"letters, digits and _ . - and none of {RESERVED_FIELDS}")
+        if not is_name(self.name) or "/" in self.name:
+            raise InvalidValueError("Field.name", self.name, "letters, digits and _ . -")
         if self.dtype not in ("float32", "float64"):
             raise InvalidValueError(f"Field {self.name}.dtype", self.dtype, "float32 or float64")
         if not self.labels or len(set(self.labels)) != len(self.labels):

@@ -1,4 +1,4 @@
-"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with six additions.
+"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with seven additions.
 
 * SIGINT or SIGTERM saves a checkpoint at the current step and then stops (LeRobot alone would lose the steps since the
   last checkpoint). The same happens when the parent process ends.
@@ -6,6 +6,7 @@
 * `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
 * A checkpoint contains the rate of its training data (`write_fps`), at which `waldo eval` runs the policy.
 * Values that are constant in the data do not cause a division by zero (`raise_std`).
+* A tokenizer that would have to be downloaded is missed at once, not after minutes in which the policy is built.
 * A loss that is not a finite number ends the training at once, before a checkpoint of such weights is saved.
 
 The training loop, the optimizer and the checkpoints are LeRobot's; version 0.6.1 is pinned, and a test trains with it.
@@ -50,6 +51,22 @@ def stop_with_parent() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def require_tokenizers(make_processors: Any, config: Any, stats: Any) -> None:
+    """Build the processors of a policy that starts from scratch, which LeRobot does after building the policy.
+
+    Raises:
+        OSError: If a file of the hub is neither in the cache nor can be downloaded.
+    """
+    if config.resume or config.is_reward_model_training or config.policy.pretrained_path:
+        return
+    try:
+        make_processors(policy_cfg=config.policy, dataset_stats=stats)
+    except OSError:
+        raise
+    except Exception:  # The policy completes its configuration; if this is an error, LeRobot raises it.
+        return
 
 
 def main() -> None:
@@ -100,6 +117,7 @@ def main() -> None:
 
         datasets = make(config)
         raise_std(datasets[0].meta.stats)
+        require_tokenizers(lerobot.make_pre_post_processors, config, datasets[0].meta.stats)
         rates.append(float(datasets[0].meta.fps))
         if memory and store is None and not config.dataset.streaming:
             for dataset in filter(None, datasets):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from waldo.datasets.streams import NAME, RESERVED_FIELDS
+from waldo.datasets.streams import NAME
 from waldo.errors import FileError
 
 LONGEST = 100
@@ -26,9 +26,6 @@ CHANGED = re.compile(r".*-[0-9a-f]{16}")
 
 TAKEN_BY_ZARR = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 """Names that zarr reserves."""
-
-TAKEN_BY_CAMERAS = ("frames", "repeated", "histogram", "chunk_crc32c")
-"""Names that a camera stream reserves beside its timestamps."""
 
 
 def stream_name(foreign: str, taken: Collection[str] = ()) -> str:
@@ -47,8 +44,7 @@ def stream_name(foreign: str, taken: Collection[str] = ()) -> str:
 
 def field_name(foreign: str) -> str:
     """Return the field name for a foreign name."""
-    sound = _is_sound(foreign) and foreign not in (*RESERVED_FIELDS, *TAKEN_BY_CAMERAS)
-    return foreign if sound else _changed(foreign)
+    return foreign if _is_sound(foreign) else _changed(foreign)
 
 
 def key_names(names: Iterable[str], letters: str = r"A-Za-z0-9_") -> dict[str, str]:

@@ -11,6 +11,7 @@ import google_crc32c
 from waldo.datasets.episode import Episode
 from waldo.datasets.recording.finalize import metadata_checksum
 from waldo.datasets.storage.array_file import array_metadata, chunk_name, metadata_files
+from waldo.datasets.storage.episode_layout import FRAMES
 from waldo.datasets.video.shard import ShardReader
 from waldo.errors import WaldoError
 
@@ -54,7 +55,7 @@ def _scalars(episode: Episode, stream: str, arrays: Mapping[str, bytes]) -> Iter
         arrays: Name of an array -> content of its metadata.
     """
     for name, metadata in arrays.items():
-        if name == "frames":
+        if name == FRAMES:
             continue
         try:
             episode.array(stream, name, json.loads(metadata))
@@ -67,8 +68,7 @@ def _scalars(episode: Episode, stream: str, arrays: Mapping[str, bytes]) -> Iter
 
 def _chunk_path(episode: Episode, stream: str, name: str) -> str:
     """Return the path of an array's chunk in the episode."""
-    shape = array_metadata(episode.path / f"{stream}/{name}")["shape"]
-    return f"{stream}/{name}/{chunk_name(shape)}"
+    return f"{stream}/{name}/{chunk_name(array_metadata(episode.path / f'{stream}/{name}'))}"
 
 
 def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
@@ -76,7 +76,7 @@ def _frames(episode: Episode, camera: str) -> Iterator[Damage]:
     file = str(episode.video_path(camera)).removeprefix(f"{episode.path}/")
     try:
         shard = episode.shard(camera)
-        sums = episode.array(camera, "chunk_crc32c")
+        sums = episode.chunk_checksums(camera)
         container = (
             array_metadata(episode.path / episode.frames_path(camera)).get("attributes", {}).get("container_crc32c")
         )

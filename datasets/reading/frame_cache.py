@@ -182,7 +182,7 @@ def source_of(episode: Episode, config: CacheConfig) -> dict[str, Any]:
     cameras: dict[str, Any] = {}
     for name in config.chosen(episode):
         stream = episode.camera(name)
-        sums = np.asarray(episode.group[f"{name}/chunk_crc32c"][...]) if episode.count(name) else np.empty(0)  # type: ignore[index]
+        sums = episode.chunk_checksums(name) if episode.count(name) else np.empty(0)
         cameras[name] = {
             "frames": episode.count(name),
             "size": list(config.size(stream.height, stream.width)),

@@ -22,8 +22,21 @@ from waldo.datasets.recording import loss
 from waldo.datasets.recording.encoding import encoder_of, unspill
 from waldo.datasets.recording.journal import Flag, JournalReader, Kind, Record
 from waldo.datasets.storage.array_file import metadata_files
+from waldo.datasets.storage.episode_layout import (
+    CHUNK_CHECKSUMS,
+    HISTOGRAM,
+    MESSAGE_COLUMNS,
+    MESSAGE_INFO,
+    SCHEMA_VERSION,
+    TIME,
+    VALUES,
+    field_columns,
+    frames_path,
+    separator,
+    shard_name,
+)
 from waldo.datasets.storage.store_path import StorePath
-from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, VideoStream, stream_from_dict
+from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
 from waldo.datasets.video import mp4shard
 from waldo.datasets.video.chunks import pixel_dtype
 from waldo.datasets.video.codec import JpegCodec, VideoCodec
@@ -36,23 +49,25 @@ from waldo.files import atomic_folder, sync_file
 FORMAT = "waldo-episode"
 """Format name in an episode's attributes."""
 
-SCHEMA_VERSION = 2
-"""Version of the layout; newer ones are refused."""
-
-VIDEO_FOLDER = "video"
-"""Folder of the arrays of encoded frames. It is not a zarr group, so that a walk through an episode without
-waldo's codecs meets only arrays that zarr can read."""
-
 MAX_WINDING = "max_winding_c"
 """Attribute: maximum winding temperature of all motors [°C]; null if unknown."""
 
 MAX_WINDING_0_1 = "hottest_c"
 """Name of that attribute in episodes of waldo 0.1."""
 
-WINDING_ARRAY = f"{schema.MOTORS}/winding"
-
 TIME_ATTRIBUTES = {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 """Attributes by which xarray recognizes an int64 array of times."""
+
+MESSAGE_COMMENTS = {
+    "receipt_time": "recorder's timestamp, nanoseconds since 1970-01-01",
+    "publish_time": "middleware's timestamp when it was sent, nanoseconds since 1970-01-01; -1: unknown",
+    "sequence": "publisher's sequence number; -1: unknown",
+    "repeated": "1: every pixel equals the frame before",
+}
+"""Attribute that describes the columns of a stream's message info."""
+
+CHUNK_KEYS: dict[str, Any] = {"name": "default", "separator": separator()}
+"""Chunks are files in the folder of their array."""
 
 INTERRUPTED = {"outcome": "unknown", "reason": "interrupted"}
 """Outcome and reason of an episode with a journal that was cut off."""
@@ -96,7 +111,7 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
         "streams": summaries,
         "events": list(scan.events),
         "span_ns": _span_ns(scan.records),
-        MAX_WINDING: _max_winding_c(root),
+        MAX_WINDING: _max_winding_c(root, streams),
         "nbytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.parent != folder),
     }
     if scan.closing is None:
@@ -112,11 +127,13 @@ def _span_ns(records: Sequence[Sequence[Record]]) -> tuple[int, int]:
     return (min(stamps), max(stamps)) if stamps else (0, 0)
 
 
-def _max_winding_c(root: zarr.Group) -> float | None:
+def _max_winding_c(root: zarr.Group, streams: Sequence[Stream]) -> float | None:
     """Return the maximum winding temperature of an episode [°C]; None if none is known."""
-    if WINDING_ARRAY not in root:
+    motors = next((stream for stream in streams if stream.name == schema.MOTORS), None)
+    columns = field_columns(motors) if isinstance(motors, ScalarStream) else {}
+    if "winding" not in columns:
         return None
-    windings = np.asarray(root[WINDING_ARRAY][...], np.float64)  # type: ignore[index]
+    windings = np.asarray(root[f"{schema.MOTORS}/{VALUES}"][:, columns["winding"]], np.float64)  # type: ignore[index]
     known = windings[np.isfinite(windings)]
     return float(known.max()) if known.size else None
 
@@ -146,37 +163,33 @@ def sorted_by_arrival(sequence: list[int]) -> list[int]:
 
 
 def _write_scalars(reader: JournalReader, group: zarr.Group, stream: ScalarStream, records: Sequence[Record]) -> int:
-    """Write the rows of a scalar stream, one chunk per array; return their number."""
+    """Write the rows of a scalar stream as one table; return their number."""
     rows = [record for record in records if record.kind == Kind.ROW]
     table = np.frombuffer(b"".join(map(reader.payload, rows)), stream.row_dtype)
     _write_stamps(group, rows)
-    shared = len({field.labels for field in stream.fields}) == 1
-    for field in stream.fields:
-        dimension = "label" if shared else f"{field.name}_label"
-        attributes = {"units": field.unit, "labels": list(field.labels)}
-        write_array(group, field.name, np.ascontiguousarray(table[field.name]), ("time", dimension), attributes)
+    values = np.concatenate([table[field.name] for field in stream.fields], axis=1)
+    columns = [(f"{field.name}.{label}", field.unit) for field in stream.fields for label in field.labels]
+    attributes = {"columns": [name for name, _ in columns], "units": [unit for _, unit in columns]}
+    write_array(group, VALUES, values, ("time", "column"), attributes)
     return len(rows)
 
 
 def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream, records: Sequence[Record]) -> int:
     """Write the frames of a camera as one shard, and the arrays with one value per frame; return their number."""
     frames = _whole_groups([r for r in records if r.kind in (Kind.FRAME, Kind.SPILLED)], stream.gop)
-    _write_stamps(group, frames)
-    repeated = np.array([bool(r.flags & Flag.REPEATED) for r in frames], dtype=bool)
-    write_array(group, "repeated", repeated, ("time",), {"comment": "every pixel equals the frame before"})
+    _write_stamps(group, frames, [bool(record.flags & Flag.REPEATED) for record in frames])
     if isinstance(stream, VideoStream):
         counts = np.zeros((3, 256), np.int64)
         for record in records:
             if record.kind == Kind.HISTOGRAM:
                 counts += np.frombuffer(reader.payload(record), "<u2").reshape(3, 256)
-        write_array(group, "histogram", counts, ("rgb", "value"), {"comment": "pixel values of sampled frames"})
+        group.update_attributes({HISTOGRAM: counts.tolist()})
     chunks = -(-len(frames) // stream.gop)
     folder = Path(str(group.store_path.store.root)) / frames_path(stream)  # type: ignore[attr-defined]
     array = _frames_array(folder, stream, len(frames), chunks)
     sums = np.zeros(chunks, np.uint32)
     if frames:
-        path = folder / shard_of(stream)
-        path.parent.mkdir(parents=True)
+        path = folder / shard_name(stream)
         if isinstance(stream, VideoStream) and stream.codec != "jpeg":
             mp4shard.write_mp4(path, _packets(reader, stream, frames), mp4shard.rate_fraction(stream.rate_hz))
             mp4shard.append_index(path, stream.gop, chunks)
@@ -185,7 +198,7 @@ def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream,
         shard = ShardReader(path, stream, len(frames))
         sums[:] = [google_crc32c.value(shard.chunk(group_index)) for group_index in range(chunks)]
         array.attrs["container_crc32c"] = shard.container_checksum()
-    write_array(group, "chunk_crc32c", sums, ("chunk",), {"comment": "crc32c of each inner chunk of frames"})
+    write_array(group, CHUNK_CHECKSUMS, sums, ("chunk",), {"comment": "crc32c of each inner chunk of frames"})
     return len(frames)
 
 
@@ -205,6 +218,7 @@ def _frames_array(folder: Path, stream: ImageStream, frames: int, chunks: int) -
         shards=(max(1, chunks) * stream.gop, *stream.frame_shape),
         dtype=pixel_dtype(stream),
         dimension_names=("time", "y", "x", "rgb")[: 1 + len(stream.frame_shape)],
+        chunk_key_encoding=CHUNK_KEYS,
         **codecs,
     )
 
@@ -214,20 +228,9 @@ def _media(stream: VideoStream) -> dict[str, str]:
     install = "to read single frames with zarr: pip install waldo-zarr"
     if stream.codec == "jpeg":
         return {"media_type": "image/jpeg", "comment": f"every chunk of the shard is a JPEG file; {install}"}
-    file = shard_of(stream)
+    file = shard_name(stream)
     comment = f"the shard is an MP4 file: ffplay {file}; {install}"
     return {"media_type": "video/mp4", "media_file": file, "comment": comment}
-
-
-def frames_path(stream: ImageStream, schema_version: int = SCHEMA_VERSION) -> str:
-    """Return the path of the array of a stream's frames inside an episode."""
-    encoded = isinstance(stream, VideoStream) and schema_version > 1
-    return f"{VIDEO_FOLDER}/{stream.name}" if encoded else f"{stream.name}/frames"
-
-
-def shard_of(stream: ImageStream) -> str:
-    """Return the path of a camera's single shard inside the array of its frames."""
-    return "/".join(["c", *"0" * (1 + len(stream.frame_shape))])
 
 
 def _packets(reader: JournalReader, stream: VideoStream, frames: Sequence[Record]) -> Iterator[Packet]:
@@ -252,15 +255,17 @@ def _whole_groups(frames: list[Record], gop: int) -> list[Record]:
     return frames
 
 
-def _write_stamps(group: zarr.Group, records: Sequence[Record]) -> None:
-    """Write the stamps of all clocks and the sequence numbers."""
-    fields = [(r.header_ns, r.receipt_ns, r.publish_ns, r.sequence) for r in records]
-    stamps = np.array(fields, np.int64).reshape(-1, 4)
-    write_array(group, "time", stamps[:, 0], ("time",), TIME_ATTRIBUTES)
-    write_array(group, "receipt_time", stamps[:, 1], ("time",), TIME_ATTRIBUTES)
-    published = TIME_ATTRIBUTES | {"comment": "when the middleware sent it; -1: unknown"}
-    write_array(group, "publish_time", stamps[:, 2], ("time",), published)
-    write_array(group, "sequence", stamps[:, 3], ("time",), {"comment": "publisher's sequence number; -1: unknown"})
+def _write_stamps(group: zarr.Group, records: Sequence[Record], repeated: Sequence[bool] | None = None) -> None:
+    """Write the publisher's stamps, and what else is known of each message; for cameras, whether it is a repetition."""
+    stamps = np.array([record.header_ns for record in records], np.int64)
+    write_array(group, TIME, stamps, ("time",), TIME_ATTRIBUTES)
+    fields = [(record.receipt_ns, record.publish_ns, record.sequence) for record in records]
+    table = np.array(fields, np.int64).reshape(-1, 3)
+    if repeated is not None:
+        table = np.column_stack([table, np.array(repeated, np.int64)])
+    columns = MESSAGE_COLUMNS[: table.shape[1]]
+    attributes = {"columns": columns, "comment": [MESSAGE_COMMENTS[name] for name in columns]}
+    write_array(group, MESSAGE_INFO, table, ("time", "info"), attributes)
 
 
 def write_array(
@@ -273,6 +278,7 @@ def write_array(
         chunks=tuple(max(1, n) for n in data.shape),
         compressors=(ZstdCodec(level=3), Crc32cCodec()),
         dimension_names=tuple(dimensions),
+        chunk_key_encoding=CHUNK_KEYS,
         attributes=dict(attributes),
         # Chunks of zeros are written as well, so that a missing file always means damage.
         config={"write_empty_chunks": True},

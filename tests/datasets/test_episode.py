@@ -58,7 +58,13 @@ def test_other_groups_are_refused(tmp_path):
 
 def test_plain_zarr_reads_frames_and_rows(episode):
     group = zarr.open_group(episode.path, mode="r")
-    assert np.array_equal(group["joints/state/position"][:], episode.values("joints/state", "position"))
+    rows = group["joints/state/values"]
+    columns = [name.startswith("position.") for name in rows.attrs["columns"]]
+    assert np.array_equal(rows[:][:, columns], episode.values("joints/state", "position"))
+    info = group["cameras/front/message_info"]
+    assert info.attrs["columns"] == ["receipt_time", "publish_time", "sequence", "repeated"]
+    assert np.array_equal(info[:, 0], episode.time_ns("cameras/front", "receipt"))
+    assert np.array_equal(info[:, 2], episode.sequence("cameras/front"))
     assert np.array_equal(group["video/cameras/front"][4:7], episode.frames("cameras/front", [4, 5, 6]))
     assert group["video/cameras/front"].metadata.dimension_names == ("time", "y", "x", "rgb")
     assert dict(group["joints/state/time"].attrs)["units"] == "nanoseconds since 1970-01-01"
@@ -75,7 +81,7 @@ from zarr import registry
 for codec in registry._collect_entrypoints():
     codec.lazy_load_list[:] = [e for e in codec.lazy_load_list if e.name != "waldo.video"]
 group = zarr.open_group(sys.argv[1], mode="r")
-print(group["joints/state/position"][:].shape, group["cameras/front/time"][:].shape, group.attrs["outcome"])
+print(group["joints/state/values"][:].shape, group["cameras/front/time"][:].shape, group.attrs["outcome"])
 try:
     group["video/cameras/front"]
 except Exception as error:
@@ -86,4 +92,4 @@ except Exception as error:
 def test_rows_are_read_without_waldo(episode):
     command = [sys.executable, "-c", PLAIN, str(episode.path)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=episode.path)
-    assert answer.stdout.split("\n")[:2] == ["(60, 3) (30,) success", "UnknownCodecError"]
+    assert answer.stdout.split("\n")[:2] == ["(60, 9) (30,) success", "UnknownCodecError"]

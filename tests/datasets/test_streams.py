@@ -41,11 +41,6 @@ def test_invalid_rates_are_refused(rate):
         VideoStream(name="a", width=64, height=48, rate_hz=rate)
 
 
-def test_reserved_field_names_are_refused():
-    with pytest.raises(ConfigError, match=r"Field.name is 'time'"):
-        Field("time", "s", ("a",))
-
-
 def test_stream_inside_another_is_refused():
     inner = VideoStream(name="cameras/a", width=64, height=48, rate_hz=30.0)
     outer = VideoStream(name="cameras", width=64, height=48, rate_hz=30.0)

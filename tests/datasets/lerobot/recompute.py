@@ -34,18 +34,27 @@ class Recording:
         self.streams = attributes["streams"]
         self.outcome, self.task = attributes["outcome"], attributes["task"]
 
-    def array(self, stream: str, name: str) -> np.ndarray:
-        return np.asarray(zarr.open_array(self.path / stream / name, mode="r")[...])
+    def table(self, stream: str, name: str = "values") -> dict[str, np.ndarray]:
+        array = zarr.open_array(self.path / stream / name, mode="r")
+        return dict(zip(array.attrs["columns"], np.asarray(array[...]).T, strict=True))
+
+    def array(self, stream: str, field: str) -> np.ndarray:
+        columns = self.table(stream)
+        return np.stack([columns[f"{field}.{label}"] for label in self.labels(stream, field)], axis=1)
 
     def labels(self, stream: str, field: str) -> list[str]:
-        return list(zarr.open_array(self.path / stream / field, mode="r").attrs["labels"])
+        return [name.removeprefix(f"{field}.") for name in self.table(stream) if name.startswith(f"{field}.")]
+
+    def sequence(self, stream: str) -> np.ndarray:
+        return self.table(stream, "message_info")["sequence"]
 
     def times(self, stream: str) -> np.ndarray:
         """Stamps, of a camera those of the exposure [ns]."""
-        return self.array(stream, "time") - self.latency_ns.get(stream, 0)
+        stamps = zarr.open_array(self.path / stream / "time", mode="r")
+        return np.asarray(stamps[...]) - self.latency_ns.get(stream, 0)
 
     def images(self, camera: str) -> np.ndarray:
-        return decode(self.path / "video" / camera / "c/0/0/0/0")
+        return decode(self.path / "video" / camera / "c.0.0.0.0")
 
     def has(self, stream: str) -> bool:
         return stream in self.streams
@@ -63,7 +72,7 @@ def decode(path: Path, start: int = 0, stop: int | None = None) -> np.ndarray:
 def instants(one: Recording, cameras: list[str], required: list[str], fps: int) -> np.ndarray:
     """Times of the rows: the first camera's frames and its missing ones, else a grid that all streams cover."""
     if cameras and one.rate(cameras[0]) == fps:
-        stamps, count = one.times(cameras[0]), one.array(cameras[0], "sequence")
+        stamps, count = one.times(cameras[0]), one.sequence(cameras[0])
         found = [int(stamps[0])]
         for k in range(1, len(stamps)):
             # The publisher counts: what is missing is exactly known.
@@ -157,7 +166,7 @@ def source(one: Recording, key: str) -> tuple[str, str] | None:
     if key in named or not key.startswith("telemetry."):
         return named.get(key)
     field = key.removeprefix("telemetry.")
-    return ("joints/state" if (one.path / "joints/state" / field).is_dir() else "motors"), field
+    return ("joints/state" if one.labels("joints/state", field) else "motors"), field
 
 
 def sampled(values: np.ndarray, index: np.ndarray) -> np.ndarray:

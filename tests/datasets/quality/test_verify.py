@@ -7,7 +7,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.quality.verify import verify
 
-SHARD = "video/cameras/front/c/0/0/0/0"
+SHARD = "video/cameras/front/c.0.0.0.0"
 
 
 def flip(path, at):
@@ -35,20 +35,20 @@ def test_a_flipped_bit_in_the_container_is_found(episode, at):
 
 
 def test_a_flipped_bit_in_rows_names_the_chunk(episode):
-    flip(episode.path / "joints/state/position/c/0/0", 100)
+    flip(episode.path / "joints/state/values/c.0.0", 100)
     (damage,) = verify(episode)
-    assert damage.path == "joints/state/position/c/0/0"
+    assert damage.path == "joints/state/values/c.0.0"
     assert damage.found.startswith("damaged chunk (")
 
 
 def test_a_missing_chunk_is_found(episode):
-    (episode.path / "joints/command/time/c/0").unlink()
+    (episode.path / "joints/command/time/c.0").unlink()
     (damage,) = verify(episode)
-    assert (damage.path, damage.found) == ("joints/command/time/c/0", "missing chunk")
+    assert (damage.path, damage.found) == ("joints/command/time/c.0", "missing chunk")
 
 
 def test_changed_metadata_is_found(episode):
-    path = episode.path / "joints/state/position/zarr.json"
+    path = episode.path / "joints/state/values/zarr.json"
     path.write_text(path.read_text().replace('"rad"', '"deg"'))
     (damage,) = verify(episode)
     assert (damage.path, damage.found) == ("zarr.json", "wrong checksum of the metadata")

@@ -159,7 +159,10 @@ def test_attributes_describe_the_episode(tmp_path: Path) -> None:
     assert episode.time_ns("depth/front", "publish").tolist() == [300, 301]
     assert episode.time_ns("motors", "publish").tolist() == [-1, -1]
     assert episode.group["depth/front/frames"].attrs["unit_m"] == 0.0005
-    assert episode.group["motors/winding"].attrs["labels"] == ["a", "b"]
+    assert episode.group["motors/values"].attrs.asdict() == {
+        "columns": ["winding.a", "winding.b"],
+        "units": ["°C", "°C"],
+    }
     assert episode.attributes["metadata_crc32c"] == metadata_checksum(path)
     assert "journal_lost_bytes" not in episode.attributes
 
