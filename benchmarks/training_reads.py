@@ -40,7 +40,7 @@ from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.datasets.schema import feature_key
-from waldo.text import format_bytes
+from waldo.files import format_bytes
 from waldo.train.data.store_dataset import StoreDataset
 from waldo.train.data.store_meta import store_metadata
 

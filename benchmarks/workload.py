@@ -202,7 +202,7 @@ def load_images(robot: Robot, kind: str, camera: int, count: int) -> Image:
 
 def rendered(robot: Robot, camera: int, count: int) -> Iterator[Image]:
     """Yield images of a moving arm from waldo's simulated cameras: flat colors, no noise."""
-    from waldo.sim.graphics import choose_backend
+    from waldo.graphics import choose_backend
 
     choose_backend()
     from waldo.sim.world import CONTROL_HZ, World

@@ -6,6 +6,7 @@ appended when an episode is finalized, so the cost of an episode does not grow w
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,8 +16,8 @@ from typing import Any, NamedTuple, overload
 import google_crc32c
 
 from waldo.datasets.edits import Edits
-from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1
 from waldo.datasets.storage import jsonlines
+from waldo.datasets.storage.episode_attributes import MAX_WINDING, read_attributes
 from waldo.datasets.storage.layout import episode_name
 from waldo.datasets.storage.store_path import StorePath
 from waldo.errors import FileError
@@ -51,6 +52,12 @@ class Entry(NamedTuple):
     """Maximum winding temperature of all motors [°C]; None if unknown."""
     signature: int
     """crc32c of the streams' descriptions; equal for episodes with the same streams."""
+
+
+ROW_TYPES = set(
+    itertools.product([int], [str], [str], [str], [int], [int, float], [int], [int], [int, float, type(None)], [int])
+)
+"""Types of the values of a row."""
 
 
 class Catalog(Sequence[Entry]):
@@ -90,8 +97,8 @@ def load(folder: StorePath, indices: Iterable[int], edits: Edits) -> Catalog:
         if entry is None:
             try:
                 entry = describe(folder / episode_name(index), index)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                unreadable[index] = f"zarr.json cannot be read ({error})"
+            except FileError as error:
+                unreadable[index] = f"zarr.json {error.found}"
                 continue
             missing.append(entry)
         entries.append(entry)
@@ -108,9 +115,7 @@ def add(folder: StorePath, entries: Iterable[Entry]) -> None:
 
 def describe(episode: StorePath, index: int) -> Entry:
     """Return the entry of a finalized episode; only its attributes are read."""
-    attributes = json.loads((episode / "zarr.json").read_bytes())["attributes"]
-    if attributes["format"] != FORMAT:
-        raise ValueError(f"is {attributes['format']!r}, expected {FORMAT!r}")
+    attributes = read_attributes(episode)
     start, end = attributes["span_ns"]
     streams: Mapping[str, Mapping[str, Any]] = attributes["streams"]
     return Entry(
@@ -122,7 +127,7 @@ def describe(episode: StorePath, index: int) -> Entry:
         duration_s=(end - start) / 1e9,
         nbytes=attributes["nbytes"],
         lost=sum(stream["lost"] for stream in streams.values()),
-        max_winding_c=attributes[MAX_WINDING_0_1 if MAX_WINDING_0_1 in attributes else MAX_WINDING],
+        max_winding_c=attributes[MAX_WINDING],
         signature=signature(streams),
     )
 
@@ -135,8 +140,7 @@ def signature(streams: Mapping[str, Mapping[str, Any]]) -> int:
 
 def rows(path: StorePath) -> Sequence[Sequence[Any]]:
     """Return the valid rows of the file that have this version's fields; other entries are derived again."""
-    width = len(Entry._fields)
-    return [row for row in jsonlines.read(path).values if isinstance(row, list) and len(row) == width]
+    return [row for row in jsonlines.read(path).values if isinstance(row, list) and tuple(map(type, row)) in ROW_TYPES]
 
 
 def _edited(entries: list[Entry], edits: Edits) -> list[Entry]:

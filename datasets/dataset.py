@@ -18,12 +18,13 @@ from waldo.datasets.edits import Edits
 from waldo.datasets.episode import Episode
 from waldo.datasets.episodes import Episodes
 from waldo.datasets.recording.encoding import BackPressure
-from waldo.datasets.recording.finalize import MAX_WINDING, MAX_WINDING_0_1, finalize
+from waldo.datasets.recording.finalize import finalize
 from waldo.datasets.recording.finalizer import Finalizer
 from waldo.datasets.recording.recover import Recovered, recover, remove_unfinished
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome, Selection
-from waldo.datasets.storage import description, jsonlines
+from waldo.datasets.storage import description
+from waldo.datasets.storage.episode_attributes import MAX_WINDING, MAX_WINDING_0_1
 from waldo.datasets.storage.index_allocator import IndexAllocator
 from waldo.datasets.storage.layout import (
     DATASET_FILE,
@@ -330,7 +331,7 @@ class Dataset:
         """Finalize an episode and add it to the catalog."""
         attributes = finalize(journal, destination)
         index = episode_index(destination)
-        with suppress(OSError, ValueError, KeyError):  # the catalog is derived: the next reader completes it
+        with suppress(OSError, FileError):  # the catalog is derived: the next reader completes it
             catalog.add(self.path, [catalog.describe(destination, index)])
         if self.on_finalized is not None:
             self.on_finalized(index)
@@ -343,7 +344,7 @@ class Dataset:
     def _complete(self) -> list[str]:
         """Return the complete episodes in an object store, listed once: an upload ends with the root `zarr.json`."""
         if self._listed is None:
-            known = {episode_name(row[0]) for row in jsonlines.read(self.path / catalog.FILE).values}
+            known = {episode_name(row[0]) for row in catalog.rows(self.path / catalog.FILE)}
             names = [entry.name for entry in episode_entries(entry_names(self.path))]
             self._listed = [name for name in names if name in known or (self.path / name / "zarr.json").is_file()]
         return self._listed

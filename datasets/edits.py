@@ -67,19 +67,22 @@ class Edits:
 
     def refresh(self) -> None:
         """Read the file again if its size has changed."""
-        nbytes = current_size(self.path)
+        try:
+            nbytes = current_size(self.path)
+        except OSError as error:
+            raise FileError(self.path, f"cannot be read ({error.strerror or error})", "move it away") from error
         if nbytes == self.nbytes:
             return
         lines = jsonlines.read(self.path)
         if lines.damaged:
-            found = f"line {lines.damaged[0]} is damaged (wrong checksum), so the deleted episodes are unknown"
+            found = f"line {lines.damaged[0]} is damaged, so the deleted episodes are unknown"
             raise FileError(self.path, found, "restore the file from a copy, or move it away and repeat the edits")
         self.deleted, self.pruned, self.highest_index = set(), set(), -1
         self._labels, self._latency = defaultdict(EpisodeEdits), {}
         for number, edit in enumerate(lines.values, 1):
             try:
                 self._apply(edit)
-            except (KeyError, TypeError, AttributeError, WaldoError) as error:
+            except (KeyError, TypeError, AttributeError, ValueError, OverflowError, WaldoError) as error:
                 found = f"line {number} is not a known edit ({error!r})"
                 raise FileError(self.path, found, "it may come from a newer version: update waldo") from error
         self.nbytes = nbytes
@@ -132,15 +135,25 @@ class Edits:
                 self.pruned |= indices
             case "relabel", set():
                 labels = {key: edit[key] for key in ("task", "outcome") if key in edit}
+                if not all(isinstance(label, str | None) for label in labels.values()):
+                    raise TypeError(f"{kind} has {labels}, expected text")
                 for index in indices:
                     self._labels[index] = replace(self._labels[index], **labels)
             case "latency", None:
-                self._latency |= edit["cameras"]
+                self._latency |= _latencies(edit)
             case "latency", set():
                 for index in indices:
                     known = dict(self._labels[index].latency_ns)
-                    self._labels[index] = replace(self._labels[index], latency_ns=known | edit["cameras"])
+                    self._labels[index] = replace(self._labels[index], latency_ns=known | _latencies(edit))
             case "link", set():
                 pass  # informational
             case _:
                 raise KeyError(kind)
+
+
+def _latencies(edit: Mapping[str, Any]) -> dict[str, int]:
+    """Return camera -> latency [ns] of a line."""
+    found = edit["cameras"]
+    if not isinstance(found, dict) or not all(isinstance(latency, int) for latency in found.values()):
+        raise TypeError(f"cameras is {found!r:.100}, expected a number for each camera")
+    return found

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 
 from waldo.datasets.edits import UNCHANGED, EpisodeEdits
 from waldo.datasets.recording import loss
-from waldo.datasets.recording.finalize import FORMAT, MAX_WINDING, MAX_WINDING_0_1
 from waldo.datasets.storage.array_file import array_metadata, read_array
+from waldo.datasets.storage.episode_attributes import MAX_WINDING, read_attributes
 from waldo.datasets.storage.episode_layout import (
     CHUNK_CHECKSUMS,
     HISTOGRAM,
     MESSAGE_COLUMNS,
     MESSAGE_INFO,
-    SCHEMA_VERSION,
     TIME,
     VALUES,
     field_columns,
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 type Clock = Literal["header", "receipt", "publish"]
 """Clock of a stamp: the publisher's, the recorder's on receipt, or the middleware's on sending (-1: unknown)."""
 
-REQUIRED = ("streams", "outcome", "reason", "span_ns", "nbytes", MAX_WINDING)
-"""Attributes that every episode has."""
-
 
 class Episode:
     """A finished episode. Arrays are read on access, whole and at the native rate of their stream."""
@@ -60,18 +56,7 @@ class Episode:
         self.path, self.edits = open_path(path), edits
         self._kept: dict[str, NDArray[Any]] | None = None
         self._by_receipt: frozenset[str] = frozenset()
-        try:
-            self.attributes: Mapping[str, Any] = array_metadata(self.path).get("attributes", {})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FileError(self.path, f"cannot be opened ({error})", "run waldo check on the dataset") from error
-        version = self.attributes.get("schema_version")
-        if self.attributes.get("format") != FORMAT or not isinstance(version, int) or version > SCHEMA_VERSION:
-            found = f"{self.attributes.get('format')!r} version {version}"
-            raise FileError(self.path, f"is {found}, expected {FORMAT!r} version {SCHEMA_VERSION}", "update waldo")
-        if MAX_WINDING_0_1 in self.attributes:
-            self.attributes = {MAX_WINDING: self.attributes[MAX_WINDING_0_1], **self.attributes}
-        if missing := [name for name in REQUIRED if name not in self.attributes]:
-            raise FileError(self.path, f"lacks attributes: {', '.join(missing)}", "run waldo check on the dataset")
+        self.attributes = read_attributes(self.path)
 
     def __repr__(self) -> str:
         """Return the class and the path."""
@@ -188,7 +173,7 @@ class Episode:
         Color is uint8 (n, H, W, 3); depth is uint16 (n, H, W) in units of the stream's `unit_m`.
         """
         description = self.image_stream(stream)
-        chosen = np.asarray(list(range(self.count(stream)) if indices is None else indices), dtype=np.int64)
+        chosen = np.arange(self.count(stream)) if indices is None else np.asarray(list(indices), dtype=np.int64)
         if not len(chosen):
             return np.empty((0, *description.frame_shape), pixel_dtype(description))
         return self.shard(stream).read(chosen)
@@ -202,7 +187,13 @@ class Episode:
         if self.schema_version == 1:
             return self._array(camera, HISTOGRAM)
         self.camera(camera)
-        return np.array(array_metadata(self.path / camera)["attributes"][HISTOGRAM], np.int64)
+        try:
+            found = np.array(array_metadata(self.path / camera)["attributes"][HISTOGRAM])
+            if found.shape != (3, 256) or found.dtype != np.int64 or found.min() < 0:
+                raise ValueError(f"{HISTOGRAM} is not 3 times 256 counts")
+            return found
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+            raise FileError(self.path / camera / "zarr.json", f"cannot be read ({error})", "run waldo check") from error
 
     def chunk_checksums(self, camera: str) -> NDArray[np.uint32]:
         """Return the crc32c of each chunk of a camera's frames, shape (chunks,)."""
@@ -210,7 +201,10 @@ class Episode:
 
     def image_statistics(self, camera: str) -> Mapping[str, NDArray[np.float64]]:
         """Return min, max, mean, std and quantiles of each channel, shape (3,), in 0..1."""
-        return image_statistics(self.histogram(camera))
+        try:
+            return image_statistics(self.histogram(camera))
+        except ValueError as error:
+            raise FileError(self.path / camera, str(error)) from error
 
     def camera(self, name: str) -> VideoStream:
         """Return the description of a color stream; raise UnknownNameError for another name."""
@@ -311,5 +305,5 @@ class Episode:
         self._summary(stream)
         try:
             return self.array(stream, name)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError) as error:
             raise FileError(self.path / f"{stream}/{name}", f"cannot be read ({error})", "run waldo check") from error

@@ -10,6 +10,9 @@ from waldo.errors import InvalidValueError
 PART = re.compile(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*")
 """A number, or the first and last number of a range."""
 
+MAX_RANGE = 1_000_000
+"""Longest range; a longer one is a mistake, and would take gigabytes."""
+
 
 def format_indices(indices: Iterable[int]) -> str:
     """Return indices as text, in increasing order."""
@@ -34,5 +37,7 @@ def parse_indices(text: str) -> set[int]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
             raise InvalidValueError("episodes", text, "numbers and ranges, such as 0-9,12")
+        if last - first >= MAX_RANGE:
+            raise InvalidValueError("episodes", text, f"ranges of at most {MAX_RANGE:,} episodes")
         found.update(range(first, last + 1))
     return found

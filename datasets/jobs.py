@@ -84,6 +84,7 @@ def _run_on_ray(work: Callable[[Any], Any], items: Sequence[Any], address: str) 
     connected = ray.is_initialized()
     if not connected:
         options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent unless the user wants it
         ray.init(address=None if address == "local" else address, **options)
     try:
         task = ray.remote(work if hasattr(work, "__name__") else lambda item: work(item))

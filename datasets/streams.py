@@ -19,6 +19,12 @@ NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 MAX_COMPONENT_LENGTH = 200
 """Characters per component of a name; file systems allow 255 bytes, and temporary names are longer."""
 
+MAX_PIXELS = 16_384
+"""Largest width and height of an image; H.264 has a maximum of 16,384."""
+
+MAX_GOP = 1_000
+"""Most frames in a group of pictures; all are decoded to read the last one."""
+
 type Codec = Literal["h264", "lossless", "jpeg"]
 
 CODECS: tuple[Codec, ...] = ("h264", "lossless", "jpeg")
@@ -120,8 +126,8 @@ class VideoStream:
         for name, value in (("width", self.width), ("height", self.height)):
             if even and value % 2:
                 raise InvalidValueError(f"{name} of stream {self.name}", value, "an even number of pixels, 16 or more")
-        if self.gop < 1:
-            raise InvalidValueError(f"gop of stream {self.name}", self.gop, "1 or more")
+        if not 1 <= self.gop <= MAX_GOP:
+            raise InvalidValueError(f"gop of stream {self.name}", self.gop, f"1 to {MAX_GOP}")
         if not 0 <= self.crf <= 51:
             raise InvalidValueError(f"crf of stream {self.name}", self.crf, "0 to 51")
         if self.codec == "jpeg":
@@ -245,7 +251,7 @@ def _check(name: str, rate_hz: float) -> None:
 
 
 def _check_size(stream: VideoStream | DepthStream) -> None:
-    """Raise InvalidValueError for images smaller than a codec's blocks."""
+    """Raise InvalidValueError for images smaller than a codec's blocks or larger than any camera's."""
     for name, value in (("width", stream.width), ("height", stream.height)):
-        if value < 16:
-            raise InvalidValueError(f"{name} of stream {stream.name}", value, "16 pixels or more")
+        if not 16 <= value <= MAX_PIXELS:
+            raise InvalidValueError(f"{name} of stream {stream.name}", value, f"16 to {MAX_PIXELS} pixels")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.errors import UnknownNameError
+from waldo.graphics import NoGraphicsError, choose_backend
 from waldo.sim.engine import Data, Model, mujoco
-from waldo.sim.graphics import NoGraphicsError, choose_backend
 
 
 class Renderer:

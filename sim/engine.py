@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from waldo.sim.graphics import choose_backend
+from waldo.graphics import choose_backend
 
 type Spec = Any
 """A mujoco.MjSpec: a scene that is being built."""

@@ -13,12 +13,12 @@ import numpy as np
 
 from waldo.console import err
 from waldo.errors import FileError
+from waldo.graphics import NoGraphicsError
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
 from waldo.sim.camera import Renderer
 from waldo.sim.engine import Model, mujoco
-from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.menagerie import PREFIX, find_model
 from waldo.sim.twin import FRAME_TICKS, stamp_of
 from waldo.sim.world import CONTROL_HZ

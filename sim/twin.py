@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from waldo.console import err
+from waldo.graphics import NoGraphicsError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.thermal.limits import AMBIENT_C
-from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.world import CONTROL_HZ, World
 from waldo.typing import Array

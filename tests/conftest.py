@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from waldo.datasets.storage.store_path import ObjectPath, store_of
+from waldo.graphics import choose_backend
 from waldo.robots.constant import Constant
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
-from waldo.sim.graphics import choose_backend
 
 pytest_plugins = (
     "tests.machine",

@@ -23,6 +23,8 @@ WRONG_VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 """Values of another type or range than a parser expects."""
 
+LONG_LIST = 100
+
 MEMORY_FACTOR = 10
 """Maximum memory of a parser as a multiple of the file's size."""
 
@@ -74,8 +76,9 @@ def damaged_json(valid: Any) -> Iterator[tuple[str, bytes]]:
 
 def _paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     yield at
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
+    items = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
+    # Of a long list, such as a histogram, the first and the last item stand for all.
+    for key, inner in items if len(items) <= LONG_LIST else (items[0], items[-1]):
         yield from _paths(inner, (*at, key))
 
 

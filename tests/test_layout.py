@@ -27,7 +27,18 @@ MAY_IMPORT = {
     "train": {"robots", "datasets", "sim"},
     "fleet": {"robots"},
 }
-ROOT_MODULES = {"errors", "typing", "files", "json_file", "registry", "ros", "process", "console", "text", "templates"}
+ROOT_MODULES = {
+    "errors",
+    "typing",
+    "files",
+    "json_file",
+    "registry",
+    "ros",
+    "process",
+    "console",
+    "templates",
+    "graphics",
+}
 """Modules of the package root that every room may import."""
 
 MODULE = re.compile(r"waldo(?:\.\w+)+(?=[:.]|$)")
@@ -213,3 +224,17 @@ def test_importing_a_command_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_mujoco_is_imported_after_the_choice_of_a_back_end() -> None:
+    """MuJoCo reads MUJOCO_GL when it is imported, and mink imports it."""
+    direct = {
+        module_of(path)
+        for path in files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+        if name.partition(".")[0] in ("mujoco", "mink")
+    }
+    # The first has it for type checkers only, the second chooses before.
+    assert direct == {"waldo.sim.experts.kinematics", "waldo.datasets.formats.replay_buffer.end_effector"}

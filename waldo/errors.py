@@ -61,7 +61,7 @@ class FileError(WaldoError):
 
     def __init__(self, path: object, found: str, do: str = "") -> None:
         """Build the message from the path or address, what was found there and what the user can do about it."""
-        self.path = str(path)
+        self.path, self.found = str(path), found
         super().__init__(f"{path}: {found}" + (f"; {do}" if do else ""))
 
 

@@ -7,12 +7,15 @@ leftover temporary entry ends in `.partial` and can be deleted (`remove_partials
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from waldo.errors import FileError
 
@@ -24,6 +27,25 @@ PARTIAL_NAME = re.compile(rf"\..+\.\d+{re.escape(PARTIAL)}(\.[^.]+)?")
 
 NOT_EMPTY = "choose another folder, or delete this one first"
 """What to do about a folder that is not empty."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading.
+
+    Raises:
+        OSError: If it cannot be opened, or is no regular file: reading a pipe would wait for its writer.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path, nbytes: int = -1) -> bytes:
+    """Return the content of a file, at most `nbytes` unless that is negative; raise OSError as `open_regular` does."""
+    with open_regular(path) as file:
+        return file.read(nbytes)
 
 
 def sync_file(path: Path) -> None:
@@ -141,3 +163,13 @@ def remove_partials(folder: Path) -> None:
     for path in folder.iterdir():
         if PARTIAL_NAME.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def format_bytes(nbytes: float) -> str:
+    """Return a number of bytes with a decimal unit: "999 B", "1.5 MB"."""
+    value = float(nbytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"

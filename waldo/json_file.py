@@ -6,13 +6,12 @@ Whatever a path leads to, the result is a JSON value or a `FileError` of one lin
 from __future__ import annotations
 
 import json
-import os
-import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from waldo.errors import FileError
-from waldo.text import format_bytes
+from waldo.files import format_bytes, read_regular
 
 MAX_BYTES = 200_000
 """Maximum size of a file [bytes]; files of motors, calibrations and states have a few kilobytes.
@@ -31,23 +30,34 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> Any:
         FileError: If the path is no regular file of at most `max_bytes`, or is not JSON in UTF-8.
     """
     try:
-        # Opening a FIFO would otherwise wait for its writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FileError(path, "is not a regular file", "pass the path of a JSON file")
-            data = file.read(max_bytes + 1)
+        data = read_regular(path, max_bytes + 1)
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or str(error)
         raise FileError(path, f"cannot be read ({text})") from error
     if len(data) > max_bytes:
         raise FileError(path, f"is larger than {format_bytes(max_bytes)}", "pass the path of another file")
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse)
-    except RecursionError:
-        raise FileError(path, "is not usable JSON (it is nested too deeply)") from None
+        return parse_json(data, parse_constant=_refuse)
     except ValueError as error:
-        raise FileError(path, f"is not JSON ({shown(error, 200)})") from error
+        raise FileError(path, f"is not usable JSON ({error})") from error
+
+
+def parse_json(data: bytes, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """Return the value of JSON in UTF-8.
+
+    Args:
+        data: The text.
+        parse_constant: Called with NaN, Infinity or -Infinity; by default they are numbers.
+
+    Raises:
+        ValueError: If the text is anything else, however damaged; its text is one line.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"), parse_constant=parse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(shown(error, 200)) from None
 
 
 def shown(value: object, length: int = SHOWN) -> str:

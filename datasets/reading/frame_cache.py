@@ -25,7 +25,8 @@ import numpy as np
 
 from waldo.datasets.episode import Episode
 from waldo.errors import FileError, InvalidValueError, count
-from waldo.files import require_empty, write_atomic
+from waldo.files import read_regular, require_empty, write_atomic
+from waldo.json_file import parse_json
 
 FORMAT = "waldo-frame-cache"
 """The format in cache.json."""
@@ -84,12 +85,12 @@ class FrameCache:
         """
         folder = Path(path)
         try:
-            found = json.loads((folder / "cache.json").read_text())
+            found = parse_json(read_regular(folder / "cache.json"))
             known = found["format"] == FORMAT and found["schema_version"] <= SCHEMA_VERSION
             config = CacheConfig(height=found["height"], width=found["width"], cameras=tuple(found["cameras"]))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileError(folder, "is not a frame cache (no cache.json)", "build it with waldo cache") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileError(folder / "cache.json", f"is invalid ({error!r})", "build the cache again") from error
         if not known:
             found = f"is {found['format']!r} version {found['schema_version']}, expected {SCHEMA_VERSION} or older"
@@ -137,7 +138,7 @@ class FrameCache:
     def source(self, index: int) -> Mapping[str, Any] | None:
         """Return what an episode's frames were decoded from; None if the episode is not in the cache."""
         with suppress(OSError, ValueError):
-            return cast("dict[str, Any]", json.loads((self.folder(index) / "episode.json").read_text()))
+            return cast("dict[str, Any]", parse_json(read_regular(self.folder(index) / "episode.json")))
         return None
 
     def shape(self, camera: str, height: int, width: int) -> tuple[int, int]:

@@ -21,7 +21,8 @@ from waldo.datasets import schema
 from waldo.datasets.recording import loss
 from waldo.datasets.recording.encoding import encoder_of, unspill
 from waldo.datasets.recording.journal import Flag, JournalReader, Kind, Record
-from waldo.datasets.storage.array_file import metadata_files
+from waldo.datasets.storage.array_file import array_metadata, metadata_files
+from waldo.datasets.storage.episode_attributes import FORMAT, MAX_WINDING
 from waldo.datasets.storage.episode_layout import (
     CHUNK_CHECKSUMS,
     HISTOGRAM,
@@ -45,15 +46,6 @@ from waldo.datasets.video.images import DEPTH_LEVEL
 from waldo.datasets.video.shard import ShardReader, write_shard
 from waldo.errors import FileError
 from waldo.files import atomic_folder, sync_file
-
-FORMAT = "waldo-episode"
-"""Format name in an episode's attributes."""
-
-MAX_WINDING = "max_winding_c"
-"""Attribute: maximum winding temperature of all motors [°C]; null if unknown."""
-
-MAX_WINDING_0_1 = "hottest_c"
-"""Name of that attribute in episodes of waldo 0.1."""
 
 TIME_ATTRIBUTES = {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 """Attributes by which xarray recognizes an int64 array of times."""
@@ -298,8 +290,7 @@ def metadata_checksum(folder: StorePath, files: Mapping[str, bytes] | None = Non
         folder: The episode.
         files: Result of `metadata_files(folder)`, if it is known.
     """
-    attributes = json.loads((folder / "zarr.json").read_text())["attributes"]
-    attributes.pop("metadata_crc32c", None)
+    attributes = {k: v for k, v in array_metadata(folder)["attributes"].items() if k != "metadata_crc32c"}
     crc = google_crc32c.value(json.dumps(attributes, sort_keys=True).encode())
     for name, content in (metadata_files(folder) if files is None else files).items():
         crc = google_crc32c.extend(crc, name.encode() + content)

@@ -17,6 +17,7 @@ import os
 import struct
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
@@ -24,8 +25,11 @@ from typing import Any, NamedTuple
 
 import google_crc32c
 
-from waldo.errors import FileError
-from waldo.files import sync_file
+from waldo.datasets.storage.episode_attributes import is_event
+from waldo.datasets.streams import stream_from_dict
+from waldo.errors import FileError, WaldoError
+from waldo.files import open_regular, sync_file
+from waldo.json_file import parse_json
 
 MAGIC = b"WJ01"
 HEADER = struct.Struct("<4sBBHIqqqqI")
@@ -212,7 +216,7 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         """Map the file into memory and scan it."""
         self.path = path
-        self._file = path.open("rb")
+        self._file = open_regular(path)
         size = os.fstat(self._file.fileno()).st_size
         self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
         self._view = memoryview(self._map) if self._map else memoryview(b"")
@@ -247,14 +251,20 @@ class JournalReader:
             if opening is None:
                 if record.kind != Kind.OPEN:
                     break
-                opening = json.loads(bytes(body))
-                records = [[] for _ in opening["streams"]]  # type: ignore[index]
+                opening = _opening(bytes(body))
+                if opening is None:
+                    break
+                records = [[] for _ in opening["streams"]]
             elif record.kind == Kind.CLOSE:
-                closing = json.loads(bytes(body))
+                closing = _closing(bytes(body))
+                if closing is None:
+                    break
             elif record.kind == Kind.EVENT:
-                events.append(json.loads(bytes(body)))
+                events.append(_event(bytes(body), record))
             elif stream < len(records):
                 records[stream].append(record)
+            else:
+                break
             at = record.offset + record.nbytes
             if closing is not None:
                 break
@@ -292,3 +302,31 @@ def _read(view: memoryview, at: int) -> tuple[int, Record] | None:
     if checksum(view[at : body - 4], view[body : body + nbytes]) != crc:
         return None
     return stream, Record(kind, flags, header_ns, receipt_ns, publish_ns, sequence, body, nbytes)
+
+
+def _opening(body: bytes) -> dict[str, Any] | None:
+    """Return the content of OPEN; None if it does not describe an episode."""
+    try:
+        found = parse_json(body)
+        names = [stream_from_dict(stream).name for stream in found["streams"]]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, WaldoError):
+        return None
+    return found if isinstance(found.get("attributes"), dict) and len(set(names)) == len(names) else None
+
+
+def _closing(body: bytes) -> dict[str, Any] | None:
+    """Return the content of CLOSE; None if it is not an outcome and a reason."""
+    try:
+        found = parse_json(body)
+    except ValueError:
+        return None
+    is_known = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("outcome", "reason"))
+    return found if is_known else None
+
+
+def _event(body: bytes, record: Record) -> dict[str, Any]:
+    """Return an event, or in place of an unreadable one an event that states it."""
+    with suppress(ValueError):
+        if is_event(found := parse_json(body)):
+            return found
+    return {"at_ns": record.header_ns, "kind": "damaged", "text": "an event of the journal is unreadable"}

@@ -12,7 +12,9 @@ from typing import Any
 from waldo.datasets.compatibility import OPTIONAL_STREAMS
 from waldo.datasets.recording.journal import JournalReader, Kind, Record, Scan
 from waldo.datasets.storage.layout import episode_entries, episode_index
+from waldo.errors import FileError
 from waldo.files import remove_partials, sync_file
+from waldo.json_file import shown
 
 MAX_CRASH_LOSS_S = 0.5
 """Longest stretch that a crash removes from the open episode [s]; measured by benchmarks/kill.py and power_cut.py."""
@@ -67,8 +69,11 @@ def remove_unfinished(folder: Path) -> None:
 
 def recover(journal: Path, finalize: Finalize) -> Recovered:
     """Turn the journal of a cut-off episode into an episode; damaged journals are kept as `.damaged`."""
-    with JournalReader(journal) as reader:
-        scan = reader.scan
+    try:
+        with JournalReader(journal) as reader:
+            scan = reader.scan
+    except OSError as error:
+        raise FileError(journal, f"cannot be read ({error.strerror or error})", "move it away") from error
     destination = journal.with_suffix(".zarr")
     if destination.exists():
         # The crash was between the rename of the episode and the removal of its journal.
@@ -79,7 +84,14 @@ def recover(journal: Path, finalize: Finalize) -> Recovered:
     if scan.continues:
         # Valid records follow the damage, so this is not a torn end: keep them for a manual repair.
         shutil.copyfile(journal, _damaged_path(journal))
-    attributes = finalize(journal, destination)
+    try:
+        attributes = finalize(journal, destination)
+    except (ValueError, LookupError, TypeError, ArithmeticError) as error:
+        # Its records have matching checksums and no meaning: a program wrote them that is not this one.
+        journal.rename(_damaged_path(journal))
+        sync_file(journal.parent)
+        note = f"cannot be converted ({shown(error, 200)}); the journal is kept as .damaged"
+        return _result(journal, scan, path=None, note=note)
     note = f"saved as {attributes['outcome']} ({attributes['reason']})"
     if scan.continues:
         note += "; damaged in the middle, the journal is kept as .damaged"
@@ -88,9 +100,10 @@ def recover(journal: Path, finalize: Finalize) -> Recovered:
 
 def _set_aside(journal: Path, scan: Scan) -> str:
     """Remove a journal without records, or keep an unreadable one as `.damaged`; return a note."""
-    if scan.total_bytes and scan.opening is None:
+    if scan.continues or (scan.total_bytes and scan.opening is None):
         journal.rename(_damaged_path(journal))
-        note = "the journal's first record is unreadable; the journal is kept as .damaged"
+        part = "first record" if scan.opening is None else "second record"
+        note = f"the journal's {part} is unreadable; the journal is kept as .damaged"
     else:
         journal.unlink()
         note = "nothing had been recorded"

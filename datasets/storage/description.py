@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from waldo.datasets.storage.layout import DATASET_FILE
-from waldo.datasets.storage.store_path import StorePath
+from waldo.datasets.storage.store_path import StorePath, read_bytes
 from waldo.errors import FileError, NotADatasetError
 from waldo.files import sync_file, write_atomic
+from waldo.json_file import parse_json
 
 FORMAT = "waldo-dataset"
 """Format name in dataset.json."""
@@ -34,13 +35,11 @@ def robot_of(folder: StorePath) -> str:
     """
     path = folder / DATASET_FILE
     try:
-        if isinstance(path, Path) and path.exists() and not path.is_file():
-            raise FileError(path, "is not a regular file", "restore it from a copy of the dataset")
-        found = json.loads(path.read_text())
+        found = parse_json(read_bytes(path))
         robot, version, kind = str(found["robot"]), int(found["schema_version"]), str(found["format"])
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotADatasetError(folder, f"is not a dataset (no {DATASET_FILE})", "check the path") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise FileError(path, f"cannot be read ({error!r})", "restore it from a copy of the dataset") from error
     if kind != FORMAT or version > SCHEMA_VERSION:
         expected = f"expected {FORMAT!r} version {SCHEMA_VERSION}"

@@ -13,11 +13,14 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import google_crc32c
 
-from waldo.datasets.storage.store_path import ObjectPath, StorePath
+from waldo.datasets.storage.store_path import ObjectPath, StorePath, read_bytes
+from waldo.errors import FileError
+from waldo.json_file import parse_json
 
 HEAD, MIDDLE, TAIL = b'{"crc32c":"', b'","value":', b"}"
 """The parts of a line around the checksum and the value."""
@@ -35,15 +38,21 @@ class Lines(NamedTuple):
     values: Sequence[Any]
     """The values of the valid lines."""
     damaged: Sequence[int]
-    """Line numbers, from 1, with a wrong checksum."""
+    """Line numbers, from 1, with a wrong checksum or a value that is not JSON."""
 
 
 def read(path: StorePath) -> Lines:
-    """Read a file; one that does not exist counts as empty."""
+    """Read a file; one that does not exist counts as empty.
+
+    Raises:
+        FileError: If there is something else than a file.
+    """
     try:
-        return parse(path.read_bytes())
+        return parse(read_bytes(path))
     except FileNotFoundError:
         return Lines([], [])
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from error
 
 
 def parse(data: bytes) -> Lines:
@@ -51,8 +60,21 @@ def parse(data: bytes) -> Lines:
     lines = data.split(b"\n")[:-1]
     crc = google_crc32c.value
     valid = [b"%08x" % crc(line[VALUE]) == line[SUM] for line in lines]
-    # One call for all lines: 100,000 calls would take many times as long.
-    values = json.loads(b"[" + b",".join(line[VALUE] for line, good in zip(lines, valid, strict=True) if good) + b"]")
+    texts = [line[VALUE] for line, good in zip(lines, valid, strict=True) if good]
+    values: list[Any]
+    try:
+        # One call for all lines: 100,000 calls would take many times as long.
+        values = parse_json(b"[" + b",".join(texts) + b"]")
+    except ValueError:
+        values = []
+    if len(values) != len(texts):
+        values = []
+        for number, line in enumerate(lines):
+            with suppress(ValueError):
+                if valid[number]:
+                    valid[number] = False
+                    values.append(parse_json(line[VALUE]))
+                    valid[number] = True
     return Lines(values, [number for number, good in enumerate(valid, 1) if not good])
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from waldo.errors import FileError
+from waldo.files import read_regular
 
 if TYPE_CHECKING:
     import zarr
@@ -239,6 +240,15 @@ def entry_names(folder: StorePath) -> list[str]:
         listed = obstore.list_with_delimiter(store_of(folder.bucket), prefix=prefix)
     paths = [*listed["common_prefixes"], *(entry["path"] for entry in listed["objects"])]
     return [posixpath.basename(path.rstrip("/")) for path in paths]
+
+
+def read_bytes(path: StorePath) -> bytes:
+    """Return the content of a file or object.
+
+    Raises:
+        OSError: If it cannot be read, or is no regular file.
+    """
+    return read_regular(path) if isinstance(path, Path) else path.read_bytes()
 
 
 def open_group(path: StorePath) -> zarr.Group:

@@ -6,7 +6,6 @@ Edits are transferred as long as only one side was edited since the last transfe
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from waldo.datasets.indices import format_indices
 from waldo.datasets.links import Part, check_compatible
 from waldo.datasets.recording.finalize import metadata_checksum
 from waldo.datasets.storage import jsonlines
+from waldo.datasets.storage.array_file import array_metadata
 from waldo.datasets.storage.layout import DATASET_FILE, episode_name
 from waldo.datasets.storage.store_path import ObjectPath, StorePath
 from waldo.errors import FileError
@@ -212,7 +212,7 @@ def _download(source: Dataset, folder: Path, index: int) -> int:
 
 def _check_metadata(copy: Path, origin: StorePath) -> None:
     """Raise FileError if the metadata of a copy is damaged or incomplete; the arrays have checksums of their own."""
-    attributes: Mapping[str, Any] = json.loads((copy / ROOT).read_bytes())["attributes"]
+    attributes: Mapping[str, Any] = array_metadata(copy)["attributes"]
     if metadata_checksum(copy) != attributes.get("metadata_crc32c"):
         raise FileError(origin, "the checksum of the metadata is wrong", "run waldo check on it")
 

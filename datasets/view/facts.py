@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from waldo.datasets.dataset import RESERVED
 from waldo.datasets.episode import Episode
 from waldo.errors import count
-from waldo.text import format_bytes
+from waldo.files import format_bytes
 
 SHOWN_ELSEWHERE = (*RESERVED, "task", "robot", "software")
 """Attributes that are internal or have their own place; all others are listed."""

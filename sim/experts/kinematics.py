@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mink
 import numpy as np
 
 from waldo.robots.description import Robot
 from waldo.sim.engine import mujoco
 from waldo.typing import Array
+
+if TYPE_CHECKING:
+    import mink
+else:
+    # After the engine: mink imports MuJoCo, which reads the choice of the GL back end once.
+    mink = importlib.import_module("mink")
 
 LENGTH_M = 0.1
 """Distance that is weighted like a rotation of one radian [m]."""

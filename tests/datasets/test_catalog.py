@@ -73,7 +73,7 @@ def test_unreadable_episode_is_named_and_the_others_are_listed(dataset):
     found = dataset.catalog
     assert numbers(found) == [0]
     assert sorted(found.unreadable) == [1, 2]
-    assert "zarr.json cannot be read" in found.unreadable[1]
+    assert "zarr.json cannot be opened" in found.unreadable[1]
 
 
 def test_deleting_and_restoring_touch_no_episode(dataset):
@@ -192,7 +192,7 @@ def test_damaged_edit_is_refused(dataset):
     with pytest.raises(FileError) as error:
         Dataset.open(dataset.path).episodes  # noqa: B018 (reading is what fails)
     assert str(error.value) == (
-        f"{path}: line 1 is damaged (wrong checksum), so the deleted episodes are unknown; "
+        f"{path}: line 1 is damaged, so the deleted episodes are unknown; "
         "restore the file from a copy, or move it away and repeat the edits"
     )
     path.unlink()

@@ -112,7 +112,7 @@ def test_xarray_opens_every_group(episode: Episode, plain: Path, tmp_path: Path,
         assert sizes["column"] == sum(len(field.labels) for field in episode.streams[name].fields)
         assert {"values", "message_info"} <= set(variables)
     sizes, _, variables = json.loads(python(plain, XARRAY, path, "cameras/front", json.dumps(consolidated)))
-    assert (sizes["time"], sizes["rgb"]) == (30, 3)
+    assert (sizes["time"], sizes["info"]) == (30, 4)
     assert "frames" not in variables
 
 

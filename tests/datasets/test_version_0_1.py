@@ -20,8 +20,8 @@ from waldo.datasets.info import dataset_info
 from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.quality.verify import verify
-from waldo.datasets.recording.finalize import MAX_WINDING, MAX_WINDING_0_1
 from waldo.datasets.selection import Selection
+from waldo.datasets.storage.episode_attributes import MAX_WINDING, MAX_WINDING_0_1
 from waldo.datasets.streams import Field, ScalarStream
 
 DATA = Path(__file__).parents[1] / "data" / "dataset_0_1"

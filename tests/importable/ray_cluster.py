@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ def ray_cluster() -> Iterator[Any]:
     """Return the `ray` module, connected to a local cluster that all tests share."""
     import ray
 
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     with without_startup_deadline():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     # A worker has not the import path of the tests.

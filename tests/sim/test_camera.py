@@ -5,7 +5,7 @@ import pytest
 
 from tests.machine import GL
 from waldo.errors import UnknownNameError
-from waldo.sim.graphics import NoGraphicsError
+from waldo.graphics import NoGraphicsError
 from waldo.sim.world import World
 
 

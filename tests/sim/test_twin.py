@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.machine import GL
+from waldo.graphics import NoGraphicsError
 from waldo.robots.description import load_robot
 from waldo.robots.driver import SimulatedDriver, load_driver
 from waldo.sim import twin as twin_module
-from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.twin import TwinDriver, stamp_of
 
 

@@ -47,7 +47,7 @@ class Cache:
         from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
         from waldo.datasets.reading.row_config import camera_streams
         from waldo.errors import NoMatchError, count
-        from waldo.text import format_bytes
+        from waldo.files import format_bytes
 
         dataset = Dataset.open(self.dataset)
         indices = dataset.select(self.selection)

@@ -5,7 +5,6 @@ Each stage writes its result to one folder and is skipped if the result exists, 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import time
@@ -83,8 +82,6 @@ class Demo:
 
     def run(self) -> int:
         """Run every stage that has no result yet."""
-        # MuJoCo's GL functions cannot be loaded any more once LeRobot's libraries are: the engine comes first.
-        importlib.import_module("waldo.sim.engine")
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         self._claim_folder()
         stages: list[tuple[str, Callable[[], str]]] = [
@@ -216,10 +213,10 @@ class Demo:
     def evaluate(self) -> str:
         """Evaluate the policy on unseen seeds, with motor heat."""
         from waldo.cli.support.bars import progress_bar
+        from waldo.graphics import choose_backend
         from waldo.sim.evaluation.evaluate import evaluate
         from waldo.sim.evaluation.report import write_report
         from waldo.sim.evaluation.results import EvalConfig
-        from waldo.sim.graphics import choose_backend
         from waldo.train.policies.lerobot_policy import LeRobotPolicy
         from waldo.train.training import last_checkpoint
 

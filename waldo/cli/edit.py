@@ -209,7 +209,7 @@ class Prune:
 
     def run(self) -> int:
         """Remove the episodes and print the freed space."""
-        from waldo.text import format_bytes
+        from waldo.files import format_bytes
 
         dataset = _open(self.dataset)
         indices = [entry.episode for entry in dataset.deleted]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -233,9 +232,6 @@ def load_policy(name: str, task: str) -> tuple[Policy | PolicyFactory, str]:
 
         return ExpertPolicy, "expert"
     from waldo.sim.world import World
-
-    # MuJoCo's GL functions cannot be loaded any more once LeRobot's libraries are: the engine comes first.
-    importlib.import_module("waldo.sim.engine")
     from waldo.train.policies.lerobot_policy import LeRobotPolicy
 
     policy = LeRobotPolicy(Path(name))

@@ -60,7 +60,7 @@ class Pull:
         """Copy the episodes and print how many."""
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.storage.transfer import free_bytes, pull
-        from waldo.text import format_bytes
+        from waldo.files import format_bytes
 
         source = Dataset.open(self.address)
         indices = source.select(self.selection)
@@ -83,7 +83,7 @@ def _with_progress(label: str, work: Callable[[Callable[[int, int], None]], Tran
 
 
 def _report(target: object, done: Transfer) -> int:
-    from waldo.text import format_bytes
+    from waldo.files import format_bytes
 
     removed = f", {done.removed} removed" if done.removed else ""
     console.out().print(

@@ -14,7 +14,7 @@ from rich.markup import escape
 from waldo import console
 from waldo.cli.support.arguments import DatasetAddress
 from waldo.errors import ConflictingOptionsError, FileError, InvalidValueError, WaldoError
-from waldo.text import format_bytes
+from waldo.files import format_bytes
 
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset

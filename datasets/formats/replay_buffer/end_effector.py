@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from waldo.errors import FileError
+from waldo.graphics import choose_backend
 from waldo.robots.description import EndEffector, Robot
 from waldo.typing import Array
 
@@ -38,6 +39,8 @@ class EndEffectorKinematics:
     """
 
     def __init__(self, robot: Robot, effector: EndEffector, joints: Sequence[str]) -> None:
+        # MuJoCo reads the choice once, and this process may render later.
+        choose_backend()
         import mujoco
 
         self._mujoco: Any = mujoco

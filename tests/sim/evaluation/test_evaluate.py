@@ -6,10 +6,10 @@ import pytest
 
 from tests.machine import GL
 from waldo.errors import InvalidValueError
+from waldo.graphics import NoGraphicsError
 from waldo.sim.evaluation.evaluate import evaluate
 from waldo.sim.evaluation.results import EvalConfig, success_interval
 from waldo.sim.experts.expert import ExpertPolicy
-from waldo.sim.graphics import NoGraphicsError
 from waldo.sim.policy import Policy
 from waldo.sim.world import World
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from waldo.console import out
 from waldo.errors import count
-from waldo.text import format_bytes
+from waldo.files import format_bytes
 
 if TYPE_CHECKING:
     from waldo.datasets.catalog import Entry

@@ -1,4 +1,4 @@
-"""Selection of MuJoCo's GL back end, which has to happen before MuJoCo is imported.
+"""Selection of MuJoCo's GL back end, which has to happen before anything imports MuJoCo: it reads the choice once.
 
 EGL is preferred (a GPU or Mesa), then OSMesa (software rendering). `waldo.sim.engine` imports MuJoCo after the choice.
 """

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from waldo.sim import graphics
-from waldo.sim.graphics import choose_backend
+from waldo import graphics
+from waldo.graphics import choose_backend
 
 
 def test_the_back_end_of_the_user_is_kept(monkeypatch):
@@ -26,7 +26,7 @@ def test_the_back_end_is_the_first_that_loads(monkeypatch, libraries, chosen):
 def test_physics_runs_without_graphics_and_rendering_names_the_packages():
     script = (
         "from waldo.sim.world import World\n"
-        "from waldo.sim.graphics import NoGraphicsError\n"
+        "from waldo.graphics import NoGraphicsError\n"
         "world = World('lift'); world.step(world.robot.home[None])\n"
         "try: world.render(0, 'front')\n"
         "except NoGraphicsError as error: print(error)\n"
@@ -38,3 +38,19 @@ def test_physics_runs_without_graphics_and_rendering_names_the_packages():
         "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)\n"
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["waldo.sim.experts.expert", "waldo.datasets.formats.replay_buffer.umi", "waldo.train.policies.lerobot_policy"],
+)
+def test_images_are_rendered_whatever_was_imported_first(first):
+    script = (
+        f"import {first}\n"
+        "from waldo import World\n"
+        "image = World('lift').render(0, 'front')\n"
+        "print(image.shape, image.std() > 1)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stdout.endswith("True\n"), done.stderr
