@@ -25,10 +25,10 @@ class RowList:
     def __init__(self, robot: Robot) -> None:
         self.robot = robot
         self.rows: list[tuple[Any, ...]] = []
-        self.refusals: list[str] = []
+        self.refusals: list[tuple[str, str]] = []
 
     def refuse(self, stream: str, reason: str) -> None:
-        self.refusals.append(reason)
+        self.refusals.append((stream, reason))
 
     def row(self, stream: str, *, values: dict[str, Any], **stamps: int) -> None:
         self.rows.append((stream, values, stamps))
@@ -94,6 +94,32 @@ def test_in_lockstep_the_receipt_is_the_simulated_time(recorder: RowList, clock_
     adapter.add(state_topic(), joints(700, name=["a", "b"], position=[0, 0]), INFO)
     ((_, _, stamps),) = recorder.rows
     assert stamps == {"header_ns": 700, "receipt_ns": receipt_ns, "publish_ns": -1, "sequence": 7}
+
+
+def test_streams_can_be_stamped_when_they_are_received(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder, receipt_stamps=["joints/state"])
+    adapter.add(state_topic(), joints(3_000_000_700, name=["a", "b"], position=[0, 0]), INFO)
+    adapter.add(state_topic(schema.COMMAND), joints(3_000_000_700, name=["a", "b"], position=[0, 0]), INFO)
+    assert [stamps["header_ns"] for _, _, stamps in recorder.rows] == [900, 3_000_000_700]
+
+
+def test_the_numbers_of_a_restarted_publisher_continue(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder)
+    for number in (7, 8, 1, 2):
+        adapter.add(
+            state_topic(), joints(name=["a", "b"], position=[0, 0]), INFO | {"publication_sequence_number": number}
+        )
+    assert [stamps["sequence"] for _, _, stamps in recorder.rows] == [7, 8, 9, 10]
+
+
+def test_a_state_that_stays_incomplete_is_refused(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder)
+    for k in range(30):
+        adapter.add(state_topic(), joints(10**9 * (1 + k), name=["a"], position=[0]), INFO)
+    assert recorder.rows == []
+    stream, reason = recorder.refusals[-1]
+    assert stream == "joints/state"
+    assert reason.startswith("/toy/topic ")
 
 
 def test_ground_truth_keeps_its_names(recorder: RowList) -> None:

@@ -30,6 +30,13 @@ def test_two_publishers_have_counts_of_their_own() -> None:
     assert missing([1, 900, 2, 903, 3, 904], publishers=2) == (2, [Start.FIRST, Start.ADDED])
 
 
+def test_a_publisher_is_forgotten_after_a_minute() -> None:
+    counts, wall_ns, second = Publishers(), 1_700_000_000 * 10**9, 10**9
+    assert counts.add(1, wall_ns, lambda: 1) == (0, Start.FIRST)
+    assert counts.add(3, wall_ns + 59 * second, lambda: 1) == (1, None)
+    assert counts.add(9, wall_ns + 119 * second, lambda: 1) == (0, Start.FIRST)
+
+
 def test_a_second_publisher_that_the_graph_lists_late_is_not_a_loss_of_the_first() -> None:
     assert missing([500, 1, 501, 2, 502]) == (0, [Start.FIRST, Start.RESTARTED])
 

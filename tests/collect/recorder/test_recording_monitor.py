@@ -280,6 +280,9 @@ def test_a_robot_whose_states_stop_is_disconnected_within_a_second(recorder: Rec
     assert monitor.control is not None
     assert monitor.control.message == "stopped: robot disconnected"
     assert monitor.condition(S).reason == "stopped: robot disconnected"
+    monitor.check(WALL + 2 * S, 2 * S, PLENTY)
+    assert monitor.condition(2 * S).reason == "stopped: robot disconnected"
+    assert monitor.condition(4 * S) == DISCONNECTED
 
 
 def test_a_recorder_that_was_late_has_not_lost_its_streams(recorder: Recorder) -> None:
@@ -294,15 +297,20 @@ def test_a_recorder_that_was_late_has_not_lost_its_streams(recorder: Recorder) -
 def test_stamps_of_another_clock_are_part_of_each_episode(recorder: Recorder) -> None:
     monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
     add(recorder, monitor, 0.0)
+    recorder.start()
     notices = [monitor.received("joints/state", k, WALL + k, WALL - 60 * S) for k in range(5)]
+    recorder.save("success")
     assert [notice.text[:45] for found in notices for notice in found] == [
         "the stamps of joints/state are 60.0 s behind "
     ]
+    assert [notice.level for found in notices for notice in found] == [ERROR]
+    (event,) = recorder.dataset.episodes[0].events
+    assert (event["kind"], event["stream"], event["offset_ns"] // S) == ("stamp_offset", "joints/state", 60)
     assert monitor.received("joints/command", 6, WALL + 6, WALL) == []
     recorder.start()
     monitor.episode_started(WALL)
     recorder.save("success")
-    (event,) = [event for event in recorder.dataset.episodes[0].events if event["kind"] == "stamp_offset"]
+    (event,) = [event for event in recorder.dataset.episodes[1].events if event["kind"] == "stamp_offset"]
     assert event["stream"] == "joints/state"
     assert event["level"] == "error"
 
