@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
-from waldo.datasets.storage.store_path import StorePath
+from waldo.datasets.storage.store_path import StorePath, read_bytes
 from waldo.errors import FileError, InvalidValueError, NotADatasetError, UnsupportedOptionError
+from waldo.json_file import parse_json, shown
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 from waldo.train.policies.choice import PolicyChoice, choose_policy
 
@@ -96,12 +97,14 @@ def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
             "check the path",
         )
     try:
-        info = json.loads(path.read_text())
-        version, features = str(info["codebase_version"]), cast("dict[str, dict[str, Any]]", info["features"])
+        info = parse_json(read_bytes(path))
+        version, features = str(info["codebase_version"]), info["features"]
+        if not isinstance(features, dict) or not all(isinstance(feature, dict) for feature in features.values()):
+            raise TypeError("features is not a mapping of features")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FileError(path, f"cannot be read ({error!r})", "export the dataset again") from error
     if not version.startswith("v3."):
-        raise NotADatasetError(dataset, f"is a LeRobot dataset {version}, expected v3.0")
+        raise NotADatasetError(dataset, f"is a LeRobot dataset {shown(version)}, expected v3.0")
     return features
 
 

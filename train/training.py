@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from waldo.errors import FileError, WaldoError
-from waldo.files import make_folder
+from waldo.files import make_folder, read_regular
+from waldo.json_file import parse_json
 from waldo.train.advice import advice
 from waldo.train.lerobot_entry import DIVERGED, INTERRUPTED
 from waldo.train.loss_log import LossLog
@@ -85,10 +85,10 @@ class _Run:
 def last_checkpoint(output: Path) -> tuple[Path, int] | None:
     """Return the newest checkpoint of a training folder and its step, or None if there is none."""
     folder = output / "checkpoints" / "last"
-    with suppress(OSError, ValueError, KeyError):
-        step = json.loads((folder / "training_state" / "training_step.json").read_text())["step"]
-        if (folder / "pretrained_model" / "model.safetensors").exists():
-            return folder / "pretrained_model", int(step)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        step = parse_json(read_regular(folder / "training_state" / "training_step.json"))["step"]
+        if isinstance(step, int) and (folder / "pretrained_model" / "model.safetensors").exists():
+            return folder / "pretrained_model", step
     return None
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from waldo.errors import FileError
-from waldo.files import write_atomic
+from waldo.files import read_regular, write_atomic
+from waldo.json_file import parse_json
 
 FPS_FILE = "waldo.json"
 """File in a checkpoint of `waldo train` with the rate of its training data."""
@@ -40,9 +42,21 @@ def write_fps(folder: Path, fps: float) -> None:
 
 def training_fps(folder: Path) -> float:
     """Return the rate of a checkpoint's training data [Hz]; DEFAULT_FPS if it is recorded nowhere."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return float(json.loads((folder / FPS_FILE).read_text())["fps"])
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        root = json.loads((folder / "train_config.json").read_text())["dataset"]["root"]
-        return float(json.loads((Path(root) / "meta" / "info.json").read_text())["fps"])
+    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+        return _rate(parse_json(read_regular(folder / FPS_FILE))["fps"])
+    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
+        root = parse_json(read_regular(folder / "train_config.json"))["dataset"]["root"]
+        return _rate(parse_json(read_regular(Path(root) / "meta" / "info.json"))["fps"])
     return DEFAULT_FPS
+
+
+def _rate(value: Any) -> float:
+    """Return a rate of a file [Hz].
+
+    Raises:
+        ValueError: If it cannot be the rate of a policy.
+    """
+    rate = float(value)
+    if not 0 < rate < 10_000:
+        raise ValueError(f"fps is {rate}")
+    return rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from waldo.errors import FileError
+from waldo.files import read_regular
+from waldo.json_file import parse_json
 from waldo.train.policies.checkpoint import find_checkpoint
 from waldo.train.policies.names import check_policy
 
@@ -80,9 +81,11 @@ def _from_hub(name: str) -> Path:
 
 def _read(name: str, pretrained: str, config: Path) -> PolicyChoice:
     try:
-        values = json.loads(config.read_text())
+        values = parse_json(read_regular(config))
         kind, inputs = str(values["type"]), dict(values.get("input_features") or {})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(feature, dict) for feature in inputs.values()):
+            raise TypeError("input_features is not a mapping of features")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileError(name, f"is not a LeRobot policy ({config.name}: {error!r})", "pass another one") from error
     check_policy(kind)
     return PolicyChoice(type=kind, pretrained=pretrained, inputs=inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import tyro
 
 from waldo import console
-from waldo.errors import ConflictingOptionsError, InvalidValueError, UnsupportedOptionError
+from waldo.cli.support.config import load_yaml
+from waldo.errors import ConflictingOptionsError, FileError, InvalidValueError, UnsupportedOptionError
 from waldo.robots.control.safety import SafetyConfig
 from waldo.robots.thermal.monitor import MonitorConfig
 
@@ -210,13 +212,8 @@ def _selected_driver(args: Sequence[str], config: Path | None) -> str:
     """Return the driver that the arguments or the YAML file select; empty if none."""
     selected = ""
     if config is not None and config.is_file():
-        import yaml
-
-        try:
-            values = yaml.safe_load(config.read_text())
-        except yaml.YAMLError:
-            values = None  # Reported when the file is loaded.
-        selected = str(values.get("driver", "")) if isinstance(values, dict) else ""
+        with suppress(FileError):  # Reported when the file is loaded.
+            selected = str(load_yaml(config)[0].get("driver", ""))
     for at, word in enumerate(args):
         if word.startswith("--driver="):
             selected = word.removeprefix("--driver=")

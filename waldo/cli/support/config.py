@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from waldo.errors import FileError, InvalidValueError, MissingOptionError, UnknownNameError
+from waldo.files import format_bytes, read_regular
+from waldo.json_file import shown
+
+MAX_BYTES = 20_000
+"""Maximum size of a file [bytes]; all options of a command take a tenth of it, and PyYAML is slow."""
 
 if TYPE_CHECKING:
-    from yaml import MappingNode
+    from yaml import MappingNode, Node
 
 
 def split_config(args: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -40,21 +45,36 @@ def load_defaults[T](command: type[T], path: Path) -> T:
         UnknownNameError: If it contains a key that is not an option; the message names the line.
         InvalidValueError: If a value does not have the option's type.
     """
+    values, node = load_yaml(path)
+    return _construct(command, values, node, path)
+
+
+def load_yaml(path: Path) -> tuple[dict[Any, Any], MappingNode | None]:
+    """Return the mapping in a YAML file, and its syntax tree; None if the file is empty.
+
+    Raises:
+        FileError: If the file cannot be read or is not a YAML mapping.
+    """
     import yaml
 
     try:
-        text = path.read_text()
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        data = read_regular(path, MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise FileError(path, f"is larger than {format_bytes(MAX_BYTES)}", "pass a file of options")
+        node = yaml.compose(data, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(data)
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise FileError(path, f"is not valid YAML ({' '.join(str(error).split())})") from error
+    except RecursionError:
+        raise FileError(path, "is not usable YAML (it is nested too deeply)") from None
+    # Of numbers and dates that Python cannot represent.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise FileError(path, f"is not valid YAML ({shown(error, 200)})") from error
     if values is None:
-        return _construct(command, {}, None, path)
+        return {}, None
     if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
         raise FileError(path, f"contains a {type(values).__name__}, expected a mapping of options")
-    return _construct(command, values, node, path)
+    return values, node
 
 
 def _construct[T](kind: type[T], values: Mapping[Any, Any], node: MappingNode | None, path: Path) -> T:
@@ -67,12 +87,13 @@ def _construct[T](kind: type[T], values: Mapping[Any, Any], node: MappingNode | 
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
-        line = nodes[name][0].start_mark.line + 1
+        # Keys such as `true` and `<<` are not text.
+        line = nodes[name][0].start_mark.line + 1 if name in nodes else 1
         if name not in fields:
-            raise UnknownNameError(f"key in {path} line {line}", name, fields)
+            raise UnknownNameError(f"key in {path} line {line}", shown(name), fields)
         nested = _dataclass_in(hints[name])
         if nested is not None and isinstance(value, dict):
-            found[name] = _construct(nested, value, nodes[name][1], path)
+            found[name] = _construct(nested, value, _mapping(nodes[name][1]), path)
         else:
             found[name] = _validated(hints[name], value, f"{name} in {path} line {line}")
     for field in fields.values():
@@ -80,6 +101,12 @@ def _construct[T](kind: type[T], values: Mapping[Any, Any], node: MappingNode | 
         if required and field.name not in found:
             found[field.name] = tyro.MISSING
     return kind(**found)
+
+
+def _mapping(node: Node) -> MappingNode | None:
+    from yaml import MappingNode
+
+    return node if isinstance(node, MappingNode) else None
 
 
 def _dataclass_in(hint: Any) -> type | None:
