@@ -56,6 +56,25 @@ def test_an_episode_contains_the_messages_between_start_and_save(recorder: Recor
     assert episode.lost("joints/state") == 0
 
 
+def test_a_position_that_is_not_a_number_is_an_error_of_the_episode_once(recorder: Recorder) -> None:
+    feed(recorder, range(2))
+    recorder.start()
+    for k in (2, 3):
+        both = np.array([k, np.nan])
+        stamps = {"header_ns": k * 1000, "receipt_ns": k * 1000 + 5, "sequence": k + 1}
+        recorder.row("joints/state", values={"position": both, "velocity": both, "effort": both}, **stamps)
+    recorder.save("success")
+    joint = recorder.robot.joint_names[1]
+    (event,) = recorder.dataset.episodes[0].events
+    assert event == {
+        "at_ns": 2000,
+        "kind": "not_finite",
+        "text": f"the position of {joint} is nan",
+        "level": "error",
+        "joint": joint,
+    }
+
+
 def test_a_gap_in_the_sequence_is_a_loss(recorder: Recorder) -> None:
     feed(recorder, range(1))
     recorder.start()
