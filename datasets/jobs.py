@@ -15,6 +15,10 @@ from typing import Any
 
 from waldo.errors import InvalidValueError
 
+RAY_OFF = ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_UV_RUN_RUNTIME_ENV")
+"""Settings of Ray that are off by default: sending usage statistics; and, after `uv run`, copying the working directory
+to every worker and installing an environment there, which takes minutes and a network."""
+
 QUEUED_PER_WORKER = 2
 """Items per worker that are submitted before their results are consumed; limits the results in memory."""
 
@@ -77,14 +81,21 @@ def _in_order[Item, Handle, Result](
         yield done, result(handle)
 
 
-def _run_on_ray(work: Callable[[Any], Any], items: Sequence[Any], address: str) -> Iterator[tuple[Any, Any]]:
-    """Execute the work on a Ray cluster; one that this process is already connected to is used."""
+def import_ray() -> Any:
+    """Return the module `ray`, with settings that the user's environment variables override."""
+    for name in RAY_OFF:
+        os.environ.setdefault(name, "0")
     import ray
 
+    return ray
+
+
+def _run_on_ray(work: Callable[[Any], Any], items: Sequence[Any], address: str) -> Iterator[tuple[Any, Any]]:
+    """Execute the work on a Ray cluster; one that this process is already connected to is used."""
+    ray = import_ray()
     connected = ray.is_initialized()
     if not connected:
         options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent unless the user wants it
         ray.init(address=None if address == "local" else address, **options)
     try:
         task = ray.remote(work if hasattr(work, "__name__") else lambda item: work(item))

@@ -39,7 +39,9 @@ def robot_of(folder: StorePath) -> str:
         robot, version, kind = str(found["robot"]), int(found["schema_version"]), str(found["format"])
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotADatasetError(folder, f"is not a dataset (no {DATASET_FILE})", "check the path") from error
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror or error})", "restore it from a copy") from error
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise FileError(path, f"cannot be read ({error!r})", "restore it from a copy of the dataset") from error
     if kind != FORMAT or version > SCHEMA_VERSION:
         expected = f"expected {FORMAT!r} version {SCHEMA_VERSION}"

@@ -107,8 +107,9 @@ def held_arm(*, calibrated: bool = False) -> Iterator[tuple[FeetechServos, Hand]
 
 
 def calibrating(servos: FeetechServos, *options: str) -> Terminal:
-    """Run `waldo calibrate so101` in a terminal."""
-    return Terminal([*WALDO, "calibrate", "so101", "--port", servos.port, *options])
+    """Run `waldo calibrate so101` in a terminal, patient with servos that a busy machine emulates late."""
+    patient = ("--option", "response_timeout_s=1")
+    return Terminal([*WALDO, "calibrate", "so101", "--port", servos.port, *patient, *options])
 
 
 def test_an_arm_is_calibrated_interactively(tmp_path: Path) -> None:

@@ -251,7 +251,9 @@ def test_a_pipe_in_place_of_a_dataset_is_one_line(tmp_path: Path, capsys: pytest
     os.mkfifo(tmp_path / "dataset.json")
     os.mkfifo(tmp_path / "pipe")
     assert main.main(["info", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith(f"waldo: error: {tmp_path / 'dataset.json'}: is not a regular file; ")
+    assert capsys.readouterr().err.startswith(
+        f"waldo: error: {tmp_path / 'dataset.json'}: cannot be read (not a regular file); "
+    )
     assert main.main(["import", str(tmp_path / "pipe"), str(tmp_path / "d")]) == 2
     expected = "is neither a regular file nor a folder; choose the dataset itself"
     assert errors_of(capsys) == [f"waldo: error: {tmp_path / 'pipe'}: {expected}"]

@@ -61,12 +61,15 @@ def test_exception_of_a_ray_task_is_raised(ray_cluster: object) -> None:
 
 
 OWN_CLUSTER = """
-import os, ray
+import sys
 from ray_cluster import without_startup_deadline
-from waldo.datasets.jobs import Jobs, run
+from waldo.datasets.jobs import Jobs, import_ray, run
 
+ray = import_ray()
 with without_startup_deadline():
-    print(list(run(lambda number: 2 * number, [1, 2, 3], Jobs(ray="local"))), ray.is_initialized())
+    found = list(run(lambda number: (2 * number, sys.executable), [1, 2, 3], Jobs(ray="local")))
+# After `uv run`, Ray would install another environment for the workers.
+print([(number, double, path == sys.executable) for number, (double, path) in found], ray.is_initialized())
 """
 
 
@@ -74,4 +77,4 @@ def test_local_cluster_is_started_and_stopped() -> None:
     command = [sys.executable, "-c", OWN_CLUSTER]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "importable")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.stdout.splitlines()[-1] == "[(1, 2), (2, 4), (3, 6)] False", done.stderr
+    assert done.stdout.splitlines()[-1] == "[(1, 2, True), (2, 4, True), (3, 6, True)] False", done.stderr

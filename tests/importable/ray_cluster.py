@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from typing import Any
 
 import job_functions
 import pytest
+
+from waldo.datasets.jobs import import_ray
 
 
 @contextmanager
@@ -39,9 +40,7 @@ def without_startup_deadline() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """Return the `ray` module, connected to a local cluster that all tests share."""
-    import ray
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = import_ray()
     with without_startup_deadline():
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     # A worker has not the import path of the tests.

@@ -23,7 +23,7 @@ def test_invalid_calibration_files_are_rejected(tmp_path: Path) -> None:
     one = {"id": 1, "drive_mode": 0, "homing_offset": 3, "range_min": 100, "range_max": 3000}
     for text, message in (
         (None, r"cannot be read \(No such file or directory\)"),
-        ("{", r"is not JSON \(.*\)"),
+        ("{", r"is not usable JSON \(.*\)"),
         ("[]", "contains no joints"),
         (json.dumps({"a": one}), r"lacks the joints b \(found: a\); pass the calibration file of this robot"),
         (json.dumps({"a": one, "b": {**one, "range_max": "x"}}), "b lacks a whole number for one of id, drive_mode"),

@@ -68,8 +68,8 @@ def test_temperatures_follow_the_serial_number_and_not_the_joint(path, hot):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is not JSON"),
-        ("{", "is not JSON"),
+        ("", "is not usable JSON"),
+        ("{", "is not usable JSON"),
         ("[]", "damaged (TypeError: "),
         ('{"format": "waldo-heat", "schema_version": 99}', "unsupported version"),
         ('{"format": "waldo-heat", "schema_version": 1, "stamp_ns": 0, "motors": {}}', "too old or from another clock"),
