@@ -280,7 +280,8 @@ def test_a_robot_whose_states_stop_is_disconnected_within_a_second(recorder: Rec
     assert monitor.control is not None
     assert monitor.control.message == "stopped: robot disconnected"
     assert monitor.condition(S).reason == "stopped: robot disconnected"
-    monitor.check(WALL + 2 * S, 2 * S, PLENTY)
+    for tenths in range(11, 21):
+        monitor.check(WALL + tenths * S // 10, tenths * S // 10, PLENTY)
     assert monitor.condition(2 * S).reason == "stopped: robot disconnected"
     assert monitor.condition(4 * S) == DISCONNECTED
 

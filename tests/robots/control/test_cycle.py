@@ -262,10 +262,10 @@ def test_a_robot_that_disconnects_stops_and_is_reconnected(runner: Runner, arm: 
     assert runner.status("control").message == "stopped: robot disconnected: no servo answers"
     assert runner.sensed[-1].state is None
     assert arm.connections == []
+    reads = arm.reads
     runner.run(60)
     # The old connection is closed before a new one is tried, once per second, and nothing is read in between.
     assert arm.connections == ["disconnect", "connect"]
-    reads = arm.reads
     runner.run(30)
     assert arm.reads == reads
     arm.unplugged = False
