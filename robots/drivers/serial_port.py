@@ -59,6 +59,9 @@ class SerialPort:
 
     def close(self) -> None:
         """Close the port; also works after it has been unplugged."""
+        # A pseudo-terminal would stay exclusive: it refuses the next user who has no privileges.
+        with contextlib.suppress(OSError, termios.error, TypeError, ValueError):
+            fcntl.ioctl(self._serial.fd, termios.TIOCNXCL)
         self._serial.close()
 
     def _lost(self, error: Exception) -> HardwareError:

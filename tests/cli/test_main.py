@@ -286,7 +286,12 @@ def test_a_missing_gl_library_is_one_line(tmp_path: Path, backend: str, code: in
 
 @pytest.mark.parametrize(
     ("command", "domain"),
-    [("robot so101", "abc"), ("record {tmp} --robot so101", "-1"), ("teleop script", "1.5"), ("fleet --port 0", "233")],
+    [
+        ("robot so101 --no-cameras", "abc"),
+        ("record {tmp} --robot so101", "-1"),
+        ("teleop script", "1.5"),
+        ("fleet --port 0", "233"),
+    ],
 )
 def test_a_ros_domain_that_does_not_exist_is_one_line(command: str, domain: str, tmp_path: Path) -> None:
     words = command.format(tmp=tmp_path / "data")
