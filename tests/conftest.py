@@ -30,8 +30,6 @@ pytest_plugins = (
 """Fixtures that tests of several rooms use."""
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# Ray would reserve a third of the memory, which takes minutes where it has to be a file on disk.
-os.environ["RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES"] = str(10**8)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -104,6 +104,18 @@ def unusual_paths(folder: Path) -> dict[str, Path]:
     }
 
 
+def in_place_of(file: Path, work: Callable[[], object]) -> Callable[[Path], object]:
+    """Return a parser that links a file to the damaged one and then works with it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+
+    def parse(damaged: Path) -> object:
+        file.unlink(missing_ok=True)
+        file.symlink_to(damaged)
+        return work()
+
+    return parse
+
+
 def check_parser(folder: Path, valid: Any, parse: Callable[[Path], object]) -> dict[str, str]:
     """Parse every damaged file; return name -> message of the refused ones.
 

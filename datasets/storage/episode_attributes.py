@@ -25,7 +25,7 @@ REQUIRED = ("streams", "outcome", "reason", "span_ns", "nbytes", MAX_WINDING)
 """Attributes that every episode has."""
 
 MAX_COUNT = 2**40
-"""Most messages of a stream: a third of a century at 1 kHz."""
+"""Most messages of a stream: 35 years at 1 kHz."""
 
 MAX_C = 1e4
 """Highest temperature that an attribute can have [°C]."""

@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -69,12 +68,11 @@ def parse(data: bytes) -> Lines:
         values = []
     if len(values) != len(texts):
         values = []
-        for number, line in enumerate(lines):
-            with suppress(ValueError):
-                if valid[number]:
-                    valid[number] = False
-                    values.append(parse_json(line[VALUE]))
-                    valid[number] = True
+        for number in [number for number, good in enumerate(valid) if good]:
+            try:
+                values.append(parse_json(lines[number][VALUE]))
+            except ValueError:
+                valid[number] = False
     return Lines(values, [number for number, good in enumerate(valid, 1) if not good])
 
 

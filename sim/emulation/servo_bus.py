@@ -9,8 +9,10 @@ Faults can be injected: a servo that does not respond, noise, a disconnected cab
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import termios
 import threading
 import time
 import tty
@@ -292,6 +294,8 @@ class SerialServos:
                     self.protect(now - last)
             last = now
             if not ready:
+                # A program that was killed leaves a pseudo-terminal exclusive, unlike a port of a real adapter.
+                fcntl.ioctl(self._slave, termios.TIOCNXCL)
                 continue
             data = os.read(self._master, 4096)
             # Requests and responses share one half-duplex line.

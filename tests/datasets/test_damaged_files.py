@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 import pytest
 
-from tests.damaged_files import check_parser
+from tests.damaged_files import check_parser, in_place_of
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.quality.check import check_dataset
@@ -42,17 +41,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(sound: Path, tmp_path: Path) -> Path:
     return shutil.copytree(sound, tmp_path / "dataset")
-
-
-def in_place_of(file: Path, work: Callable[[], object]) -> Callable[[Path], object]:
-    """Return a parser that puts the damaged file in the place of a sound one and then works with it."""
-
-    def parse(damaged: Path) -> object:
-        file.unlink(missing_ok=True)
-        file.symlink_to(damaged)
-        return work()
-
-    return parse
 
 
 def read_all(path: Path) -> None:
@@ -161,8 +149,19 @@ def test_records_of_a_journal_with_a_matching_checksum(tmp_path: Path, kind: Kin
         with dataset.lock():
             dataset.recover()
         assert list(folder.glob("episode_000000.*")), "the recording was deleted"
+        if kind != Kind.OPEN and damaged.name == "damaged":
+            # An unreadable event is kept as an event that states it, and an unreadable outcome is unknown.
+            (episode,) = dataset.episodes
+            assert len(episode.events) == 1
+            assert episode.count("joints/state") == 1
+            found.add((episode.events[0]["kind"], episode.outcome))
 
+    found: set[tuple[str, str]] = set()
     check_parser(tmp_path, valid, parse)
+    if kind == Kind.EVENT:
+        assert ("damaged", "success") in found
+    if kind == Kind.CLOSE:
+        assert {("note", "success"), ("note", "unknown")} <= found
 
 
 ORDER = (Kind.OPEN, Kind.ROW, Kind.EVENT, Kind.CLOSE)

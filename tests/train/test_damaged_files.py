@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.damaged_files import check_parser
+from tests.damaged_files import check_parser, in_place_of
 from waldo.train.policies.checkpoint import DEFAULT_FPS, FPS_FILE, training_fps
 from waldo.train.policies.choice import choose_policy
 from waldo.train.train_config import read_features
 from waldo.train.training import last_checkpoint
 
 
-def linked(file: Path, work: Callable[[], object]) -> Callable[[Path], object]:
-    """Return a parser that links a file to the damaged one and then works with it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-
-    def parse(damaged: Path) -> object:
-        file.unlink(missing_ok=True)
-        file.symlink_to(damaged)
-        return work()
-
-    return parse
-
-
 def test_the_description_of_a_dataset(tmp_path: Path) -> None:
     folder = tmp_path / "dataset"
     action = {"dtype": "float32", "shape": [2], "names": ["a", "b"]}
     valid = {"codebase_version": "v3.0", "features": {"action": action}}
-    messages = check_parser(tmp_path, valid, linked(folder / "meta" / "info.json", lambda: read_features(folder)))
+    messages = check_parser(tmp_path, valid, in_place_of(folder / "meta" / "info.json", lambda: read_features(folder)))
     assert {"empty", "deep lists", "fifo", "directory", "endless"} <= messages.keys()
     assert {"('features',) = -1", "('features', 'action') = -1"} <= messages.keys()
 
 
 def test_the_configuration_of_a_policy(tmp_path: Path) -> None:
     folder = tmp_path / "policy"
-    work = linked(folder / "config.json", lambda: choose_policy(str(folder), []))
+    work = in_place_of(folder / "config.json", lambda: choose_policy(str(folder), []))
     messages = check_parser(tmp_path, {"type": "act"}, work)
     assert {"empty", "deep lists", "fifo", "directory", "('type',) = -1", "('type',) removed"} <= messages.keys()
 
 
 def test_the_rate_of_a_policy_is_the_default_if_it_is_unreadable(tmp_path: Path) -> None:
     rates: set[float] = set()
-    work = linked(tmp_path / FPS_FILE, lambda: rates.add(training_fps(tmp_path)))
+    work = in_place_of(tmp_path / FPS_FILE, lambda: rates.add(training_fps(tmp_path)))
     assert check_parser(tmp_path, {"fps": 50}, work) == {}
     assert rates <= {DEFAULT_FPS, 50.0, 0.5, 1.0}
 
@@ -52,6 +39,8 @@ def test_the_step_of_a_checkpoint(tmp_path: Path) -> None:
     (folder / "pretrained_model").mkdir(parents=True)
     (folder / "pretrained_model" / "model.safetensors").touch()
     found: list[object] = []
-    work = linked(folder / "training_state" / "training_step.json", lambda: found.append(last_checkpoint(tmp_path)))
+    work = in_place_of(
+        folder / "training_state" / "training_step.json", lambda: found.append(last_checkpoint(tmp_path))
+    )
     assert check_parser(tmp_path, {"step": 7}, work) == {}
     assert (folder / "pretrained_model", 7) in found

@@ -260,4 +260,8 @@ def test_a_model_that_would_be_downloaded_has_a_remedy(
     words = ["train", store, "--policy", policy, "--inputs", "images", "--steps", "1", "--output", tmp_path / "run"]
     done = waldo(*words, *options, plugins=plugins, **home, **proxy)
     assert done.returncode == 3
-    assert f"; {advice}; see the log: " in done.stderr.splitlines()[-1]
+    message, _, log = done.stderr.splitlines()[-1].rpartition("; see the log: ")
+    assert message.endswith(advice)
+    if policy == "pi0":
+        # Its tokenizer is looked for before billions of weights are initialized.
+        assert "Creating policy" not in Path(log).read_text()
