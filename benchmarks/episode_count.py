@@ -1,19 +1,20 @@
-"""CPU time and memory of a check and of an export to LeRobot, for datasets of up to 2,000 episodes.
+"""CPU time and memory of a check and of an export to LeRobot, and the time of opening and appending.
 
-Usage: uv run python benchmarks/episode_count.py [--episodes 100 500 2000] [--seconds 5]
+Usage: uv run python benchmarks/episode_count.py [--episodes 100 500 2000] [--seconds 5] [--open-only --folder FOLDER]
 
 The episodes are hard links to one recorded episode: 7 streams, 2 cameras of 64 x 48 pixels. Each measurement runs in a
-new process; its memory is the largest resident set.
+new process; its memory is the largest resident set. `--open-only` is for 100,000 episodes: 9 million files and folders,
+which take half an hour to delete; put them on a file system of their own.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,30 @@ from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.format import LeRobotConfig
 export_dataset(Dataset.open(sys.argv[1]), sys.argv[2], LeRobotConfig())
 """
+
+OPEN = """
+import resource, sys, time
+from waldo.datasets.dataset import Dataset
+start = time.perf_counter()
+count = len(list(Dataset.open(sys.argv[1]).catalog))
+print(time.perf_counter() - start)
+"""
+
+APPEND = """
+import resource, sys, time
+sys.path.insert(0, sys.argv[2])
+from episode_count import record
+from waldo.datasets.dataset import Dataset
+start = time.perf_counter()
+dataset = Dataset.open(sys.argv[1])
+with dataset.lock():
+    record(dataset, 1.0)
+dataset.wait()
+print(time.perf_counter() - start)
+"""
+
+LINKS = 60_000
+"""Links to one file; ext4 allows 65,000."""
 
 REPORT = """
 used = resource.getrusage(resource.RUSAGE_SELF)
@@ -78,17 +103,45 @@ def record(dataset: Dataset, seconds: float) -> None:
 
 def multiply(root: Path, count: int) -> None:
     """Link the first episode of a dataset until it has this many."""
+    source = root / "episode_000000.zarr"
+    folders = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_dir()]
+    files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
     for index in range(1, count):
         target = root / f"episode_{index:06d}.zarr"
-        if not target.exists():
-            shutil.copytree(root / "episode_000000.zarr", target, copy_function=os.link)
+        if target.exists():
+            continue
+        if index % LINKS == 0:
+            source = Path(shutil.copytree(source, target))
+            continue
+        for folder in (Path(), *folders):
+            (target / folder).mkdir()
+        for file in files:
+            (target / file).hardlink_to(source / file)
 
 
 def measure(code: str, *paths: Path) -> tuple[float, float]:
     """Run code in a new process; return its CPU time [s] and its largest resident set [MiB]."""
     command = [sys.executable, "-c", code + REPORT, *map(str, paths)]
-    cpu_s, rss = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    cpu_s, rss = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-2:]
     return float(cpu_s), float(rss)
+
+
+def elapsed_s(code: str, *paths: Path) -> float:
+    """Run code that prints its own duration in a new process; return the duration [s]."""
+    command = [sys.executable, "-c", code, *map(str, paths)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_open(root: Path, counts: Sequence[int]) -> None:
+    """Print how long it takes to list and to append."""
+    print("| episodes | first list [s] | next lists, median [s] | append 1 s [s] |")
+    print("|---|---|---|---|")
+    for count in counts:
+        multiply(root, count)
+        first = elapsed_s(OPEN, root)
+        later = sorted(elapsed_s(OPEN, root) for _ in range(3))[1]
+        append = elapsed_s(APPEND, root, Path(__file__).parent)
+        print(f"| {count:,} | {first:.2f} | {later:.2f} | {append:.2f} |", flush=True)
 
 
 def main() -> None:
@@ -97,14 +150,18 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, nargs="+", default=[100, 500, 2000])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--folder", type=Path, help="where the datasets are written; temporary by default")
+    parser.add_argument("--open-only", action="store_true", help="measure listing and appending only")
     given = parser.parse_args()
-    print("| episodes | check: CPU s | RSS MiB | export: CPU s | RSS MiB |")
-    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         root = Path(folder) / "dataset"
         dataset = Dataset.create(root, robot="so101")
         with dataset.lock():
             record(dataset, given.seconds)
+        if given.open_only:
+            measure_open(root, sorted(given.episodes))
+            return
+        print("| episodes | check: CPU s | RSS MiB | export: CPU s | RSS MiB |")
+        print("|---|---|---|---|---|")
         for count in sorted(given.episodes):
             multiply(root, count)
             out = Path(folder) / f"export-{count}"

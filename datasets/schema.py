@@ -22,6 +22,8 @@ APPLIED = "joints/sent"
 MOTORS = "motors"
 ENVIRONMENT = "environment"
 """Ground truth of a simulation: object poses and the goal."""
+DEFAULT_FIELD = "value"
+"""Field of a stream that has only one, such as `environment`."""
 CAMERA_PREFIX = "cameras/"
 DEPTH_PREFIX = "depth/"
 IMAGE_PREFIXES = (CAMERA_PREFIX, DEPTH_PREFIX)
@@ -80,6 +82,12 @@ TELEMETRY_COMMAND = "telemetry.command"
 """The operator's command, where the action is the applied command."""
 TELEMETRY_STALENESS = "telemetry.staleness"
 """Age of each stream's sample in a row [s]; only waldo writes this column."""
+RESERVED_KEYS = frozenset(
+    {"timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, TELEMETRY_STALENESS}
+)
+"""Columns that every export writes itself."""
+OWN_KEYS = frozenset({OBSERVATION_STATE, ACTION, OBSERVATION_ENVIRONMENT, TELEMETRY_APPLIED, TELEMETRY_COMMAND})
+"""Columns of waldo's own streams."""
 
 
 def is_camera(stream: str) -> bool:
@@ -100,6 +108,15 @@ def camera_name(stream: str) -> str:
 def feature_key(stream: str) -> str:
     """Return the LeRobot key of a camera stream: "cameras/front" -> "observation.images.front"."""
     return OBSERVATION_IMAGES + camera_name(stream).replace("/", "_")
+
+
+def column_key(stream: str, field: str) -> str:
+    """Return the LeRobot key of a field of a stream that is not one of waldo's own: "obs/wrench" -> "obs.wrench".
+
+    A key with a meaning of its own is prefixed: a second "action" becomes "telemetry.action".
+    """
+    key = stream.replace("/", ".") + ("" if field == DEFAULT_FIELD else f".{field}")
+    return TELEMETRY + key if key in OWN_KEYS or key.startswith(OBSERVATION_IMAGES) else key
 
 
 def recorded_quantities() -> tuple[MotorQuantity, ...]:

@@ -3,10 +3,12 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lerobot_server import Preloaded
 
 from waldo.robots.description import load_robot
 from waldo.sim.tasks.task import load_task
@@ -104,7 +106,20 @@ def exported(store: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(lerobot_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def preloaded_lerobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Fork trainings from a process that has imported LeRobot, which takes longer than these trainings.
+
+    Yields:
+        Folder of an empty cache of the hub, which all of them have.
+    """
+    home = tmp_path_factory.mktemp("hub")
+    with Preloaded(home) as preloaded, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("waldo.train.training.subprocess", preloaded.subprocess)
+        yield home
+
+
+@pytest.fixture(scope="session")
+def trained(lerobot_dataset: Path, preloaded_lerobot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a very short training of a very small ACT, gone on with after its first half."""
     from waldo.train.train_config import TrainConfig
     from waldo.train.training import train

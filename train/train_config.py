@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
+from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_STATE
 from waldo.datasets.storage.store_path import StorePath, read_bytes
 from waldo.errors import FileError, InvalidValueError, NotADatasetError, UnsupportedOptionError
 from waldo.json_file import parse_json, shown
@@ -18,6 +18,9 @@ from waldo.train.policies.choice import PolicyChoice, choose_policy
 
 NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "MEAN_STD"))
 """Normalization of ACT that includes the ground-truth values, which LeRobot's default does not normalize."""
+
+CHANNELS = ("channel", "channels")
+"""Names of the last axis of images; in other datasets the channels are the first axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,11 @@ def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
     return features
 
 
+def image_keys(features: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the keys of the cameras: as in LeRobot the type decides, since other datasets name them `image`."""
+    return {key for key, feature in features.items() if feature.get("dtype") in ("video", "image")}
+
+
 def choose_inputs(
     config: TrainConfig, policy: PolicyChoice, features: Mapping[str, Mapping[str, Any]], device: str
 ) -> Literal["state", "images"]:
@@ -116,7 +124,7 @@ def choose_inputs(
     Raises:
         InvalidValueError: If the dataset does not contain the requested inputs.
     """
-    cameras = [key for key in features if key.startswith(OBSERVATION_IMAGES)]
+    cameras = image_keys(features)
     if policy.pretrained is not None:
         return pretrained_inputs(config, policy, features)
     has_environment = OBSERVATION_ENVIRONMENT in features
@@ -144,7 +152,7 @@ def pretrained_inputs(
         InvalidValueError: If `config` requests others, or the dataset lacks one of them.
     """
     needed = {key for key, feature in policy.inputs.items() if feature.get("type") == "VISUAL"}
-    cameras = {key for key in features if key.startswith(OBSERVATION_IMAGES)}
+    cameras = image_keys(features)
     own: Literal["state", "images"] = "images" if needed else "state"
     if config.inputs not in ("auto", own):
         raise InvalidValueError("inputs", config.inputs, f"{own!r}, the inputs of the pretrained policy")
@@ -167,14 +175,16 @@ def input_features(
 ) -> dict[str, dict[str, Any]]:
     """Return the policy's inputs in LeRobot's format: type and shape by key, images channel first."""
     chosen: dict[str, dict[str, Any]] = {}
+    cameras = image_keys(features)
     for key, feature in features.items():
         shape = list(feature["shape"])
         if key == OBSERVATION_STATE:
             chosen[key] = {"type": "STATE", "shape": shape}
         elif key == OBSERVATION_ENVIRONMENT and inputs == "state":
             chosen[key] = {"type": "ENV", "shape": shape}
-        elif key.startswith(OBSERVATION_IMAGES) and inputs == "images":
-            chosen[key] = {"type": "VISUAL", "shape": [shape[2], shape[0], shape[1]]}
+        elif key in cameras and inputs == "images":
+            last = (feature.get("names") or ["channels"])[-1] in CHANNELS
+            chosen[key] = {"type": "VISUAL", "shape": [shape[2], *shape[:2]] if last else shape}
     return chosen
 
 

@@ -142,6 +142,10 @@ class MissingExtraError(WaldoError):
         super().__init__(f"the package {package!r} is not installed; install it with: {do}")
 
 
+class ImageError(WaldoError, ValueError):
+    """An image that cannot be decoded, or has another size than its stream."""
+
+
 class HardwareError(WaldoError):
     """A robot, servo or camera that cannot be reached or responds incorrectly."""
 

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from waldo import ros
-from waldo.collect.recorder import images
 from waldo.collect.recorder.joint_values import JointValues
 from waldo.collect.recorder.publishers import Numbering, Publishers, Start
 from waldo.collect.recorder.recorder import Recorder
 from waldo.collect.recorder.topics import Topic
 from waldo.datasets import schema
 from waldo.datasets.recording.stamps import Stamps
+from waldo.errors import ImageError
 from waldo.robots import diagnostics
+from waldo.robots.cameras import ros_images
 from waldo.typing import Array
 
 
@@ -128,18 +129,18 @@ class MessageAdapter:
             text = f"{topic.name} has {same} publishers of the same joints; stop all but one"
             self._recorder.refuse(topic.stream, text)
 
-    def _image(self, topic: Topic, message: Any) -> bytes | images.Image:
+    def _image(self, topic: Topic, message: Any) -> bytes | ros_images.Image:
         """Return a camera's image; a JPEG stays encoded and is decoded on the encoder's thread."""
         depth = topic.stream.startswith(schema.DEPTH_PREFIX)
         if topic.type == schema.IMAGE_TYPE:
-            image = images.from_raw(message)
+            image = ros_images.from_raw(message)
         else:
-            image = images.from_compressed_depth(message) if depth else images.from_compressed(message)
+            image = ros_images.from_compressed_depth(message) if depth else ros_images.from_compressed(message)
         if not isinstance(image, bytes) and (image.ndim == 2) != depth:
             found, expected = ("color", "depth") if depth else ("depth", "color")
             prefix = "" if depth else schema.DEPTH_PREFIX
             name = topic.stream.partition("/")[2]
-            raise images.ImageError(
+            raise ImageError(
                 f"{topic.name} has {found} images, expected {expected}; pass --camera {prefix}{name}={topic.name}"
             )
         return image

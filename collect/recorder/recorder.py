@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, Unpack
 
-from waldo.collect.recorder.images import Image, ImageError, decode_color
 from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES, StateRate
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import CRF, DepthStream, Field, ScalarStream, Stream, VideoStream
-from waldo.errors import WaldoError, count
+from waldo.datasets.video.images import decode_jpeg
+from waldo.errors import ImageError, WaldoError, count
+from waldo.robots.cameras.ros_images import Image
 from waldo.robots.description import Robot
 from waldo.typing import Array
 
@@ -155,7 +156,7 @@ class Recorder:
             stamps: Times and sequence number.
         """
         if self._must_check_size(stream, stamps["header_ns"]):
-            pixels = decode_color(image) if isinstance(image, bytes) else image
+            pixels = decode_jpeg(image) if isinstance(image, bytes) else image
             self._streams[stream] = self._image_stream(stream, pixels)
         self._received.add(stream)
         self._refused.pop(stream, None)

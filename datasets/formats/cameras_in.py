@@ -22,6 +22,7 @@ from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
 from waldo.datasets.video import decoder, h264, images
 from waldo.datasets.video.h264 import Packet
+from waldo.errors import ImageError
 
 SMALLEST = 16
 """Smallest image side that the store keeps [px]."""
@@ -140,7 +141,7 @@ class SourceCamera:
             if not same and codec in ("h264", "jpeg"):
                 stats.lossy[self.name] = self.encoding
                 if number in measured:
-                    with suppress(images.ImageError):  # The encoder reports the lost frame.
+                    with suppress(ImageError):  # The encoder reports the lost frame.
                         stats.originals.setdefault(self.name, {})[number] = self.plain(image)
             stats.copied, stats.encoded = stats.copied + same, stats.encoded + (not same)
             writer.frame(self.name, image=image, **stamps)

@@ -6,19 +6,26 @@ that it encoded and video files that it wrote are kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
+from waldo.datasets.formats.source_keys import original_keys
 from waldo.datasets.lerobot.dataset_card import StreamSummary, stream_summaries
 from waldo.datasets.lerobot.prepared import PreparedEpisode, prepare_episode
 from waldo.datasets.reading.row_config import RowConfig
+from waldo.datasets.reading.rows import other_columns
 from waldo.datasets.streams import DepthStream
 
 if TYPE_CHECKING:
     from waldo.datasets.lerobot.writer import LeRobotWriter
+
+FORMAT = "lerobot"
+"""Name of the format in the attribute `source` of imported episodes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +40,8 @@ class LeRobotTarget:
     """Information that a LeRobot dataset cannot store, one sentence each."""
     streams: tuple[StreamSummary, ...]
     """The recorded streams, for the dataset card."""
+    keys: Mapping[str, str]
+    """Camera stream, or stream and field of a column that is not waldo's own -> key."""
     one_file_per_episode: bool = False
     """Whether each episode has its own Parquet file and MP4 per camera."""
     resumable = True
@@ -48,12 +57,13 @@ class LeRobotTarget:
             license=license,
             notes=_notes(first, rows),
             streams=stream_summaries(first),
+            keys=_keys(first, rows),
             one_file_per_episode=one_file_per_episode,
         )
 
     def prepare(self, episode: Episode, scratch: Path) -> PreparedEpisode:
         """Return an episode's rows, statistics and clips."""
-        return prepare_episode(episode, self.rows, scratch)
+        return prepare_episode(episode, self.rows, self.keys, scratch)
 
     def writer(self, dataset: Dataset, path: Path) -> LeRobotWriter:
         """Return the writer of a LeRobot dataset in the folder `path`."""
@@ -66,8 +76,16 @@ class LeRobotTarget:
             license=self.license,
             notes=self.notes,
             streams=self.streams,
+            keys=self.keys,
             one_file_per_episode=self.one_file_per_episode,
         )
+
+
+def _keys(episode: Episode, config: RowConfig) -> Mapping[str, str]:
+    """Return destination -> key: those of the LeRobot dataset that the episode was imported from, if any."""
+    derived = {camera: schema.feature_key(camera) for camera in config.cameras or ()}
+    derived |= {f"{stream}/{field}": key for key, (stream, field) in other_columns(episode, config).items()}
+    return original_keys(episode, FORMAT, derived, schema.OWN_KEYS | schema.RESERVED_KEYS)
 
 
 def _notes(episode: Episode, config: RowConfig) -> tuple[str, ...]:

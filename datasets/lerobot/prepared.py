@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from waldo.datasets import schema
 from waldo.datasets.episode import Episode
 from waldo.datasets.lerobot.clips import Clip, make_clip
 from waldo.datasets.lerobot.statistics import Statistics, camera_statistics, column_statistics
@@ -38,12 +37,13 @@ class PreparedEpisode:
     """What is known of the episode beside its rows, for `meta/waldo.json`."""
 
 
-def prepare_episode(episode: Episode, config: RowConfig, scratch: Path) -> PreparedEpisode:
+def prepare_episode(episode: Episode, config: RowConfig, keys: Mapping[str, str], scratch: Path) -> PreparedEpisode:
     """Return an episode's rows, statistics and clips.
 
     Args:
         episode: The episode.
         config: How it is resampled.
+        keys: Camera stream, or stream and field of a column that is not waldo's own -> LeRobot key.
         scratch: Folder for frames that cannot be copied and are encoded again. Files of an interrupted export are
             reused.
 
@@ -51,12 +51,14 @@ def prepare_episode(episode: Episode, config: RowConfig, scratch: Path) -> Prepa
         UnfitEpisodeError: If the episode cannot be resampled.
     """
     rows = make_rows(episode, config)
+    columns = {keys.get(f"{one.stream}/{one.field}", key): one for key, one in rows.columns.items()}
+    rows = replace(rows, columns=columns)
     statistics = {key: column_statistics(column.values) for key, column in rows.columns.items()}
     clips: dict[str, Clip] = {}
     histograms: dict[str, Histogram] = {}
     for number, (camera, frames) in enumerate(rows.frames.items()):
-        statistics[schema.feature_key(camera)] = camera_statistics(episode, camera)
-        histograms[schema.feature_key(camera)] = episode.histogram(camera)
+        statistics[keys[camera]] = camera_statistics(episode, camera)
+        histograms[keys[camera]] = episode.histogram(camera)
         spool = scratch / f"{episode.index:06d}-{number}.mp4"
         clips[camera] = make_clip(episode, camera, frames, Fraction(config.fps), spool)
     facts = {key: episode.attributes[key] for key in FACTS if episode.attributes.get(key) not in (None, "")}

@@ -39,6 +39,7 @@ class LeRobotWriter:
         license: str = "",
         notes: Sequence[str] = (),
         streams: Sequence[StreamSummary] = (),
+        keys: Mapping[str, str],
         one_file_per_episode: bool = False,
     ) -> None:
         """Create the folder `path`, or reuse the one of an interrupted export.
@@ -50,10 +51,12 @@ class LeRobotWriter:
             license: License for the dataset card.
             notes: Information that a LeRobot dataset cannot store, one sentence each.
             streams: The recorded streams, for the dataset card.
+            keys: Camera stream -> LeRobot key.
             one_file_per_episode: Whether each episode has its own Parquet file and MP4 per camera.
         """
         self._dataset, self._root, self._fps = dataset, path, fps
         self._license, self._notes, self._streams = license, notes, streams
+        self._keys = keys
         self._features: dict[str, Any] = {}
         self._layout: Mapping[str, object] = {}
         self._units: dict[str, str] = {}
@@ -150,7 +153,7 @@ class LeRobotWriter:
         self._units = {key: column.unit for key, column in rows.columns.items()}
         self._features = {key: layout.number_feature(column.names) for key, column in rows.columns.items()}
         for camera, (height, width) in rows.frame_sizes.items():
-            key = schema.feature_key(camera)
+            key = self._keys[camera]
             self._features[key] = layout.video_feature(height, width, self._fps)
             path = partial(self._video_path, key)
             self._videos[camera] = VideoFiles(path, Fraction(self._fps), self._video_bytes)
@@ -167,7 +170,7 @@ class LeRobotWriter:
         chunk, file = divmod(number, layout.CHUNK_FILES)
         position = {"chunk_index": chunk, "file_index": file, "from_timestamp": start / self._fps}
         position["to_timestamp"] = (start + clip.rows) / self._fps
-        return {f"videos/{schema.feature_key(camera)}/{name}": value for name, value in position.items()}
+        return {f"videos/{self._keys[camera]}/{name}": value for name, value in position.items()}
 
     def _quantiles(self, key: str) -> Statistics:
         """Return the quantiles of a column over all rows; of a camera, over the pixels that were counted."""

@@ -48,6 +48,8 @@ class RowConfig:
     stamps: tuple[str, ...] = ()
     """Stamps by which messages are placed, for streams of a device with its own clock: `joints/state=receipt` (when the
     recorder received them) or `joints/state=header` (the publisher's, although they differ from the other streams')."""
+    without: tuple[str, ...] = ()
+    """Streams of telemetry and other numbers whose columns are left out, such as `motors next.reward`."""
     keep_not_following: bool = False
     """Also use episodes in which the robot did not follow its commands for a time."""
 
@@ -65,9 +67,12 @@ class RowConfig:
         """Return this config with `cameras` replaced by the stream names of an episode, None if there are none.
 
         Raises:
-            UnknownNameError: If the episode does not have a camera, or a stream of `stamps`.
+            UnknownNameError: If the episode does not have a camera, or a stream of `stamps` or `without`.
         """
         stamp_choices(self.stamps, episode)
+        for name in self.without:
+            if name not in episode.streams:
+                raise UnknownNameError("stream", name, episode.streams)
         return replace(self, cameras=camera_streams(episode, self.cameras) or None)
 
 

@@ -40,6 +40,10 @@ class Column:
     """Shape (rows, names)."""
     unit: str = ""
     """Unit of the numbers; empty if it is unknown or differs between them."""
+    stream: str = ""
+    """Stream that the numbers are from."""
+    field: str = ""
+    """Field of that stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,7 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     columns: dict[str, Column] = {}
     for key, origin in _origins(sources):
         field = episode.field(*origin)
-        column = _column(field.labels, values[key][keep], field.unit)
+        column = _column(field.labels, values[key][keep], field.unit, *origin)
         if key in required_keys:
             _require_finite(episode, key, column)
             columns[key] = column
@@ -119,9 +123,11 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
             columns[key] = known
     names = sorted(name for name, one in aligned.items() if one.valid[keep].any())
     ages = [_staleness_s(aligned[name], instants, episode.capture_ns(name))[keep] for name in names]
+    staleness = schema.TELEMETRY_STALENESS
+    age = _column(names, np.stack(ages, axis=1), "s", staleness, schema.DEFAULT_FIELD)
     return Rows(
         instants_ns=instants[keep],
-        columns=columns | {schema.TELEMETRY_STALENESS: _column(names, np.stack(ages, axis=1), "s")},
+        columns=columns | {staleness: age},
         frames={name: aligned[name].index[keep] for name in cameras},
         frame_sizes={name: (episode.camera(name).height, episode.camera(name).width) for name in cameras},
         frame_error_s={name: float(np.abs(aligned[name].staleness_ns[keep]).max()) / 1e9 for name in cameras},
@@ -161,10 +167,34 @@ def _sources(episode: Episode, config: RowConfig) -> Sequence[_Source]:
     ]
     if config.environment and ENVIRONMENT in episode.streams:
         found.append(_Source(ENVIRONMENT, "hold", True, {schema.OBSERVATION_ENVIRONMENT: "value"}))
-    if other in episode.streams:
+    if other in episode.streams and other not in config.without:
         found.append(_Source(other, "next", False, {other_key: "position"}))
-    if MOTORS in episode.streams:
+    if MOTORS in episode.streams and MOTORS not in config.without:
         found.append(_Source(MOTORS, "hold", False, telemetry=_telemetry(episode, MOTORS, schema.not_exported())))
+    streams: dict[str, dict[str, str]] = {}
+    for key, (name, quantity) in other_columns(episode, config).items():
+        streams.setdefault(name, {})[key] = quantity
+    return [*found, *(_Source(name, "hold", False, columns) for name, columns in streams.items())]
+
+
+def other_columns(episode: Episode, config: RowConfig) -> Mapping[str, tuple[str, str]]:
+    """Return key -> (stream, field) of the columns that are not waldo's own, such as rewards of an imported dataset.
+
+    Raises:
+        UnfitEpisodeError: If two streams would become one column.
+    """
+    excluded = {*schema.STREAM_OF_TOPIC.values(), *config.without}
+    found: dict[str, tuple[str, str]] = {}
+    for name, stream in episode.streams.items():
+        if name in excluded or not isinstance(stream, ScalarStream) or not episode.count(name):
+            continue
+        for entry in stream.fields:
+            key = schema.column_key(name, entry.name)
+            if key in found:
+                why = f"{found[key][0]} and {name} would both become the column {key}; pass --without for one of them"
+                raise UnfitEpisodeError(episode.index, why)
+            if key not in schema.RESERVED_KEYS:
+                found[key] = (name, entry.name)
     return found
 
 
@@ -270,11 +300,11 @@ def _known(column: Column, fps: int) -> Column | None:
     source = np.maximum(np.maximum.accumulate(np.where(finite, rows, -1), axis=0), first)
     filled = np.take_along_axis(values, source, axis=0)
     names = tuple(name for name, keep in zip(column.names, usable, strict=True) if keep)
-    return Column(names=names, values=filled[:, usable].astype(np.float32), unit=column.unit)
+    return replace(column, names=names, values=filled[:, usable].astype(np.float32))
 
 
-def _column(names: Sequence[str], values: NDArray[Any], unit: str) -> Column:
-    return Column(names=tuple(names), values=values.astype(np.float32), unit=unit)
+def _column(names: Sequence[str], values: NDArray[Any], unit: str, stream: str, field: str) -> Column:
+    return Column(names=tuple(names), values=values.astype(np.float32), unit=unit, stream=stream, field=field)
 
 
 def _staleness_s(alignment: Alignment, instants: Times, stamps: Times) -> NDArray[np.float64]:

@@ -24,6 +24,7 @@ from waldo.datasets.video import histograms, images
 from waldo.datasets.video.encoder import LOSSLESS, Encoder
 from waldo.datasets.video.h264 import Packet
 from waldo.datasets.video.mp4shard import rate_fraction
+from waldo.errors import ImageError
 
 LOG = logging.getLogger("waldo.datasets")
 
@@ -156,7 +157,7 @@ class CameraEncoder:
             repeated = self._is_repeated(frame.image)
             try:
                 payload, rgb = self._encode_frame(stream, frame.image, sample=count % every == 0)
-            except images.ImageError as error:
+            except ImageError as error:
                 self._drop(frame, str(error))
                 continue
             flags = Flag.KEY | Flag.REPEATED * repeated
@@ -197,7 +198,7 @@ class CameraEncoder:
                     rgb = self._pixels(stream, frame.image)
                     waiting.append((frame, rgb, repeated))
                     self._write(encoder.encode(rgb), waiting)
-            except images.ImageError as error:
+            except ImageError as error:
                 self._drop(frame, str(error))
                 continue
             count += 1

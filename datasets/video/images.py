@@ -12,17 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.video import pixels
-from waldo.errors import WaldoError
+from waldo.errors import ImageError
 
 JPEG_QUALITY = 95
 """Quality of the JPEGs that waldo encodes itself: raw images of a jpeg stream, and spilled frames."""
 
 DEPTH_LEVEL = 3
 """zstd compression level of depth chunks."""
-
-
-class ImageError(WaldoError, ValueError):
-    """An image that cannot be decoded, or has another size than its stream."""
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:

@@ -13,12 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from waldo import ros
-from waldo.errors import HardwareError, InvalidValueError, MissingExtraError, UnknownNameError
+from waldo.errors import HardwareError, ImageError, InvalidValueError, MissingExtraError, UnknownNameError
+from waldo.robots.cameras import ros_images
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
@@ -158,7 +160,7 @@ class TopicMapDriver:
         for camera, topic in options.cameras.items():
             compressed = topic.endswith("/compressed")
             kind, accept = (CompressedImage, self._on_compressed) if compressed else (Image, self._on_image)
-            graph.subscribe(kind, topic, lambda m, c=camera, a=accept: a(c, m), qos_profile_sensor_data)
+            graph.subscribe(kind, topic, partial(self._accept, accept, camera), qos_profile_sensor_data)
         self._temperatures.subscribe(graph)
         self._logger = node.get_logger()
         self._publisher = node.create_publisher(self._command_class(), options.command, ros.stream_qos(10))
@@ -189,34 +191,31 @@ class TopicMapDriver:
 
     def _on_compressed(self, camera: str, message: Any) -> None:
         """Store a compressed image; a JPEG is not decoded."""
-        data = bytes(message.data)
-        if data.startswith(b"\xff\xd8"):
-            self._add_frame(Frame(camera=camera, stamp_ns=_stamp_ns(message.header.stamp), jpeg=data))
-            return
-        import cv2
-
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if bgr is None:
-            self._report(f"camera {camera}: image of format {message.format!r} cannot be decoded; publish JPEG or PNG")
-            return
-        self._add_pixels(camera, message, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+        image = ros_images.from_compressed(message)
+        stamp_ns = _stamp_ns(message.header.stamp)
+        if isinstance(image, bytes):
+            self._add_frame(Frame(camera=camera, stamp_ns=stamp_ns, jpeg=image))
+        else:
+            self._add_frame(Frame(camera=camera, stamp_ns=stamp_ns, rgb=image))
 
     def _on_image(self, camera: str, message: Any) -> None:
-        if message.encoding not in ("rgb8", "bgr8"):
-            self._report(f"camera {camera}: image encoding {message.encoding!r} is not supported; publish rgb8 or bgr8")
-            return
-        rows = np.frombuffer(bytes(message.data), np.uint8).reshape(message.height, message.step)
-        rgb = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
-        self._add_pixels(camera, message, np.ascontiguousarray(rgb if message.encoding == "rgb8" else rgb[..., ::-1]))
+        image = ros_images.from_raw(message)
+        if image.ndim != 3:
+            raise ImageError(f"encoding {message.encoding} is depth, expected color")
+        self._add_frame(Frame(camera=camera, stamp_ns=_stamp_ns(message.header.stamp), rgb=np.asarray(image, np.uint8)))
+
+    def _accept(self, accept: Callable[[str, Any], None], camera: str, message: Any) -> None:
+        """Call `accept`; a warning about an image that cannot be decoded is logged once."""
+        try:
+            accept(camera, message)
+        except ImageError as error:
+            self._report(f"camera {camera}: {error}")
 
     def _report(self, text: str) -> None:
         """Log a warning once."""
         if text not in self._reported:
             self._reported.add(text)
             self._logger.warning(text)
-
-    def _add_pixels(self, camera: str, message: Any, rgb: Any) -> None:
-        self._add_frame(Frame(camera=camera, stamp_ns=_stamp_ns(message.header.stamp), rgb=rgb))
 
     def _add_frame(self, frame: Frame) -> None:
         with self._lock:

@@ -23,8 +23,6 @@ from waldo.cli import main
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.rosbag2 import messages as types
 
-pytestmark = pytest.mark.usefixtures("no_sync")
-
 ROWS = 12
 
 

@@ -21,6 +21,8 @@ from waldo.train.policies.checkpoint import training_fps
 from waldo.train.train_config import TrainConfig, plan_training
 from waldo.train.training import last_checkpoint
 
+pytestmark = pytest.mark.usefixtures("preloaded_lerobot")
+
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
 
 
@@ -38,7 +40,7 @@ def train_on_images(dataset: str, output: Path, options: tuple[str, ...]) -> Pat
 
 
 @pytest.fixture(scope="module")
-def trained_on_images(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_on_images(store: Path, preloaded_lerobot: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_on_images(str(store), tmp_path_factory.mktemp("images") / "run", TINY)
 
 

@@ -5,10 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from waldo.cli.main import main
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, UnsupportedOptionError
 from waldo.train.policies.choice import choose_policy
 from waldo.train.policies.names import check_policy, plugin_names, plugin_packages
@@ -41,6 +43,21 @@ def waldo(*words: str | Path, plugins: Path, **environment: str) -> subprocess.C
     )
 
 
+@pytest.fixture
+def train_here(
+    preloaded_lerobot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs `waldo train` with plug-ins in this process and returns its code and messages."""
+
+    def run(*words: str | Path, plugins: Path) -> tuple[int, str]:
+        monkeypatch.setenv("PYTHONPATH", str(plugins))
+        monkeypatch.syspath_prepend(str(plugins))
+        code = main(["train", *map(str, words)])
+        return code, capsys.readouterr().err
+
+    return run
+
+
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
     """Return the only line of a command that was refused."""
     assert done.returncode == 2, done.stderr
@@ -68,20 +85,24 @@ def test_a_policy_of_a_plug_in_is_trained_with_its_own_configuration(toy: Path) 
     assert train["scheduler"] is None
 
 
-def test_a_policy_of_a_plug_in_is_resumed_and_evaluated(toy: Path, plugins: Path, lerobot_dataset: Path) -> None:
-    words = ["train", lerobot_dataset, "--policy", "toy", "--steps", "3", "--threads", "1", "--output", toy]
-    done = waldo(*words, "--resume", plugins=plugins)
-    assert done.returncode == 0, done.stderr
+def test_a_policy_of_a_plug_in_is_resumed_and_evaluated(
+    toy: Path, plugins: Path, lerobot_dataset: Path, train_here: Callable[..., tuple[int, str]]
+) -> None:
+    words = [lerobot_dataset, "--policy", "toy", "--steps", "3", "--threads", "1", "--output", toy]
+    code, messages = train_here(*words, "--resume", plugins=plugins)
+    assert code == 0, messages
     done = waldo("eval", toy, "--episodes", "1", "--threads", "1", "--horizon", "0.5", "--json", plugins=plugins)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["policy"] == "run"
 
 
-def test_a_checkpoint_folder_is_continued_from(toy: Path, plugins: Path, lerobot_dataset: Path, tmp_path: Path) -> None:
-    words = ["train", lerobot_dataset, "--policy", toy, "--steps", "1", "--threads", "1", "--output", tmp_path / "run"]
-    done = waldo(*words, "--", "--batch_size=4", plugins=plugins)
-    assert done.returncode == 0, done.stderr
-    assert f"training toy (pretrained: {toy.resolve()}/checkpoints/" in done.stderr
+def test_a_checkpoint_folder_is_continued_from(
+    toy: Path, plugins: Path, lerobot_dataset: Path, tmp_path: Path, train_here: Callable[..., tuple[int, str]]
+) -> None:
+    words = [lerobot_dataset, "--policy", toy, "--steps", "1", "--threads", "1", "--output", tmp_path / "run"]
+    code, messages = train_here(*words, "--", "--batch_size=4", plugins=plugins)
+    assert code == 0, messages
+    assert f"training toy (pretrained: {toy.resolve()}/checkpoints/" in messages
     config = json.loads((tmp_path / "run/checkpoints/last/pretrained_model/config.json").read_text())
     assert config["width"] == 4, "the pretrained policy's own"
 
@@ -97,13 +118,15 @@ def test_a_plug_in_that_cannot_be_imported_is_named(tmp_path: Path, lerobot_data
     assert line == expected
 
 
-def test_a_plug_in_that_fails_in_training_is_named(tmp_path: Path, lerobot_dataset: Path) -> None:
+def test_a_plug_in_that_fails_in_training_is_named(
+    tmp_path: Path, lerobot_dataset: Path, train_here: Callable[..., tuple[int, str]]
+) -> None:
     folder = install(tmp_path)
     with (folder / "lerobot_policy_toy" / "__init__.py").open("a") as file:
         file.write("import no_such_module")
-    done = waldo("train", lerobot_dataset, "--policy", "toy", "--output", tmp_path / "run", plugins=folder)
-    assert done.returncode == 3
-    assert "the plug-in lerobot_policy_toy cannot be imported; see the log: " in done.stderr.splitlines()[-1]
+    code, messages = train_here(lerobot_dataset, "--policy", "toy", "--output", tmp_path / "run", plugins=folder)
+    assert code == 3
+    assert "the plug-in lerobot_policy_toy cannot be imported; see the log: " in messages.splitlines()[-1]
 
 
 def test_names_are_read_from_the_source_of_plug_ins(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +147,6 @@ def test_a_name_that_the_source_does_not_contain_is_found(tmp_path: Path, monkey
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.syspath_prepend(str(folder))
     assert plugin_names("lerobot_policy_toy") == ()
-    check_policy("toy")
     with pytest.raises(UnknownNameError, match="did you mean 'toy'"):
         check_policy("toyy")
 
@@ -205,9 +227,8 @@ def test_inputs_that_the_dataset_lacks_are_named_unless_they_are_renamed(dataset
     assert rename in plan_training(TrainConfig(**config, options=(rename,))).arguments
 
 
-def test_a_hub_name_is_looked_up_in_the_cache_without_a_network(
-    tmp_path: Path, lerobot_dataset: Path, plugins: Path
-) -> None:
+def test_a_hub_name_is_looked_up_in_the_cache_without_a_network(tmp_path: Path, lerobot_dataset: Path) -> None:
+    plugins = tmp_path / "none"
     home = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     line = error_of(waldo("train", lerobot_dataset, "--policy", "someone/policy", plugins=plugins, **home))
     assert line == (
@@ -253,14 +274,23 @@ def test_a_folder_that_is_not_a_policy_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_model_that_would_be_downloaded_has_a_remedy(
-    store: Path, tmp_path: Path, plugins: Path, policy: str, options: list[str], advice: str
+    store: Path,
+    tmp_path: Path,
+    preloaded_lerobot: Path,
+    train_here: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    policy: str,
+    options: list[str],
+    advice: str,
 ) -> None:
-    home = {"HF_HOME": str(tmp_path), "TORCH_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    proxy = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"), "http://127.0.0.1:9")
-    words = ["train", store, "--policy", policy, "--inputs", "images", "--steps", "1", "--output", tmp_path / "run"]
-    done = waldo(*words, *options, plugins=plugins, **home, **proxy)
-    assert done.returncode == 3
-    message, _, log = done.stderr.splitlines()[-1].rpartition("; see the log: ")
+    for name, value in {"HF_HOME": preloaded_lerobot, "TORCH_HOME": tmp_path, "HF_HUB_OFFLINE": "1"}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    words = [store, "--policy", policy, "--inputs", "images", "--steps", "1", "--output", tmp_path / "run"]
+    code, messages = train_here(*words, *options, plugins=tmp_path)
+    assert code == 3
+    message, _, log = messages.splitlines()[-1].rpartition("; see the log: ")
     assert message.endswith(advice)
     if policy == "pi0":
         # Its tokenizer is looked for before billions of weights are initialized.

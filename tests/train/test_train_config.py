@@ -12,7 +12,9 @@ from waldo.train.train_config import TrainConfig, plan_training
 
 def info(folder: Path, *keys: str, version: str = "v3.0") -> Path:
     shapes = {"observation.state": [6], "observation.environment_state": [8], "action": [6]}
-    features = {key: {"dtype": "float32", "shape": shapes.get(key, [120, 160, 3])} for key in keys}
+    features = {
+        key: {"dtype": "float32" if key in shapes else "video", "shape": shapes.get(key, [120, 160, 3])} for key in keys
+    }
     (folder / "meta").mkdir(parents=True)
     (folder / "meta/info.json").write_text(json.dumps({"codebase_version": version, "fps": 30, "features": features}))
     return folder
@@ -43,6 +45,17 @@ def test_with_images_a_policy_receives_no_ground_truth(tmp_path: Path) -> None:
     features = next(a for a in made.arguments if "input_features" in a)
     assert features.endswith('"observation.images.front": {"type": "VISUAL", "shape": [3, 120, 160]}}')
     assert "ENV" not in features
+
+
+def test_cameras_of_other_datasets_have_other_keys(tmp_path: Path) -> None:
+    folder = info(tmp_path / "d", STATE, "image", "observation.image", "action")
+    path = folder / "meta/info.json"
+    metadata = json.loads(path.read_text())
+    metadata["features"]["image"] |= {"shape": [3, 96, 128], "names": ["channels", "height", "width"]}
+    path.write_text(json.dumps(metadata))
+    features = next(a for a in plan(folder).arguments if "input_features" in a)
+    assert '"image": {"type": "VISUAL", "shape": [3, 96, 128]}' in features
+    assert '"observation.image": {"type": "VISUAL", "shape": [3, 120, 160]}' in features
 
 
 def test_the_user_s_options_override_the_preset(tmp_path: Path) -> None:

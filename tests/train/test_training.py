@@ -14,6 +14,8 @@ from waldo.errors import FileError
 from waldo.train.train_config import TrainConfig
 from waldo.train.training import TrainingError, child_environment, last_checkpoint, train
 
+pytestmark = pytest.mark.usefixtures("preloaded_lerobot")
+
 
 def test_a_resumed_training_has_checkpoints_a_log_and_one_loss(trained: Path) -> None:
     assert last_checkpoint(trained) == (trained / "checkpoints/last/pretrained_model", 6)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -56,6 +57,11 @@ class Planner(Protocol):
             AnswerError: If the answer of the model is not a plan.
         """
         ...
+
+
+def import_untyped(package: str) -> Any:
+    """Return a package whose types a type checker need not know: it reads the index of transformers for 16 s."""
+    return import_module(package)
 
 
 def make_plan(planner: Planner, instruction: str, scene: Scene, done: Sequence[Goal] = ()) -> list[Goal]:
@@ -122,15 +128,13 @@ class TransformersPlanner:
     def _loaded(self) -> tuple[Any, Any, Any]:
         """The tokenizer, the model and the grammar compiler."""
         import torch
-        import xgrammar
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # Loading takes milliseconds.
+        transformers, xgrammar = import_untyped("transformers"), import_untyped("xgrammar")
+        transformers.utils.logging.disable_progress_bar()  # Loading takes milliseconds.
         torch.set_num_threads(self.threads)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.source)
-            model = AutoModelForCausalLM.from_pretrained(self.source, dtype=torch.float32).eval()
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.source)
+            model = transformers.AutoModelForCausalLM.from_pretrained(self.source, dtype=torch.float32).eval()
         except (OSError, ValueError) as error:
             why = " ".join(str(error).split())[:160]
             raise FileError(
@@ -159,8 +163,8 @@ class TransformersPlanner:
     def complete(self, text: str, schema: dict[str, Any]) -> str:
         """Return a continuation of `text` as JSON that satisfies `schema`."""
         import torch
-        import xgrammar
 
+        xgrammar = import_untyped("xgrammar")
         tokenizer, model, compiler = self._loaded
         grammar = compiler.compile_json_schema(json.dumps(schema), any_whitespace=False, separators=(",", ":"))
         inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)

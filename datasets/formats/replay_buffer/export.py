@@ -18,10 +18,10 @@ from waldo import __version__
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.formats.column_sources import ColumnSource, column_sources
 from waldo.datasets.formats.names import key_names
 from waldo.datasets.formats.replay_buffer.arrays import create_array, decode_batches, write_array, write_ends
 from waldo.datasets.formats.replay_buffer.importer import STAMPS_KEY
+from waldo.datasets.formats.source_keys import original_keys
 from waldo.datasets.formats.target import ExportStats, Progress
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.reading.rows import Rows, make_rows, require_layout
@@ -33,8 +33,8 @@ SHORT_KEYS: Mapping[str, str] = {
 }
 """LeRobot key -> key in the buffer; in other keys the dot becomes an underscore."""
 
-EXPORTED = (schema.STATE, schema.COMMAND, schema.APPLIED, schema.MOTORS, schema.ENVIRONMENT)
-"""Numeric streams that become columns."""
+FORMAT = "replay-buffer"
+"""Name of the format in the attribute `source` of imported episodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ class PreparedRows:
 
     rows: Rows
     """The resampled episode, without decoded frames."""
-    sources: Mapping[str, ColumnSource]
-    """LeRobot key -> stream and field of the column."""
+    keys: Mapping[str, str]
+    """LeRobot key of a column, or camera stream -> key in the buffer."""
     task: str
     """The instruction."""
     outcome: str
@@ -70,7 +70,7 @@ class ReplayBufferTarget:
         rows = make_rows(episode, self.rows)
         return PreparedRows(
             rows=rows,
-            sources=column_sources(episode, list(rows.columns), self.rows.action),
+            keys=_keys(episode, rows),
             task=episode.task,
             outcome=episode.outcome,
             notes=_notes(episode, self.rows),
@@ -134,21 +134,19 @@ class ReplayBufferWriter:
     def _write_columns(self, root: Any) -> None:
         """Write the numeric columns and the timestamps of the rows."""
         first = self._first
-        keys = key_names(first.rows.columns)
         for key, column in first.rows.columns.items():
-            source = first.sources[key]
-            attributes = {"stream": source.stream, "field": source.field, "unit": source.unit}
+            attributes = {"stream": column.stream, "field": column.field, "unit": column.unit}
             values = np.concatenate([one.rows.columns[key].values for one in self._episodes.values()])
-            write_array(root, SHORT_KEYS.get(key, keys[key]), values, attributes | {"labels": list(column.names)})
+            write_array(root, first.keys[key], values, attributes | {"labels": list(column.names)})
         write_array(root, STAMPS_KEY, np.concatenate([one.rows.instants_ns for one in self._episodes.values()]), None)
 
     def _write_frames(self, root: Any, progress: Progress) -> None:
         """Write the decoded frames of the cameras."""
         first = self._first.rows
         arrays: dict[str, Any] = {}
-        for camera, key in key_names(first.frames).items():
+        for camera in first.frames:
             shape = (self._total, *first.frame_sizes[camera], 3)
-            arrays[camera] = create_array(root, key, shape, np.dtype(np.uint8), {"stream": camera})
+            arrays[camera] = create_array(root, self._first.keys[camera], shape, np.dtype(np.uint8), {"stream": camera})
         start = 0
         for done, (index, one) in enumerate(self._episodes.items(), 1):
             episode = self._dataset.episode(index)
@@ -157,6 +155,18 @@ class ReplayBufferWriter:
                     array[start + at : start + at + len(images)] = images
             start += len(one.rows)
             progress(done, len(self._episodes))
+
+
+def _keys(episode: Episode, rows: Rows) -> Mapping[str, str]:
+    """Return column or camera stream -> key: those of the buffer that the episode was imported from, if any."""
+    short = {key: SHORT_KEYS[key] for key in rows.columns if key in SHORT_KEYS}
+    derived = key_names([*rows.columns, *rows.frames]) | short
+    destinations = {key: f"{column.stream}/{column.field}" for key, column in rows.columns.items()}
+    destinations |= {camera: camera for camera in rows.frames}
+    taken = {derived[schema.ACTION], STAMPS_KEY}
+    named = {place: derived[key] for key, place in destinations.items() if derived[key] not in taken}
+    found = original_keys(episode, FORMAT, named, taken)
+    return {key: found.get(place, derived[key]) for key, place in destinations.items()}
 
 
 def _notes(episode: Episode, config: RowConfig) -> list[str]:
@@ -168,10 +178,6 @@ def _notes(episode: Episode, config: RowConfig) -> list[str]:
     depth = [name for name, stream in episode.streams.items() if isinstance(stream, DepthStream)]
     if depth:
         notes.append(f"Depth images ({', '.join(depth)}) are not exported.")
-    known = {*EXPORTED, *episode.image_streams}
-    other = [name for name in episode.streams if name not in known]
-    if other:
-        notes.append(f"Other streams ({', '.join(other)}) are not exported.")
     if not config.environment and schema.ENVIRONMENT in episode.streams:
         notes.append("The environment state is not exported.")
     return notes

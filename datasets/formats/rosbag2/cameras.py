@@ -18,6 +18,7 @@ from waldo.datasets.formats.source import SourceError
 from waldo.datasets.recording.encoding import Image
 from waldo.datasets.streams import DepthStream, Stream, VideoStream
 from waldo.datasets.video.h264 import Packet
+from waldo.robots.cameras.ros_images import CONVERSIONS
 
 
 def open_camera(
@@ -55,6 +56,8 @@ def _loss_note(topic: TopicData, name: str) -> str:
         return f"{name}: depth is rounded from meters to millimeters; unknown depth becomes 0."
     if encoding in ("rgba8", "bgra8"):
         return f"{name}: the alpha channel is not imported."
+    if encoding in CONVERSIONS:
+        return f"{name}: {encoding} is converted to RGB."
     return ""
 
 

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from waldo.collect.recorder.images import ImageError
 from waldo.collect.recorder.message_adapter import MessageAdapter
 from waldo.collect.recorder.topics import Topic
 from waldo.datasets import schema
+from waldo.errors import ImageError
 from waldo.robots.description import Robot
 
 INFO = {"received_timestamp": 900, "source_timestamp": 800, "publication_sequence_number": 7}

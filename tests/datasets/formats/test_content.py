@@ -16,8 +16,6 @@ from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.rosbag2 import messages as types
 from waldo.datasets.formats.source import ImportConfig
 
-pytestmark = pytest.mark.usefixtures("no_sync")
-
 START = 1_700_000_000_000_000_000
 
 

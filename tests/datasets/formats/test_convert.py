@@ -21,8 +21,6 @@ from waldo.datasets.jobs import Jobs
 from waldo.datasets.storage.lock import DatasetLockedError
 from waldo.errors import FileError, UnknownNameError, count
 
-pytestmark = pytest.mark.usefixtures("no_sync")
-
 CONFIG = ImportConfig()
 
 

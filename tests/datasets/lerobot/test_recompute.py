@@ -127,7 +127,7 @@ def record(dataset: Dataset, plan: Recording, make_image, number: int, seconds: 
 
 
 @pytest.fixture
-def exported(request, tmp_path, make_image, no_sync) -> Path:
+def exported(request, tmp_path, make_image) -> Path:
     """Return the folder with a recording and its export."""
     plan = RECORDINGS[request.param]
     dataset = Dataset.create(tmp_path / "recording", robot="tiny")

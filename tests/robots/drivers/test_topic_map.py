@@ -29,6 +29,7 @@ class Controlled:
         self.mute = False
         self.with_effort = True
         self.split = False
+        self.images = [{"step": 8, "encoding": "bgr8", "data": bytes([1, 2, 3, 4, 5, 6, 0, 0] * 2)}]
         self._stop, self._ready = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work)
 
@@ -67,7 +68,6 @@ class Controlled:
             diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos)
             temperature = node.create_publisher(Temperature, "/B/temperature", qos)
             image = node.create_publisher(Image, "/cam/image_raw", qos)
-            frame = Image(height=2, width=2, step=8, encoding="bgr8", data=bytes([1, 2, 3, 4, 5, 6, 0, 0] * 2))
             report = DiagnosticArray(
                 status=[
                     status("arm: A", "hot", 1, **{"Motor Temperature [C]": "61.5 C"}),
@@ -91,7 +91,8 @@ class Controlled:
                     states.publish(JointState(name=["gripper"], position=[1.0]))
                     diagnostics.publish(report)
                     temperature.publish(Temperature(temperature=44.0))
-                    image.publish(frame)
+                    for fields in self.images:
+                        image.publish(Image(height=2, width=2, **fields))
                 graph.spin_for(0.01)
 
 
@@ -200,6 +201,26 @@ def test_images_are_converted_to_rgb(robot: Robot, controlled: Controlled) -> No
     assert frames[0].rgb.tolist() == [[[3, 2, 1], [6, 5, 4]]] * 2
     made.disconnect()
     assert driver(robot).robot.cameras == ()
+
+
+def test_an_image_that_cannot_be_used_costs_only_itself(
+    robot: Robot, controlled: Controlled, capfd: pytest.CaptureFixture[str]
+) -> None:
+    controlled.images = [
+        {"step": 4, "encoding": "16UC1", "data": bytes(8)},
+        {"step": 6, "encoding": "rgb8", "data": bytes(5)},
+        {"step": 2, "encoding": "nv21", "data": bytes(4)},
+        {"step": 4, "encoding": "uyvy", "data": bytes([128, 235] * 4)},
+    ]
+    made = driver(robot, cameras={"front": "/cam/image_raw"})
+    made.connect()
+    frames: list[Any] = []
+    until(lambda: bool(frames.extend(made.frames()) or len(frames) > 2))
+    assert all((frame.rgb == 255).all() for frame in frames)
+    made.disconnect()
+    log = capfd.readouterr().err
+    for text in ("encoding 16UC1 is depth", "has only 5 bytes in rows of 6", "unsupported image encoding 'nv21'"):
+        assert log.count(f"camera front: {text}") + log.count(f"camera front: image of 2x2 rgb8 {text}") == 1
 
 
 def test_reading_a_silent_robot_is_an_error(robot: Robot, controlled: Controlled) -> None:

@@ -11,8 +11,6 @@ from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.quality.check import check_dataset
 from waldo.errors import FileError
 
-pytestmark = pytest.mark.usefixtures("no_sync")
-
 ARM = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
 ENVIRONMENT = {"env_name": "Lift", "type": 1, "env_kwargs": {"control_freq": 20, "robots": ["Panda"]}}
 

@@ -17,8 +17,6 @@ from waldo.datasets.selection import Selection
 from waldo.datasets.video.encoder import encode_frames
 from waldo.datasets.video.mp4shard import write_mp4
 
-pytestmark = pytest.mark.usefixtures("no_sync")
-
 ROWS, START_S = 15, 1_700_000_000.25
 
 

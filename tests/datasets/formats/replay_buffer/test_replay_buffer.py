@@ -17,8 +17,6 @@ from waldo.datasets.quality.check import check_dataset
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.errors import FileError
 
-pytestmark = pytest.mark.usefixtures("no_sync")
-
 
 def take(source, target, robot="", **settings):
     return import_dataset(source, target, ImportConfig(**settings), robot=robot)
@@ -163,6 +161,19 @@ def test_a_buffer_of_another_project(tmp_path):
     assert sum(report.problems for report in check_dataset(dataset)) == 0
     assert take(source, tmp_path / "slow", fps=4).episodes == 2
     assert np.diff(Dataset.open(tmp_path / "slow").episodes[0].time_ns("joints/state"))[0] == 250_000_000
+
+
+def test_keys_are_the_same_after_a_round_trip(tmp_path):
+    numbers = np.arange(18, dtype=np.float32).reshape(9, 2)
+    arrays = {"img": images(9), "robot_joint": numbers, "action": numbers + 1, "keypoint": numbers / 2}
+    source = write_buffer(tmp_path / "source", **arrays)
+    take(source, tmp_path / "d", outcome="success")
+    config = ReplayBufferConfig(rows=RowConfig(fps=10))
+    export_dataset(Dataset.open(tmp_path / "d"), tmp_path / "out", config)
+    found = opened(tmp_path / "out")["data"]
+    assert {*found.array_keys()} == {*arrays, "timestamp_ns", "telemetry_staleness"}
+    for key, values in arrays.items():
+        assert np.array_equal(found[key][:], values)
 
 
 def test_true_timestamps_are_kept(tmp_path):

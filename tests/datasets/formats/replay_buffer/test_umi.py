@@ -18,8 +18,6 @@ from waldo.datasets.streams import Field, ScalarStream, VideoStream
 from waldo.errors import FileError, InvalidValueError
 from waldo.robots.presets.so101 import SO101
 
-pytestmark = pytest.mark.usefixtures("no_sync")
-
 ROWS = 6
 CAMERA = VideoStream(name="cameras/camera0", width=224, height=224, rate_hz=30.0, codec="lossless")
 

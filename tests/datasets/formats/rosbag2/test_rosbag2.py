@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
+from tests.rvl import rvl_image
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.convert import import_dataset
@@ -25,8 +26,7 @@ from waldo.datasets.streams import DepthStream, Field, ScalarStream, VideoStream
 from waldo.datasets.video import decoder, h264
 from waldo.datasets.video.encoder import encode_frames
 from waldo.errors import NoMatchError, UnknownNameError
-
-pytestmark = pytest.mark.usefixtures("no_sync")
+from waldo.robots.cameras.ros_images import CHANNELS, CONVERSIONS, DEPTH_ENCODINGS
 
 SEQUENCE_NOTE = "Bags do not store sequence numbers and publication times: losses cannot be counted."
 START = 1_700_000_000_000_000_000
@@ -509,6 +509,8 @@ def test_images_of_every_encoding(tmp_path):
             bag.image("/cam/big", at(tick), "16UC1", depth[tick].astype(">u2"), big=1)
             bag.image("/cam/meters", at(tick), "32FC1", depth[tick].astype(np.float32) / 1000)
             bag.image("/cam/bayer", at(tick), "bayer_rggb8", color[tick][..., :1])
+            bag.image("/cam/yuv", at(tick), "yuv422", color[tick][..., :2])
+            bag.image("/cam/nv21", at(tick), "nv21", color[tick][..., :1])
             bag.image("/cam/tiny", at(tick), "rgb8", color[tick][:8, :8])
             header = types.header(at(tick))
             bag.add(
@@ -522,14 +524,20 @@ def test_images_of_every_encoding(tmp_path):
     result = take(tmp_path / "bag", tmp_path / "d", robot="r")
     assert result.notes[:-1] == [
         SEQUENCE_NOTE,
-        "/cam/bayer is not imported: the encoding 'bayer_rggb8' is not supported (supported: rgb8, bgr8, rgba8, bgra8, "
-        "mono8, 8UC1, 8UC3, 16UC1, mono16, 32FC1).",
+        "cameras/cam/bayer: bayer_rggb8 is converted to RGB.",
         "depth/cam/meters: depth is rounded from meters to millimeters; unknown depth becomes 0.",
+        "/cam/nv21 is not imported: unsupported image encoding 'nv21' "
+        f"(supported: {', '.join([*CHANNELS, *CONVERSIONS, *DEPTH_ENCODINGS])}).",
         "cameras/cam/tiny: 8x8 images are not imported; the smallest supported side is 16 pixels.",
+        "cameras/cam/yuv: yuv422 is converted to RGB.",
     ]
     episode = Dataset.open(tmp_path / "d").episodes[0]
     for name in ("rgb", "bgr", "png"):
         assert np.array_equal(episode.frames(f"cameras/cam/{name}"), color), name
+    bayer = [cv2.cvtColor(image[..., 0], cv2.COLOR_BayerRGGB2RGB) for image in color]
+    assert np.array_equal(episode.frames("cameras/cam/bayer"), bayer)
+    yuv = [cv2.cvtColor(np.ascontiguousarray(image[..., :2]), cv2.COLOR_YUV2RGB_UYVY) for image in color]
+    assert np.array_equal(episode.frames("cameras/cam/yuv"), yuv)
     assert np.array_equal(episode.frames("cameras/cam/mono")[..., 2], color[..., 0])
     for name in ("depth/front", "depth/cam/big", "depth/cam/meters"):
         assert np.array_equal(episode.frames(name), depth), name
@@ -563,14 +571,16 @@ def test_compressed_depth(tmp_path):
                 ("mm", "16UC1; compressedDepth png", compressed_depth(millimeters[tick])),
                 ("bare", "16UC1; compressedDepth", compressed_depth(millimeters[tick], header=False)),
                 ("m", "32FC1; compressedDepth png", compressed_depth(quantized, a, b)),
-                ("rvl", "16UC1; compressedDepth rvl", np.zeros(40, np.uint8)),
+                ("rvl", "16UC1; compressedDepth rvl", np.frombuffer(bytes(12) + rvl_image(millimeters[tick]), "u1")),
+                ("zip", "16UC1; compressedDepth zip", np.zeros(40, np.uint8)),
             ):
                 topic = f"/{name}/image_raw/compressedDepth"
                 kind = schema.COMPRESSED_IMAGE_TYPE
                 bag.add(topic, kind, at(tick), header=types.header(at(tick)), format=form, data=data)
     result = take(tmp_path / "bag", tmp_path / "d", robot="r")
     episode = Dataset.open(tmp_path / "d").episodes[0]
-    assert set(episode.streams) == {"depth/mm", "depth/bare", "depth/m"}
+    assert set(episode.streams) == {"depth/mm", "depth/bare", "depth/m", "depth/rvl"}
+    assert np.array_equal(episode.frames("depth/rvl"), millimeters)
     assert np.array_equal(episode.frames("depth/mm"), millimeters)
     assert np.array_equal(episode.frames("depth/bare"), millimeters)
     found = episode.frames("depth/m")
@@ -579,7 +589,10 @@ def test_compressed_depth(tmp_path):
     known = np.ones_like(meters, bool)
     known[:, 0, 0] = False
     assert (np.abs(found - 1000 * meters)[known] <= (0.5 * step_mm + 1)[known]).all()
-    assert any(note.startswith("/rvl/image_raw/compressedDepth is not imported: the format") for note in result.notes)
+    assert any(
+        note.startswith("/zip/image_raw/compressedDepth is not imported: image of format '16UC1; compressedDepth zip'")
+        for note in result.notes
+    )
     assert "depth/m: depth is rounded from meters to millimeters; unknown depth becomes 0." in result.notes
 
 
