@@ -15,7 +15,14 @@ TOGETHER = {
 }
 """Group -> files that share a fixture of minutes, such as a trained policy: they run in one process."""
 
-LONG = ("tests/test_demo.py", "tests/train/", "tests/test_style.py", "tests/test_recording.py")
+LONG = (
+    "tests/test_demo.py",
+    "tests/train/",
+    "tests/test_style.py",
+    "tests/test_recording.py",
+    "tests/test_operator_mistakes.py",
+    "tests/datasets/lerobot/test_checkers.py",
+)
 """Files that take minutes: they start first, so that no process is left with one of them at the end."""
 
 

@@ -28,6 +28,9 @@ POINTS = 28
 STEP = 0.02
 """Relative change of the load for finite differences."""
 
+ITERATIONS, TOLERANCE = 6, 1e-9
+"""Most iterations of Newton's method, and the relative change of the factor after which it ends."""
+
 Z90 = 1.2815515655446004
 """90 % quantile of the standard normal distribution."""
 
@@ -166,10 +169,13 @@ def allowed_load_factor(
         Factors (motors,); below 0 if even without load the winding is above the target.
     """
     factor = np.zeros_like(target_c)
-    for _ in range(6):
-        here = model.winding_at(np.asarray(seconds), state_c, load * factor, ambient_c)
-        there = model.winding_at(np.asarray(seconds), state_c, load * (factor + STEP), ambient_c)
-        factor = factor + (target_c - here) / np.maximum((there - here) / STEP, 1e-9)
+    for _ in range(ITERATIONS):
+        both = load * np.stack([factor, factor + STEP])
+        here, there = model.winding_at(np.asarray(seconds), state_c, both, ambient_c)
+        change = (target_c - here) / np.maximum((there - here) / STEP, 1e-9)
+        factor = factor + change
+        if np.all(np.abs(change) <= TOLERANCE * np.abs(factor)):
+            break
     return factor
 
 

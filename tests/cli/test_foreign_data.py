@@ -204,7 +204,7 @@ def test_truncated_files_are_one_line(name: str, tmp_path: Path, capsys: pytest.
     files = damaged_files(sound)
     for number, file in enumerate(files):
         data = file.read_bytes()
-        for keep in sorted({0, 1, len(data) // 3, len(data) // 2, len(data) - 1}):
+        for keep in sorted({0, len(data) // 2, len(data) - 1}):
             file.write_bytes(data[:keep])
             run_import(sound, tmp_path / f"d{number}", name, capsys)
         file.write_bytes(data)
@@ -216,7 +216,7 @@ def test_flipped_bytes_are_one_line(name: str, tmp_path: Path, capsys: pytest.Ca
     rng = np.random.default_rng(0)
     for number, file in enumerate(damaged_files(sound)):
         data = file.read_bytes()
-        for _ in range(4):
+        for _ in range(2):
             changed = bytearray(data)
             for at in rng.integers(0, len(data), 1 + len(data) // 100):
                 changed[at] ^= int(rng.integers(1, 256))

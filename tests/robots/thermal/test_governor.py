@@ -195,7 +195,8 @@ class Simulation:
             self.state = self.model.step(self.state, load, 25.0, dt)
             self.observer.step(load, dt, {"winding": self.state[:, 0]})
             self.recent += dt / 30 * (load.copper_w - self.recent)
-            self.governor.step(self.observer, Load(self.recent, np.zeros(len(self.recent))), dt)
+            if governed:
+                self.governor.step(self.observer, Load(self.recent, np.zeros(len(self.recent))), dt)
             self.speeds.append(speed)
             self.peaks.append(self.state[:, 0].max())
         return self
