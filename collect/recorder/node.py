@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SCAN_S = 0.25
 """Interval between two searches for new topics, and between two checks of the recording [s]."""
 
+SPIN_S = 0.05
+"""Longest wait for a message, so that a robot that is silent is on the screen within a second [s]."""
+
 STATUS_S = 1.0
 """Interval between two status messages [s]."""
 
@@ -388,6 +391,6 @@ class RecorderNode:
         """Run one callback; acknowledge when no further message is waiting, rather than each message."""
         received = self._received
         pending = received > self._acknowledged
-        self.graph.spin_once(0.0 if pending else SCAN_S)
+        self.graph.spin_once(0.0 if pending else SPIN_S)
         if pending and received == self._received:
             self._acknowledge()
