@@ -26,6 +26,9 @@ DISENGAGED_PERIODS = 2.5
 FILL_S = 1.0
 """Longest time before the first known value of telemetry that gets this value [s]; with a later one it is left out."""
 
+REQUIRED = (schema.OBSERVATION_STATE, schema.ACTION)
+"""Columns that every row has."""
+
 SLOW_PERIODS = 2.5
 """Largest age of telemetry in periods of its stream, where that is more than `max_staleness_s`."""
 
@@ -79,7 +82,9 @@ def require_layout(index: int, layout: Mapping[str, object], reference: Mapping[
     """
     keys = sorted(key for key in layout.keys() | reference.keys() if layout.get(key) != reference.get(key))
     if keys:
-        raise UnfitEpisodeError(index, f"columns differ from those of the first episode: {', '.join(keys)}")
+        kept = [key for key in keys if key in (*REQUIRED, schema.OBSERVATION_ENVIRONMENT) or schema.is_camera(key)]
+        do = "" if kept else "; leave their streams out with --without"
+        raise UnfitEpisodeError(index, f"columns differ from those of the first episode: {', '.join(keys)}{do}")
 
 
 def make_rows(episode: Episode, config: RowConfig) -> Rows:

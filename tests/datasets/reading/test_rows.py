@@ -139,3 +139,6 @@ def test_another_layout_is_named():
     with pytest.raises(UnfitEpisodeError) as error:
         require_layout(4, {"action": ("a", "b"), "same": ()}, {"action": ("a",), "cameras/front": (48, 64), "same": ()})
     assert str(error.value) == "episode 4: columns differ from those of the first episode: action, cameras/front"
+
+    with pytest.raises(UnfitEpisodeError, match=r": next\.reward; leave their streams out with --without$"):
+        require_layout(4, {"action": ("a",)}, {"action": ("a",), "next.reward": ("r",)})
