@@ -88,7 +88,7 @@ def read_array(folder: StorePath, metadata: Mapping[str, Any] | None = None) -> 
         raise ValueError("wrong checksum")
     try:
         values = np.frombuffer(DECOMPRESSOR.decode(body), dtype)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError, SystemError) as error:  # the last ones of a damaged size
         raise ValueError(f"cannot be decompressed ({error})") from error
     return values.reshape(shape).astype(dtype.newbyteorder("="))
 

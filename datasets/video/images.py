@@ -107,7 +107,7 @@ def _decompress(data: bytes | memoryview, nbytes: int) -> bytes:
     """Return decompressed bytes; raise ImageError for damaged data or another length."""
     try:
         out = bytes(_blosc(2).decode(bytes(data)))
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError, SystemError) as error:  # the last ones of a damaged size
         raise ImageError(f"a compressed image of {len(data)} bytes cannot be decompressed ({error})") from error
     if len(out) != nbytes:
         raise ImageError(f"a compressed image has {len(out)} bytes, expected {nbytes}")

@@ -39,6 +39,7 @@ DAMAGED = (
     RuntimeError,  # encrypted members, and codecs without a class of their own
     OverflowError,
     MemoryError,
+    SystemError,  # Blosc, of a negative size
     zipfile.BadZipFile,
     zlib.error,
     struct.error,

@@ -194,3 +194,38 @@ def write_at(path, times, codec="libx264"):
             frame.pts, frame.time_base = round(at_s * 90000), Fraction(1, 90000)
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
+
+
+FEATURES = {
+    "observation.state": {"dtype": "float32", "shape": (3,), "names": ["a", "b", "c"]},
+    "action": {"dtype": "float32", "shape": (3,), "names": {"motors": ["a", "b", "c"]}},
+    "observation.images.front": {"dtype": "video", "shape": (48, 64, 3), "names": ["height", "width", "channels"]},
+    "observation.images.still": {"dtype": "image", "shape": (48, 64, 3), "names": ["height", "width", "channels"]},
+    "next.success": {"dtype": "bool", "shape": (1,), "names": None},
+    "matrix": {"dtype": "float64", "shape": (2, 2), "names": None},
+    "count": {"dtype": "int64", "shape": (1,), "names": None},
+    "word": {"dtype": "string", "shape": (1,), "names": None},
+}
+
+
+def write_with_lerobot(root, **how):
+    from lerobot.datasets import LeRobotDataset
+
+    dataset = LeRobotDataset.create(f"local/{root.name}", 30, FEATURES, root=root, robot_type="so100", **how)
+    for episode in range(3):
+        for number in range(9 + episode):
+            dataset.add_frame(
+                {
+                    "observation.state": np.array([number, episode, 0.1], np.float32),
+                    "action": np.array([number + 1, episode, 0.1], np.float32),
+                    "observation.images.front": shown(episode, number),
+                    "observation.images.still": shown(episode, number),
+                    "next.success": np.array([episode != 1 and number == 8 + episode]),
+                    "matrix": np.arange(4.0).reshape(2, 2) + number / 3,
+                    "count": np.array([number]),
+                    "word": "hello",
+                    "task": f"task {episode % 2}",
+                }
+            )
+        dataset.save_episode()
+    dataset.finalize()

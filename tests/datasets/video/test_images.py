@@ -48,3 +48,11 @@ def test_planes_are_written_in_place_and_resized(rgb):
     half = np.zeros((3, 24, 32), np.uint8)
     images.write_planes(rgb, half)
     np.testing.assert_array_equal(half, rgb[::2, ::2].transpose(2, 0, 1))  # 8x8 blocks of one color
+
+
+@pytest.mark.parametrize("nbytes", [-1, -(2**31), 2**31 - 1])
+def test_a_depth_chunk_that_states_an_impossible_size_is_an_error(nbytes: int) -> None:
+    chunk = bytearray(images.encode_depth(np.zeros((16, 16), np.uint16)))
+    chunk[4:8] = nbytes.to_bytes(4, "little", signed=True)
+    with pytest.raises(images.ImageError, match="a compressed image"):
+        images.decode_depth(bytes(chunk), (16, 16))

@@ -271,6 +271,18 @@ def test_broken_buffers_are_reported(tmp_path):
     assert "action: chunks are missing in the source and are read as zeros." in take(source, tmp_path / "e").notes
 
 
+@pytest.mark.parametrize("nbytes", [-1, -(2**31), 2**31 - 1])
+def test_a_chunk_that_states_an_impossible_size_is_named(tmp_path, nbytes):
+    source = write_buffer(tmp_path / "b", action=np.zeros((9, 2), np.float32), state=np.zeros((9, 2), np.float32))
+    path = source / "data" / "action" / "0.0"
+    data = bytearray(path.read_bytes())
+    data[4:8] = nbytes.to_bytes(4, "little", signed=True)
+    path.write_bytes(data)
+    result = take(source, tmp_path / "d", robot="r")
+    assert list(result.skipped) == ["0", "1"]
+    assert "array data/action cannot be read" in result.skipped["0"]
+
+
 def test_a_damaged_chunk_is_named(tmp_path):
     source = write_buffer(tmp_path / "b", ends=(9,), action=np.random.default_rng(0).normal(size=(9, 2)))
     chunk = source / "data" / "action" / "0.0"
