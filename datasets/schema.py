@@ -7,7 +7,7 @@ robot publishes them without any dataset; this module derives the `motors` strea
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from waldo.datasets.streams import Field, ScalarStream
@@ -82,9 +82,15 @@ TELEMETRY_COMMAND = "telemetry.command"
 """The operator's command, where the action is the applied command."""
 TELEMETRY_STALENESS = "telemetry.staleness"
 """Age of each stream's sample in a row [s]; only waldo writes this column."""
-RESERVED_KEYS = frozenset(
-    {"timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, TELEMETRY_STALENESS}
-)
+INDEX_COLUMNS: Mapping[str, str] = {
+    "timestamp": "float32",
+    "frame_index": "int64",
+    "episode_index": "int64",
+    "index": "int64",
+    "task_index": "int64",
+}
+"""The columns that every LeRobot dataset has, and their types."""
+RESERVED_KEYS = frozenset({*INDEX_COLUMNS, SUCCESS, TELEMETRY_STALENESS})
 """Columns that every export writes itself."""
 OWN_KEYS = frozenset({OBSERVATION_STATE, ACTION, OBSERVATION_ENVIRONMENT, TELEMETRY_APPLIED, TELEMETRY_COMMAND})
 """Columns of waldo's own streams."""
@@ -110,13 +116,18 @@ def feature_key(stream: str) -> str:
     return OBSERVATION_IMAGES + camera_name(stream).replace("/", "_")
 
 
-def column_key(stream: str, field: str) -> str:
+def column_key(stream: str, field: str, own: Collection[str]) -> str:
     """Return the LeRobot key of a field of a stream that is not one of waldo's own: "obs/wrench" -> "obs.wrench".
 
-    A key with a meaning of its own is prefixed: a second "action" becomes "telemetry.action".
+    A key of waldo's own columns is prefixed: a second "action" becomes "telemetry.action".
+
+    Args:
+        stream: Name of the stream.
+        field: Name of the field.
+        own: The keys of waldo's own columns.
     """
     key = stream.replace("/", ".") + ("" if field == DEFAULT_FIELD else f".{field}")
-    return TELEMETRY + key if key in OWN_KEYS or key.startswith(OBSERVATION_IMAGES) else key
+    return TELEMETRY + key if key in own or key.startswith(OBSERVATION_IMAGES) else key
 
 
 def recorded_quantities() -> tuple[MotorQuantity, ...]:

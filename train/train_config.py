@@ -19,8 +19,8 @@ from waldo.train.policies.choice import PolicyChoice, choose_policy
 NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "MEAN_STD"))
 """Normalization of ACT that includes the ground-truth values, which LeRobot's default does not normalize."""
 
-CHANNELS = ("channel", "channels")
-"""Names of the last axis of images; in other datasets the channels are the first axis."""
+CHANNELS = (["channel"], ["channels"])
+"""Names of the first axis of images in datasets that have the channels there; otherwise they are the last axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +183,9 @@ def input_features(
         elif key == OBSERVATION_ENVIRONMENT and inputs == "state":
             chosen[key] = {"type": "ENV", "shape": shape}
         elif key in cameras and inputs == "images":
-            last = (feature.get("names") or ["channels"])[-1] in CHANNELS
-            chosen[key] = {"type": "VISUAL", "shape": [shape[2], *shape[:2]] if last else shape}
+            names = feature.get("names")
+            first = isinstance(names, list) and names[:1] in CHANNELS
+            chosen[key] = {"type": "VISUAL", "shape": shape if first else [shape[2], *shape[:2]]}
     return chosen
 
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.formats.cameras_in import SourceCamera, psnr_db
-from waldo.datasets.formats.images_in import JPEG_START, decode_image
+from waldo.datasets.formats.images_in import decode_image
 from waldo.datasets.formats.rows_in import SourceTable
 from waldo.datasets.formats.source import EpisodeDraft, SourceError, digest_of
 from waldo.datasets.streams import ScalarStream
+from waldo.robots.cameras.ros_images import JPEG_START
 
 DIGEST_VERSION = 2
 """Version of the digests; those of version 1 covered names and compressed bytes."""

@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.recording.encoding import Image
 from waldo.datasets.video import images
-
-JPEG_START = b"\xff\xd8\xff"
-"""First bytes of a JPEG."""
-
-MILLIMETERS = 1000.0
-"""Millimeters per meter."""
+from waldo.robots.cameras.ros_images import JPEG_START, to_millimeters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +65,7 @@ def to_depth(pixels: NDArray[Any]) -> NDArray[np.uint16]:
     plain = pixels.reshape(pixels.shape[:2])
     if plain.dtype.kind == "u":
         return np.ascontiguousarray(plain, np.uint16)
-    with np.errstate(invalid="ignore", over="ignore"):
-        meters = plain.astype(np.float64)
-        millimeters = np.where(np.isfinite(meters), np.rint(meters * MILLIMETERS), 0.0)
-    known = (millimeters > 0) & (millimeters <= np.iinfo(np.uint16).max)
-    return np.where(known, millimeters, 0).astype(np.uint16)
+    return to_millimeters(plain.astype(np.float64))
 
 
 def decode_image(data: bytes) -> NDArray[Any]:

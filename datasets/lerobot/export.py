@@ -18,7 +18,7 @@ from waldo.datasets.formats.source_keys import original_keys
 from waldo.datasets.lerobot.dataset_card import StreamSummary, stream_summaries
 from waldo.datasets.lerobot.prepared import PreparedEpisode, prepare_episode
 from waldo.datasets.reading.row_config import RowConfig
-from waldo.datasets.reading.rows import other_columns
+from waldo.datasets.reading.rows import other_columns, own_keys
 from waldo.datasets.streams import DepthStream
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _keys(episode: Episode, config: RowConfig) -> Mapping[str, str]:
     """Return destination -> key: those of the LeRobot dataset that the episode was imported from, if any."""
     derived = {camera: schema.feature_key(camera) for camera in config.cameras or ()}
     derived |= {f"{stream}/{field}": key for key, (stream, field) in other_columns(episode, config).items()}
-    return original_keys(episode, FORMAT, derived, schema.OWN_KEYS | schema.RESERVED_KEYS)
+    return original_keys(episode, FORMAT, derived, own_keys(episode) | schema.RESERVED_KEYS)
 
 
 def _notes(episode: Episode, config: RowConfig) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStat
 from waldo.datasets.formats.stream_map import StreamMap
 from waldo.datasets.lerobot.columns import camera_name, constant_rate, is_depth, labels_of, rate_notes
 from waldo.datasets.lerobot.files import EpisodeEntry, LeRobotFiles, MissingVideoError, to_numbers
-from waldo.datasets.lerobot.layout import INDEX_COLUMNS
 from waldo.datasets.lerobot.prepared import FACTS
 from waldo.datasets.recording.writer import OUTCOMES, EpisodeWriter
 from waldo.datasets.selection import Outcome
@@ -101,7 +100,7 @@ class LeRobotSource:
     def _numbers(self) -> list[str]:
         """Columns of numbers that become streams."""
         excluded = {
-            *INDEX_COLUMNS,
+            *schema.INDEX_COLUMNS,
             *LANGUAGE,
             *([schema.SUCCESS] if self._is_from_waldo else []),
             *self._keys_of("video", "image", "string", "language"),
@@ -263,7 +262,7 @@ class LeRobotSource:
                 contents = f"{camera.encoding} {camera.width}x{camera.height}"
                 found[key] = MappedKey(key=key, contents=contents, stream=stream)
         for key, feature in self._files.features.items():
-            if key not in found and key not in INDEX_COLUMNS:
+            if key not in found and key not in schema.INDEX_COLUMNS:
                 found[key] = MappedKey(key=key, contents=str(feature.get("dtype", "")), why=self._why_not(key))
         return tuple(found.values())
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from waldo.datasets.lerobot.statistics import Statistics
+from waldo.datasets.schema import INDEX_COLUMNS
 from waldo.datasets.video.encoder import PRESET
 
 LEROBOT_VERSION = "0.6.1"
@@ -33,15 +34,6 @@ CHUNK_FILES, DATA_MB, VIDEO_MB = 1000, 100, 200
 
 MB = 1024**2
 """Bytes of LeRobot's megabyte."""
-
-INDEX_COLUMNS = {
-    "timestamp": "float32",
-    "frame_index": "int64",
-    "episode_index": "int64",
-    "index": "int64",
-    "task_index": "int64",
-}
-"""The columns that every LeRobot dataset has, and their types."""
 
 
 def number_feature(names: Sequence[str]) -> dict[str, Any]:

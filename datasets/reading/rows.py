@@ -188,19 +188,25 @@ def other_columns(episode: Episode, config: RowConfig) -> Mapping[str, tuple[str
     Raises:
         UnfitEpisodeError: If two streams would become one column.
     """
-    excluded = {*schema.STREAM_OF_TOPIC.values(), *config.without}
+    excluded, own = {*schema.STREAM_OF_TOPIC.values(), *config.without}, own_keys(episode)
     found: dict[str, tuple[str, str]] = {}
     for name, stream in episode.streams.items():
         if name in excluded or not isinstance(stream, ScalarStream) or not episode.count(name):
             continue
         for entry in stream.fields:
-            key = schema.column_key(name, entry.name)
+            key = schema.column_key(name, entry.name, own)
             if key in found:
                 why = f"{found[key][0]} and {name} would both become the column {key}; pass --without for one of them"
                 raise UnfitEpisodeError(episode.index, why)
             if key not in schema.RESERVED_KEYS:
                 found[key] = (name, entry.name)
     return found
+
+
+def own_keys(episode: Episode) -> frozenset[str]:
+    """Return the keys that the columns of waldo's own streams may have, whether or not they are left out."""
+    telemetry = (field for name in (STATE, MOTORS) for field in _telemetry(episode, name, frozenset()))
+    return schema.OWN_KEYS | {schema.TELEMETRY + field for field in telemetry}
 
 
 def _telemetry(episode: Episode, name: str, without: frozenset[str] | set[str]) -> tuple[str, ...]:

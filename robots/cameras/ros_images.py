@@ -189,8 +189,8 @@ def _png_depth(data: bytes, form: str) -> NDArray[np.uint16]:
     import cv2
 
     pixels = _decoded(data, cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 2 or pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"image of format {form!r} contains no gray PNG")
+    if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint16:
+        raise ImageError(f"image of format {form!r} contains no gray PNG of 16 bits")
     return np.asarray(pixels, np.uint16)
 
 

@@ -159,8 +159,8 @@ class TopicMapDriver:
         graph.subscribe(JointState, options.joint_states, self._on_state, qos_profile_sensor_data)
         for camera, topic in options.cameras.items():
             compressed = topic.endswith("/compressed")
-            kind, accept = (CompressedImage, self._on_compressed) if compressed else (Image, self._on_image)
-            graph.subscribe(kind, topic, partial(self._accept, accept, camera), qos_profile_sensor_data)
+            kind, decode = (CompressedImage, ros_images.from_compressed) if compressed else (Image, ros_images.from_raw)
+            graph.subscribe(kind, topic, partial(self._on_image, decode, camera), qos_profile_sensor_data)
         self._temperatures.subscribe(graph)
         self._logger = node.get_logger()
         self._publisher = node.create_publisher(self._command_class(), options.command, ros.stream_qos(10))
@@ -189,27 +189,20 @@ class TopicMapDriver:
         with self._lock:
             self._state, self._received_s = state, time.monotonic()
 
-    def _on_compressed(self, camera: str, message: Any) -> None:
-        """Store a compressed image; a JPEG is not decoded."""
-        image = ros_images.from_compressed(message)
+    def _on_image(self, decode: Callable[[Any], Any], camera: str, message: Any) -> None:
+        """Store an image; a JPEG is not decoded. A warning about one that cannot be used is logged once."""
+        try:
+            image = decode(message)
+        except ImageError as error:
+            self._report(f"camera {camera}: {error}")
+            return
         stamp_ns = _stamp_ns(message.header.stamp)
         if isinstance(image, bytes):
             self._add_frame(Frame(camera=camera, stamp_ns=stamp_ns, jpeg=image))
-        else:
+        elif image.ndim == 3:
             self._add_frame(Frame(camera=camera, stamp_ns=stamp_ns, rgb=image))
-
-    def _on_image(self, camera: str, message: Any) -> None:
-        image = ros_images.from_raw(message)
-        if image.ndim != 3:
-            raise ImageError(f"encoding {message.encoding} is depth, expected color")
-        self._add_frame(Frame(camera=camera, stamp_ns=_stamp_ns(message.header.stamp), rgb=np.asarray(image, np.uint8)))
-
-    def _accept(self, accept: Callable[[str, Any], None], camera: str, message: Any) -> None:
-        """Call `accept`; a warning about an image that cannot be decoded is logged once."""
-        try:
-            accept(camera, message)
-        except ImageError as error:
-            self._report(f"camera {camera}: {error}")
+        else:
+            self._report(f"camera {camera}: encoding {message.encoding} is depth, expected color")
 
     def _report(self, text: str) -> None:
         """Log a warning once."""

@@ -191,22 +191,27 @@ def test_numbers_are_imported_when_a_video_is_missing(tmp_path, missing):
     assert take(source, tmp_path / "d").episodes == len(missing)
 
 
-def test_the_rows_decide_on_the_instruction(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "note", "tasks"),
+    [
+        (
+            1,
+            "task_index and the table of episodes disagree; the instruction of the rows is used, as LeRobot does.",
+            ["task 1", "task 1"],
+        ),
+        (
+            9,
+            "task_index is not in the table of tasks; the instruction in the table of episodes is used.",
+            ["task 0", "task 1"],
+        ),
+    ],
+)
+def test_the_rows_decide_on_the_instruction_if_they_name_one(tmp_path, number, note, tasks):
     source = write_v21(tmp_path / "v21")
-    rewritten(source, "task_index", [1] * 7)
+    rewritten(source, "task_index", [number] * 7)
     result = take(source, tmp_path / "d")
-    note = "task_index and the table of episodes disagree; the instruction of the rows is used, as LeRobot does."
     assert f"{note} (1 of 2 episodes)" in result.notes
-    assert [episode.task for episode in Dataset.open(tmp_path / "d").episodes] == ["task 1", "task 1"]
-
-
-def test_an_unknown_task_index_leaves_the_instruction_of_the_table(tmp_path):
-    source = write_v21(tmp_path / "v21")
-    rewritten(source, "task_index", [9] * 7)
-    result = take(source, tmp_path / "d")
-    note = "task_index is not in the table of tasks; the instruction in the table of episodes is used."
-    assert f"{note} (1 of 2 episodes)" in result.notes
-    assert Dataset.open(tmp_path / "d").episodes[0].task == "task 0"
+    assert [episode.task for episode in Dataset.open(tmp_path / "d").episodes] == tasks
 
 
 def test_a_dataset_without_statistics_is_imported(tmp_path):

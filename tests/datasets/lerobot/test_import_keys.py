@@ -205,6 +205,16 @@ def test_a_column_whose_key_has_another_meaning_is_prefixed(tmp_path):
     assert found["telemetry.observation.state"].to_pylist()[3] == [3.0, 0.0]
 
 
+def test_no_column_replaces_another_one_of_the_same_key(tmp_path):
+    columns = {"speed": lambda n: [n / 2, 0.0], "telemetry.velocity": lambda n: [n / 4, 1.0]}
+    source = with_columns(write_v21(tmp_path / "v21"), **columns)
+    take(source, tmp_path / "d", map=("speed=joint_states/velocity:a,b",))
+    exported_features(tmp_path / "d", tmp_path / "out")
+    found = table(tmp_path / "out")
+    assert found["telemetry.velocity"].to_pylist()[3] == [1.5, 0.0]
+    assert found["telemetry.telemetry.velocity"].to_pylist()[3] == [0.75, 1.0]
+
+
 def test_a_stream_can_be_left_out(tmp_path):
     take(with_columns(write_v21(tmp_path / "v21"), **EXTRA), tmp_path / "d")
     rows_config = RowConfig(without=("next.reward",))

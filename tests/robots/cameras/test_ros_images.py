@@ -116,8 +116,9 @@ def test_damaged_images_are_errors() -> None:
         ros_images.from_compressed(SimpleNamespace(data=b"nope"))
     with pytest.raises(ImageError, match="image of 0 bytes cannot be decoded"):
         ros_images.from_compressed(SimpleNamespace(data=b""))
-    for data in (b"", b"\0" * 12, b"\0" * 12 + b"not a png"):
-        with pytest.raises(ImageError, match="contains no gray PNG"):
+    eight_bits = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
+    for data in (b"", b"\0" * 12, b"\0" * 12 + b"not a png", b"\0" * 12 + eight_bits):
+        with pytest.raises(ImageError, match="contains no gray PNG of 16 bits"):
             ros_images.from_compressed_depth(SimpleNamespace(format="16UC1; compressedDepth", data=data))
 
 
