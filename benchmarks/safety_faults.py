@@ -127,7 +127,8 @@ class TimedNode(RobotNode):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.cycles: list[Cycle] = []
-        self._cycle_act, self.cycle.act = self.cycle.act, self._timed_act
+        cycle: Any = self.cycle
+        self._cycle_act, cycle.act = cycle.act, self._timed_act
         self.command_s = self.fault_s = 0.0
 
     def _on_command(self, message: Any, info: Any) -> None:

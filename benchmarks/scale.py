@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import cast
 
 import numpy as np
 
@@ -118,7 +117,7 @@ def lerobot(root: Path, count: int) -> None:
     }
     for feature, description in features.items():
         for name in ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"):
-            columns[f"stats/{feature}/{name}"] = [[0.0] * int(np.prod(cast("list[int]", description["shape"])))] * count
+            columns[f"stats/{feature}/{name}"] = [[0.0] * int(np.prod(description["shape"]))] * count
     pq.write_table(pa.table(columns), root / "meta" / "episodes" / "chunk-000" / "file-000.parquet")
 
 

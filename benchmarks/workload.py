@@ -182,7 +182,7 @@ def read_number(image: Image) -> int:
 
 def psnr_db(a: Image, b: Image) -> float:
     """Return the peak signal-to-noise ratio of two images or stacks of images over all channels [dB]."""
-    error = np.mean(np.square(a.astype(np.float32) - b.astype(np.float32)))
+    error = float(np.mean(np.square(a.astype(np.float32) - b.astype(np.float32))))
     return float(10 * np.log10(255**2 / max(error, 1e-10)))
 
 

@@ -267,7 +267,7 @@ class Episode:
             streams: The streams, such as those of a device whose clock has another epoch.
         """
         other = copy.copy(self)
-        other._by_receipt = self._by_receipt | frozenset(streams)
+        other._by_receipt = self._by_receipt | frozenset(streams)  # noqa: SLF001
         return other
 
     def keep_arrays(self) -> None:

@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,12 +124,13 @@ def _carry_edits(part: Part, edits: Edits, first: int) -> None:
     by_latency: dict[tuple[tuple[str, int], ...], list[int]] = {}
     for offset, index in enumerate(part.indices):
         edit = known.of(index)
-        labels = {key: value for key, value in asdict(edit).items() if key in ("task", "outcome") and value is not None}
+        changed = {"task": edit.task, "outcome": edit.outcome}
+        labels = {key: value for key, value in changed.items() if value is not None}
         if labels:
             by_label.setdefault(tuple(labels.items()), []).append(first + offset)
         if edit.latency_ns:
             by_latency.setdefault(tuple(sorted(edit.latency_ns.items())), []).append(first + offset)
-    for labels, indices in by_label.items():
-        edits.append("relabel", indices, **dict(labels))
+    for label, indices in by_label.items():
+        edits.append("relabel", indices, **dict(label))
     for cameras, indices in by_latency.items():
         edits.append("latency", indices, cameras=dict(cameras))

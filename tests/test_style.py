@@ -13,7 +13,11 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize(
     "words",
-    [["ruff", "check", "--quiet", "."], ["ruff", "format", "--check", "--quiet", "."], ["pyright"]],
+    [
+        ["ruff", "check", "--quiet", "."],
+        ["ruff", "format", "--check", "--quiet", "."],
+        ["pyrefly", "check", "--python-interpreter-path", sys.executable],
+    ],
     ids=["lint", "format", "types"],
 )
 def test_style(words: list[str]) -> None:

@@ -69,7 +69,7 @@ def use_store(lerobot_train: Any, source: StoreSource) -> Callable[[Any], Any]:
         for index, reason in windows.skipped.items():
             LOG.warning("skipping episode %d: %s", index, reason)
         metadata = store_metadata(windows)
-        names = cast("dict[str, Any]", vars(factory))
+        names = vars(factory)
         names["LeRobotDatasetMetadata"] = lambda *args, **kw: metadata
         names["LeRobotDataset"] = partial(_dataset, windows=windows, metadata=metadata)
         training, evaluation = cast("tuple[Any, Any]", factory.make_train_eval_datasets(config))

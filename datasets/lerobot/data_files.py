@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -138,5 +138,5 @@ class EpisodeTable:
         if self._open is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._open = pq.ParquetWriter(self._path, table.schema, write_statistics=False)
-        self._open.write_table(table)
+        cast("Any", self._open).write_table(table)
         self._rows = []

@@ -137,7 +137,7 @@ class ControlCycle:
         self._disconnected_s: float | None = None
         self._motors_s: float | None = None
         self._recorder_s = -np.inf
-        self._headroom = np.full(len(self.robot.joints), np.nan)
+        self._headroom: Array = np.full(len(self.robot.joints), np.nan)
         self._components = ComponentMonitor(self.config.rate_hz)
         self._alarms = MotorAlarms(self.robot.joint_names)
         self._rest, self._rested = RestPoseAdvisor(self.robot), True
@@ -226,7 +226,7 @@ class ControlCycle:
         """Return the time since the motors were last read [s]; the cycles of a real robot vary in length."""
         last_s, self._motors_s = self._motors_s, monotonic_s
         nominal = last_s is None or self.simulated is not None
-        return self._motor_cycles * self._period_s if nominal else monotonic_s - cast("float", last_s)
+        return self._motor_cycles * self._period_s if nominal else monotonic_s - last_s
 
     def _advise_rest(self) -> None:
         """Report how many episodes fit, and a rest pose each time that rest is needed."""

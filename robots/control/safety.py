@@ -105,8 +105,8 @@ class SafetyChain:
         self._target_ns = 0
         self._speed = np.array([joint.velocity for joint in robot.joints])
         self._acceleration = np.array([joint.acceleration for joint in robot.joints])
-        self._target_velocity = np.zeros(len(robot.joints))
-        self._disabled = np.zeros(len(robot.joints), dtype=bool)
+        self._target_velocity: Array = np.zeros(len(robot.joints))
+        self._disabled: NDArray[np.bool_] = np.zeros(len(robot.joints), dtype=bool)
         self._source_ns = self._interval_ns = 0
         self._fault: str | None = None
         self._stop_reason: str | None = None

@@ -47,12 +47,13 @@ class SerialPort:
         self.response_timeout_s = response_timeout_s
         """Longest wait for a response beyond its time on the wire [s]."""
         try:
-            self._serial: Any = serial.Serial(name, baudrate, timeout=READ_S, write_timeout=1.0, exclusive=True)
+            port: Any = serial.Serial(name, baudrate, timeout=READ_S, write_timeout=1.0, exclusive=True)
         except (serial.SerialException, ValueError) as error:
             raise HardwareError(_explain(name, error)) from error
+        self._serial = port
         with contextlib.suppress(OSError, AttributeError):
             # Also keeps out programs that do not lock the device, unless they run as root.
-            fcntl.ioctl(self._serial.fd, termios.TIOCEXCL)
+            fcntl.ioctl(port.fd, termios.TIOCEXCL)
         with contextlib.suppress(OSError, ValueError, NotImplementedError, AttributeError):
             # By default, an FTDI adapter buffers responses for up to 16 ms.
             self._serial.set_low_latency_mode(True)

@@ -240,12 +240,8 @@ class TopicMapDriver:
         with self._lock:
             torque = np.full(len(self._names), np.nan) if self._state is None else self._state.effort
         temperature, faults = self._temperatures.latest()
-        return dataclasses.replace(
-            MotorSensors.unknown(len(self._names)),
-            torque_nm=torque,
-            faults=faults,
-            **{f"{self.options.temperature_location}_c": temperature},
-        )
+        known: dict[str, Any] = {f"{self.options.temperature_location}_c": temperature}
+        return dataclasses.replace(MotorSensors.unknown(len(self._names)), torque_nm=torque, faults=faults, **known)
 
     def write(self, targets: Array) -> Array:
         """Command position targets, shape (joints,) [rad]; return the applied targets, within the joint limits."""

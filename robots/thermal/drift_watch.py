@@ -42,7 +42,8 @@ class DriftWatch:
         self._model = HeatObserver(model, config)
         count = len(model)
         self._started = np.zeros(count, dtype=bool)
-        self._over_s, self._clear_s = np.zeros(count), np.zeros(count)
+        self._over_s: Array = np.zeros(count)
+        self._clear_s: Array = np.zeros(count)
         self.drift_k: Array = np.full(count, np.nan)
         """Sensor reading minus prediction, averaged over a minute [K]; NaN without a sensor."""
         self.alarm: NDArray[np.bool_] = np.zeros(count, dtype=bool)

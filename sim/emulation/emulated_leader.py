@@ -32,15 +32,17 @@ class EmulatedLeader:
         self.path = path or swinging(robot)
         count = len(robot.joints)
         self.lock = threading.RLock()
-        self.heat = np.full((count, 2), AMBIENT_C)
-        self.stiffness = self.damping = np.zeros(count)
-        self.resistance = self.torque_constant = np.ones(count)
+        self.heat: Array = np.full((count, 2), AMBIENT_C)
+        self.stiffness: Array = np.zeros(count)
+        self.damping: Array = np.zeros(count)
+        self.resistance: Array = np.ones(count)
+        self.torque_constant: Array = np.ones(count)
         self._started = time.monotonic()
-        self.position = self.path(0.0)
+        self.position: Array = self.path(0.0)
         """Joint positions [rad]."""
-        self.velocity = np.zeros(count)
+        self.velocity: Array = np.zeros(count)
         """Joint velocities [rad/s]."""
-        self.effort = np.zeros(count)
+        self.effort: Array = np.zeros(count)
         """Torques of the drives, zero [N·m]."""
 
     def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:

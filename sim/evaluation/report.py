@@ -49,7 +49,7 @@ def write_report(result: EvalResult, out: Path, gates: Sequence[GateResult] = ()
 
 def as_json(result: EvalResult) -> dict[str, Any]:
     """Return the result as JSON values."""
-    values = dataclasses.asdict(result)
+    values: dict[str, Any] = dataclasses.asdict(result)
     values["videos"] = {str(seed): name for seed, name in result.videos.items()}
     return {"waldo": __version__, "successes": result.successes, "rate": result.rate, **values}
 

@@ -104,7 +104,7 @@ class PooledTensor(torch.Tensor):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Return plain tensors: a part of a block has no block of its own."""
-        return torch._C._disabled_torch_function_impl(func, types, args, kwargs or {})  # pyright: ignore[reportPrivateUsage]
+        return torch._C._disabled_torch_function_impl(func, types, args, kwargs or {})  # noqa: SLF001
 
 
 @cache

@@ -162,5 +162,5 @@ def _empty(shape: Sequence[int]) -> torch.Tensor:
         return torch.empty(tuple(shape), dtype=torch.uint8)
     if (pooled := pool().tensor(shape)) is not None:
         return pooled
-    storage: Any = torch.UntypedStorage._new_shared(int(np.prod(shape)))  # pyright: ignore[reportPrivateUsage]
+    storage: Any = torch.UntypedStorage._new_shared(int(np.prod(shape)))  # noqa: SLF001
     return torch.empty(0, dtype=torch.uint8).set_(storage).reshape(tuple(shape))

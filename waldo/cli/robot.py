@@ -134,8 +134,8 @@ class RobotCommand:
         from waldo.robots.node import NodeConfig
 
         heat = self.heat if self.govern else dataclasses.replace(self.heat, governor=None)
-        known = {"start_c": self.start_temperature, "ambient_c": self.ambient}
-        known = {name: value for name, value in known.items() if value is not None}
+        given = {"start_c": self.start_temperature, "ambient_c": self.ambient}
+        known: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         heat = dataclasses.replace(heat, observer=dataclasses.replace(heat.observer, **known))
         return NodeConfig(
             rate_hz=self.rate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class EndEffectorKinematics:
         choose_backend()
         import mujoco
 
-        self._mujoco: Any = mujoco
+        self._mujoco = cast("Any", mujoco)
         try:
             self._model = self._mujoco.MjModel.from_xml_path(str(robot.mjcf_path))
             self._site = self._model.site(effector.site).id

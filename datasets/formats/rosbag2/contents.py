@@ -111,7 +111,7 @@ def open_bag(path: Path) -> Generator[Any]:
         if not file.is_dir():
             require_regular(file)
     try:
-        with Reader(path) as reader:
+        with Reader(str(path)) as reader:
             yield reader
     except (ReaderError, apsw.Error, struct.error, MemoryError, *python) as error:
         found = f"the bag is incomplete or damaged ({str(error) or type(error).__name__})"

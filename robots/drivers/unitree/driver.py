@@ -277,12 +277,12 @@ class UnitreeDriver:
             )
         both = np.array([m.temperature for m in motors], dtype=float)
         winding_c, other_c = self._sort(both)
+        temperatures: dict[str, Any] = {"winding_c": winding_c, other: other_c}
         return dataclasses.replace(
             sensors,
             voltage_v=np.array([m.vol for m in motors]),
-            winding_c=winding_c,
             faults=tuple(fault_text(m.motorstate) for m in motors),
-            **{other: other_c},
+            **temperatures,
         )
 
     def _sort(self, both: Array) -> tuple[Array, Array]:

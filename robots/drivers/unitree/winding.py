@@ -40,7 +40,7 @@ class WindingFinder:
     @property
     def winding(self) -> int | None:
         """Index of the winding's temperature, 0 or 1; None while it cannot be identified."""
-        low, high = sorted(self._fluctuation)
+        low, high = sorted(float(value) for value in self._fluctuation)
         if high < MIN_FLUCTUATION_K2_S or high < RATIO * low:
             return None
         return int(np.argmax(self._fluctuation))
