@@ -18,13 +18,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from waldo.errors import FileError, WaldoError
 from waldo.sim.tasks.goal import Goal, Scene
+from waldo.train import package_map
 from waldo.train.planner.format import SYSTEM, AnswerError, parse_plan, plan_schema, prompt
 from waldo.train.planner.grounding import mentioned_scene, strange_steps, unheard_names, unknown_mentions
 from waldo.train.planner.plan_check import PlanError, plan_problems
@@ -57,11 +57,6 @@ class Planner(Protocol):
             AnswerError: If the answer of the model is not a plan.
         """
         ...
-
-
-def import_untyped(package: str) -> Any:
-    """Return a package whose types a type checker need not know: it reads the index of transformers for 16 s."""
-    return import_module(package)
 
 
 def make_plan(planner: Planner, instruction: str, scene: Scene, done: Sequence[Goal] = ()) -> list[Goal]:
@@ -129,12 +124,16 @@ class TransformersPlanner:
         """The tokenizer, the model and the grammar compiler."""
         import torch
 
-        transformers, xgrammar = import_untyped("transformers"), import_untyped("xgrammar")
-        transformers.utils.logging.disable_progress_bar()  # Loading takes milliseconds.
+        package_map.install()
+        import xgrammar
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()  # Loading takes milliseconds.
         torch.set_num_threads(self.threads)
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self.source)
-            model = transformers.AutoModelForCausalLM.from_pretrained(self.source, dtype=torch.float32).eval()
+            tokenizer: Any = AutoTokenizer.from_pretrained(self.source)
+            model = AutoModelForCausalLM.from_pretrained(self.source, dtype=torch.float32).eval()
         except (OSError, ValueError) as error:
             why = " ".join(str(error).split())[:160]
             raise FileError(
@@ -163,8 +162,8 @@ class TransformersPlanner:
     def complete(self, text: str, schema: dict[str, Any]) -> str:
         """Return a continuation of `text` as JSON that satisfies `schema`."""
         import torch
+        from xgrammar.contrib.hf import LogitsProcessor
 
-        xgrammar = import_untyped("xgrammar")
         tokenizer, model, compiler = self._loaded
         grammar = compiler.compile_json_schema(json.dumps(schema), any_whitespace=False, separators=(",", ":"))
         inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False)
@@ -174,7 +173,7 @@ class TransformersPlanner:
                 attention_mask=inputs["attention_mask"],
                 max_new_tokens=MAX_TOKENS,
                 do_sample=False,
-                logits_processor=[xgrammar.contrib.hf.LogitsProcessor(grammar)],  # Has state: one per call.
+                logits_processor=[LogitsProcessor(grammar)],  # Has state: one per call.
             )
         return cast("str", tokenizer.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 

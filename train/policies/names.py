@@ -25,6 +25,8 @@ REGISTERED = re.compile(r'PreTrainedConfig\.register_subclass\(\s*(?:name\s*=\s*
 
 QUERY = """
 import importlib, json, sys
+from waldo.train import package_map
+package_map.install()
 failed = {}
 for name in sys.argv[1:]:
     try:

@@ -44,7 +44,7 @@ class DemoSize:
 
 
 FULL = DemoSize(episodes=50, steps=2000, trials=50, videos=3)
-QUICK = DemoSize(episodes=3, steps=60, trials=10, videos=1)
+QUICK = DemoSize(episodes=2, steps=10, trials=3, videos=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,9 @@ class Demo:
     seed: int = 0
     """Seed of the first episode; a recording with the same seed is bit-identical."""
     episodes: int | None = None
-    """Number of episodes to record; default 50, or 3 with --quick."""
+    """Number of episodes to record; default 50, or 2 with --quick."""
     steps: int | None = None
-    """Number of training steps; default 2000, or 60 with --quick."""
+    """Number of training steps; default 2000, or 10 with --quick."""
 
     def __post_init__(self) -> None:
         """Validate the numbers."""

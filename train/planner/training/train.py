@@ -25,7 +25,6 @@ from waldo.console import err, out, progress
 from waldo.errors import FileError
 from waldo.files import atomic_file
 from waldo.train.planner.format import plan_json, prompt
-from waldo.train.planner.planner import import_untyped
 from waldo.train.planner.training.examples import Example, sample
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>")
@@ -93,6 +92,7 @@ class PlannerTraining:
 def make_tokenizer(config: PlannerTraining) -> Any:
     """Train a byte-level BPE tokenizer on examples of the grammar."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -107,7 +107,7 @@ def make_tokenizer(config: PlannerTraining) -> Any:
     examples = [sample(rng) for _ in range(6000)]
     texts = [t for e in examples for t in (prompt(e.instruction, e.scene, e.done), plan_json(e.plan))]
     bpe.train_from_iterator([*texts, *["\n\n", "user\n", "assistant\n", "system\n"] * 500], trainer)
-    tokenizer = import_untyped("transformers").PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -121,18 +121,18 @@ def make_tokenizer(config: PlannerTraining) -> Any:
 
 def load_tokenizer(config: PlannerTraining) -> Any:
     """Return the tokenizer of an earlier run in this folder, or None."""
-    return (
-        import_untyped("transformers").AutoTokenizer.from_pretrained(config.out)
-        if (config.out / "tokenizer.json").exists()
-        else None
-    )
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(config.out) if (config.out / "tokenizer.json").exists() else None
 
 
 def make_model(config: PlannerTraining, tokenizer: Any) -> Any:
     """Return the untrained model; `waldo_planner` in its config marks a closed vocabulary and no system prompt."""
-    transformers = import_untyped("transformers")
-    return transformers.Qwen3ForCausalLM(
-        transformers.Qwen3Config(
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    make: Any = Qwen3Config  # Its keywords are those of a base class.
+    return Qwen3ForCausalLM(
+        make(
             vocab_size=len(tokenizer),
             hidden_size=config.dim,
             intermediate_size=2 * config.dim,
