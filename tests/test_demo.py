@@ -43,6 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     interrupt_while_recording(folder)
     dataset = Dataset.open(folder / "dataset")
     assert dataset.unfinished == []
+    assert dataset.episodes[0].reason == "operator"
     assert all(episode.count("joints/state") == len(episode.time_ns("joints/state")) for episode in dataset.episodes)
     done = subprocess.run([*WALDO, "demo", "--quick", str(folder)], capture_output=True, text=True, timeout=1000)
     assert done.returncode == 0, done.stderr
@@ -70,6 +71,7 @@ def test_every_exported_episode_has_a_frame_a_row_and_frames_in_their_place(demo
     exported = LeRobotDataset("local/demo", root=demo / "lerobot")
     finished = [e for e in Dataset.open(demo / "dataset").episodes if e.outcome == "success"]
     assert exported.num_episodes == len(finished) == 2
+    assert [episode.attributes["seed"] for episode in finished] == [0, 1], "the interruption repeats no episode"
     error_ms = json.loads((demo / "export.json").read_text())["frame_error_ms"]
     assert set(error_ms) == {"front", "wrist"}
     assert max(error_ms.values()) <= 1000 / 30 / 2

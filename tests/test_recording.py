@@ -90,25 +90,6 @@ def test_the_same_seed_records_the_same_bits(recorded: Path, tmp_path: Path) -> 
         assert list(differing(recorded / "dataset" / name, tmp_path / "dataset" / name)) == []
 
 
-def test_an_interrupted_recording_is_valid_and_goes_on(tmp_path: Path) -> None:
-    class StopError(Exception):
-        """The user presses Ctrl-C."""
-
-    def stop_after_one(done: int) -> None:
-        if done == 1:
-            raise StopError
-
-    with pytest.raises(StopError):
-        recording(tmp_path, episodes=2).run(stop_after_one)
-    dataset = Dataset.open(tmp_path / "dataset")
-    assert dataset.unfinished == []
-    assert dataset.episodes[0].reason == "operator"
-    recording(tmp_path, episodes=2).run(lambda done: None)
-    assert recording(tmp_path).recorded() == 2
-    finished = [episode for episode in dataset.episodes if episode.reason == "operator"]
-    assert [episode.attributes["seed"] for episode in finished] == [5, 6]
-
-
 def process_of(words: str, environment: str) -> int | None:
     """Return the process whose command line holds `words` and whose environment holds `environment`."""
     for path in Path("/proc").glob("[0-9]*"):

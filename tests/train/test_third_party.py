@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -86,14 +88,18 @@ def test_a_policy_of_a_plug_in_is_trained_with_its_own_configuration(toy: Path) 
 
 
 def test_a_policy_of_a_plug_in_is_resumed_and_evaluated(
-    toy: Path, plugins: Path, lerobot_dataset: Path, train_here: Callable[..., tuple[int, str]]
+    toy: Path,
+    plugins: Path,
+    lerobot_dataset: Path,
+    train_here: Callable[..., tuple[int, str]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = [lerobot_dataset, "--policy", "toy", "--steps", "3", "--threads", "1", "--output", toy]
     code, messages = train_here(*words, "--resume", plugins=plugins)
     assert code == 0, messages
-    done = waldo("eval", toy, "--episodes", "1", "--threads", "1", "--horizon", "0.5", "--json", plugins=plugins)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["policy"] == "run"
+    words = ["eval", str(toy), "--episodes", "1", "--threads", "1", "--horizon", "0.5", "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["policy"] == "run"
 
 
 def test_a_checkpoint_folder_is_continued_from(
@@ -242,8 +248,22 @@ def test_a_hub_name_is_looked_up_in_the_cache_without_a_network(tmp_path: Path, 
     (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
     line = error_of(waldo("train", lerobot_dataset, "--policy", "someone/policy", plugins=plugins, **home))
     assert line.startswith("unknown policy 'nosuch' (known: act, ")
-    online = home | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}
-    done = waldo("train", lerobot_dataset, "--policy", "someone/other", plugins=plugins, **online)
+
+
+def test_a_name_that_the_hub_does_not_know_is_refused(tmp_path: Path, lerobot_dataset: Path) -> None:
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        home = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": endpoint}
+        done = waldo("train", lerobot_dataset, "--policy", "someone/other", plugins=tmp_path, **home)
+        server.shutdown()
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("waldo: error: someone/other: cannot be downloaded (")
 

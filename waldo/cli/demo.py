@@ -185,13 +185,13 @@ class Demo:
 
     def plan(self) -> str:
         """Decompose an instruction with the embedded planner, and execute the subtasks with the scripted expert."""
-        from waldo.cli.support.bars import progress_bar
-        from waldo.sim.experts.expert import ExpertPolicy
-        from waldo.train.planner.planner import TransformersPlanner, make_plan
-        from waldo.train.runner.subtask_runner import RunConfig, run_instruction
-
         result_file = self.folder / "plan.json"
         if not result_file.exists():
+            from waldo.cli.support.bars import progress_bar
+            from waldo.sim.experts.expert import ExpertPolicy
+            from waldo.train.planner.planner import TransformersPlanner, make_plan
+            from waldo.train.runner.subtask_runner import RunConfig, run_instruction
+
             planner = TransformersPlanner(None)
             config = RunConfig(task="sort", episodes=self.size.trials, first_seed=EVALUATION_SEED)
             with progress_bar("subtasks") as advance:
@@ -212,16 +212,16 @@ class Demo:
 
     def evaluate(self) -> str:
         """Evaluate the policy on unseen seeds, with motor heat."""
-        from waldo.cli.support.bars import progress_bar
-        from waldo.graphics import choose_backend
-        from waldo.sim.evaluation.evaluate import evaluate
-        from waldo.sim.evaluation.report import write_report
-        from waldo.sim.evaluation.results import EvalConfig
-        from waldo.train.policies.lerobot_policy import LeRobotPolicy
-        from waldo.train.training import last_checkpoint
-
         output = self.folder / "evaluation"
         if not (output / "report.html").exists():
+            from waldo.cli.support.bars import progress_bar
+            from waldo.graphics import choose_backend
+            from waldo.sim.evaluation.evaluate import evaluate
+            from waldo.sim.evaluation.report import write_report
+            from waldo.sim.evaluation.results import EvalConfig
+            from waldo.train.policies.lerobot_policy import LeRobotPolicy
+            from waldo.train.training import last_checkpoint
+
             last = last_checkpoint(self.folder / "policy")
             if last is None:
                 raise FileError(self.folder / "policy", "has no checkpoint", "delete it and run the demo again")
@@ -248,10 +248,10 @@ class Demo:
 
     def figure(self) -> str:
         """Draw a figure that summarizes the demo."""
-        from waldo.demo.figure import draw
-
         path = self.folder / "demo.png"
         if not path.exists():
+            from waldo.demo.figure import draw
+
             draw(self.folder, path)
         return str(path)
 
