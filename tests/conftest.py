@@ -18,6 +18,7 @@ from waldo.robots.constant import Constant
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
+from waldo.train import package_map
 
 pytest_plugins = (
     "tests.machine",
@@ -35,6 +36,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Before any test, or any library that a test needs, imports MuJoCo.
 choose_backend()
+# Before any test imports LeRobot.
+package_map.install()
 # A deadline is a timing assertion, and so is the health check of slow generation.
 settings.register_profile("waldo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("waldo")

@@ -9,27 +9,32 @@ import pytest
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = {
-    "training": ("tests/train/", "tests/cli/test_eval.py"),
-    "ray": ("tests/datasets/formats/test_convert", "tests/datasets/lerobot/test_export", "tests/datasets/test_jobs"),
-}
-"""Group -> files that share a fixture of minutes, such as a trained policy: they run in one process."""
-
-LONG = (
+TOGETHER = (
     "tests/test_demo.py",
     "tests/train/",
-    "tests/test_style.py",
+    "tests/cli/test_eval.py",
+    "tests/collect/test_lerobot_plugin.py",
+    "tests/datasets/formats/test_convert",
+    "tests/datasets/lerobot/test_export",
+    "tests/datasets/lerobot/test_import",
+    "tests/datasets/test_jobs.py",
+)
+"""Files that run in one process: they share the imports of LeRobot, a trained policy or a Ray cluster, which take
+longer than their tests."""
+
+LONG = (
+    *TOGETHER,
     "tests/test_recording.py",
     "tests/test_operator_mistakes.py",
     "tests/datasets/lerobot/test_checkers.py",
 )
-"""Files that take minutes: they start first, so that no process is left with one of them at the end."""
+"""Tests that take minutes: they start first, so that no process is left with one of them at the end."""
 
 
 def group_of(nodeid: str) -> str:
     """Return the tests that run in the same process as a test."""
     file = nodeid.partition("::")[0]
-    return next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
+    return "together" if file.startswith(TOGETHER) else file
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -60,7 +60,8 @@ def wait_until(page: webdriver.Chrome, condition) -> None:
 
 
 def cards(page: webdriver.Chrome) -> list[str]:
-    return [heading.text for heading in page.find_elements(By.CSS_SELECTOR, "#robots h2")]
+    # In one call, since the page may remove a card between two.
+    return page.execute_script("return [...document.querySelectorAll('#robots h2')].map(one => one.innerText)")
 
 
 def statuses(*found: ComponentStatus) -> dict[str, ComponentStatus]:

@@ -26,9 +26,12 @@ MAX_REQUEST = 1 << 20
 
 def serve(number: int) -> None:
     """Fork one training per request from the socket with this file descriptor, until it is closed."""
+    from waldo.train import lerobot_entry, package_map
+
+    package_map.install()
     import lerobot.scripts.lerobot_train as _train
 
-    from waldo.train import lerobot_entry, store_training
+    from waldo.train import store_training
 
     del _train, store_training
     connection = socket.socket(fileno=number)
