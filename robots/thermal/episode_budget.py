@@ -64,8 +64,8 @@ def episodes_left(model: TwoNodeModel, state_c: Array, ambient_c: Array, limit_c
         Numbers of episodes (motors,); infinity if the limit is never reached. A winding has its maximum temperature
         at the end of an episode, so only the ends are checked.
     """
-    warm = _affine(model, cycle.load, ambient_c, cycle.seconds)
-    whole = _affine(model, cycle.idle, ambient_c, cycle.pause_s) @ warm
+    warm = model.affine(cycle.load, ambient_c, cycle.seconds)
+    whole = model.affine(cycle.idle, ambient_c, cycle.pause_s) @ warm
     state = np.concatenate([state_c, np.ones((len(state_c), 1))], axis=-1)[..., None]
     limit = np.where(np.isnan(limit_c), np.inf, limit_c)
     left = np.full(len(limit), np.inf)
@@ -82,15 +82,6 @@ def episodes_left(model: TwoNodeModel, state_c: Array, ambient_c: Array, limit_c
             break
         state = np.where(unlimited[:, None, None], starts[-1], state)
     return left
-
-
-def _affine(model: TwoNodeModel, load: Load, ambient_c: Array, seconds: float) -> Array:
-    """Return the matrices (motors, 3, 3) that advance (winding, housing, 1) by `seconds` of a constant load."""
-    r = model.response(load.copper_w, seconds)
-    u1, u2 = model.inputs(load, ambient_c)
-    one, zero = np.ones(len(model)), np.zeros(len(model))
-    rows = [(r.e11, r.e12, r.i11 * u1 + r.i12 * u2), (r.e21, r.e22, r.i21 * u1 + r.i22 * u2), (zero, zero, one)]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 @dataclass(slots=True)

@@ -220,16 +220,33 @@ def _simulate(recordings: Sequence[Recording], points: Array) -> Array:
         state = _start(recording, state, model, ambient)
         # A recording that is shorter than the interval counts with its last reading.
         every = max(1, min(round(RESIDUAL_EVERY_S / recording.dt_s), len(recording.copper_w)))
-        for k in range(len(recording.copper_w)):
-            load = Load(recording.copper_w[k] * scale, recording.other_w[k] + 0 * scale)
-            state = model.step(state, load, ambient, recording.dt_s)
-            if k % every == every - 1:
-                for node, values in ((0, recording.winding_c), (1, recording.housing_c)):
-                    if np.isfinite(values[k]):
-                        errors.append(state[:, node] - values[k])
-    if not errors:
+        states = _states(recording, state, model, scale, ambient, every)
+        state = states[-1]
+        readings = np.stack([recording.winding_c, recording.housing_c], axis=-1)[every - 1 :: every]
+        difference = states[1 : 1 + len(readings)].swapaxes(0, 1) - readings
+        errors.append(difference[:, np.isfinite(readings)])
+    if not sum(one.shape[1] for one in errors):
         raise InsufficientDataError(f"there is no reading at the end of any {RESIDUAL_EVERY_S:g} s interval")
-    return np.stack(errors, axis=1)
+    return np.concatenate(errors, axis=1)
+
+
+def _states(
+    recording: Recording, start_c: Array, model: TwoNodeModel, scale: Array, ambient_c: Array, every: int
+) -> Array:
+    """Return the states at the start, after every `every` steps and at the end, (times, points, 2) [°C]."""
+    count = len(recording.copper_w)
+    intervals = -(-count // every)
+    # The last interval is filled with steps of no length.
+    copper, other, seconds = np.zeros((3, intervals * every))
+    copper[:count], other[:count], seconds[:count] = recording.copper_w, recording.other_w, recording.dt_s
+    advance = np.broadcast_to(np.eye(3), (intervals, len(scale), 3, 3))
+    for k in range(every):
+        load = Load(copper[k::every, None] * scale, other[k::every, None] + 0 * scale)
+        advance = model.affine(load, ambient_c, seconds[k::every, None]) @ advance
+    states = [np.append(start_c, np.ones((len(scale), 1)), axis=-1)]
+    for matrix in advance:
+        states.append((matrix @ states[-1][..., None])[..., 0])
+    return np.stack(states)[..., :2]
 
 
 def _start(recording: Recording, before: Array | None, model: TwoNodeModel, ambient: Array) -> Array:

@@ -8,7 +8,9 @@ mean + z σ(t) with the limit. Shapes (..., motors).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -56,9 +58,12 @@ class Trajectory:
     """Standard deviations, (..., motors, times) [K]."""
 
 
+@cache
 def time_grid(points: int = POINTS, horizon_s: float = HORIZON_S) -> Array:
-    """Return the times of a forecast, (points,) [s]."""
-    return np.geomspace(FIRST_S, horizon_s, points, dtype=np.float64)
+    """Return the times of a forecast, (points,) [s]; a read-only array that all callers share."""
+    seconds = np.geomspace(FIRST_S, horizon_s, points, dtype=np.float64)
+    seconds.setflags(write=False)
+    return seconds
 
 
 def predict(
@@ -81,17 +86,15 @@ def predict(
     """
     wide = _with_time_axis(model)
     expected = load * np.exp(mean[:, SCALE])
-    scaled = Load(expected.copper_w[..., None], expected.other_w[..., None])
-    ambient = mean[:, AMBIENT, None]
-    r = wide.response(scaled.copper_w, seconds)
-    u1, u2 = wide.inputs(scaled, ambient)
-    w, h = mean[:, WINDING, None], mean[:, HOUSING, None]
-    winding = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
-    start = np.stack([w + 0 * seconds, h + 0 * seconds], axis=-1)
-    by_scale = (wide.winding_at(seconds, start, scaled * (1 + STEP), ambient) - winding) / STEP
-    by_ambient = r.i12 / (wide.r2 * wide.ch)
-    gradient = np.stack([r.e11, r.e12, by_ambient, by_scale], axis=-1)
-    variance = np.einsum("mti,mij,mtj->mt", gradient, covariance, gradient, optimize=True)
+    # The expected load and a slightly higher one, (2, motors, 1).
+    both = Load(expected.copper_w[:, None], expected.other_w[:, None]) * np.array([1.0, 1 + STEP])[:, None, None]
+    r = wide.response(both.copper_w, seconds)
+    u1, u2 = wide.inputs(both, mean[:, AMBIENT, None])
+    winding, hotter = r.e11 * mean[:, WINDING, None] + r.e12 * mean[:, HOUSING, None] + r.i11 * u1 + r.i12 * u2
+    by_scale = (hotter - winding) / STEP
+    by_ambient = r.i12[0] / (wide.r2 * wide.ch)
+    gradient = np.stack([r.e11[0], r.e12[0], by_ambient, by_scale], axis=-1)
+    variance = np.sum(gradient @ covariance * gradient, axis=-1)
     variance += np.square(by_scale * np.asarray(load_std)[..., None])
     return Trajectory(seconds, winding, np.sqrt(np.maximum(variance, 0)))
 
@@ -107,46 +110,48 @@ def time_to_limit(trajectory: Trajectory, limit_c: Array, now_c: Array) -> Quant
     Returns:
         Quantiles (motors,): 0 if the winding is at the limit already, NaN if there is no limit.
     """
-    times = [_rise(trajectory, limit_c, now_c, z) for z in (Z90, 0.0, -Z90)]
-    return Quantiles(p10=times[0], p50=times[1], p90=times[2])
+    p10, p50, p90 = _rise(trajectory, limit_c, now_c, (Z90, 0.0, -Z90))
+    return Quantiles(p10=p10, p50=p50, p90=p90)
 
 
 def cool_down_time(trajectory: Trajectory, target_c: Array, now_c: Array) -> Quantiles:
     """Return when the windings have cooled down to `target_c` (motors,) [°C]; 0 if they are below it already."""
-    times = [_fall(trajectory, target_c, now_c, z) for z in (-Z90, 0.0, Z90)]
-    return Quantiles(p10=times[0], p50=times[1], p90=times[2])
+    p10, p50, p90 = _fall(trajectory, target_c, now_c, (-Z90, 0.0, Z90))
+    return Quantiles(p10=p10, p50=p50, p90=p90)
 
 
 def interval(trajectory: Trajectory, limit_c: Array, now_c: Array, z: float) -> tuple[Array, Array]:
     """Return the earliest and latest time to a limit, `z` standard deviations to either side, (motors,) [s]."""
-    return _rise(trajectory, limit_c, now_c, z), _rise(trajectory, limit_c, now_c, -z)
+    earliest, latest = _rise(trajectory, limit_c, now_c, (z, -z))
+    return earliest, latest
 
 
-def _rise(trajectory: Trajectory, limit_c: Array, now_c: Array, z: float) -> Array:
-    """Return when mean + z σ first rises above a limit."""
-    above = trajectory.mean_c + z * trajectory.std_k - limit_c[:, None]
+def _rise(trajectory: Trajectory, limit_c: Array, now_c: Array, z: Sequence[float]) -> Array:
+    """Return when mean + z σ first rises above a limit, (z, motors)."""
+    above = trajectory.mean_c + np.array(z)[:, None, None] * trajectory.std_k - limit_c[:, None]
     first = _crossing(trajectory.seconds, above)
     return np.where(np.isnan(limit_c), np.nan, np.where(now_c >= limit_c, 0.0, first))
 
 
-def _fall(trajectory: Trajectory, target_c: Array, now_c: Array, z: float) -> Array:
-    """Return when mean + z σ first falls below a target."""
-    above = trajectory.mean_c + z * trajectory.std_k - target_c[:, None]
+def _fall(trajectory: Trajectory, target_c: Array, now_c: Array, z: Sequence[float]) -> Array:
+    """Return when mean + z σ first falls below a target, (z, motors)."""
+    above = trajectory.mean_c + np.array(z)[:, None, None] * trajectory.std_k - target_c[:, None]
     first = _crossing(trajectory.seconds, -above)
     return np.where(np.isnan(target_c), np.nan, np.where(now_c <= target_c, 0.0, first))
 
 
 def _crossing(seconds: Array, values: Array) -> Array:
-    """Return when values (motors, times) first become positive, interpolated in the logarithm of time."""
-    positive = values > 0
+    """Return when values (..., times) first become positive, interpolated in the logarithm of time."""
+    rows = values.reshape(-1, len(seconds))
+    positive = rows > 0
     first = positive.argmax(axis=1)
-    rows = np.arange(len(values))
-    after, before = values[rows, first], values[rows, np.maximum(first - 1, 0)]
-    fraction = np.where(first > 0, -before / np.maximum(after - before, 1e-12), 1.0)
+    previous, row = np.maximum(first - 1, 0), np.arange(len(rows))
+    after, before = rows[row, first], rows[row, previous]
+    fraction = -before / np.maximum(after - before, 1e-12)
     logs = np.log(seconds)
-    low = np.where(first > 0, logs[np.maximum(first - 1, 0)], logs[0])
+    low = logs[previous]
     times = np.exp(low + np.clip(fraction, 0, 1) * (logs[first] - low))
-    return np.where(positive.any(axis=1), np.where(first == 0, seconds[0], times), np.inf)
+    return np.where(positive.any(axis=1), times, np.inf).reshape(values.shape[:-1])
 
 
 def allowed_load_factor(

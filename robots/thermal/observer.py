@@ -12,6 +12,7 @@ Shapes: (motors,).
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,8 +82,9 @@ class HeatObserver:
         self.watches: Mapping[str, SensorWatch] = {
             name: SensorWatch(count, getattr(c, name)) for name in ("winding", "housing", "driver")
         }
-        self._offsets: dict[str, Array] = {name: np.zeros((count, 4)) for name in self.watches}
-        """Covariance of the states with the offset of each kind of sensor, (motors, 4) (Schmidt-Kalman filter)."""
+        self._offsets: Array = np.zeros((count, 4, len(self.watches)))
+        """Covariances of the states with the offsets of the kinds of sensor, (motors, 4, kinds)."""
+        self._delay_s = max(watch.sensor.delay_s for watch in self.watches.values())
         self._past: deque[tuple[float, Array]] = deque()
         self._load_step_k: Array = np.zeros((count, 2))
         self._seconds = 0.0
@@ -142,8 +144,9 @@ class HeatObserver:
         r = model.response(scaled.copper_w, dt_s)
         u1, u2 = model.inputs(scaled, mean[:, AMBIENT])
         heat = scaled.at(mean[:, WINDING]) / model.cw
-        w, h = mean[:, WINDING].copy(), mean[:, HOUSING].copy()
-        stay = np.exp(-dt_s / c.wander_s)
+        before = self.state_c.copy()
+        w, h = before[:, WINDING], before[:, HOUSING]
+        stay = math.exp(-dt_s / c.wander_s)
         from_ambient = 1 / (model.r2 * model.ch)
         transition = np.zeros_like(self.covariance)
         transition[:, WINDING, WINDING], transition[:, WINDING, HOUSING] = r.e11, r.e12
@@ -153,12 +156,11 @@ class HeatObserver:
         transition[:, AMBIENT, AMBIENT] = transition[:, SCALE, SCALE] = stay
         mean[:, WINDING] = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
         mean[:, HOUSING] = r.e21 * w + r.e22 * h + r.i21 * u1 + r.i22 * u2
-        self._load_step_k = mean[:, :2] - np.stack([w, h], axis=-1)
+        self._load_step_k = self.state_c - before
         mean[:, AMBIENT] = c.ambient_c + stay * (mean[:, AMBIENT] - c.ambient_c)
         mean[:, SCALE] *= stay
         self.covariance = transition @ self.covariance @ transition.swapaxes(-1, -2)
-        for name, offset in self._offsets.items():
-            self._offsets[name] = (transition @ offset[..., None])[..., 0]
+        self._offsets = transition @ self._offsets
         self._diffuse(w - h, h - mean[:, AMBIENT], stay, dt_s)
 
     def _diffuse(self, winding_rise_k: Array, housing_rise_k: Array, stay: float, dt_s: float) -> None:
@@ -180,10 +182,9 @@ class HeatObserver:
 
     def _remember(self) -> None:
         """Keep past estimates for as long as the longest sensor delay."""
-        longest = max(watch.sensor.delay_s for watch in self.watches.values())
-        if longest:
+        if self._delay_s:
             self._past.append((self._seconds, self.state_c.copy()))
-            while len(self._past) > 1 and self._past[1][0] <= self._seconds - longest:
+            while len(self._past) > 1 and self._past[1][0] <= self._seconds - self._delay_s:
                 self._past.popleft()
 
     def _estimate_before(self, delay_s: float) -> Array:
@@ -239,19 +240,20 @@ class HeatObserver:
             variance: Variances of the readings without the offset, (motors,) [K²].
             sensor: Kind of sensor; None for readings without a constant offset.
         """
-        with_node, total = self.covariance[good, :, node], self.covariance[good, node, node] + variance[good]
+        with_node, total = self.covariance[:, :, node], self.covariance[:, node, node] + variance
+        # Covariance of this reading with the offsets of the sensors, (motors, kinds).
+        with_offsets = self._offsets[:, node].copy()
         if sensor is not None:
-            offset, own = self._offsets[sensor][good], self.watches[sensor].sensor.std_k ** 2
-            total = total + 2 * offset[:, node] + own
-            with_node = with_node + offset
-        gain = with_node / total[:, None]
-        self.mean[good] += gain * innovation[good, None]
-        self.covariance[good] -= gain[:, :, None] * with_node[:, None, :]
+            kind, own = list(self.watches).index(sensor), self.watches[sensor].sensor.std_k ** 2
+            total = total + 2 * with_offsets[:, kind] + own
+            with_node = with_node + self._offsets[:, :, kind]
+            with_offsets[:, kind] += own
+        gain = np.where(good, with_node.T / total, 0.0).T
+        self.mean += gain * np.where(good, innovation, 0.0)[:, None]
+        self.covariance -= gain[:, :, None] * with_node[:, None, :]
         # Keep the covariance symmetric in spite of rounding errors.
-        self.covariance[good] = (self.covariance[good] + self.covariance[good].swapaxes(-1, -2)) / 2
-        for name, kept in self._offsets.items():
-            constant = self.watches[name].sensor.std_k ** 2 if name == sensor else 0.0
-            kept[good] -= gain * (kept[good, node] + constant)[:, None]
+        self.covariance = (self.covariance + self.covariance.swapaxes(-1, -2)) / 2
+        self._offsets -= gain[:, :, None] * with_offsets[:, None, :]
 
     def health(self) -> list[str]:
         """Return the faults of each motor's sensors and model as text; empty where there is none."""

@@ -47,6 +47,7 @@ class SensorWatch:
 
     def __init__(self, count: int, sensor: Sensor) -> None:
         self.sensor = sensor
+        self._seen = False
         self._last: Array = np.full(count, np.nan)
         self._doubt_s: Array = np.zeros(count)
         self._constant_s: Array = np.zeros(count)
@@ -68,15 +69,19 @@ class SensorWatch:
             dt_s: Length of the step [s].
         """
         present = np.isfinite(values)
-        implausible = present & ((values < MIN_C) | (values > MAX_C))
+        if not (self._seen or present.any()):
+            return present  # a robot without sensors of this kind
+        self._seen = True
+        plausible = (values >= MIN_C) & (values <= MAX_C)
+        implausible = present & ~plausible
         leap = np.abs(values - self._last - load_step_k) > MAX_RATE_K_PER_S * dt_s + 2 * self.sensor.step_k
-        jumped = present & ~implausible & np.isfinite(self._last) & leap
+        jumped = plausible & leap
         self._note(implausible, values, "reads {:.0f} °C: bad sensor or wire")
         self._note(jumped, values, "jumped to {:.0f} °C: bad contact")
         self._doubt_s = np.where(implausible | jumped, RECOVERY_S, np.maximum(self._doubt_s - dt_s, 0))
         self._watch_stuck(present, values, load_step_k, dt_s)
-        self._last = np.where(present & ~implausible, values, self._last)
-        good = present & ~implausible & (self._doubt_s <= 0) & ~self._stuck
+        self._last = np.where(plausible, values, self._last)
+        good = plausible & (self._doubt_s <= 0) & ~self._stuck
         bound = OUTLIER_SIGMA * np.hypot(std_k, self.sensor.std_k + self.sensor.step_k)
         outlier = good & (np.abs(values - expected_c) > bound)
         self._outlier_s = np.where(outlier, self._outlier_s + dt_s, 0.0)
@@ -91,7 +96,7 @@ class SensorWatch:
         self._stuck = present & ~moved & (self._stuck | ((self._constant_s > STUCK_S) & overdue))
 
     def _note(self, which: NDArray[np.bool_], values: Array, text: str) -> None:
-        for i in np.flatnonzero(which):
+        for i in which.nonzero()[0]:
             self._faults[i] = text.format(values[i])
 
     def describe(self, motor: int, name: str) -> str:

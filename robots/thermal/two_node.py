@@ -71,23 +71,38 @@ class Response:
 
 
 class TwoNodeModel:
-    """The models of several motors. Shapes: states (..., motors, 2) [°C], loads and temperatures (..., motors)."""
+    """The models of several motors, whose constants do not change.
+
+    Shapes: states (..., motors, 2) [°C], loads and temperatures (..., motors).
+    """
 
     def __init__(self, constants: Sequence[ThermalConstants]) -> None:
-        self.cw = np.array([c.winding_j_per_k for c in constants])
+        self._set(
+            np.array([c.winding_j_per_k for c in constants]),
+            np.array([c.housing_j_per_k for c in constants]),
+            np.array([c.winding_to_housing_k_per_w for c in constants]),
+            np.array([c.housing_to_ambient_k_per_w for c in constants]),
+        )
+
+    def _set(self, cw: Array, ch: Array, r1: Array, r2: Array) -> None:
+        self.cw = cw
         """Heat capacities of the windings, (motors,) [J/K]."""
-        self.ch = np.array([c.housing_j_per_k for c in constants])
+        self.ch = ch
         """Heat capacities of the housings, (motors,) [J/K]."""
-        self.r1 = np.array([c.winding_to_housing_k_per_w for c in constants])
+        self.r1 = r1
         """Thermal resistances from winding to housing, (motors,) [K/W]."""
-        self.r2 = np.array([c.housing_to_ambient_k_per_w for c in constants])
+        self.r2 = r2
         """Thermal resistances from housing to ambient, (motors,) [K/W]."""
+        # Coefficients of the differential equation, which every step uses.
+        self._copper = COPPER_ALPHA_PER_K / cw
+        self._to_winding, self._to_housing = 1 / (r1 * cw), 1 / (r1 * ch)
+        self._from_housing = -(1 / r1 + 1 / r2) / ch
 
     @classmethod
     def from_arrays(cls, cw: Array, ch: Array, r1: Array, r2: Array) -> TwoNodeModel:
         """Return a model with constants given as arrays of one shape [J/K, J/K, K/W, K/W]."""
         model = cls(())
-        model.cw, model.ch, model.r1, model.r2 = cw, ch, r1, r2
+        model._set(cw, ch, r1, r2)
         return model
 
     def __len__(self) -> int:
@@ -100,19 +115,18 @@ class TwoNodeModel:
 
     def response(self, copper_w: Array, seconds: Array | float) -> Response:
         """Return the response after `seconds` under a copper loss at 25 °C; both broadcast against (..., motors)."""
-        a = (COPPER_ALPHA_PER_K * copper_w - 1 / self.r1) / self.cw
-        b, c = 1 / (self.r1 * self.cw), 1 / (self.r1 * self.ch)
-        d = -(1 / self.r1 + 1 / self.r2) / self.ch
+        b, c = self._to_winding, self._to_housing
+        a, d = self._copper * copper_w - b, self._from_housing
         # The eigenvalues are mean ± spread; spread > 0, since b c > 0.
-        mean, spread = (a + d) / 2, np.sqrt(np.square((a - d) / 2) + b * c)
-        fast, slow = mean - spread, mean + spread
-        ef, phi_f = _mode(fast, seconds)
-        es, phi_s = _mode(slow, seconds)
-        w = 1 / (2 * spread)
-        # Sylvester's formula: f(A) = (f(slow) (A - fast) - f(fast) (A - slow)) / (slow - fast).
-        de, dp = (es - ef) * w, (phi_s - phi_f) * w
-        me, mp = (ef * slow - es * fast) * w, (phi_f * slow - phi_s * fast) * w
-        return Response(de * a + me, de * b, de * c, de * d + me, dp * a + mp, dp * b, dp * c, dp * d + mp)
+        mean, half = (a + d) / 2, (a - d) / 2
+        spread = np.sqrt(half * half + b * c)
+        values = _modes((mean - spread) * seconds, (mean + spread) * seconds, seconds)
+        fast, slow = values[:, 0], values[:, 1]
+        # Sylvester's formula: f(A) = (f(slow) + f(fast)) / 2 + (f(slow) - f(fast)) / (2 spread) (A - mean).
+        middle, slope = (slow + fast) / 2, (slow - fast) / (2 * spread)
+        diagonal = slope * half
+        (e11, i11), (e12, i12), (e21, i21), (e22, i22) = middle + diagonal, slope * b, slope * c, middle - diagonal
+        return Response(e11, e12, e21, e22, i11, i12, i21, i22)
 
     def inputs(self, load: Load, ambient_c: Array | float) -> tuple[Array, Array]:
         """Return the input u of both nodes, (..., motors) [K/s]: the part that does not depend on the state."""
@@ -127,6 +141,16 @@ class TwoNodeModel:
         winding = r.e11 * w + r.e12 * h + r.i11 * u1 + r.i12 * u2
         housing = r.e21 * w + r.e22 * h + r.i21 * u1 + r.i22 * u2
         return np.stack([winding, housing], axis=-1)
+
+    def affine(self, load: Load, ambient_c: Array | float, seconds: Array | float) -> Array:
+        """Return the matrices that advance (winding, housing, 1) under a constant load, (..., motors, 3, 3)."""
+        r = self.response(load.copper_w, seconds)
+        u1, u2 = self.inputs(load, ambient_c)
+        out = np.zeros((*r.e11.shape, 3, 3))
+        out[..., 0, 0], out[..., 0, 1], out[..., 0, 2] = r.e11, r.e12, r.i11 * u1 + r.i12 * u2
+        out[..., 1, 0], out[..., 1, 1], out[..., 1, 2] = r.e21, r.e22, r.i21 * u1 + r.i22 * u2
+        out[..., 2, 2] = 1
+        return out
 
     def matrices(self, seconds: ArrayLike) -> tuple[Array, Array, Array]:
         """Return E, b and a of x' = E x + b P + a T_a: the state after `seconds` of a loss P [W] in air at T_a [°C].
@@ -156,7 +180,9 @@ class TwoNodeModel:
 
     def winding_at(self, seconds: Array, state_c: Array, load: Load, ambient_c: Array | float) -> Array:
         """Return the winding temperature after `seconds`, which broadcast against (..., motors) [°C]."""
-        return self.step(state_c, load, ambient_c, seconds)[..., 0]
+        r = self.response(load.copper_w, seconds)
+        u1, u2 = self.inputs(load, ambient_c)
+        return r.e11 * state_c[..., 0] + r.e12 * state_c[..., 1] + r.i11 * u1 + r.i12 * u2
 
     def steady(self, load: Load, ambient_c: Array | float) -> Array:
         """Return the steady state of a constant load, (..., motors, 2) [°C]; infinite if there is none."""
@@ -198,13 +224,12 @@ class TwoNodeModel:
         return np.where(np.isnan(limit), np.nan, np.where(state_c[..., 0] >= limit, 0.0, times))
 
 
-def _mode(rate: Array, seconds: Array | float) -> tuple[Array, Array]:
-    """Return exp(rate t) and its integral from 0 to t."""
-    exponent = np.minimum(rate * seconds, MAX_EXPONENT)
-    rise = np.expm1(exponent)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        integral = np.where(np.abs(exponent) < 1e-9, seconds, rise / rate)
-    return rise + 1, integral
+def _modes(fast: Array, slow: Array, seconds: Array | float) -> Array:
+    """Return exp(x) and its integral over `seconds` [s] for both exponents x, (2, 2, ..., motors)."""
+    exponent = np.array([fast, slow])
+    rise = np.expm1(np.minimum(exponent, MAX_EXPONENT))
+    mean = np.divide(rise, exponent, out=np.ones_like(rise), where=np.abs(exponent) >= 1e-9)
+    return np.array([rise + 1, mean * seconds])
 
 
 def resistance_at(resistance_25_ohm: Array | float, winding_c: Array) -> Array:

@@ -74,12 +74,12 @@ def test_a_stopped_fan_raises_an_alarm_within_forty_minutes_that_is_cleared_afte
     motors = Motors(5, spread=0.0)
     motors.work(15)
     assert not motors.ever.any()
-    cooled = motors.true.r2
-    motors.true.r2 = 2.5 * cooled
+    cooled = motors.true
+    motors.true = TwoNodeModel.from_arrays(cooled.cw, cooled.ch, cooled.r1, 2.5 * cooled.r2)
     motors.work(40)
     assert motors.watch.alarm.all()
     assert motors.watch.describe(0).endswith("K hotter than predicted: blocked fan or a different motor?")
-    motors.true.r2 = cooled
+    motors.true = cooled
     motors.work(60)
     assert not motors.watch.alarm.any()
 
@@ -87,8 +87,8 @@ def test_a_stopped_fan_raises_an_alarm_within_forty_minutes_that_is_cleared_afte
 @pytest.mark.parametrize(("factor", "difference"), [(2.0, "hotter"), (0.2, "colder")])
 def test_a_replaced_motor_raises_an_alarm_within_an_hour(factor, difference):
     motors = Motors(5, spread=0.0)
-    for name, by in (("cw", 1 / factor), ("ch", 1 / factor), ("r1", factor), ("r2", factor)):
-        setattr(motors.true, name, getattr(motors.true, name) * by)
+    usual = motors.true
+    motors.true = TwoNodeModel.from_arrays(usual.cw / factor, usual.ch / factor, usual.r1 * factor, usual.r2 * factor)
     motors.work(60, "winding")
     assert motors.watch.alarm.all()
     assert f"K {difference} than predicted" in motors.watch.describe(0)
