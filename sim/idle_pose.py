@@ -58,6 +58,7 @@ class HoldingHeat:
         self.robot = robot
         self.model = _contact_model(robot)
         self._data = mujoco.MjData(self.model)
+        self._position, self._bias_force = self._data.qpos, self._data.qfrc_bias
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in robot.joint_names])
         self._dofs = np.array([self.model.joint(name).dofadr[0] for name in robot.joint_names])
         self._per_nm2 = _watts_per_nm2(robot) * (1.0 if weights is None else np.asarray(weights, dtype=float))
@@ -65,21 +66,22 @@ class HoldingHeat:
 
     def watts(self, position: Array) -> float:
         """Return the weighted copper loss of holding a pose (joints,) [W]."""
-        self._data.qpos[self._qpos] = position
+        self._position[self._qpos] = position
         # At zero velocity the bias force is gravity alone.
         mujoco.mj_kinematics(self.model, self._data)
         mujoco.mj_comPos(self.model, self._data)
         mujoco.mj_comVel(self.model, self._data)
-        mujoco.mj_rne(self.model, self._data, 0, self._data.qfrc_bias)
-        return float(self._per_nm2 @ np.square(self._data.qfrc_bias[self._dofs]))
+        mujoco.mj_rne(self.model, self._data, 0, self._bias_force)
+        return float(self._per_nm2 @ np.square(self._bias_force[self._dofs]))
 
     def _contacts(self, position: Array) -> set[tuple[int, int]]:
         """Return the pairs of bodies in contact in a pose."""
-        self._data.qpos[self._qpos] = position
+        self._position[self._qpos] = position
         mujoco.mj_kinematics(self.model, self._data)
         mujoco.mj_collision(self.model, self._data)
-        body, contacts = self.model.geom_bodyid, self._data.contact[: self._data.ncon]
-        return {(int(body[c.geom1]), int(body[c.geom2])) for c in contacts if c.dist < 0}
+        contacts = self._data.contact
+        first, second = self.model.geom_bodyid[contacts.geom[contacts.dist < 0]].T.tolist()
+        return set(zip(first, second, strict=True))
 
     def free(self, position: Array) -> bool:
         """Return whether a pose has no contacts beyond those of the home pose."""
@@ -124,7 +126,8 @@ def pose_cost(holding: HoldingHeat, near: Array) -> Callable[[Array], float]:
     now, span = holding.watts(near), holding.robot.upper - holding.robot.lower
 
     def cost(position: Array) -> float:
-        return holding.watts(position) / now + DISTANCE_WEIGHT * float(np.sum(np.square((position - near) / span)))
+        distance = (position - near) / span
+        return holding.watts(position) / now + DISTANCE_WEIGHT * float(distance @ distance)
 
     return cost
 
