@@ -90,6 +90,29 @@ def test_recordings_with_gaps_are_one_history():
     assert found.rms_k < 1.0
 
 
+def test_a_recording_that_ends_between_two_readings_is_continued_exactly():
+    watts, model, state = np.repeat([20.0, 2.0], [147, 153]), TwoNodeModel([TRUE]), np.full((1, 2), 24.0)
+    exact = []
+    for w in watts:
+        state = model.step(state, Load(np.array([w]), np.zeros(1)), 24.0, 2.0)
+        exact.append(state[0])
+    temperatures = np.array(exact)
+    temperatures[0] = 24.0  # the first reading is the temperature at the start
+    parts = [
+        Recording(
+            dt_s=2.0,
+            copper_w=watts[part],
+            other_w=np.zeros(len(watts[part])),
+            winding_c=temperatures[part, 0],
+            housing_c=temperatures[part, 1],
+        )
+        for part in (slice(0, 147), slice(147, 300))
+    ]
+    found = fit_constants(parts, TRUE, ambient_c=24.0)
+    assert found.readings == 2 * (147 // 5 + 153 // 5)
+    assert found.rms_k < 0.01
+
+
 def test_recordings_without_information_are_refused():
     idle = record(600)
     still = Recording(

@@ -20,62 +20,64 @@ VOLTS = 7.4
 
 
 class Servos:
-    """Six servos that hold loads, with individual constants and rounded registers."""
+    """Servos that hold loads, with individual constants and rounded registers."""
 
-    def __init__(self, seed=0):
-        rng = np.random.default_rng(seed)
-        nominal = TwoNodeModel([MOTOR.need_thermal("a test")] * 6)
-        factors = np.exp(rng.normal(0, 0.25, (4, 6)))
+    def __init__(self, count=6):
+        rng = np.random.default_rng(0)
+        self.count = count
+        nominal = TwoNodeModel([MOTOR.need_thermal("a test")] * count)
+        factors = np.exp(rng.normal(0, 0.25, (4, count)))
         self.true = TwoNodeModel.from_arrays(
             nominal.cw * factors[0], nominal.ch * factors[1], nominal.r1 * factors[2], nominal.r2 * factors[3]
         )
-        self.r25 = MOTOR.need("resistance_ohm", "a test") * np.exp(rng.normal(0, 0.1, 6))
-        self.offset = rng.normal(0, 1.5, 6)
-        self.state = np.full((6, 2), 24.0)
+        self.r25 = MOTOR.need("resistance_ohm", "a test") * np.exp(rng.normal(0, 0.1, count))
+        self.offset = rng.normal(0, 1.5, count)
+        self.state = np.full((count, 2), 24.0)
 
     def hold(self, amperes, dt_s=0.1):
-        current = np.full(6, amperes)
-        self.state = self.true.step(self.state, Load(np.square(current) * self.r25, STILL), 24.0, dt_s)
+        current = np.full(self.count, amperes)
+        load = Load(np.square(current) * self.r25, np.zeros(self.count))
+        self.state = self.true.step(self.state, load, 24.0, dt_s)
         pwm = current * resistance_at(self.r25, self.state[:, 0]) / VOLTS
         return replace(
-            MotorSensors.unknown(6),
+            MotorSensors.unknown(self.count),
             current_a=np.round(current / 0.0065) * 0.0065,
             pwm_ratio=np.round(pwm, 3),
-            voltage_v=np.full(6, VOLTS),
+            voltage_v=np.full(self.count, VOLTS),
             housing_c=np.round(self.state[:, 1] + self.offset),
         )
 
 
-@pytest.fixture
-def without_forecasts(monkeypatch):
-    """Forecasts do not affect the estimates and take most of the time."""
-    monkeypatch.setattr(monitor_module, "FORECAST_EVERY_S", 1e9)
+@pytest.fixture(scope="module")
+def quarter_hour():
+    """The errors (steps, 18) [K] of 18 servos' temperatures without and with the thermometer, and their last readings.
 
-
-def errors(thermometer, seed):
-    """Return the errors of the winding temperatures (steps, 6) [K] over fifteen minutes of changing loads."""
-    servos = Servos(seed)
-    config = MonitorConfig(governor=None)
-    monitor = HeatMonitor(ROBOT, config if thermometer else replace(config, thermometer=None))
+    The loads change for fifteen minutes.
+    """
+    servos = Servos(18)
+    joints = [replace(ROBOT.joints[0], name=f"joint{i}") for i in range(18)]
+    robot, config = replace(ROBOT, joints=tuple(joints)), MonitorConfig(governor=None)
+    monitors = [HeatMonitor(robot, one) for one in (replace(config, thermometer=None), config)]
     found = []
-    for k in range(1800):
-        amperes = 0.02 if k < 20 else (1.4, 0.6, 1.1)[k // 60 % 3]
-        readings = monitor.step(servos.hold(amperes, 0.5), STILL, 0.5, 0)
-        found.append(readings.winding_c - servos.state[:, 0])
-    return np.array(found)[120:], readings
+    with pytest.MonkeyPatch.context() as patch:
+        # Forecasts do not affect the estimates and take most of the time.
+        patch.setattr(monitor_module, "FORECAST_EVERY_S", 1e9)
+        for k in range(900):
+            sensors = servos.hold(0.02 if k < 10 else (1.4, 0.6, 1.1)[k // 30 % 3], 1.0)
+            readings = [monitor.step(sensors, np.zeros(18), 1.0, 0) for monitor in monitors]
+            found.append([one.winding_c - servos.state[:, 0] for one in readings])
+    without, with_it = np.array(found)[60:].swapaxes(0, 1)
+    return without, with_it, readings[1]
 
 
-@pytest.mark.usefixtures("without_forecasts")
-def test_the_thermometer_reduces_the_error():
-    pairs = [[np.sqrt(np.mean(np.square(errors(on, seed)[0]))) for on in (False, True)] for seed in range(2)]
-    without, with_it = np.mean(pairs, axis=0)
+def test_the_thermometer_reduces_the_error(quarter_hour):
+    without, with_it = (np.sqrt(np.mean(np.square(errors))) for errors in quarter_hour[:2])
     assert with_it < 0.6 * without
     assert with_it < 4.0
 
 
-@pytest.mark.usefixtures("without_forecasts")
-def test_the_error_is_within_the_standard_deviation():
-    found, readings = errors(True, 7)
+def test_the_error_is_within_the_standard_deviation(quarter_hour):
+    _, found, readings = quarter_hour
     assert (np.abs(found[-1]) < 3 * readings.winding_std_k).all()
 
 

@@ -33,6 +33,13 @@ def test_a_reading_out_of_range_excludes_the_sensor_for_a_while(watch, value):
     assert watch.describe(0, "winding") == ""
 
 
+def test_a_sensor_that_is_missing_while_it_is_excluded_is_used_afterwards(watch):
+    assert not accept(watch, 201.0)
+    for _ in range(round(RECOVERY_S)):
+        assert not accept(watch, np.nan)
+    assert accept(watch, 30.0)
+
+
 def test_a_jump_that_the_load_does_not_explain_is_rejected(watch):
     assert not accept(watch, 55.0)
     assert watch.describe(0, "housing") == "housing sensor jumped to 55 °C: bad contact"
