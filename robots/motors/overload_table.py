@@ -12,6 +12,7 @@ import importlib.resources
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -48,6 +49,9 @@ MODEL_STD = 0.05
 
 MAX_TIME_S = 1e5
 """Time that stands for infinity in the fit [s]."""
+
+STEP = 1e-4
+"""Change of a point's coordinate for finite differences."""
 
 ROUNDING_S = 0.5
 """Rounding error of a time: tables contain whole seconds [s]."""
@@ -88,15 +92,12 @@ class TableFit:
 
     def heat(self, torque_nm: Array) -> Array:
         """Return the copper loss of torques [N·m] at 25 °C, in the unit of the table."""
-        return np.square(torque_nm) * (1 + self.saturation * np.square(torque_nm / self.max_torque_nm))
+        return _heat(torque_nm, self.saturation, self.max_torque_nm)
 
     def seconds(self, torque_nm: Array) -> Array:
         """Return the time until the limit for torques (n,) [N·m], starting at ambient, (n,) [s]; infinity for never."""
-        torque = np.asarray(torque_nm, dtype=float)
-        model = TwoNodeModel([self.constants] * len(torque))
-        load = Load(self.heat(torque), np.zeros_like(torque))
-        start = model.at_ambient(self.table.ambient_c)
-        return model.time_to(self.table.limit_c, start, load, self.table.ambient_c)
+        model = TwoNodeModel([self.constants])
+        return _times(self.table, model, self.heat(np.asarray(torque_nm, dtype=float)))
 
 
 def read_table(path: Path, *, limit_c: float, ambient_c: float, rated_nm: float | None = None) -> OverloadTable:
@@ -164,35 +165,42 @@ def fit_table(table: OverloadTable, *, saturates: bool = True) -> TableFit:
     # The rounding of a short time dominates its error.
     weight = 1 / np.hypot(MODEL_STD, ROUNDING_S / np.sqrt(3) / table.seconds)
 
-    def residuals(point: Array) -> Array:
-        fit = _table_fit(table, point, saturates)
-        times = np.minimum(fit.seconds(table.torque_nm), MAX_TIME_S)
-        out = [np.log(times / table.seconds) * weight, point[:3] / TYPICAL_STD, point[3:4] / GAIN_STD]
-        out.append(point[4:] / SATURATION_STD)
-        if table.rated_nm is not None:
-            # The rated torque never reaches the limit: penalize a fit by how early it does.
-            end = min(float(fit.seconds(np.array([table.rated_nm]))[0]), MAX_TIME_S)
-            out.append(np.array([np.log(MAX_TIME_S / end)]))
-        return np.concatenate(out)
+    torque_nm = table.torque_nm if table.rated_nm is None else np.append(table.torque_nm, table.rated_nm)
+    rows = len(table.seconds)
+
+    def residuals(points: Array) -> Array:
+        """Return the residuals of several points (points, 5) at once, (points, residuals)."""
+        model = TwoNodeModel.from_arrays(*(part[:, None] for part in _constants(table, points)))
+        saturation = np.square(points[:, 4:]) if saturates else 0.0
+        times = np.minimum(_times(table, model, _heat(torque_nm, saturation, table.torque_nm.max())), MAX_TIME_S)
+        out = [np.log(times[:, :rows] / table.seconds) * weight, points[:, :3] / TYPICAL_STD]
+        out += [points[:, 3:4] / GAIN_STD, points[:, 4:] / SATURATION_STD]
+        # The rated torque never reaches the limit: penalize a fit by how early it does.
+        out.append(np.log(MAX_TIME_S / times[:, rows:]))
+        return np.concatenate(out, axis=1)
+
+    def jacobian(point: Array) -> Array:
+        steps = np.eye(5) * STEP
+        moved = residuals(np.concatenate([point + steps, point - steps]))
+        return (moved[:5] - moved[5:]).T / (2 * STEP)
 
     bounds = (np.array([-4.0] * 4 + [0.0]), np.array([4.0] * 4 + [2.0]))
     starts = [np.array([0.0, 0.0, 0.0, gain, 0.3]) for gain in (-0.5, 0.3)]
-    solutions = [least_squares(residuals, start, bounds=bounds, diff_step=1e-4) for start in starts]
+    solutions = [
+        least_squares(lambda point: residuals(point[None])[0], start, jac=cast("Any", jacobian), bounds=bounds)
+        for start in starts
+    ]
     return _table_fit(table, min(solutions, key=lambda solution: float(solution.cost)).x, saturates)
 
 
 def _table_fit(table: OverloadTable, point: Array, saturates: bool) -> TableFit:
     """Return the fit of a point (5,): deviations of three logarithms from `TYPICAL`, log gain, and τ_max / τ_s."""
-    # [K per (N·m)²] at which the lowest torque would reach the limit only in the steady state.
-    gain = (table.limit_c - table.ambient_c) / float(np.min(table.torque_nm)) ** 2
-    fast_s, slow_s, ratio = np.exp(TYPICAL + point[:3])
-    total = gain * float(np.exp(point[3]))
-    r1, r2 = total * ratio / (1 + ratio), total / (1 + ratio)
+    cw, ch, r1, r2 = (float(part[0]) for part in _constants(table, point[None]))
     constants = ThermalConstants(
-        winding_j_per_k=float(fast_s / r1),
-        housing_j_per_k=float(slow_s / r2),
-        winding_to_housing_k_per_w=float(r1),
-        housing_to_ambient_k_per_w=float(r2),
+        winding_j_per_k=cw,
+        housing_j_per_k=ch,
+        winding_to_housing_k_per_w=r1,
+        housing_to_ambient_k_per_w=r2,
         basis="fitted",
         source=f"an overload table of {len(table.seconds)} rows",
     )
@@ -202,6 +210,27 @@ def _table_fit(table: OverloadTable, point: Array, saturates: bool) -> TableFit:
         max_torque_nm=float(table.torque_nm.max()),
         table=table,
     )
+
+
+def _constants(table: OverloadTable, points: Array) -> tuple[Array, Array, Array, Array]:
+    """Return C_w, C_h, R_1 and R_2 of points (points, 5), each (points,)."""
+    # [K per (N·m)²] at which the lowest torque would reach the limit only in the steady state.
+    gain = (table.limit_c - table.ambient_c) / float(np.min(table.torque_nm)) ** 2
+    fast_s, slow_s, ratio = np.exp(TYPICAL + points[:, :3]).T
+    total = gain * np.exp(points[:, 3])
+    r1, r2 = total * ratio / (1 + ratio), total / (1 + ratio)
+    return fast_s / r1, slow_s / r2, r1, r2
+
+
+def _heat(torque_nm: Array, saturation: Array | float, max_torque_nm: float) -> Array:
+    """Return the copper loss of torques [N·m] at 25 °C, in the unit of a table."""
+    return np.square(torque_nm) * (1 + saturation * np.square(torque_nm / max_torque_nm))
+
+
+def _times(table: OverloadTable, model: TwoNodeModel, heat: Array) -> Array:
+    """Return the time until the limit of a table under losses (..., n), starting at ambient, (..., n) [s]."""
+    start = np.full((1, 2), table.ambient_c)
+    return model.time_to(table.limit_c, start, Load(heat, np.zeros_like(heat)), table.ambient_c)
 
 
 def held_out(table: OverloadTable, rows: Sequence[int] | None = None) -> Array:
