@@ -63,7 +63,7 @@ class EmulatedJoints:
         self.heat = self.thermal.at_ambient(AMBIENT_C)
         """Winding and housing temperatures, (joints, 2) [°C]; writable."""
         self._heat_step = self.thermal.stepper(HEAT_S)
-        self._copper_j = np.zeros(len(names))
+        self._squared_effort = np.zeros(len(names))
         self._heat_due_s = 0.0
         self._behind_s = 0.0
         self.lock = threading.RLock()
@@ -107,15 +107,16 @@ class EmulatedJoints:
             while self._behind_s >= step_s:
                 self._behind_s -= step_s
                 mujoco.mj_step(self._model, self._data)
-                self._copper_j += np.square(self.current) * self.resistance * step_s
+                self._squared_effort += np.square(self.effort) * step_s
                 self._heat_due_s += step_s
                 if self._heat_due_s >= HEAT_S:
                     self._update_heat()
 
     def _update_heat(self) -> None:
-        load = Load(self._copper_j / self._heat_due_s, np.zeros_like(self._copper_j))
+        squared_a2 = self._squared_effort / self._heat_due_s / np.square(self.torque_constant)
+        load = Load(squared_a2 * self.resistance, np.zeros_like(squared_a2))
         self.heat = self._heat_step(self.heat, load.at(self.heat[:, 0]), AMBIENT_C)
-        self._copper_j[:] = 0
+        self._squared_effort[:] = 0
         self._heat_due_s = 0.0
 
     @property
