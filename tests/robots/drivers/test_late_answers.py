@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class Line:
     def __init__(self, vendor: str) -> None:
         emulator, self._driver = DRIVERS[vendor]
         self.plant = EmulatedJoints(SO101)
+        self.stored: Any = None
         self.delay: Callable[[int, int, int], float] = lambda servo, instruction, address: 0.0
         line = self
 
@@ -46,22 +48,37 @@ class Line:
         return self._driver(SO101, port=self.servos.port, motor_timeout_s=20.0, **options)
 
 
-@pytest.fixture(params=list(DRIVERS))
-def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+@contextmanager
+def holding(vendor: str) -> Iterator[Line]:
     """An arm that holds, as after any session, with an idle line."""
-    line = Line(request.param)
+    line = Line(vendor)
     with line.servos:
         driver = line.driver()
         driver.connect()
         driver.write(HOME)
+        line.stored = driver.stored()
         driver.disconnect()
         yield line
 
 
+@pytest.fixture(params=list(DRIVERS))
+def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    """An arm for one test."""
+    with holding(request.param) as line:
+        yield line
+
+
+@pytest.fixture(scope="module", params=list(DRIVERS))
+def same_line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    """An arm for several tests, each of which leaves it as it was."""
+    with holding(request.param) as line:
+        yield line
+
+
 @pytest.mark.parametrize("number", range(12))
-def test_one_late_response_while_connecting_never_changes_the_calibration(line: Line, number: int) -> None:
+def test_one_late_response_while_connecting_never_changes_the_calibration(same_line: Line, number: int) -> None:
     """The n-th read of servo 1 is answered 25 ms late, which is after its timeout."""
-    asked = 0
+    line, asked = same_line, 0
 
     def once(servo: int, instruction: int, address: int) -> float:
         nonlocal asked
@@ -69,13 +86,11 @@ def test_one_late_response_while_connecting_never_changes_the_calibration(line: 
         return 0.025 if asked == number + 1 and servo == 1 and instruction == 2 else 0.0
 
     driver = line.driver()
-    driver.open()
-    expected = driver.stored()
-    driver.disconnect()
     line.delay = once
     driver.connect()
-    assert list(driver.counts.low) == [one.range_min for one in expected]
-    assert list(driver.counts.high) == [one.range_max for one in expected]
+    assert asked > number + 1
+    assert list(driver.counts.low) == [one.range_min for one in line.stored]
+    assert list(driver.counts.high) == [one.range_max for one in line.stored]
     for _ in range(20):
         applied = driver.write(HOME)
         np.testing.assert_allclose(driver.read().position, line.plant.position, atol=0.05)
@@ -86,9 +101,6 @@ def test_one_late_response_while_connecting_never_changes_the_calibration(line: 
 
 def test_random_delays_lead_to_the_true_calibration_or_a_refusal(line: Line) -> None:
     rng, driver = random.Random(1), line.driver()
-    driver.open()
-    expected = driver.stored()
-    driver.disconnect()
     line.delay = lambda *_: rng.uniform(0.005, 0.3) if rng.random() < 0.01 else 0.0
     connected, refusals = 0, []
     for _ in range(12):
@@ -98,7 +110,7 @@ def test_random_delays_lead_to_the_true_calibration_or_a_refusal(line: Line) -> 
             refusals.append(str(error))
             continue
         connected += 1
-        assert list(driver.counts.low) == [one.range_min for one in expected]
+        assert list(driver.counts.low) == [one.range_min for one in line.stored]
         for _ in range(3):
             np.testing.assert_allclose(driver.read().position, line.plant.position, atol=0.05)
         driver.disconnect()
