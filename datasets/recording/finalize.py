@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import google_crc32c
 import numpy as np
-import zarr
-from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from waldo.datasets import schema
 from waldo.datasets.recording import loss
 from waldo.datasets.recording.encoding import encoder_of, unspill
 from waldo.datasets.recording.journal import Flag, JournalReader, Kind, Record
-from waldo.datasets.storage.array_file import array_metadata, metadata_files
+from waldo.datasets.storage.array_file import (
+    CHECKSUM,
+    LITTLE_ENDIAN,
+    array_metadata,
+    metadata_files,
+    read_array,
+    write_array,
+    write_array_metadata,
+    write_group,
+)
 from waldo.datasets.storage.episode_attributes import FORMAT, MAX_WINDING
 from waldo.datasets.storage.episode_layout import (
     CHUNK_CHECKSUMS,
@@ -33,16 +39,13 @@ from waldo.datasets.storage.episode_layout import (
     VALUES,
     field_columns,
     frames_path,
-    separator,
     shard_name,
 )
 from waldo.datasets.storage.store_path import StorePath
 from waldo.datasets.streams import DepthStream, ImageStream, ScalarStream, Stream, VideoStream, stream_from_dict
 from waldo.datasets.video import mp4shard
-from waldo.datasets.video.chunks import pixel_dtype
-from waldo.datasets.video.codec import JpegCodec, VideoCodec
+from waldo.datasets.video.chunks import codec_metadata, pixel_dtype
 from waldo.datasets.video.h264 import Packet
-from waldo.datasets.video.images import DEPTH_LEVEL
 from waldo.datasets.video.shard import ShardReader, write_shard
 from waldo.errors import FileError
 from waldo.files import atomic_folder, sync_file
@@ -58,9 +61,6 @@ MESSAGE_COMMENTS = {
 }
 """Attribute that describes the columns of a stream's message info."""
 
-CHUNK_KEYS: dict[str, Any] = {"name": "default", "separator": separator()}
-"""Chunks are files in the folder of their array."""
-
 INTERRUPTED = {"outcome": "unknown", "reason": "interrupted"}
 """Outcome and reason of an episode with a journal that was cut off."""
 
@@ -75,7 +75,6 @@ def finalize(journal: Path, destination: Path) -> Mapping[str, Any]:
         if reader.scan.opening is None:
             raise FileError(journal, "its first record is unreadable", "it cannot be recovered")
         attributes = _build(reader, folder)
-        write_metadata_checksum(folder)
     # The episode is on disk: atomic_folder has flushed its files, renamed it and flushed the parent folder.
     journal.unlink()
     sync_file(destination.parent)
@@ -87,14 +86,16 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
     scan = reader.scan
     opening = scan.opening or {}
     streams = [stream_from_dict(data) for data in opening["streams"]]
-    root = zarr.create_group(folder, zarr_format=3)
     summaries: dict[str, Any] = {}
     for stream, records in zip(streams, scan.records, strict=True):
-        group = root.create_group(stream.name)
-        write = _write_scalars if isinstance(stream, ScalarStream) else _write_images
-        count = write(reader, group, stream, records)  # type: ignore[arg-type]
+        for parent in PurePosixPath(stream.name).parents:
+            write_group(folder / parent, {})
+        if isinstance(stream, ScalarStream):
+            count = _write_scalars(reader, folder / stream.name, stream, records)
+        else:
+            count = _write_images(reader, folder, stream, records)
         summaries[stream.name] = stream.to_dict() | {"count": count} | _losses(reader, records)
-        group.update_attributes(summaries[stream.name])
+        write_group(folder / stream.name, _image_statistics(reader, stream, records) | summaries[stream.name])
     attributes = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -103,12 +104,13 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
         "streams": summaries,
         "events": list(scan.events),
         "span_ns": _span_ns(scan.records),
-        MAX_WINDING: _max_winding_c(root, streams),
+        MAX_WINDING: _max_winding_c(folder, streams),
         "nbytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.parent != folder),
     }
     if scan.closing is None:
         attributes["journal_lost_bytes"] = scan.lost_bytes
-    root.update_attributes(attributes)  # attrs.update would write the file once per key
+    write_group(folder, attributes)
+    write_group(folder, attributes | {"metadata_crc32c": metadata_checksum(folder)})
     return attributes
 
 
@@ -119,13 +121,13 @@ def _span_ns(records: Sequence[Sequence[Record]]) -> tuple[int, int]:
     return (min(stamps), max(stamps)) if stamps else (0, 0)
 
 
-def _max_winding_c(root: zarr.Group, streams: Sequence[Stream]) -> float | None:
+def _max_winding_c(folder: Path, streams: Sequence[Stream]) -> float | None:
     """Return the maximum winding temperature of an episode [°C]; None if none is known."""
     motors = next((stream for stream in streams if stream.name == schema.MOTORS), None)
     columns = field_columns(motors) if isinstance(motors, ScalarStream) else {}
     if "winding" not in columns:
         return None
-    windings = np.asarray(root[f"{schema.MOTORS}/{VALUES}"][:, columns["winding"]], np.float64)  # type: ignore[index]
+    windings = np.asarray(read_array(folder / schema.MOTORS / VALUES)[:, columns["winding"]], np.float64)
     known = windings[np.isfinite(windings)]
     return float(known.max()) if known.size else None
 
@@ -154,7 +156,7 @@ def sorted_by_arrival(sequence: list[int]) -> list[int]:
     return [number for numbers in counts for number in sorted(numbers)]
 
 
-def _write_scalars(reader: JournalReader, group: zarr.Group, stream: ScalarStream, records: Sequence[Record]) -> int:
+def _write_scalars(reader: JournalReader, group: Path, stream: ScalarStream, records: Sequence[Record]) -> int:
     """Write the rows of a scalar stream as one table; return their number."""
     rows = [record for record in records if record.kind == Kind.ROW]
     table = np.frombuffer(b"".join(map(reader.payload, rows)), stream.row_dtype)
@@ -162,23 +164,29 @@ def _write_scalars(reader: JournalReader, group: zarr.Group, stream: ScalarStrea
     values = np.concatenate([table[field.name] for field in stream.fields], axis=1)
     columns = [(f"{field.name}.{label}", field.unit) for field in stream.fields for label in field.labels]
     attributes = {"columns": [name for name, _ in columns], "units": [unit for _, unit in columns]}
-    write_array(group, VALUES, values, ("time", "column"), attributes)
+    write_array(group / VALUES, values, ("time", "column"), attributes)
     return len(rows)
 
 
-def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream, records: Sequence[Record]) -> int:
+def _image_statistics(reader: JournalReader, stream: Stream, records: Sequence[Record]) -> dict[str, Any]:
+    """Return the counts of a color camera's pixel values as an attribute; nothing for other streams."""
+    if not isinstance(stream, VideoStream):
+        return {}
+    counts = np.zeros((3, 256), np.int64)
+    for record in records:
+        if record.kind == Kind.HISTOGRAM:
+            counts += np.frombuffer(reader.payload(record), "<u2").reshape(3, 256)
+    return {HISTOGRAM: counts.tolist()}
+
+
+def _write_images(reader: JournalReader, episode: Path, stream: ImageStream, records: Sequence[Record]) -> int:
     """Write the frames of a camera as one shard, and the arrays with one value per frame; return their number."""
     frames = _whole_groups([r for r in records if r.kind in (Kind.FRAME, Kind.SPILLED)], stream.gop)
-    _write_stamps(group, frames, [bool(record.flags & Flag.REPEATED) for record in frames])
-    if isinstance(stream, VideoStream):
-        counts = np.zeros((3, 256), np.int64)
-        for record in records:
-            if record.kind == Kind.HISTOGRAM:
-                counts += np.frombuffer(reader.payload(record), "<u2").reshape(3, 256)
-        group.update_attributes({HISTOGRAM: counts.tolist()})
+    _write_stamps(episode / stream.name, frames, [bool(record.flags & Flag.REPEATED) for record in frames])
     chunks = -(-len(frames) // stream.gop)
-    folder = Path(str(group.store_path.store.root)) / frames_path(stream)  # type: ignore[attr-defined]
-    array = _frames_array(folder, stream, len(frames), chunks)
+    folder = episode / frames_path(stream)
+    folder.mkdir(parents=True)
+    attributes = _media(stream)
     sums = np.zeros(chunks, np.uint32)
     if frames:
         path = folder / shard_name(stream)
@@ -189,34 +197,38 @@ def _write_images(reader: JournalReader, group: zarr.Group, stream: ImageStream,
             write_shard(path, map(reader.payload, frames))
         shard = ShardReader(path, stream, len(frames))
         sums[:] = [google_crc32c.value(shard.chunk(group_index)) for group_index in range(chunks)]
-        array.attrs["container_crc32c"] = shard.container_checksum()
-    write_array(group, CHUNK_CHECKSUMS, sums, ("chunk",), {"comment": "crc32c of each inner chunk of frames"})
+        attributes["container_crc32c"] = shard.container_checksum()
+    _write_shard_metadata(folder, stream, len(frames), chunks, attributes)
+    comment = {"comment": "crc32c of each inner chunk of frames"}
+    write_array(episode / stream.name / CHUNK_CHECKSUMS, sums, ("chunk",), comment)
     return len(frames)
 
 
-def _frames_array(folder: Path, stream: ImageStream, frames: int, chunks: int) -> zarr.Array[Any]:
-    """Create the array of a stream's frames; its single shard is written without zarr."""
-    codecs: dict[str, Any]
-    if isinstance(stream, DepthStream):
-        blosc = BloscCodec(typesize=2, cname="zstd", clevel=DEPTH_LEVEL, shuffle="bitshuffle")
-        codecs = {"compressors": (blosc,), "attributes": {"unit_m": stream.unit_m}}
-    else:
-        codec = JpegCodec() if stream.codec == "jpeg" else VideoCodec(codec=stream.codec, crf=stream.crf)
-        codecs = {"filters": None, "compressors": None, "serializer": codec, "attributes": _media(stream)}
-    return zarr.create_array(
+def _write_shard_metadata(
+    folder: Path, stream: ImageStream, frames: int, chunks: int, attributes: Mapping[str, Any]
+) -> None:
+    """Write the metadata of a stream's frames, which are one shard of chunks."""
+    sharding = {
+        "chunk_shape": (stream.gop, *stream.frame_shape),
+        "codecs": codec_metadata(stream),
+        "index_codecs": (LITTLE_ENDIAN, CHECKSUM),
+        "index_location": "end",
+    }
+    write_array_metadata(
         folder,
         shape=(frames, *stream.frame_shape),
-        chunks=(stream.gop, *stream.frame_shape),
-        shards=(max(1, chunks) * stream.gop, *stream.frame_shape),
         dtype=pixel_dtype(stream),
-        dimension_names=("time", "y", "x", "rgb")[: 1 + len(stream.frame_shape)],
-        chunk_key_encoding=CHUNK_KEYS,
-        **codecs,
+        chunk=(max(1, chunks) * stream.gop, *stream.frame_shape),
+        codecs=[{"name": "sharding_indexed", "configuration": sharding}],
+        dimensions=("time", "y", "x", "rgb")[: 1 + len(stream.frame_shape)],
+        attributes=attributes,
     )
 
 
-def _media(stream: VideoStream) -> dict[str, str]:
-    """Return attributes that describe a shard to readers without the codec."""
+def _media(stream: ImageStream) -> dict[str, Any]:
+    """Return attributes that describe a shard to readers without the codec, or a depth image's unit."""
+    if isinstance(stream, DepthStream):
+        return {"unit_m": stream.unit_m}
     install = "to read single frames with zarr: pip install waldo-zarr"
     if stream.codec == "jpeg":
         return {"media_type": "image/jpeg", "comment": f"every chunk of the shard is a JPEG file; {install}"}
@@ -247,40 +259,17 @@ def _whole_groups(frames: list[Record], gop: int) -> list[Record]:
     return frames
 
 
-def _write_stamps(group: zarr.Group, records: Sequence[Record], repeated: Sequence[bool] | None = None) -> None:
+def _write_stamps(group: Path, records: Sequence[Record], repeated: Sequence[bool] | None = None) -> None:
     """Write the publisher's stamps, and what else is known of each message; for cameras, whether it is a repetition."""
     stamps = np.array([record.header_ns for record in records], np.int64)
-    write_array(group, TIME, stamps, ("time",), TIME_ATTRIBUTES)
+    write_array(group / TIME, stamps, ("time",), TIME_ATTRIBUTES)
     fields = [(record.receipt_ns, record.publish_ns, record.sequence) for record in records]
     table = np.array(fields, np.int64).reshape(-1, 3)
     if repeated is not None:
         table = np.column_stack([table, np.array(repeated, np.int64)])
     columns = MESSAGE_COLUMNS[: table.shape[1]]
     attributes = {"columns": columns, "comment": [MESSAGE_COMMENTS[name] for name in columns]}
-    write_array(group, MESSAGE_INFO, table, ("time", "info"), attributes)
-
-
-def write_array(
-    group: zarr.Group, name: str, data: NDArray[Any], dimensions: Sequence[str], attributes: Mapping[str, Any]
-) -> None:
-    """Write an array as one chunk, with zstd and a checksum that zarr verifies on every read."""
-    group.create_array(
-        name,
-        data=np.ascontiguousarray(data),
-        chunks=tuple(max(1, n) for n in data.shape),
-        compressors=(ZstdCodec(level=3), Crc32cCodec()),
-        dimension_names=tuple(dimensions),
-        chunk_key_encoding=CHUNK_KEYS,
-        attributes=dict(attributes),
-        # Chunks of zeros are written as well, so that a missing file always means damage.
-        config={"write_empty_chunks": True},
-    )
-
-
-def write_metadata_checksum(folder: Path) -> None:
-    """Write the checksum of an episode's metadata to its attributes."""
-    root = zarr.open_group(folder, mode="r+", use_consolidated=False)
-    root.attrs["metadata_crc32c"] = metadata_checksum(folder)
+    write_array(group / MESSAGE_INFO, table, ("time", "info"), attributes)
 
 
 def metadata_checksum(folder: StorePath, files: Mapping[str, bytes] | None = None) -> int:

@@ -21,14 +21,8 @@ from zarr.core.config import config
 from zarr.registry import register_codec
 
 from . import decoder, h264, pixels
-from .h264 import CRF
-
-NAME = "waldo.video"
-"""Name of the video codec in array metadata."""
-
-JPEG_NAME = "waldo.jpeg"
-"""Name of the JPEG codec in array metadata."""
-
+from .h264 import CODEC_NAME, CRF
+from .pixels import JPEG_CODEC_NAME
 
 READ_ONLY = "this package only reads frames; install waldo to write them"
 
@@ -46,17 +40,17 @@ class VideoCodec(ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> VideoCodec:
         """Return the codec described by array metadata."""
-        _, configuration = parse_named_configuration(data, NAME, require_configuration=False)
+        _, configuration = parse_named_configuration(data, CODEC_NAME, require_configuration=False)
         known = configuration or {}
         return cls(codec=str(known.get("codec", "h264")), crf=cast("int", known.get("crf", CRF)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the codec as array metadata."""
-        return {"name": NAME, "configuration": {"codec": self.codec, "crf": self.crf}}
+        return {"name": CODEC_NAME, "configuration": {"codec": self.codec, "crf": self.crf}}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         """Raise ValueError unless the array contains frames."""
-        _check_frames(NAME, shape, dtype)
+        _check_frames(CODEC_NAME, shape, dtype)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
         """Raise NotImplementedError, since the size depends on the image content."""
@@ -110,16 +104,16 @@ class JpegCodec(ArrayBytesCodec):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> JpegCodec:
         """Return the codec described by array metadata."""
-        parse_named_configuration(data, JPEG_NAME, require_configuration=False)
+        parse_named_configuration(data, JPEG_CODEC_NAME, require_configuration=False)
         return cls()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the codec as array metadata."""
-        return {"name": JPEG_NAME, "configuration": {}}
+        return {"name": JPEG_CODEC_NAME, "configuration": {}}
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         """Raise ValueError unless the array contains frames."""
-        _check_frames(JPEG_NAME, shape, dtype)
+        _check_frames(JPEG_CODEC_NAME, shape, dtype)
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
         """Raise NotImplementedError, since the size depends on the image content."""
@@ -158,7 +152,7 @@ def _shifted(first: Any, decoded: NDArray[np.int64], length: int) -> Any:
     return np.searchsorted(decoded, np.flatnonzero(index) if index.dtype == np.bool_ else index)
 
 
-for _name, _codec in ((NAME, VideoCodec), (JPEG_NAME, JpegCodec)):
+for _name, _codec in ((CODEC_NAME, VideoCodec), (JPEG_CODEC_NAME, JpegCodec)):
     register_codec(_name, _codec)
     # waldo and waldo-zarr may both be installed; zarr would warn about the choice.
     config.update({"codecs": {_name: f"{_codec.__module__}.{_codec.__qualname__}"}})

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+CODEC_NAME = "waldo.video"
+"""Name of the video codec in array metadata."""
+
 CRF = 21
 """Default constant rate factor of h264: about the size and the quality of LeRobot's AV1."""
 

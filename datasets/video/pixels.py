@@ -13,6 +13,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+JPEG_CODEC_NAME = "waldo.jpeg"
+"""Name of the JPEG codec in array metadata."""
+
 MAX_PIXELS = 1 << 26
 """Largest image that is decoded [pixels]: 8192 x 8192."""
 
