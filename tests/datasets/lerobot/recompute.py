@@ -22,6 +22,9 @@ PERIODS = 2.5
 FIRST_KNOWN_S = 1.0
 """Longest time before the first known value of telemetry that gets this value [s]."""
 
+MAX_STALENESS_S = 0.25
+"""Largest age of a sample that a row may have by default [s]."""
+
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 
 
@@ -30,13 +33,17 @@ class Recording:
 
     def __init__(self, path: Path, latency_ns: dict[str, int]) -> None:
         self.path, self.latency_ns = path, latency_ns
+        self.tables: dict[str, dict[str, np.ndarray]] = {}
         attributes = json.loads((path / "zarr.json").read_text())["attributes"]
         self.streams = attributes["streams"]
         self.outcome, self.task = attributes["outcome"], attributes["task"]
 
     def table(self, stream: str, name: str = "values") -> dict[str, np.ndarray]:
-        array = zarr.open_array(self.path / stream / name, mode="r")
-        return dict(zip(array.attrs["columns"], np.asarray(array[...]).T, strict=True))
+        path = f"{stream}/{name}"
+        if path not in self.tables:
+            array = zarr.open_array(self.path / path, mode="r")
+            self.tables[path] = dict(zip(array.attrs["columns"], np.asarray(array[...]).T, strict=True))
+        return self.tables[path]
 
     def array(self, stream: str, field: str) -> np.ndarray:
         columns = self.table(stream)
@@ -314,5 +321,5 @@ def compare(recording: Path, export: Path, limit_s: float) -> Comparison:
 
 
 if __name__ == "__main__":
-    done = compare(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else 0.25)
+    done = compare(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else MAX_STALENESS_S)
     sys.stdout.write(json.dumps({"compared": done.compared, "differences": done.differences}, indent=1))
