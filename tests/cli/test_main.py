@@ -40,10 +40,17 @@ def test_every_command_exists(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", main.COMMANDS)
-def test_every_command_has_help(name: str) -> None:
-    done = run(name, "--help")
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main.main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"waldo {name}" in capsys.readouterr().out
+
+
+def test_a_program_prints_the_help_of_a_command() -> None:
+    done = run("export", "--help")
     assert done.returncode == 0, done.stderr
-    assert f"waldo {name}" in done.stdout
+    assert "waldo export" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -71,12 +78,19 @@ def test_every_command_has_help(name: str) -> None:
         (["check", "/nowhere"], "/nowhere: is not a dataset (no dataset.json); check the path"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_code_2(words: list[str], message: str) -> None:
-    done = run(*words)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(words) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"waldo: error: {message}")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_program_prints_bad_input_as_one_line_in_every_encoding(encoding: str) -> None:
+    done = shell(f"{sys.executable} -m waldo doctor /tmp", PYTHONIOENCODING=encoding)
     assert done.returncode == 2
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(f"waldo: error: {message}")
+    assert done.stderr == "waldo: error: Unrecognized options: /tmp; see: waldo doctor --help\n"
 
 
 def test_an_unknown_key_of_a_config_file_is_named_with_its_line(tmp_path: Path) -> None:
@@ -284,21 +298,29 @@ def test_a_missing_gl_library_is_one_line(tmp_path: Path, backend: str, code: in
     assert line.startswith(f"waldo: error: {reason}")
 
 
-@pytest.mark.parametrize(
-    ("command", "domain"),
-    [
-        ("robot so101 --no-cameras", "abc"),
-        ("record {tmp} --robot so101", "-1"),
-        ("teleop script", "1.5"),
-        ("fleet --port 0", "233"),
-    ],
-)
-def test_a_ros_domain_that_does_not_exist_is_one_line(command: str, domain: str, tmp_path: Path) -> None:
-    words = command.format(tmp=tmp_path / "data")
-    done = shell(f"{sys.executable} -m waldo {words}", ROS_DOMAIN_ID=domain)
-    assert done.returncode == 2
-    expected = f"waldo: error: ROS_DOMAIN_ID is '{domain}', expected a whole number from 0 to 232"
-    assert done.stderr.splitlines() == [expected]
+DOMAINS = {
+    "robot so101 --no-cameras": "abc",
+    "record {tmp} --robot so101": "-1",
+    "teleop script": "1.5",
+    "fleet --port 0": "233",
+}
+
+DOMAIN_OF_EACH = """
+import os, sys
+from waldo.cli.main import main
+codes = []
+for words, os.environ["ROS_DOMAIN_ID"] in zip(sys.argv[1::2], sys.argv[2::2]):
+    codes.append(main(words.split()))
+sys.stdout.write(f"{codes}")
+"""
+
+
+def test_a_ros_domain_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    words = [word.format(tmp=tmp_path / "data") for pair in DOMAINS.items() for word in pair]
+    done = subprocess.run([sys.executable, "-c", DOMAIN_OF_EACH, *words], capture_output=True, text=True)
+    assert done.stdout == f"{[2] * len(DOMAINS)}", done.stderr
+    expected = "waldo: error: ROS_DOMAIN_ID is '{}', expected a whole number from 0 to 232"
+    assert done.stderr.splitlines() == [expected.format(domain) for domain in DOMAINS.values()]
 
 
 def test_a_home_folder_that_cannot_be_written_is_enough(tmp_path: Path) -> None:

@@ -123,9 +123,12 @@ def parse(name: str, args: Sequence[str]) -> Command:
 
 
 def one_line(box: str) -> str:
-    """Return the text inside tyro's error box as one line, without its reference to the help."""
-    inner = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith("│")]
-    joined = " ".join("|" if set(line) == {"─"} else line for line in inner if line).split("|")
+    """Return the text inside tyro's error box as one line, without its title and its reference to the help.
+
+    On a terminal without UTF-8 the box has no frame; its text is indented by two spaces.
+    """
+    inner = [line.strip("│ ").strip() for line in box.splitlines() if line.startswith(("│", "  "))]
+    joined = " ".join("|" if set(line) in ({"─"}, {"-"}) else line for line in inner if line).split("|")
     sections = [section.strip() for section in joined if section.strip() and "For full helptext" not in section]
     return "; ".join(sections) or " ".join(box.split())
 
