@@ -44,6 +44,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def consolidated(episode: Episode, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the episode with consolidated metadata."""
+    path = tmp_path_factory.mktemp("consolidated") / "episode.zarr"
+    shutil.copytree(episode.path, path)
+    python(plain, "import sys, zarr; zarr.consolidate_metadata(sys.argv[1])", path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def with_codec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python with zarr and waldo-zarr."""
     folder = tmp_path_factory.mktemp("codec")
@@ -63,21 +72,22 @@ def walk(group, prefix=""):
         groups.append(prefix + name)
         walk(child, prefix + name + "/")
 
-found, groups = {}, []
-group = zarr.open_group(sys.argv[1], mode="r")
-walk(group)
-members = {name for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)}
-assert members == set(found), members ^ set(found)
-print(json.dumps([found, groups]))
+results = []
+for path in sys.argv[1:]:
+    found, groups = {}, []
+    group = zarr.open_group(path, mode="r")
+    walk(group)
+    members = {name for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)}
+    assert members == set(found), members ^ set(found)
+    results.append([found, groups])
+print(json.dumps(results))
 """
 
 
-def test_plain_zarr_walks_the_tree_and_reads_every_number(episode: Episode, plain: Path, tmp_path: Path) -> None:
-    consolidated = tmp_path / "consolidated.zarr"
-    shutil.copytree(episode.path, consolidated)
-    python(plain, "import sys, zarr; zarr.consolidate_metadata(sys.argv[1])", consolidated)
-    for path in (episode.path, consolidated):
-        found, groups = json.loads(python(plain, WALK, path))
+def test_plain_zarr_walks_the_tree_and_reads_every_number(episode: Episode, plain: Path, consolidated: Path) -> None:
+    results = json.loads(python(plain, WALK, episode.path, consolidated))
+    assert len(results) == 2
+    for found, groups in results:
         streams = {"joints", "joints/state", "joints/command", "environment", "motors", "cameras"}
         assert set(groups) == streams | {"cameras/front", "cameras/wrist"}
         arrays = [file.parent for file in Path(str(episode.path)).rglob("zarr.json")]
@@ -90,28 +100,33 @@ def test_plain_zarr_walks_the_tree_and_reads_every_number(episode: Episode, plai
 
 
 XARRAY = """
-import json, sys, warnings
+import json, sys
 import xarray
-group, consolidated = sys.argv[2], json.loads(sys.argv[3])
-data = xarray.open_zarr(sys.argv[1], group=group, consolidated=consolidated).load()
-tree = xarray.open_datatree(sys.argv[1], engine="zarr", consolidated=consolidated)
-assert group in [name.strip("/") for name in tree.groups]
-print(json.dumps([{k: int(v) for k, v in data.sizes.items()}, str(data["time"].dtype), sorted(data.data_vars)]))
+path, consolidated, *groups = sys.argv[1:]
+options = {"consolidated": json.loads(consolidated)}
+tree = xarray.open_datatree(path, engine="zarr", **options)
+assert set(groups) <= {name.strip("/") for name in tree.groups}
+results = []
+for group in groups:
+    data = xarray.open_zarr(path, group=group, **options).load()
+    sizes = {name: int(size) for name, size in data.sizes.items()}
+    results.append([sizes, str(data["time"].dtype), sorted(data.data_vars)])
+print(json.dumps(results))
 """
 
 
-@pytest.mark.parametrize("consolidated", [True, False])
-def test_xarray_opens_every_group(episode: Episode, plain: Path, tmp_path: Path, consolidated: bool) -> None:
-    path = tmp_path / "episode.zarr"
-    shutil.copytree(episode.path, path)
-    if consolidated:
-        python(plain, "import sys, zarr; zarr.consolidate_metadata(sys.argv[1])", path)
-    for name in ("joints/state", "motors", "environment"):
-        sizes, time, variables = json.loads(python(plain, XARRAY, path, name, json.dumps(consolidated)))
+@pytest.mark.parametrize("is_consolidated", [True, False])
+def test_xarray_opens_every_group(
+    episode: Episode, plain: Path, consolidated: Path, tmp_path: Path, is_consolidated: bool
+) -> None:
+    path = consolidated if is_consolidated else shutil.copytree(episode.path, tmp_path / "episode.zarr")
+    names = ("joints/state", "motors", "environment")
+    *scalars, camera = json.loads(python(plain, XARRAY, path, json.dumps(is_consolidated), *names, "cameras/front"))
+    for name, (sizes, time, variables) in zip(names, scalars, strict=True):
         assert (sizes["time"], time) == (episode.count(name), "datetime64[ns]")
         assert sizes["column"] == sum(len(field.labels) for field in episode.streams[name].fields)
         assert {"values", "message_info"} <= set(variables)
-    sizes, _, variables = json.loads(python(plain, XARRAY, path, "cameras/front", json.dumps(consolidated)))
+    sizes, _, variables = camera
     assert (sizes["time"], sizes["info"]) == (30, 4)
     assert "frames" not in variables
 
@@ -121,14 +136,16 @@ import importlib.util, sys
 import numpy, zarr
 assert not any(importlib.util.find_spec(name) for name in ("waldo", "cv2"))
 frames = zarr.open_group(sys.argv[1], mode="r")[sys.argv[2]]
-numpy.save(sys.argv[3], frames[int(sys.argv[4]) : int(sys.argv[5])])
+for span in sys.argv[4:]:
+    first, last = map(int, span.split(":"))
+    numpy.save(f"{sys.argv[3]}/{first}.npy", frames[first:last])
 """
 
 
 def test_waldo_zarr_reads_the_same_frames_without_waldo(episode: Episode, with_codec: Path, tmp_path: Path) -> None:
+    python(with_codec, FRAMES, episode.path, "video/cameras/front", tmp_path, "0:30", "7:8", "28:30")
     for first, last in ((0, 30), (7, 8), (28, 30)):
-        python(with_codec, FRAMES, episode.path, "video/cameras/front", tmp_path / "frames.npy", first, last)
-        read = np.load(tmp_path / "frames.npy")
+        read = np.load(tmp_path / f"{first}.npy")
         assert np.array_equal(read, episode.frames("cameras/front", range(first, last)))
 
 
@@ -139,8 +156,8 @@ def test_waldo_zarr_reads_jpeg(with_codec: Path, tmp_path: Path) -> None:
         tmp_path / "group" / "images", data=images, chunks=(1, 48, 64, 3), serializer=JpegCodec(), compressors=None
     )
     zarr.create_group(tmp_path / "group")
-    python(with_codec, FRAMES, tmp_path / "group", "images", tmp_path / "frames.npy", 0, 3)
-    difference = np.abs(np.load(tmp_path / "frames.npy").astype(int) - np.asarray(array[...]).astype(int))
+    python(with_codec, FRAMES, tmp_path / "group", "images", tmp_path, "0:3")
+    difference = np.abs(np.load(tmp_path / "0.npy").astype(int) - np.asarray(array[...]).astype(int))
     assert difference.mean() < 2
     assert np.abs(np.asarray(array[...]).astype(int) - images).mean() < 2
 
