@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,12 @@ def numbered_image(number: int, seed: int = 0) -> np.ndarray:
 
 
 def write(writer: EpisodeWriter, script: Script) -> None:
-    """Record an episode according to a script."""
+    """Record an episode according to a script, without the streams that it does not have."""
+
+    def row(stream: str, **kw: Any) -> None:
+        if stream in writer.streams:
+            writer.row(stream, **kw)
+
     commands = 1
     for tick in range(round(script.seconds * 60)):
         stamp = START_NS + round(tick * 1e9 / 60)
@@ -101,23 +107,23 @@ def write(writer: EpisodeWriter, script: Script) -> None:
         phase = np.sin(tick / 30 + np.arange(3)) * 0.9
         if tick not in script.without_rows:
             effort = np.full(3, 0.5 if script.bad_value is None or tick != 7 else script.bad_value)
-            writer.row("joints/state", values={"position": phase, "velocity": phase / 2, "effort": effort}, **kw)
+            row("joints/state", values={"position": phase, "velocity": phase / 2, "effort": effort}, **kw)
         target = np.sin((tick + 1) / 30 + np.arange(3)) * 0.9 + script.command_offset
         if tick not in script.hands_off:
-            writer.row("joints/command", values={"position": target}, **(kw | {"sequence": commands}))
+            row("joints/command", values={"position": target}, **(kw | {"sequence": commands}))
             commands += 1
         elif tick == script.hands_off.start:
-            writer.row("joints/command", values={"position": np.full(3, np.nan)}, **(kw | {"sequence": commands}))
+            row("joints/command", values={"position": np.full(3, np.nan)}, **(kw | {"sequence": commands}))
             commands += 1
-        writer.row("joints/sent", values={"position": np.clip(target, -1, 1)}, **kw)
-        writer.row("environment", values={"value": [tick / 10, 1.0]}, **kw)
+        row("joints/sent", values={"position": np.clip(target, -1, 1)}, **kw)
+        row("environment", values={"value": [tick / 10, 1.0]}, **kw)
         if tick % 6 == 0:
             heat = {"winding": np.full(3, script.winding_c), "duty": np.full(3, np.nan), "time_to_limit": [np.inf] * 3}
-            writer.row("motors", values=heat, **(kw | {"sequence": tick // 6 + 1}))
+            row("motors", values=heat, **(kw | {"sequence": tick // 6 + 1}))
         if tick % 2 == 0:
             number = tick // 2
             for camera in ("cameras/front", "cameras/wrist"):
-                if number in script.without_frames.get(camera, ()):
+                if camera not in writer.streams or number in script.without_frames.get(camera, ()):
                     continue
                 frozen = script.frozen.get(camera, range(0))
                 shown = frozen.start if number in frozen else number
