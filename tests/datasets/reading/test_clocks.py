@@ -20,7 +20,8 @@ class DeviceWriter:
     """Passes messages to a writer; those of some streams get the stamps of a device's clock."""
 
     def __init__(self, writer, streams, clock):
-        self.writer, self.streams, self.clock = writer, streams, clock
+        self.writer, self.of_device, self.clock = writer, streams, clock
+        self.streams = writer.streams
 
     def row(self, stream, **kw):
         self.writer.row(stream, **self.changed(stream, kw))
@@ -29,7 +30,7 @@ class DeviceWriter:
         self.writer.frame(stream, **self.changed(stream, kw))
 
     def changed(self, stream, kw):
-        return kw | {"header_ns": self.clock(kw["header_ns"])} if stream in self.streams else kw
+        return kw | {"header_ns": self.clock(kw["header_ns"])} if stream in self.of_device else kw
 
 
 @pytest.fixture
