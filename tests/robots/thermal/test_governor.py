@@ -210,8 +210,8 @@ def test_motors_that_stay_cool_run_at_full_speed():
 
 @pytest.fixture(scope="module")
 def held():
-    """Motors that would overheat, after an hour and a half with the governor in steps of 2 s."""
-    return Simulation([14.0, 2.0], [3.0, 1.0]).run(5400, dt=2.0)
+    """Motors that would overheat, after an hour and a half with the governor."""
+    return Simulation([14.0, 2.0], [3.0, 1.0]).run(5400)
 
 
 def test_a_load_that_would_overheat_is_kept_below_the_limit(held):
@@ -227,7 +227,7 @@ def test_a_load_that_would_overheat_is_kept_below_the_limit(held):
 def test_the_speed_is_smooth_and_does_not_oscillate(held):
     speeds = np.array(held.speeds)
     assert np.abs(np.diff(speeds)).max() < 0.04
-    settled = speeds[-900:]
+    settled = speeds[-450:]  # the last half hour
     assert settled.max() - settled.min() < 0.12
 
 
