@@ -106,16 +106,11 @@ def exported(store: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def preloaded_lerobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Fork trainings from a process that has imported LeRobot, which takes longer than these trainings.
-
-    Yields:
-        Folder of an empty cache of the hub, which all of them have.
-    """
-    home = tmp_path_factory.mktemp("hub")
-    with Preloaded(home) as preloaded, pytest.MonkeyPatch.context() as patch:
+def preloaded_lerobot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    """Fork trainings from a process that has imported LeRobot, which takes longer than these trainings."""
+    with Preloaded(tmp_path_factory.mktemp("hub")) as preloaded, pytest.MonkeyPatch.context() as patch:
         patch.setattr("waldo.train.training.subprocess", preloaded.subprocess)
-        yield home
+        yield preloaded
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""A process with LeRobot imported, from which trainings are forked: the import takes longer than a short training.
+"""A process with LeRobot imported, from which programs are forked: the import takes longer than a short training.
 
-`PreloadedTraining` stands in for the `subprocess.Popen` of `waldo.train.training`. The forked process runs the same
-function with the same options, environment and output; only the interpreter's start and the imports are saved.
+`Program` stands in for the `subprocess.Popen` of `waldo.train.training`. The forked process runs the same function with
+the same options, environment and output; only the interpreter's start and the imports are saved.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-MODULE = "waldo.train.lerobot_entry"
+TRAINING = "waldo.train.lerobot_entry"
 MAX_REQUEST = 1 << 20
 
 
 def serve(number: int) -> None:
-    """Fork one training per request from the socket with this file descriptor, until it is closed."""
+    """Fork one program per request from the socket with this file descriptor, until it is closed."""
+    from waldo.cli.main import main
     from waldo.train import lerobot_entry, package_map
 
     package_map.install()
@@ -43,14 +44,14 @@ def serve(number: int) -> None:
         child = os.fork()
         if child == 0:
             connection.close()
-            run(json.loads(data), output, lerobot_entry.main)
+            run(json.loads(data), output, {TRAINING: lerobot_entry.main, "waldo": main})
         os.close(output)
         connection.send(str(child).encode())
         connection.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
 
 
-def run(request: Mapping[str, Any], output: int, main: Any) -> None:
-    """Run a training in this process, as the interpreter would, and exit."""
+def run(request: Mapping[str, Any], output: int, programs: Mapping[str, Callable[[], int | None]]) -> None:
+    """Run a program in this process, as the interpreter would, and exit."""
     import torch
 
     code: object = 1
@@ -58,14 +59,15 @@ def run(request: Mapping[str, Any], output: int, main: Any) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    # The streams of the parent may belong to files, whose position a pipe does not have.
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1) for number in (1, 2))
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    sys.argv = [MODULE, *request["arguments"]]
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    sys.argv = [request["module"], *request["arguments"]]
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     try:
-        main()
-        code = 0
+        code = programs[request["module"]]() or 0
     except SystemExit as error:
         code = error.code
         if not isinstance(code, int | None):
@@ -86,6 +88,7 @@ class Preloaded:
     """
 
     def __init__(self, home: Path) -> None:
+        self.home = home
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
         code = f"import lerobot_server; lerobot_server.serve({theirs.fileno()})"
@@ -106,21 +109,33 @@ class Preloaded:
     def subprocess(self) -> SimpleNamespace:
         """What `waldo.train.training` uses of the module `subprocess`."""
 
-        def popen(command: Sequence[str], *, env: Mapping[str, str], errors: str, **_: object) -> Training:
-            return Training(self._connection, command, env, errors)
+        def popen(command: Sequence[str], *, env: Mapping[str, str], errors: str, **_: object) -> Program:
+            assert command[:3] == [sys.executable, "-m", TRAINING]
+            return Program(self._connection, TRAINING, command[3:], env, errors)
 
         return SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
 
+    def waldo(self, *words: str | Path, **environment: str) -> tuple[int, str]:
+        """Run a `waldo` command with further environment variables; return its exit code and all its output."""
+        program = Program(self._connection, "waldo", [str(word) for word in words], os.environ | environment, "strict")
+        with program.stdout:
+            output = program.stdout.read()
+        return program.wait(), output
 
-class Training:
-    """A training in a forked process, with the part of `subprocess.Popen` that `waldo.train.training` uses."""
+
+class Program:
+    """A program in a forked process, with the part of `subprocess.Popen` that `waldo.train.training` uses."""
 
     def __init__(
-        self, connection: socket.socket, command: Sequence[str], environment: Mapping[str, str], errors: str
+        self,
+        connection: socket.socket,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        errors: str,
     ) -> None:
-        assert command[:3] == [sys.executable, "-m", MODULE]
         ours, theirs = os.pipe()
-        request = {"arguments": command[3:], "environment": dict(environment)}
+        request = {"module": module, "arguments": arguments, "environment": dict(environment)}
         socket.send_fds(connection, [json.dumps(request).encode()], [theirs])
         os.close(theirs)
         self._connection = connection

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from lerobot_server import Preloaded
 
 from waldo.cli.main import main
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, UnsupportedOptionError
@@ -47,7 +48,7 @@ def waldo(*words: str | Path, plugins: Path, **environment: str) -> subprocess.C
 
 @pytest.fixture
 def train_here(
-    preloaded_lerobot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    preloaded_lerobot: Preloaded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
     """Return a function that runs `waldo train` with plug-ins in this process and returns its code and messages."""
 
@@ -92,14 +93,15 @@ def test_a_policy_of_a_plug_in_is_resumed_and_evaluated(
     plugins: Path,
     lerobot_dataset: Path,
     train_here: Callable[..., tuple[int, str]],
-    capsys: pytest.CaptureFixture[str],
+    preloaded_lerobot: Preloaded,
 ) -> None:
     words = [lerobot_dataset, "--policy", "toy", "--steps", "3", "--threads", "1", "--output", toy]
     code, messages = train_here(*words, "--resume", plugins=plugins)
     assert code == 0, messages
-    words = ["eval", str(toy), "--episodes", "1", "--threads", "1", "--horizon", "0.5", "--json"]
-    assert main(words) == 0
-    assert json.loads(capsys.readouterr().out)["policy"] == "run"
+    options = ("--episodes", "1", "--threads", "1", "--horizon", "0.5", "--json")
+    code, output = preloaded_lerobot.waldo("eval", toy, *options, PYTHONPATH=str(plugins))
+    assert code == 0, output
+    assert json.loads(output[output.index("{") :])["policy"] == "run"
 
 
 def test_a_checkpoint_folder_is_continued_from(
@@ -296,14 +298,14 @@ def test_a_folder_that_is_not_a_policy_is_refused(tmp_path: Path) -> None:
 def test_a_model_that_would_be_downloaded_has_a_remedy(
     store: Path,
     tmp_path: Path,
-    preloaded_lerobot: Path,
+    preloaded_lerobot: Preloaded,
     train_here: Callable[..., tuple[int, str]],
     monkeypatch: pytest.MonkeyPatch,
     policy: str,
     options: list[str],
     advice: str,
 ) -> None:
-    for name, value in {"HF_HOME": preloaded_lerobot, "TORCH_HOME": tmp_path, "HF_HUB_OFFLINE": "1"}.items():
+    for name, value in {"HF_HOME": preloaded_lerobot.home, "TORCH_HOME": tmp_path, "HF_HUB_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, str(value))
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

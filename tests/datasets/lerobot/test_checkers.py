@@ -239,19 +239,20 @@ def record(dataset: Dataset, number: int, seconds: float, task: str, outcome: st
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> dict[str, Path]:
-    """Return the exports that are checked: of a recording, and of the import of that export."""
+    """Return the exports that are checked: of a recording, of the import of that export, and of two episodes."""
     root = tmp_path_factory.mktemp("checked")
     everything = LeRobotConfig(selection=Selection(), license="apache-2.0")
     dataset = Dataset.create(root / "recording", robot="tiny")
     with dataset.lock():
-        for number in range(9):
+        for number in range(5):
             outcome = ("success", "failure", "success", "unknown")[number % 4]
             task = "put the cube into the box" if number % 3 else "lift the red cube"
             record(dataset, number, 3.5 + 0.2 * number, task, outcome)
     export_dataset(dataset, root / "export", everything)
+    export_dataset(dataset, root / "short", LeRobotConfig(selection=Selection(episodes="0-1"), license="apache-2.0"))
     import_dataset(root / "export", root / "imported", ImportConfig())
     export_dataset(Dataset.open(root / "imported"), root / "reexport", everything)
-    return {name: root / name for name in ("export", "reexport")}
+    return {name: root / name for name in ("export", "reexport", "short")}
 
 
 def documented() -> dict[tuple[str, str], list[re.Pattern[str]]]:
@@ -309,25 +310,29 @@ def with_stuck_action(dataset: Path) -> None:
     rewritten(dataset, change)
 
 
-DAMAGES = {with_nan: {"rdq", "robovet", "kalanos"}, with_stuck_action: {"lerobot-doctor", "lerobot-lint"}}
-"""Damage -> checkers that report it. Others do as well; one damage for each checker is enough."""
+DAMAGES = {
+    with_nan: ("short", {"rdq", "robovet", "kalanos"}),
+    with_stuck_action: ("export", {"lerobot-doctor", "lerobot-lint"}),
+}
+"""Damage -> export, and checkers that report it. Others do as well; one damage for each checker is enough."""
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_export_is_reported(exports, tmp_path, damage):
     """Each checker reports some damage, so none of them passes an export because it was not run properly."""
     dataset = tmp_path / "damaged"
-    shutil.copytree(exports["export"], dataset)
+    export, expected = DAMAGES[damage]
+    shutil.copytree(exports[export], dataset)
     damage(dataset)
     known = documented()
     complaining = set()
-    for name in DAMAGES[damage]:
+    for name in expected:
         report = run(CHECKERS[name], dataset)
         patterns = known.get((name, CHECKERS[name].version), [])
         if report.errors or [text for text in report.warnings if not any(p.match(text) for p in patterns)]:
             complaining.add(name)
-    assert complaining == DAMAGES[damage]
+    assert complaining == expected
 
 
 def test_every_checker_reports_some_damage():
-    assert set().union(*DAMAGES.values()) == set(CHECKERS)
+    assert set().union(*(checkers for _, checkers in DAMAGES.values())) == set(CHECKERS)
