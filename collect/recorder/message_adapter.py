@@ -58,6 +58,12 @@ class MessageAdapter:
         self._numbering: dict[str, Numbering] = defaultdict(Numbering)
         self.clock_ns = 0
         """The simulated clock [ns]."""
+        self._latest_ns = 0
+
+    @property
+    def simulated_ns(self) -> int:
+        """Simulated time [ns]: that of the latest message, since the clock of its step may still be on its way."""
+        return max(self.clock_ns, self._latest_ns)
 
     def stamps(self, header: Any, info: Any) -> Stamps:
         """Return a message's header, publication and receipt times and its sequence number.
@@ -66,6 +72,7 @@ class MessageAdapter:
         arrived, and the middleware's publication time is dropped: the same seed must give the same bits.
         """
         header_ns = ros.stamp_to_ns(header.stamp)
+        self._latest_ns = max(self._latest_ns, header_ns)
         receipt_ns = max(self.clock_ns, header_ns) if self._lockstep else int(info["received_timestamp"])
         return {
             "header_ns": header_ns or receipt_ns,

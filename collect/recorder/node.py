@@ -157,7 +157,7 @@ class RecorderNode:
 
     def _now_ns(self) -> int:
         """Return the time of the robot's messages [ns]."""
-        return self._adapter.clock_ns if self.recorder.config.lockstep else time.time_ns()
+        return self._adapter.simulated_ns if self.recorder.config.lockstep else time.time_ns()
 
     def _service(self, name: str) -> Callable[[Any, Any], Any]:
         """Return a service callback that responds with the confirmation of a request, or with its error."""

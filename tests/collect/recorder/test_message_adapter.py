@@ -96,6 +96,17 @@ def test_in_lockstep_the_receipt_is_the_simulated_time(recorder: RowList, clock_
     assert stamps == {"header_ns": 700, "receipt_ns": receipt_ns, "publish_ns": -1, "sequence": 7}
 
 
+def test_the_simulated_time_does_not_depend_on_the_order_of_the_clock_and_the_messages(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder, lockstep=True)
+    adapter.clock_ns = 500
+    adapter.add(state_topic(), joints(700, name=["a", "b"], position=[0, 0]), INFO)
+    assert adapter.simulated_ns == 700
+    adapter.clock_ns = 700
+    assert adapter.simulated_ns == 700
+    adapter.clock_ns = 900
+    assert adapter.simulated_ns == 900
+
+
 def test_streams_can_be_stamped_when_they_are_received(recorder: RowList) -> None:
     adapter = MessageAdapter(recorder, receipt_stamps=["joints/state"])
     adapter.add(state_topic(), joints(3_000_000_700, name=["a", "b"], position=[0, 0]), INFO)
