@@ -148,10 +148,12 @@ def settled(page: webdriver.Chrome) -> bool:
 def test_cameras_show_the_recorded_frames_at_the_cursor(page, hostile) -> None:
     stamps = hostile.time_ns("cameras/front")
     cameras = list(hostile.image_streams)
+    press(page, Keys.HOME)
+    before = 0
     for target in (0, 19, 20, 21, 36, 55):
-        press(page, Keys.HOME)
-        for _ in range(target):
+        for _ in range(target - before):
             press(page, Keys.ARROW_RIGHT)
+        before = target
         at = (int(stamps[target]) - START_NS) / 1e9
         wait_until(page, lambda at=at: abs(clock(page) - at) < 1e-3)
         wait_until(page, lambda: settled(page))
