@@ -87,9 +87,9 @@ def _build(reader: JournalReader, folder: Path) -> Mapping[str, Any]:
     opening = scan.opening or {}
     streams = [stream_from_dict(data) for data in opening["streams"]]
     summaries: dict[str, Any] = {}
+    for parent in {parent for stream in streams for parent in PurePosixPath(stream.name).parents}:
+        write_group(folder / parent, {})
     for stream, records in zip(streams, scan.records, strict=True):
-        for parent in PurePosixPath(stream.name).parents:
-            write_group(folder / parent, {})
         if isinstance(stream, ScalarStream):
             count = _write_scalars(reader, folder / stream.name, stream, records)
         else:

@@ -1,4 +1,4 @@
-"""Guards of a servo bus: whose response it is, and whether a write was accepted, both also while a servo holds."""
+"""Encoding of register values, and guards of a servo bus: whose response it is, and whether a write was accepted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ from typing import Any
 
 import pytest
 from dynamixel_sdk import PacketHandler
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.robots.drivers.servo_bench import DRIVERS, SO101
 from waldo.errors import HardwareError
 from waldo.robots.drivers import dynamixel, feetech
+from waldo.robots.drivers.servo_bus import Register
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 RETURN_DELAY = {"feetech": feetech.RETURN_DELAY, "dynamixel": dynamixel.RETURN_DELAY}
 """A register of the non-volatile memory."""
+
+
+@given(st.integers(-2047, 2047), st.sampled_from([11, 15]))
+def test_sign_magnitude_values_are_decoded_unchanged(value: int, bit: int) -> None:
+    register = Register(0, 2, sign_bit=bit)
+    assert register.decode(register.encode(value)) == value
+    assert register.encode(-5) == bytes([5, 1 << bit - 8])
+
+
+@given(st.integers(-(2**31), 2**31 - 1))
+def test_twos_complement_values_are_decoded_unchanged(value: int) -> None:
+    register = Register(0, 4, signed=True)
+    assert register.decode(register.encode(value)) == value
 
 
 @pytest.fixture(params=list(DRIVERS))
