@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -96,6 +97,14 @@ def wait_for_word(terminal: Terminal, word: str, cause: str = "") -> None:
     LOG.info("%s: on the screen after %.2f s", cause or word, time.monotonic() - started)
 
 
+def start_episode(terminal: Terminal, streams: Sequence[str] = ("joints/state", "environment", "motors")) -> None:
+    """Start an episode as soon as messages of every stream have arrived."""
+    rates = [re.compile(rf"{stream} \d+ Hz") for stream in streams]
+    wait_until(lambda: all(rate.search(" ".join(terminal.screen)) for rate in rates))
+    terminal.press(ENTER)
+    terminal.wait_for("RECORDING")
+
+
 @contextlib.contextmanager
 def held(terminal: Terminal, key: str) -> Iterator[None]:
     """Hold a key: a terminal repeats it."""
@@ -172,8 +181,7 @@ def test_an_operator_whose_robot_does_not_follow(tmp_path: Path) -> None:
         # An episode with an instruction of the operator, in which teleop is suspended.
         recorder.press("t")
         recorder.wait_for_printed("next_task: lift the cube")  # after that of the simulation
-        recorder.press(ENTER)
-        recorder.wait_for("RECORDING")
+        start_episode(recorder)
         recorder.press("z")
         recorder.wait_for_printed("undo refused: cannot undo: an episode is recording")
         with held(teleop, "q"):
@@ -193,8 +201,7 @@ def test_an_operator_whose_robot_does_not_follow(tmp_path: Path) -> None:
         recorder.wait_for("1 of 3 saved")
 
         # Teleop is killed.
-        recorder.press(ENTER)
-        recorder.wait_for("RECORDING")
+        start_episode(recorder)
         with held(teleop, "a"):
             wait_for_word(recorder, "FOLLOWING")
             time.sleep(0.5)
@@ -205,8 +212,7 @@ def test_an_operator_whose_robot_does_not_follow(tmp_path: Path) -> None:
         recorder.wait_for_printed("saved as failure")
 
         # The robot node is suspended, then killed.
-        recorder.press(ENTER)
-        recorder.wait_for("RECORDING")
+        start_episode(recorder)
         os.kill(robot.pid, signal.SIGSTOP)
         wait_for_word(recorder, "NO ROBOT", "a suspended robot node")
         os.kill(robot.pid, signal.SIGCONT)
@@ -226,8 +232,7 @@ def test_an_operator_whose_robot_does_not_follow(tmp_path: Path) -> None:
         # The recorder is suspended, then killed in an episode.
         station.robot()
         wait_for_word(recorder, "HOLDING", "the robot is started again")
-        recorder.press(ENTER)
-        recorder.wait_for("RECORDING")
+        start_episode(recorder)
         os.kill(recorder.process.pid, signal.SIGSTOP)
         time.sleep(1.5)
         os.kill(recorder.process.pid, signal.SIGCONT)
@@ -273,8 +278,7 @@ def test_a_follower_and_a_leader_that_are_unplugged(tmp_path: Path) -> None:
         wait_for_word(recorder, "HOLDING")
         teleop = station.terminal("teleop", "leader", "--port", leader)
         wait_for_word(recorder, "FOLLOWING", "the leader is close to the robot")
-        recorder.press(ENTER)
-        recorder.wait_for("RECORDING")
+        start_episode(recorder, ("joints/state", "motors"))
 
         end(hand)
         teleop.wait_for_printed("the leader was disconnected, the robot holds")
@@ -362,8 +366,7 @@ def test_publishers_that_do_not_fit(tmp_path: Path) -> None:
             recorder = station.recorder("--without", "front", "--stamps", "joints/state=receipt")
             wait_for_word(recorder, "CONNECTED")
             time.sleep(1)
-            recorder.press(ENTER)
-            recorder.wait_for("RECORDING")
+            start_episode(recorder, ("joints/state",))
             time.sleep(1)
             recorder.press("1")
             recorder.wait_for_printed("episode_000000.zarr saved as success")
@@ -394,8 +397,7 @@ def test_a_disk_that_becomes_full(tmp_path: Path) -> None:
         command = [sys.executable, "-c", FULL_DISK, str(marker), "record", str(station.dataset)]
         recorder = stack.enter_context(Terminal(command))
         wait_for_word(recorder, "HOLDING")
-        recorder.press(ENTER)
-        recorder.wait_for("RECORDING")
+        start_episode(recorder)
         time.sleep(1.5)
         started = time.monotonic()
         marker.touch()
@@ -422,8 +424,7 @@ def test_a_second_signal_leaves_saved_episodes_to_the_next_start(tmp_path: Path)
         station.robot()
         with Terminal([sys.executable, "-c", SLOW_DISK, "record", str(station.dataset)]) as recorder:
             wait_for_word(recorder, "HOLDING")
-            recorder.press(ENTER)
-            recorder.wait_for("RECORDING")
+            start_episode(recorder)
             time.sleep(1)
             recorder.press("1")
             recorder.wait_for_printed("episode_000000.zarr saved as success")

@@ -131,7 +131,8 @@ def test_no_line_is_drawn_across_missing_time(page, store, clock, motor) -> None
         drawn = idle.find_element(By.CSS_SELECTOR, f".motors tr .chart .{name}").get_attribute("d")
         assert drawn.count("M") == stretches, name
     page.refresh()
-    wait_until(page, lambda: len(cards(page)) == 2)
+    # A new page receives a recent state and then the updates since.
+    wait_until(page, lambda: "44.0 °C" in page.find_element(By.ID, "robots").text)
     idle = page.find_element(By.XPATH, "//article[.//h2='idle']")
     drawn = idle.find_element(By.CSS_SELECTOR, ".motors tr .chart .winding").get_attribute("d")
     lines = [part.count("L") for part in drawn.split("M")[1:]]
