@@ -28,6 +28,9 @@ from waldo.robots.publisher import STATUS, RobotPublisher
 if TYPE_CHECKING:
     from waldo.ros import Graph
 
+ENCODING_S = 0.001
+"""Interval at which the end of encoding is looked for in simulated time [s]."""
+
 REPEAT_STATUS_S = 1.0
 """Interval at which the status is repeated while the recorder has not acknowledged it [s]."""
 
@@ -162,9 +165,6 @@ class RobotNode:
         if sensed.readings is not None:
             self._publisher.motors(sensed.readings, stamp_ns, diagnostic=self._motor_messages % MOTOR_HZ == 0)
             self._motor_messages += 1
-        if self._lockstep:
-            # The recorder's acknowledgement covers the images of this cycle.
-            self._images.drain()
 
     def _log(self, events: Sequence[Event]) -> None:
         """Log events; rclpy requires a line of code for each severity."""
@@ -236,7 +236,9 @@ class RobotNode:
         stamp_ns = self.cycle.state.stamp_ns
         published, repeat_s = False, time.monotonic() + REPEAT_STATUS_S
         while not done():
-            received = self._lockstep.all_received()
+            # The recorder's acknowledgement covers the images of this cycle, which are encoded meanwhile.
+            encoded = self._images.is_idle
+            received = encoded and self._lockstep.all_received()
             if received and not published:
                 published = True
                 cast("Any", self._clock).publish(Clock(clock=ros.ns_to_stamp(stamp_ns)))
@@ -246,5 +248,5 @@ class RobotNode:
                 # Another subscription may have been counted as the recorder's.
                 self._publisher.status(self._statuses, self._statuses_ns)
                 repeat_s = time.monotonic() + REPEAT_STATUS_S
-            self.graph.spin_once()
+            self.graph.spin_once(0.1 if encoded else ENCODING_S)
         return False

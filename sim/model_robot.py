@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from waldo.console import err
 from waldo.errors import FileError
-from waldo.graphics import NoGraphicsError
 from waldo.robots.description import Camera, Joint, Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.motor import Motor
-from waldo.sim.camera import Renderer
-from waldo.sim.engine import Model, mujoco
+from waldo.sim.camera import CameraThread
+from waldo.sim.engine import Data, Model, mujoco
 from waldo.sim.menagerie import PREFIX, find_model
 from waldo.sim.twin import FRAME_TICKS, stamp_of
 from waldo.sim.world import CONTROL_HZ
@@ -99,7 +97,7 @@ class ModelDriver:
         self.robot = robot
         self._model = _compile(robot.mjcf_path)
         self._data = mujoco.MjData(self._model)
-        self._renderer = Renderer(self._model)
+        self._cameras = CameraThread(self._model, robot.cameras)
         self._substeps = max(1, round(1 / CONTROL_HZ / self._model.opt.timestep))
         self._model.opt.timestep = 1 / CONTROL_HZ / self._substeps
         joints = [self._model.joint(name) for name in robot.joint_names]
@@ -112,6 +110,8 @@ class ModelDriver:
     def connect(self) -> None:
         """Render the first images; without graphics the robot has no cameras."""
         self._expose()
+        self._frames = self._cameras.finish()
+        self.robot = dataclasses.replace(self.robot, cameras=self._cameras.cameras)
 
     def read(self) -> RobotState:
         """Return the current state."""
@@ -134,16 +134,16 @@ class ModelDriver:
         return self._data.ctrl.copy()
 
     def frames(self) -> Sequence[Frame]:
-        """Return the images rendered since the last call."""
+        """Return the images delivered since the last call."""
         frames, self._frames = self._frames, []
         return frames
 
     def disconnect(self) -> None:
         """Free the GL contexts."""
-        self._renderer.close()
+        self._cameras.close()
 
     def advance(self) -> None:
-        """Advance one control period; every second one ends with an image of each camera."""
+        """Advance one control period; at the end of every second one each camera exposes an image."""
         mujoco.mj_step(self._model, self._data, self._substeps)
         self._tick += 1
         if self._tick % FRAME_TICKS == 0:
@@ -152,6 +152,7 @@ class ModelDriver:
     def reset(self, seed: int) -> None:
         """Reset to the first keyframe, or to zero if there is none; time continues."""
         self._seed = seed
+        self._cameras.finish()  # Images from before are not delivered afterwards.
         if self._model.nkey:
             mujoco.mj_resetDataKeyframe(self._model, self._data, 0)
         else:
@@ -172,11 +173,7 @@ class ModelDriver:
         return False
 
     def _expose(self) -> None:
-        stamp = stamp_of(self._tick)
-        try:
-            for camera in self.robot.cameras:
-                rgb = self._renderer.render(self._data, camera.name, camera.width, camera.height)
-                self._frames.append(Frame(camera=camera.name, stamp_ns=stamp, rgb=rgb))
-        except NoGraphicsError as error:
-            self.robot = dataclasses.replace(self.robot, cameras=())
-            err().print(f"waldo: {error}; continuing without cameras")
+        def copy_state(data: Data) -> None:
+            mujoco.mj_copyData(data, self._model, self._data)
+
+        self._frames += self._cameras.expose(copy_state, stamp_of(self._tick))

@@ -1,7 +1,7 @@
 """The simulated twin of a robot: a driver for one world of a task, in simulated time.
 
 The same seed and commands give the same readings bit for bit: time is counted in control ticks, timestamps are computed
-from the tick number, and images are rendered at every second tick.
+from the tick number, and images are exposed at every second tick and delivered two ticks later.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from waldo.console import err
-from waldo.graphics import NoGraphicsError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.thermal.limits import AMBIENT_C
+from waldo.sim.camera import CameraThread
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.world import CONTROL_HZ, World
 from waldo.typing import Array
@@ -55,7 +54,7 @@ class TwinDriver:
         self._world = World(task, worlds=1, threads=1, robot=robot)
         self._world.motors.ambient_c = ambient_c
         self._world.reset([seed], warm=None if start_c is None else [start_c, start_c])
-        self._cameras = cameras
+        self._cameras = CameraThread(self._world.model, robot.cameras if cameras else ())
         self._tick = 0
         self._targets = self._world.position[0].copy()
         self._frames: list[Frame] = []
@@ -71,8 +70,8 @@ class TwinDriver:
         """Hold the current position and render the first images; without graphics the robot has no cameras."""
         self._targets = self._world.position[0].copy()
         self._expose()
-        if not self._cameras:
-            self.robot = dataclasses.replace(self.robot, cameras=())
+        self._frames = self._cameras.finish()
+        self.robot = dataclasses.replace(self.robot, cameras=self._cameras.cameras)
 
     def read(self) -> RobotState:
         """Return the current state."""
@@ -102,16 +101,17 @@ class TwinDriver:
         return self._targets.copy()
 
     def frames(self) -> Sequence[Frame]:
-        """Return the images rendered since the last call."""
+        """Return the images delivered since the last call."""
         frames, self._frames = self._frames, []
         return frames
 
     def disconnect(self) -> None:
         """Free the GL contexts."""
+        self._cameras.close()
         self._world.close()
 
     def advance(self) -> None:
-        """Advance one control period; every second one ends with an image of each camera."""
+        """Advance one control period; at the end of every second one each camera exposes an image."""
         self._world.step(self._targets[None])
         self._tick += 1
         if self._tick % FRAME_TICKS == 0:
@@ -119,6 +119,7 @@ class TwinDriver:
 
     def reset(self, seed: int) -> None:
         """Reset the world with `seed`; time continues and the motors keep their temperatures."""
+        self._cameras.finish()  # Images of the world before are not delivered in this one.
         self._world.reset([seed], keep_heat=True)
         self._targets = self._world.position[0].copy()
 
@@ -140,13 +141,4 @@ class TwinDriver:
         return bool(self._world.goal_reached()[0])
 
     def _expose(self) -> None:
-        if not self._cameras:
-            return
-        try:
-            images = [(c.name, self._world.render(0, c.name)) for c in self.robot.cameras]
-        except NoGraphicsError as error:
-            self._cameras = False
-            err().print(f"waldo: {error}; continuing without cameras")
-            return
-        stamp = stamp_of(self._tick)
-        self._frames += [Frame(camera=name, stamp_ns=stamp, rgb=rgb) for name, rgb in images]
+        self._frames += self._cameras.expose(lambda data: self._world.copy_state(0, data), stamp_of(self._tick))

@@ -259,11 +259,15 @@ class World:
         if size is None:
             known = {c.name: (c.width, c.height) for c in self.robot.cameras}
             size = known.get(camera_name, (320, 240))
-        self._batch.get_data(world, self._data)
-        mujoco.mj_kinematics(self.model, self._data)
-        mujoco.mj_comPos(self.model, self._data)
-        mujoco.mj_camlight(self.model, self._data)
+        self.copy_state(world, self._data)
         return self._renderer.render(self._data, camera_name, *size)
+
+    def copy_state(self, world: int, data: Data) -> None:
+        """Copy the state of a world to `data`, and compute the poses of what is rendered."""
+        self._batch.get_data(world, data)
+        mujoco.mj_kinematics(self.model, data)
+        mujoco.mj_comPos(self.model, data)
+        mujoco.mj_camlight(self.model, data)
 
     def close(self) -> None:
         """Free the GL contexts."""

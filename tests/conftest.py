@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -38,9 +39,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 choose_backend()
 # Before any test imports LeRobot.
 package_map.install()
+# What is imported while tests are collected lives until the end.
+gc.disable()
 # A deadline is a timing assertion, and so is the health check of slow generation.
 settings.register_profile("waldo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("waldo")
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what was imported from garbage collection, which would visit it many times."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Exempt everything from the collections of the interpreter's exit, which would take seconds."""
+    gc.freeze()
 
 
 def pytest_runtest_teardown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import UInt64
 from std_srvs.srv import Trigger
 
@@ -69,6 +71,60 @@ def test_an_exception_costs_one_message_and_is_reported_once(graphs: tuple[ros.G
     assert here.spin_until(lambda: len(received) == 3 and here.failures["numbers"] == 3, 60)
     assert received == [0, 2, 4]
     assert reported == ["numbers: ValueError(1)"]
+
+
+def test_a_service_is_served_while_messages_arrive_without_a_pause(graphs: tuple[ros.Graph, ros.Graph]) -> None:
+    here, there = graphs
+
+    def accept(_request: Any, response: Any) -> Any:
+        response.success = True
+        return response
+
+    qos = ros.stream_qos()
+    publisher = there.node.create_publisher(UInt64, "numbers", qos)
+    received: list[int] = []
+
+    def receive(message: Any) -> None:
+        received.append(message.data)
+        publisher.publish(message)  # the next one has arrived before the queue is empty
+
+    here.subscribe(UInt64, "numbers", receive, qos)
+    here.serve(Trigger, "act", accept)
+    client = there.node.create_client(Trigger, "act")
+    assert there.spin_until(lambda: client.service_is_ready() and publisher.get_subscription_count() > 0, 60)
+    for number in range(100):
+        publisher.publish(UInt64(data=number))
+    assert here.spin_until(lambda: bool(received), 60)
+    call = client.call_async(Trigger.Request())
+    deadline = time.monotonic() + 60
+    while not call.done() and time.monotonic() < deadline:
+        here.spin_once(0.01)
+        there.spin_once(0.0)
+    assert call.result().success
+    assert len(received) > 100
+
+
+def test_waiting_ends_with_a_message_a_request_or_the_timeout(graphs: tuple[ros.Graph, ros.Graph]) -> None:
+    here, there = graphs
+    received: list[int] = []
+    here.subscribe(UInt64, "numbers", lambda message: received.append(message.data), ros.stream_qos())
+    publisher = there.node.create_publisher(UInt64, "numbers", ros.stream_qos())
+    assert there.spin_until(lambda: publisher.get_subscription_count() > 0, 60)
+    thread = threading.Timer(0.2, publisher.publish, [UInt64(data=1)])
+    thread.start()
+    started = time.monotonic()
+    while not received:
+        here.spin_once(100.0)  # a wait that does not see the message lasts longer than the test may take
+    assert time.monotonic() - started < 90
+    thread.join()
+
+
+def test_a_node_in_simulated_time_follows_the_clock(ros_domain: int) -> None:
+    with ros.join_graph("here", simulated_time=True) as here, ros.join_graph("there") as there:
+        publisher = there.node.create_publisher(Clock, "/clock", ros.stream_qos())
+        assert there.spin_until(lambda: publisher.get_subscription_count() > 0, 60)
+        publisher.publish(Clock(clock=ros.ns_to_stamp(7_000_000_001)))
+        assert here.spin_until(lambda: here.node.get_clock().now().nanoseconds == 7_000_000_001, 60)
 
 
 def test_an_exception_in_a_service_is_its_response(graphs: tuple[ros.Graph, ros.Graph]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-from waldo.train import package_map
+from waldo.train.large_import import large_import
 from waldo.train.policies.checkpoint import write_fps
 
 MEMORY = "--waldo-memory"
@@ -73,8 +73,8 @@ def require_tokenizers(make_processors: Any, config: Any, stats: Any) -> None:
 def main() -> None:
     """Train with the options of the command line."""
     # Not at the top: workers that load data import this module too, and would import all of LeRobot's policies.
-    package_map.install()
-    import lerobot.scripts.lerobot_train as lerobot_train
+    with large_import():
+        import lerobot.scripts.lerobot_train as lerobot_train
 
     stop, lerobot = _Stop(), cast(Any, lerobot_train)
     signal.signal(signal.SIGINT, stop.request)

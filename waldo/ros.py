@@ -1,8 +1,8 @@
 """Access to the ROS graph through rclpy, and the quality of service of waldo's topics.
 
-Each process has its own context and a `SingleThreadedExecutor`. The multi-threaded executor loses messages under load
-(ros2/rclpy issues 1452 and 1547). The `EventsExecutor` of rclpy 7.1 does not pass message info to callbacks, whose
-sequence numbers are needed to count lost messages.
+Each process has its own context, takes messages directly and runs a `SingleThreadedExecutor` for everything else. The
+multi-threaded executor loses messages under load (ros2/rclpy issues 1452 and 1547). The `EventsExecutor` of rclpy 7.1
+does not pass message info to callbacks, whose sequence numbers are needed to count lost messages.
 
 An exception in a callback costs the message or the request, not the process: every subscription and service is created
 by `Graph`, which reports the first exception of each kind.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.resources
+import inspect
 import logging
 import os
 import tempfile
@@ -36,6 +37,9 @@ LOG = logging.getLogger("waldo.ros")
 
 MIN_SPIN_S = 0.001
 """Shortest time for which `Graph.spin_for` runs callbacks [s]."""
+
+EXECUTOR_S = 0.05
+"""Longest interval between two calls of rclpy's executor, while messages arrive without a pause [s]."""
 
 MAX_DOMAIN = 232
 """Highest ROS domain; the ports of higher ones would exceed 65535."""
@@ -102,6 +106,8 @@ class Graph:
     failures: Counter[str] = field(default_factory=Counter[str])
     """Topic or service -> number of messages or requests that its callback could not handle."""
     _reported: set[tuple[str, type[Exception]]] = field(default_factory=set[tuple[str, type[Exception]]])
+    _subscriptions: list[tuple[Any, Callable[[Any, Any], object]]] = field(default_factory=list[Any])
+    _executor_due_s: float = 0.0
 
     def subscribe(
         self, kind: Any, topic: str, callback: Callable[..., object], qos: QoSProfile, *, raw: bool = False
@@ -123,7 +129,12 @@ class Graph:
             except Exception as error:
                 self._fail(topic, error)
 
-        return self.node.create_subscription(kind, topic, cast("Any", guarded), qos, raw=raw)
+        subscription = self.node.create_subscription(kind, topic, cast("Any", guarded), qos, raw=raw)
+        arguments = len(inspect.signature(callback).parameters)
+        self._subscriptions.append(
+            (subscription, guarded if arguments > 1 else lambda message, _info: guarded(message))
+        )
+        return subscription
 
     def drain(self, subscriptions: Iterable[Any], until_ns: int) -> None:
         """Run the callbacks of all messages that were published before a time and have arrived.
@@ -170,11 +181,58 @@ class Graph:
             self.spin_once(remaining)
 
     def spin_once(self, timeout_s: float = 0.1) -> None:
-        """Run one callback, waiting for at most `timeout_s` of wall time."""
-        # rclpy drops the messages that a wait has found ready, except the first, when it gets another timeout: with
-        # many topics, those that were created last would starve. This object is equal in every call.
-        self._timeout.timeout = max(0.0, timeout_s)
+        """Run the callback of one message of each topic, or of one service; wait for at most `timeout_s` of wall time.
+
+        rclpy's executor builds a wait set from Python objects and runs each callback as a task, which takes a
+        millisecond. Here it runs what is rare: services, clients, and the events of topics.
+        """
+        if self._take():
+            if time.monotonic() < self._executor_due_s:
+                return
+        elif not self._wait(timeout_s):
+            self._take()
+            return
+        # rclpy drops what a wait has found ready, except the first, when it gets another timeout. This object is equal
+        # in every call.
         self._executor.spin_once(timeout_sec=cast("Any", self._timeout))
+        self._executor_due_s = time.monotonic() + EXECUTOR_S
+
+    def _take(self) -> bool:
+        """Run the callback of one arrived message of each topic; return whether there was any."""
+        found = False
+        for subscription, callback in self._subscriptions:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            if taken is not None:
+                found = True
+                callback(*taken)
+        return found
+
+    def _wait(self, timeout_s: float) -> bool:
+        """Wait for a message, a request or a response; return whether the executor must run."""
+        from rclpy.impl.implementation_singleton import rclpy_implementation
+
+        topics, services, clients = (
+            [one.handle for one in found] for found in (self.node.subscriptions, self.node.services, self.node.clients)
+        )
+        wait_set = rclpy_implementation.WaitSet(len(topics), 0, 0, len(clients), len(services), 0, self.context.handle)
+        wait_set.clear_entities()
+        for add, handles in (
+            (wait_set.add_subscription, topics),
+            (wait_set.add_service, services),
+            (wait_set.add_client, clients),
+        ):
+            for handle in handles:
+                add(handle)
+        wait_set.wait(max(0, round(timeout_s * 1e9)))
+        # rclpy has subscriptions of its own, such as that of simulated time.
+        taken_here = {subscription.handle.pointer for subscription, _ in self._subscriptions}
+        rest = {*wait_set.get_ready_entities("subscription")} - taken_here
+        return bool(
+            rest
+            or wait_set.get_ready_entities("service")
+            or wait_set.get_ready_entities("client")
+            or time.monotonic() >= self._executor_due_s
+        )
 
     def spin_until(self, done: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Run callbacks until `done()`; return False if `timeout_s` of wall time passed first."""

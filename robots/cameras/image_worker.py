@@ -71,10 +71,11 @@ class ImageWorker:
             self._frames.append(frame)
             self._changed.notify_all()
 
-    def drain(self) -> None:
-        """Wait until every queued frame has been published."""
+    @property
+    def is_idle(self) -> bool:
+        """Whether every queued frame has been published."""
         with self._changed:
-            self._changed.wait_for(lambda: not (self._frames or self._busy))
+            return not (self._frames or self._busy)
 
     def camera_faults(self) -> Mapping[str, str]:
         """Return the present fault of each camera, as text."""

@@ -27,12 +27,13 @@ MAX_REQUEST = 1 << 20
 def serve(number: int) -> None:
     """Fork one program per request from the socket with this file descriptor, until it is closed."""
     from waldo.cli.main import main
-    from waldo.train import lerobot_entry, package_map
+    from waldo.train import lerobot_entry
+    from waldo.train.large_import import large_import
 
-    package_map.install()
-    import lerobot.scripts.lerobot_train as _train
+    with large_import():
+        import lerobot.scripts.lerobot_train as _train
 
-    from waldo.train import store_training
+        from waldo.train import store_training
 
     del _train, store_training
     connection = socket.socket(fileno=number)

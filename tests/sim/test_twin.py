@@ -11,7 +11,8 @@ from tests.machine import GL
 from waldo.graphics import NoGraphicsError
 from waldo.robots.description import load_robot
 from waldo.robots.driver import SimulatedDriver, load_driver
-from waldo.sim import twin as twin_module
+from waldo.sim import camera as camera_module
+from waldo.sim.camera import Renderer
 from waldo.sim.twin import TwinDriver, stamp_of
 
 
@@ -88,7 +89,7 @@ def test_motor_readings_are_complete(driver):
     np.testing.assert_array_equal(motors.voltage_v, np.full(6, 7.4))
 
 
-def test_images_are_rendered_at_every_second_tick():
+def test_images_are_exposed_at_every_second_tick_and_delivered_two_ticks_later():
     driver = TwinDriver(load_robot("so101"), "lift", seed=1)
     try:
         driver.connect()
@@ -102,18 +103,44 @@ def test_images_are_rendered_at_every_second_tick():
     for _ in range(4):
         driver.advance()
         stamps.append([frame.stamp_ns for frame in driver.frames()])
-    assert stamps == [[], [33_333_333] * 2, [], [66_666_667] * 2]
+    assert stamps == [[], [], [], [33_333_333] * 2]
     assert first[0].rgb.shape == (240, 320, 3)
     driver.disconnect()
+
+
+@pytest.mark.usefixtures("gl")
+def test_an_image_shows_the_state_of_its_exposure_and_no_world_before():
+    def fold(images: bool) -> TwinDriver:
+        driver = TwinDriver(load_robot("so101"), "lift", cameras=images, seed=1)
+        driver.connect()
+        driver.frames()
+        for tick in range(20):
+            driver.write(driver.read().position + 0.1 * (tick % 5))
+            driver.advance()
+        return driver
+
+    moving, alone = fold(True), fold(False)
+    for _ in range(2):
+        moving.write(np.zeros(6))
+        moving.advance()
+    shown = {frame.camera: frame for frame in moving.frames() if frame.stamp_ns == stamp_of(20)}
+    for camera in ("front", "wrist"):
+        np.testing.assert_array_equal(shown[camera].rgb, alone.world.render(0, camera))
+    moving.reset(2)
+    for _ in range(4):
+        moving.advance()
+    assert {frame.stamp_ns for frame in moving.frames()} == {stamp_of(24)}
+    moving.disconnect()
+    alone.disconnect()
 
 
 def test_missing_graphics_are_reported_once(monkeypatch, capsys):
     def refuse(*args):
         raise NoGraphicsError("none in this test")
 
-    twin_module.err.cache_clear()
+    camera_module.err.cache_clear()
     driver = TwinDriver(load_robot("so101"), "lift", seed=1)
-    monkeypatch.setattr(driver.world, "render", refuse)
+    monkeypatch.setattr(Renderer, "render", refuse)
     driver.connect()
     for _ in range(4):
         driver.advance()
@@ -122,7 +149,7 @@ def test_missing_graphics_are_reported_once(monkeypatch, capsys):
         "waldo: cannot render images without a display (none in this test); install a GL back end: "
         "apt-get install libegl1 libgl1-mesa-dri (or libosmesa6); continuing without cameras\n"
     )
-    twin_module.err.cache_clear()
+    camera_module.err.cache_clear()
 
 
 def test_without_graphics_the_robot_has_no_cameras() -> None:

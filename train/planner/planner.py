@@ -24,7 +24,7 @@ from typing import Any, Protocol, cast
 
 from waldo.errors import FileError, WaldoError
 from waldo.sim.tasks.goal import Goal, Scene
-from waldo.train import package_map
+from waldo.train.large_import import large_import
 from waldo.train.planner.format import SYSTEM, AnswerError, parse_plan, plan_schema, prompt
 from waldo.train.planner.grounding import mentioned_scene, strange_steps, unheard_names, unknown_mentions
 from waldo.train.planner.plan_check import PlanError, plan_problems
@@ -122,12 +122,11 @@ class TransformersPlanner:
     @cached_property
     def _loaded(self) -> tuple[Any, Any, Any]:
         """The tokenizer, the model and the grammar compiler."""
-        import torch
-
-        package_map.install()
-        import xgrammar
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
+        with large_import():
+            import torch
+            import xgrammar
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # Loading takes milliseconds.
         torch.set_num_threads(self.threads)

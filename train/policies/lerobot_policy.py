@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.errors import FileError, WaldoError
-from waldo.train import package_map
+from waldo.train.large_import import large_import
 from waldo.train.policies.checkpoint import find_checkpoint, training_fps
 
 if TYPE_CHECKING:
@@ -149,10 +149,10 @@ class LeRobotPolicy:
 
 def _load(folder: Path, device: str) -> tuple[Any, Any, Any]:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    package_map.install()
-    from lerobot.configs.policies import PreTrainedConfig
-    from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-    from lerobot.utils.import_utils import register_third_party_plugins
+    with large_import():
+        from lerobot.configs.policies import PreTrainedConfig
+        from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+        from lerobot.utils.import_utils import register_third_party_plugins
 
     try:
         register_third_party_plugins()

@@ -25,15 +25,15 @@ REGISTERED = re.compile(r'PreTrainedConfig\.register_subclass\(\s*(?:name\s*=\s*
 
 QUERY = """
 import importlib, json, sys
-from waldo.train import package_map
-package_map.install()
+from waldo.train.large_import import large_import
 failed = {}
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-    except Exception as error:
-        failed[name] = f"{type(error).__name__}: {error}"
-from lerobot.configs.policies import PreTrainedConfig
+with large_import():
+    for name in sys.argv[1:]:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {error}"
+    from lerobot.configs.policies import PreTrainedConfig
 sys.stdout.write("\\n" + json.dumps([list(PreTrainedConfig.get_known_choices()), failed]))
 """
 

@@ -13,7 +13,6 @@ from urllib.request import urlopen
 import numpy as np
 import pyarrow as pa
 import pytest
-from rerun.chunk import RrdReader
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.streams import DepthStream, VideoStream
@@ -23,6 +22,8 @@ from waldo.errors import FileError
 
 def read(path: Path) -> Mapping[str, pa.Table]:
     """Return the contents of a recording over time: entity -> rows."""
+    from rerun.chunk import RrdReader
+
     parts: dict[str, list[pa.RecordBatch]] = {}
     for chunk in RrdReader(path).stream():
         if not chunk.is_static:
@@ -33,6 +34,8 @@ def read(path: Path) -> Mapping[str, pa.Table]:
 
 def static(path: Path, entity: str, column: str) -> Any:
     """Return a static value of an entity."""
+    from rerun.chunk import RrdReader
+
     for chunk in RrdReader(path).stream():
         batch = chunk.to_record_batch()
         if chunk.is_static and chunk.entity_path == entity and column in batch.schema.names:

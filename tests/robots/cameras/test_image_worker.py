@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,13 @@ from waldo.robots.event import Event
 
 def frame(number: int, camera: str = "front") -> Frame:
     return Frame(camera=camera, stamp_ns=number, rgb=np.full((4, 4, 3), number, np.uint8))
+
+
+def wait_until_idle(worker: ImageWorker) -> None:
+    deadline = time.monotonic() + 60
+    while not worker.is_idle:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_a_jpeg_is_passed_through_and_pixels_are_encoded() -> None:
@@ -49,7 +57,7 @@ def test_frames_are_published_in_order_before_drain_returns() -> None:
     ) as worker:
         for number in range(50):
             worker.put(frame(number))
-        worker.drain()
+        wait_until_idle(worker)
         assert published == [(number, bytes([number])) for number in range(50)]
     assert (worker.events(), worker.camera_faults()) == ([], {})
 
@@ -85,7 +93,7 @@ def test_control_cycles_continue_while_the_encoder_blocks(make_toy_driver: Calla
         assert driver.tick == 120
         assert published == []
         release.set()
-        worker.drain()
+        wait_until_idle(worker)
         assert len(published) == frames == 60
 
 
@@ -106,7 +114,7 @@ def test_a_slow_encoder_drops_the_oldest_frames_and_reports_it() -> None:
         assert worker.camera_faults() == {"front": "encoder falling behind: 2 frames dropped"}
         assert worker.events() == [Event("camera front: encoder falling behind, dropping frames", ERROR)]
         release.set()
-        worker.drain()
+        wait_until_idle(worker)
         assert published == [0, 3, 4, 5]
         assert worker.camera_faults() == {}
         assert worker.events() == [Event("camera front: encoder caught up after 2 dropped frames")]
@@ -123,11 +131,11 @@ def test_a_frame_that_cannot_be_encoded_is_reported_once_and_the_next_one_is_pub
     with ImageWorker(encode, lambda one, _: published.append(one.stamp_ns)) as worker:
         for number in range(3):
             worker.put(frame(number))
-        worker.drain()
+        wait_until_idle(worker)
         assert worker.camera_faults() == {"front": "frame cannot be encoded (bad pixels)"}
         assert worker.events() == [Event("camera front: frame cannot be encoded (bad pixels)", ERROR)]
         worker.put(frame(3))
-        worker.drain()
+        wait_until_idle(worker)
         assert worker.camera_faults() == {}
         assert worker.events() == [Event("camera front: frames are encoded again")]
     assert published == [0, 3]

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import torch
 
-from waldo.train.data.in_memory_dataset import MIN_STD, load_into_memory, raise_std
-
 
 def load(root: Path, episodes: list[int] | None = None):
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
@@ -15,6 +13,8 @@ def load(root: Path, episodes: list[int] | None = None):
 
 
 def assert_same_items(root: Path, episodes: list[int] | None) -> None:
+    from waldo.train.data.in_memory_dataset import load_into_memory
+
     slow, fast = load(root, episodes), load_into_memory(load(root, episodes))
     assert len(slow) == len(fast)
     indices = [0, 1, 35, 38, 39, 40, 41, len(slow) - 2, len(slow) - 1]
@@ -38,6 +38,8 @@ def test_items_are_equal_for_a_subset_of_episodes(lerobot_dataset: Path) -> None
 
 
 def test_a_constant_value_is_not_divided_by_zero() -> None:
+    from waldo.train.data.in_memory_dataset import MIN_STD, raise_std
+
     stats = {
         key: {"std": torch.tensor([0.0, 2.0])}
         for key in ("action", "observation.state", "observation.images.front", "x")

@@ -13,7 +13,6 @@ from waldo.datasets.reading.rows import RowConfig
 from waldo.datasets.reading.windows import WindowConfig, Windows
 from waldo.errors import InvalidValueError
 from waldo.train.data.store_dataset import StoreDataset
-from waldo.train.data.store_meta import store_metadata
 
 CAMERAS = ("cameras/front", "cameras/wrist")
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
@@ -74,6 +73,8 @@ def test_images_are_the_store_s_frames(store: Path) -> None:
 
 
 def test_the_metadata_is_equal_to_that_of_an_export(store: Path, exported: Path) -> None:
+    from waldo.train.data.store_meta import store_metadata
+
     ours, theirs = store_metadata(windows(store)), lerobot(exported).meta
     assert type(ours) is type(theirs)
     for name in ("fps", "robot_type", "camera_keys", "video_keys", "shapes", "names", "total_episodes", "total_frames"):
@@ -90,6 +91,8 @@ def test_the_metadata_is_equal_to_that_of_an_export(store: Path, exported: Path)
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_return_the_batches_of_one_process(store: Path, context: str) -> None:
+    from waldo.train.data.store_meta import store_metadata
+
     dataset = StoreDataset(windows(store, DELTAS, cache_bytes=10**6), store_metadata(windows(store)))
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()[:32]
     dataset[0]  # creates a decoder and a thread pool before the fork
