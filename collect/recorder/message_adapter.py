@@ -68,12 +68,12 @@ class MessageAdapter:
     def stamps(self, header: Any, info: Any) -> Stamps:
         """Return a message's header, publication and receipt times and its sequence number.
 
-        In simulated time the receipt is not before the header stamp, in whichever order the clock and the message
-        arrived, and the middleware's publication time is dropped: the same seed must give the same bits.
+        In simulated time the receipt is the header stamp, since the clock and a message arrive in any order, and the
+        middleware's publication time is dropped: the same seed must give the same bits.
         """
         header_ns = ros.stamp_to_ns(header.stamp)
         self._latest_ns = max(self._latest_ns, header_ns)
-        receipt_ns = max(self.clock_ns, header_ns) if self._lockstep else int(info["received_timestamp"])
+        receipt_ns = (header_ns or self.clock_ns) if self._lockstep else int(info["received_timestamp"])
         return {
             "header_ns": header_ns or receipt_ns,
             "receipt_ns": receipt_ns,
