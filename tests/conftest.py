@@ -27,7 +27,6 @@ pytest_plugins = (
     "tests.recordings",
     "tests.dashboards",
     "tests.trainings",
-    "ray_cluster",
 )
 """Fixtures that tests of several rooms use."""
 

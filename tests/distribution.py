@@ -17,10 +17,9 @@ TOGETHER = (
     "tests/datasets/formats/test_convert",
     "tests/datasets/lerobot/test_export",
     "tests/datasets/lerobot/test_import",
-    "tests/datasets/test_jobs.py",
 )
-"""Files that run in one process: they share the imports of LeRobot, a trained policy or a Ray cluster, which take
-longer than their tests."""
+"""Files that run in one process: they share the imports of LeRobot or a trained policy, which take longer than their
+tests."""
 
 LONG = (
     *TOGETHER,

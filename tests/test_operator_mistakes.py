@@ -136,8 +136,10 @@ def findings(dataset: Path) -> set[str]:
 
 def test_a_station_without_a_robot(tmp_path: Path) -> None:
     with Station(tmp_path) as station:
+        teleop = station.terminal("teleop", "keyboard")
         recorder = station.recorder()
         wait_for_word(recorder, "NO ROBOT")
+        wait_for_word(teleop, "NO ROBOT")
         recorder.wait_for_printed("no robot publishes /so101/joint_states; start one with: waldo robot so101")
         recorder.press(ENTER)
         recorder.wait_for_printed("start refused: cannot start: no message received yet on joints/state")
@@ -154,8 +156,6 @@ def test_a_station_without_a_robot(tmp_path: Path) -> None:
         second.wait_for_printed("another recorder runs in the namespace /so101; stop it")
         assert second.exit_code() == 2
 
-        teleop = station.terminal("teleop", "keyboard")
-        wait_for_word(teleop, "NO ROBOT")
         teleop.wait_for_printed("no joint_states received for 10 s; check that the robot node runs")
         assert teleop.exit_code() == 2
 

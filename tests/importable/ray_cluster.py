@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine for the tests, with a start-up that takes as long as it needs."""
+"""Ray with a start-up that takes as long as it needs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import job_functions
 import pytest
-
-from waldo.datasets.jobs import import_ray
 
 
 @contextmanager
@@ -35,15 +32,3 @@ def without_startup_deadline() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services, "get_node", wait_for_node)
         yield
-
-
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[Any]:
-    """Return the `ray` module, connected to a local cluster that all tests share."""
-    ray = import_ray()
-    with without_startup_deadline():
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    # A worker has not the import path of the tests.
-    ray.cloudpickle.register_pickle_by_value(job_functions)
-    yield ray
-    ray.shutdown()

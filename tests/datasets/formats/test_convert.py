@@ -70,12 +70,9 @@ def test_an_imported_episode_names_its_origin(source, tmp_path):
     assert (episode.outcome, episode.reason, episode.robot) == ("unknown", "imported", "unknown")
 
 
-@pytest.mark.parametrize("jobs", [Jobs(workers=2), Jobs(ray="local")], ids=["workers", "ray"])
-def test_workers_write_the_same_bytes(source, tmp_path, jobs, request):
-    if jobs.ray:
-        request.getfixturevalue("ray_cluster")
+def test_workers_write_the_same_bytes(source, tmp_path):
     import_dataset(source, tmp_path / "one", CONFIG)
-    result = import_dataset(source, tmp_path / "two", CONFIG, jobs=jobs)
+    result = import_dataset(source, tmp_path / "two", CONFIG, jobs=Jobs(workers=2))
     assert (result.episodes, result.encoded) == (5, 40)
     assert files(tmp_path / "one") == files(tmp_path / "two")
 

@@ -305,13 +305,6 @@ def test_files_of_another_export_are_not_reused(record, script, tmp_path):
     assert not (left / "mark").exists()
 
 
-def test_ray_spreads_the_work(record, script, tmp_path, ray_cluster):
-    dataset = record(*[script(seed=k, seconds=0.3) for k in range(3)])
-    export_dataset(dataset, tmp_path / "here" / "out", LeRobotConfig())
-    export_dataset(dataset, tmp_path / "ray" / "out", LeRobotConfig(), jobs=Jobs(ray="local"))
-    assert files(tmp_path / "here") == files(tmp_path / "ray")
-
-
 def test_calibrated_latency_shifts_the_frames(record, script, tmp_path, lerobot_dataset):
     dataset = record(script())
     dataset.set_latency({"cameras/wrist": round(2e9 / 30)})

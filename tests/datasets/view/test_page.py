@@ -151,8 +151,7 @@ def test_cameras_show_the_recorded_frames_at_the_cursor(page, hostile) -> None:
     press(page, Keys.HOME)
     before = 0
     for target in (0, 19, 20, 21, 36, 55):
-        for _ in range(target - before):
-            press(page, Keys.ARROW_RIGHT)
+        press(page, *[Keys.ARROW_RIGHT] * (target - before))
         before = target
         at = (int(stamps[target]) - START_NS) / 1e9
         wait_until(page, lambda at=at: abs(clock(page) - at) < 1e-3)
