@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from waldo.fleet.store import FleetStore, MotorView, RobotView
     from waldo.robots.motor_readings import MotorQuantity
 
+SLICE_SAMPLES = 50
+"""Number of samples that are formatted at a time, which takes milliseconds: other requests are answered in between."""
+
 LEVELS = "0 ok, 1 warning, 2 error, 3 stale"
 """Help text of the status levels."""
 
@@ -174,11 +177,17 @@ def _joints(robots: list[RobotView]) -> Iterator[GaugeMetricFamily]:
 
 
 async def metrics_text(collector: FleetCollector) -> bytes:
-    """Return the metrics in Prometheus' text format; other tasks run after each metric."""
+    """Return the metrics in Prometheus' text format; other tasks run after every `SLICE_SAMPLES` samples."""
     found: list[bytes] = []
     for family in collector.collect():
-        found.append(generate_latest(_OneFamily(family)))
         await asyncio.sleep(0)
+        samples = family.samples
+        for start in range(0, max(1, len(samples)), SLICE_SAMPLES):
+            family.samples = samples[start : start + SLICE_SAMPLES]
+            text = generate_latest(_OneFamily(family))
+            # The first slice has the lines HELP and TYPE, which a metric has once.
+            found.append(text.split(b"\n", 2)[2] if start else text)
+            await asyncio.sleep(0)
     return b"".join(found)
 
 

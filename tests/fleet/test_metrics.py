@@ -1,3 +1,4 @@
+import asyncio
 import math
 import re
 import subprocess
@@ -6,7 +7,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.machine import needs_promtool, promtool
-from waldo.fleet.metrics import MAX_TEXT_LENGTH, MAX_TEXTS, OTHER_TEXT, FleetCollector, LabelTexts, joint_metrics
+from waldo.fleet.metrics import (
+    MAX_TEXT_LENGTH,
+    MAX_TEXTS,
+    OTHER_TEXT,
+    SLICE_SAMPLES,
+    FleetCollector,
+    LabelTexts,
+    joint_metrics,
+    metrics_text,
+)
 from waldo.fleet.server import Site
 from waldo.fleet.store import STATES, FleetStore
 from waldo.robots import motor_readings
@@ -53,6 +63,31 @@ def test_every_quantity_has_its_name_and_labels(clock, motor) -> None:
     assert registry.get_sample_value("waldo_robot_battery_charge_ratio", {"robot": "arm"}) == 0.5
     assert registry.get_sample_value("waldo_robot_last_seen_timestamp_seconds", {"robot": "arm"}) == 5000
     assert registry.get_sample_value("waldo_robot_info", {"robot": "arm", "site": "hall 2"}) == 1
+
+
+def test_the_text_is_prometheus_s_and_requests_are_answered_while_it_is_formatted(clock, motor) -> None:
+    store = FleetStore()
+    joints = [f"joint_{n}" for n in range(SLICE_SAMPLES)]
+    for robot in ("left", "right", "third"):
+        store.add_motors(robot, {joint: motor(winding_celsius=40, limit_celsius=70) for joint in joints}, clock())
+    collector = FleetCollector(store, clock=clock, epoch=lambda: 5000.0, site="hall 2")
+    turns = 0
+
+    async def main() -> bytes:
+        async def other_requests() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        others = asyncio.create_task(other_requests())
+        text = await metrics_text(collector)
+        others.cancel()
+        return text
+
+    text = asyncio.run(main())
+    assert text == generate_latest(registry_of(store, clock))
+    assert turns > text.count(b"\n") / SLICE_SAMPLES
 
 
 def test_an_unknown_value_has_no_sample_and_never_is_infinite(clock, motor) -> None:
