@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.sim.evaluation.results import EvalConfig, EvalResult, success_interval
-from waldo.sim.evaluation.rollout import Advance, no_progress, rollout, ticks_per_action
+from waldo.sim.evaluation.rollout import Advance, no_progress, rollout
 from waldo.sim.evaluation.totals import EpisodeTotals
 from waldo.sim.evaluation.video import VIDEO_FPS, EpisodeVideos
 from waldo.sim.policy import Policy, PolicyFactory, make_policy, observe
@@ -43,7 +43,6 @@ def evaluate(
     count = min(config.episodes, config.worlds)
     world = World(config.task, worlds=count, threads=config.threads)
     actor = make_policy(policy, world)
-    ticks_per_action(actor.fps)
     horizon = max(1, round((config.horizon_s or world.task.horizon_s) * CONTROL_HZ))
     totals = EpisodeTotals(len(world.robot.joints), horizon)
     seeds = list(range(config.first_seed, config.first_seed + config.episodes))

@@ -148,3 +148,25 @@ def test_an_event_is_sent_in_slices(feed, store, clock, motor, monkeypatch) -> N
         assert b"".join(parts).startswith(b'event: all\ndata: {"now_s":')
 
     asyncio.run(run())
+
+
+def test_browsers_receive_an_event_one_after_the_other(feed, monkeypatch) -> None:
+    """Otherwise every other request waits for all of them."""
+    monkeypatch.setattr(module, "BYTES_PER_S", 20_000)
+    sizes: list[int] = []
+
+    async def run() -> list[float]:
+        clock = asyncio.get_running_loop().time
+
+        async def first_part(browser: AsyncIterator[bytes]) -> float:
+            sizes.append(len(await anext(browser)))
+            return clock()
+
+        streams = [feed.stream(compressed=False) for _ in range(5)]
+        times = await asyncio.gather(*(first_part(stream) for stream in streams))
+        for stream in streams:
+            await stream.aclose()
+        return sorted(times)
+
+    times = asyncio.run(run())
+    assert times[-1] - times[0] >= 0.9 * 4 * sizes[0] / 20_000

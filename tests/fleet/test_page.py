@@ -32,6 +32,12 @@ def store(motor, clock) -> FleetStore:
     return store
 
 
+@pytest.fixture(autouse=True)
+def _fast_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send events ten times a second: most of these tests wait for some of them."""
+    monkeypatch.setattr("waldo.fleet.feed.EVENT_PERIOD_S", 0.1)
+
+
 @pytest.fixture
 def page(browser, run_site, store, clock) -> Iterator[webdriver.Chrome]:
     """The browser with the page open; afterwards, no console error and no request to another host is allowed."""

@@ -9,6 +9,8 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from waldo.sim.evaluation.gates import Gate, check_gates
 from waldo.sim.evaluation.junit import episode_cases, error_case, gate_cases, write_junit
 
+COUNTS = ("tests", "failures", "errors", "skipped", "time")
+
 
 class Properties(TestCase):
     """A test case with properties, which junitparser reads for suites only."""
@@ -50,6 +52,14 @@ def test_gates_and_episodes_are_test_cases_with_figures(tmp_path: Path) -> None:
     (skipped,) = missed.result
     assert isinstance(skipped, Skipped)
     assert skipped.message == "the goal was not reached within 20.0 s"
+    # junitparser counts by itself; others take the counts from the file.
+    root = ElementTree.parse(path).getroot()
+    counts = [[element.get(key) for key in COUNTS] for element in (root, *root.iterfind("testsuite"))]
+    assert counts == [
+        ["5", "1", "0", None, "22.250"],
+        ["3", "1", "0", "0", "0.000"],
+        ["2", "0", "0", "1", "22.250"],
+    ]
 
 
 def test_a_run_that_fails_is_an_error(tmp_path: Path) -> None:
