@@ -51,9 +51,13 @@ def test_the_page_and_the_json_contain_the_result(tmp_path):
     assert not re.search(
         r"[{}%]{2}|undefined|None", re.sub(r"<style>.*</style>|base64,[A-Za-z0-9+/=]+", "", text, flags=re.S)
     )
+    shown = ""
     for source in re.findall(r'src="([^"]+)"', text):
-        assert source.startswith("data:")
-        base64.b64decode(source.partition("base64,")[2], validate=True)
+        assert source.startswith("data:image/svg+xml;base64,")
+        shown += base64.b64decode(source.partition("base64,")[2], validate=True).decode()
+    # matplotlib writes each text as a comment beside its shapes.
+    for label in ("goal reached [%]", "winding [°C]", "steady rise / rise to the limit"):
+        assert f"<!-- {label} -->" in shown
 
 
 def test_failures_are_shown(failure, tmp_path):
