@@ -64,7 +64,8 @@ def test_a_robot_forecasts_the_number_of_further_episodes(make_toy_driver: Calla
             assert graph.spin_until(lambda: graph.call(start, Trigger.Request(), 120).success, 120)
             assert graph.spin_until(lambda: recording[-1:] == ["recording"], 120)
             graph.spin_for(2.5)
-            assert graph.call(save, Trigger.Request(), 120).success
+            # A second request is needed if a busy machine kept the robot node from publishing for a time.
+            assert graph.spin_until(lambda: graph.call(save, Trigger.Request(), 120).success, 120)
             assert graph.spin_until(lambda: motors["a"].values["episodes_left"] >= 0, 120)
             assert motors["b"].values["episodes_left"] == np.inf
             assert motors["a"].values["time_to_limit_planned_seconds"] > 0
