@@ -1,5 +1,7 @@
 """Options of an evaluation and confidence intervals, against published values."""
 
+import math
+
 import pytest
 
 from waldo.errors import InvalidValueError
@@ -21,7 +23,19 @@ def test_intervals_are_the_published_ones(successes, episodes, wilson, exact):
     assert success_interval(successes, episodes, "exact") == pytest.approx(exact, abs=5e-5)
 
 
-def test_counts_below_one_are_rejected():
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"episodes": 0}, "episodes is 0, expected a number from 1"),
+        ({"worlds": 0}, "worlds is 0, expected a number from 1"),
+        ({"threads": 0}, "threads is 0, expected a number from 1"),
+        ({"videos": -1}, "videos is -1, expected a number from 0"),
+        ({"first_seed": -1}, "seed is -1, expected a number from 0"),
+        ({"horizon_s": math.inf}, "horizon is inf, expected a time above 0 s"),
+        ({"start_c": math.nan}, "start_temperature is nan, expected a temperature in °C"),
+    ],
+)
+def test_a_value_out_of_range_is_rejected(options, text):
     with pytest.raises(InvalidValueError) as error:
-        EvalConfig(episodes=0)
-    assert str(error.value) == "episodes is 0, expected a number from 1"
+        EvalConfig(**options)
+    assert str(error.value) == text
