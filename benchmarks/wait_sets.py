@@ -24,10 +24,13 @@ from waldo.datasets.dataset import Dataset
 
 EXECUTOR = """
 import waldo.ros
+from rclpy.executors import TimeoutObject
+
+timeout = TimeoutObject(0.0)
 
 def spin_once(self, timeout_s=0.1):
-    self._timeout.timeout = max(0.0, timeout_s)
-    self._executor.spin_once(timeout_sec=self._timeout)
+    timeout.timeout = max(0.0, timeout_s)
+    self._executor.spin_once(timeout_sec=timeout)
 
 waldo.ros.Graph.spin_once = spin_once
 """

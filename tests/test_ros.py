@@ -104,7 +104,7 @@ def test_a_service_is_served_while_messages_arrive_without_a_pause(graphs: tuple
     assert len(received) > 100
 
 
-def test_waiting_ends_with_a_message_a_request_or_the_timeout(graphs: tuple[ros.Graph, ros.Graph]) -> None:
+def test_waiting_ends_with_a_message(graphs: tuple[ros.Graph, ros.Graph]) -> None:
     here, there = graphs
     received: list[int] = []
     here.subscribe(UInt64, "numbers", lambda message: received.append(message.data), ros.stream_qos())

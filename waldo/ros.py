@@ -29,7 +29,7 @@ from waldo.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from rclpy.context import Context
-    from rclpy.executors import SingleThreadedExecutor, TimeoutObject
+    from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
     from rclpy.qos import QoSProfile
 
@@ -100,7 +100,6 @@ class Graph:
     node: Node
     context: Context
     _executor: SingleThreadedExecutor
-    _timeout: TimeoutObject
     on_failure: Callable[[str, Exception], None] = _log_failure
     """Called with the topic or service and the first exception of each type that its callback raises."""
     failures: Counter[str] = field(default_factory=Counter[str])
@@ -192,9 +191,8 @@ class Graph:
         elif not self._wait(timeout_s):
             self._take()
             return
-        # rclpy drops what a wait has found ready, except the first, when it gets another timeout. This object is equal
-        # in every call.
-        self._executor.spin_once(timeout_sec=cast("Any", self._timeout))
+        # The same timeout in every call: with another one, rclpy drops what it has found ready, except the first.
+        self._executor.spin_once(timeout_sec=0.0)
         self._executor_due_s = time.monotonic() + EXECUTOR_S
 
     def _take(self) -> bool:
@@ -264,7 +262,7 @@ def join_graph(name: str, namespace: str = "", *, simulated_time: bool = False) 
     use_profile()
     import rclpy
     from rclpy.context import Context
-    from rclpy.executors import SingleThreadedExecutor, TimeoutObject
+    from rclpy.executors import SingleThreadedExecutor
     from rclpy.parameter import Parameter
     from rclpy.signals import SignalHandlerOptions
 
@@ -280,7 +278,7 @@ def join_graph(name: str, namespace: str = "", *, simulated_time: bool = False) 
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         try:
-            yield Graph(node, context, executor, TimeoutObject(0.0))
+            yield Graph(node, context, executor)
         finally:
             executor.shutdown()
             node.destroy_node()

@@ -60,19 +60,6 @@ def test_exception_of_a_ray_task_is_raised(ray_cluster: None) -> None:
         list(run(fail, range(5), Jobs(ray="local")))
 
 
-OWN_CLUSTER = """
-import sys
-from ray_cluster import without_startup_deadline
-from waldo.datasets.jobs import Jobs, import_ray, run
-
-ray = import_ray()
-with without_startup_deadline():
-    found = list(run(lambda number: (2 * number, sys.executable), [1, 2, 3], Jobs(ray="local")))
-# After `uv run`, Ray would install another environment for the workers.
-print([(number, double, path == sys.executable) for number, (double, path) in found], ray.is_initialized())
-"""
-
-
 def test_an_import_writes_the_same_bytes(tmp_path: Path, ray_cluster: None) -> None:
     root = zarr.open_group(tmp_path / "buffer", mode="w", zarr_format=2)
     data = root.create_group("data")
@@ -93,6 +80,19 @@ def test_an_export_writes_the_same_bytes(
     export_dataset(dataset, tmp_path / "here" / "out", LeRobotConfig())
     export_dataset(dataset, tmp_path / "ray" / "out", LeRobotConfig(), jobs=Jobs(ray="local"))
     assert files(tmp_path / "here") == files(tmp_path / "ray")
+
+
+OWN_CLUSTER = """
+import sys
+from ray_cluster import without_startup_deadline
+from waldo.datasets.jobs import Jobs, import_ray, run
+
+ray = import_ray()
+with without_startup_deadline():
+    found = list(run(lambda number: (2 * number, sys.executable), [1, 2, 3], Jobs(ray="local")))
+# After `uv run`, Ray would install another environment for the workers.
+print([(number, double, path == sys.executable) for number, (double, path) in found], ray.is_initialized())
+"""
 
 
 def test_local_cluster_is_started_and_stopped() -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +16,11 @@ import pytest
 
 from waldo import ros
 from waldo.errors import ConfigError
+from waldo.robots.cameras.image_worker import encode_jpeg
 from waldo.robots.control.safety import Mode
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, ComponentStatus, components_from_message, from_message
+from waldo.robots.driver import Frame
 from waldo.robots.drivers.topic_map import TopicMapDriver
 from waldo.robots.node import NodeConfig, RobotNode
 
@@ -221,6 +224,45 @@ def test_simulated_time_waits_for_the_operators_answer(make_toy_driver: Callable
     assert truths
     stamps = [ros.stamp_to_ns(state.header.stamp) for state in states[:6]]
     assert stamps == [round(k * 1e9 / 60) for k in range(6)]
+
+
+def test_simulated_time_waits_for_the_images_of_the_cycle(
+    make_toy_driver: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a recorder would receive an image in one cycle or in the next."""
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import JointState
+
+    encoding: list[int] = []
+    at_advance: list[int] = []
+
+    def encode_slowly(frame: Frame, quality: int) -> bytes:
+        encoding.append(frame.stamp_ns)
+        time.sleep(0.1)
+        encoding.pop()
+        return encode_jpeg(frame, quality)
+
+    monkeypatch.setattr("waldo.robots.node.encode_jpeg", encode_slowly)
+    driver = make_toy_driver()
+    advance = driver.advance
+
+    def advance_and_look() -> None:
+        at_advance.append(len(encoding))
+        advance()
+
+    driver.advance = advance_and_look
+    with running(driver, NodeConfig(lockstep=("operator",))), ros.join_graph("operator", "toy") as graph:
+        commands = graph.node.create_publisher(JointState, "joint_commands", ros.stream_qos())
+        states = listen(graph, JointState, "joint_states")
+        # The node waits for these subscriptions of an operator.
+        listen(graph, Clock, "/clock"), listen(graph, JointState, "environment_state")
+        for tick in range(6):
+            assert graph.spin_until(lambda tick=tick: len(states) > tick, 120)
+            message = JointState(name=["a"], position=[0.1])
+            message.header.stamp = states[tick].header.stamp
+            commands.publish(message)
+        assert graph.spin_until(lambda: len(states) > 6, 120)
+    assert at_advance[:6] == [0] * 6
 
 
 def test_lockstep_is_for_simulations_only(make_toy_driver: Callable[[], Any]) -> None:

@@ -12,6 +12,7 @@ from waldo.errors import FileError
 from waldo.robots.description import load_robot
 from waldo.robots.driver import SimulatedDriver, load_driver
 from waldo.sim import menagerie
+from waldo.sim.twin import stamp_of
 
 MODEL = """
 <mujoco model="toy">
@@ -59,6 +60,9 @@ def test_the_driver_moves_the_joint_and_reports_no_temperature(model: Path) -> N
     assert len(driver.frames()) == 60  # the last image is delivered by the next exposure
     driver.reset(1)
     assert driver.read().position[0] == 0.0
+    for _ in range(4):
+        driver.advance()
+    assert [frame.stamp_ns for frame in driver.frames()] == [stamp_of(122)], "none from before the reset"
     driver.disconnect()
 
 
