@@ -99,7 +99,7 @@ def write_with_lerobot(dataset: Dataset, folder: Path, timer: Timer, **options: 
     first = dataset.episodes[0]
     config = RowConfig()
     columns = make_rows(first, config).columns
-    features: dict[str, Any] = {key: number_feature(column.names) for key, column in columns.items()}
+    features: dict[str, Any] = {key: number_feature(one.names, one.values.dtype) for key, one in columns.items()}
     for name, stream in first.cameras.items():
         shape = (stream.height, stream.width, 3)
         features[feature_key(name)] = {"dtype": "video", "shape": shape, "names": ["height", "width", "channels"]}

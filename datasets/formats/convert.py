@@ -25,7 +25,7 @@ from waldo.datasets.formats.detect import open_source
 from waldo.datasets.formats.readiness import missing_note, unfit_note
 from waldo.datasets.formats.resume import IMPORTED, absent_in, clear, containing, missing
 from waldo.datasets.formats.source import EpisodeDraft, ImportConfig, ImportStats, MappedKey, Source
-from waldo.datasets.formats.source_keys import source_keys
+from waldo.datasets.formats.source_keys import source_dtypes, source_keys
 from waldo.datasets.formats.stream_map import MapError
 from waldo.datasets.jobs import Jobs, run
 from waldo.datasets.recording.writer import EpisodeWriter
@@ -306,6 +306,7 @@ def import_episode(plan: ImportPlan, item: tuple[str, int]) -> ImportedEpisode:
             "digest_version": DIGEST_VERSION,
             "checkpoints": starts,
             "keys": source_keys(draft.mapped, plan.config.map),
+            "dtypes": source_dtypes(draft.mapped),
             **({"absent": list(draft.absent)} if draft.absent else {}),
         }
         writer = EpisodeWriter(journal, destination, streams, _attributes(draft, plan, origin), back_pressure="wait")

@@ -90,6 +90,8 @@ class MappedKey:
     """Stream and field, such as "joints/state/position"; empty for a key that is not imported."""
     why: str = ""
     """Why it is not imported."""
+    dtype: str = ""
+    """Type of its numbers, such as "int64"; empty for anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
-from waldo.datasets.formats.source_keys import original_keys
+from waldo.datasets.formats.source_keys import original_dtypes, original_keys
 from waldo.datasets.lerobot.dataset_card import StreamSummary, stream_summaries
 from waldo.datasets.lerobot.prepared import PreparedEpisode, prepare_episode
 from waldo.datasets.reading.row_config import RowConfig
@@ -42,6 +44,8 @@ class LeRobotTarget:
     """The recorded streams, for the dataset card."""
     keys: Mapping[str, str]
     """Camera stream, or stream and field of a column that is not waldo's own -> key."""
+    dtypes: Mapping[str, np.dtype[Any]]
+    """Key of a column that is not waldo's own -> its type in the LeRobot dataset that it was imported from."""
     one_file_per_episode: bool = False
     """Whether each episode has its own Parquet file and MP4 per camera."""
     resumable = True
@@ -52,18 +56,20 @@ class LeRobotTarget:
     ) -> LeRobotTarget:
         """Return a target for episodes like `first`."""
         rows = config.resolve(first)
+        keys, dtypes = _keys(first, rows), original_dtypes(first, FORMAT)
         return cls(
             rows=rows,
             license=license,
             notes=_notes(first, rows),
             streams=stream_summaries(first),
-            keys=_keys(first, rows),
+            keys=keys,
+            dtypes={keys[origin]: dtype for origin, dtype in dtypes.items() if origin in keys},
             one_file_per_episode=one_file_per_episode,
         )
 
     def prepare(self, episode: Episode, scratch: Path) -> PreparedEpisode:
         """Return an episode's rows, statistics and clips."""
-        return prepare_episode(episode, self.rows, self.keys, scratch)
+        return prepare_episode(episode, self.rows, self.keys, self.dtypes, scratch)
 
     def writer(self, dataset: Dataset, path: Path) -> LeRobotWriter:
         """Return the writer of a LeRobot dataset in the folder `path`."""

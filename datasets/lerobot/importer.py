@@ -250,6 +250,7 @@ class LeRobotSource:
                 key=column.key,
                 contents=f"numbers[{column.values.shape[1]}]",
                 stream=f"{column.stream}/{column.field}",
+                dtype=column.values.dtype.name,
             )
             for column in columns
         }

@@ -36,9 +36,9 @@ MB = 1024**2
 """Bytes of LeRobot's megabyte."""
 
 
-def number_feature(names: Sequence[str]) -> dict[str, Any]:
+def number_feature(names: Sequence[str], dtype: np.dtype[Any]) -> dict[str, Any]:
     """Return the feature of a column of numbers."""
-    return {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+    return {"dtype": dtype.name, "shape": [len(names)], "names": list(names)}
 
 
 def video_feature(height: int, width: int, fps: int) -> dict[str, Any]:

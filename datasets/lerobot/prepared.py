@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from waldo.datasets.episode import Episode
 from waldo.datasets.lerobot.clips import Clip, make_clip
 from waldo.datasets.lerobot.statistics import Statistics, camera_statistics, column_statistics
@@ -37,22 +39,25 @@ class PreparedEpisode:
     """What is known of the episode beside its rows, for `meta/waldo.json`."""
 
 
-def prepare_episode(episode: Episode, config: RowConfig, keys: Mapping[str, str], scratch: Path) -> PreparedEpisode:
+def prepare_episode(
+    episode: Episode, config: RowConfig, keys: Mapping[str, str], dtypes: Mapping[str, np.dtype[Any]], scratch: Path
+) -> PreparedEpisode:
     """Return an episode's rows, statistics and clips.
 
     Args:
         episode: The episode.
         config: How it is resampled.
         keys: Camera stream, or stream and field of a column that is not waldo's own -> LeRobot key.
+        dtypes: LeRobot key -> type of the column, where it is not that of the rows.
         scratch: Folder for frames that cannot be copied and are encoded again. Files of an interrupted export are
             reused.
 
     Raises:
-        UnfitEpisodeError: If the episode cannot be resampled.
+        UnfitEpisodeError: If the episode cannot be resampled, or a type does not fit its values.
     """
     rows = make_rows(episode, config)
     columns = {keys.get(f"{one.stream}/{one.field}", key): one for key, one in rows.columns.items()}
-    rows = replace(rows, columns=columns)
+    rows = replace(rows, columns=columns).with_types(episode.index, dtypes)
     statistics = {key: column_statistics(column.values) for key, column in rows.columns.items()}
     clips: dict[str, Clip] = {}
     histograms: dict[str, Histogram] = {}

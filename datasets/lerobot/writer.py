@@ -151,7 +151,7 @@ class LeRobotWriter:
         """Derive the features from the first episode and start its files."""
         self._layout = rows.layout
         self._units = {key: column.unit for key, column in rows.columns.items()}
-        self._features = {key: layout.number_feature(column.names) for key, column in rows.columns.items()}
+        self._features = {key: layout.number_feature(one.names, one.values.dtype) for key, one in rows.columns.items()}
         for camera, (height, width) in rows.frame_sizes.items():
             key = self._keys[camera]
             self._features[key] = layout.video_feature(height, width, self._fps)

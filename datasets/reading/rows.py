@@ -39,8 +39,8 @@ class Column:
 
     names: tuple[str, ...]
     """Label of each number in a row."""
-    values: NDArray[np.float32]
-    """Shape (rows, names)."""
+    values: NDArray[Any]
+    """Shape (rows, names): float32, or float64 where a stream that is not waldo's own is stored as that."""
     unit: str = ""
     """Unit of the numbers; empty if it is unknown or differs between them."""
     stream: str = ""
@@ -72,6 +72,25 @@ class Rows:
     def layout(self) -> Mapping[str, object]:
         """The names of each column and the size of each camera; equal in all episodes of one table."""
         return {key: column.names for key, column in self.columns.items()} | dict(self.frame_sizes)
+
+    def with_types(self, index: int, dtypes: Mapping[str, np.dtype[Any]]) -> Rows:
+        """Return the rows with columns of other types.
+
+        Args:
+            index: Index of the episode.
+            dtypes: LeRobot key -> type; other columns stay as they are.
+
+        Raises:
+            UnfitEpisodeError: If a type cannot represent every value of its column.
+        """
+        columns = dict(self.columns)
+        for key in columns.keys() & dtypes.keys():
+            values = _exactly(columns[key].values, dtypes[key])
+            if values is None:
+                why = f"{key} is {dtypes[key]}, which cannot represent all its values"
+                raise UnfitEpisodeError(index, f"{why}; leave its stream out with --without")
+            columns[key] = replace(columns[key], values=values)
+        return replace(self, columns=columns)
 
 
 def require_layout(index: int, layout: Mapping[str, object], reference: Mapping[str, object]) -> None:
@@ -117,10 +136,13 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
     required = [source.stream for source in sources if source.required] + list(cameras)
     keep = _usable(episode, instants, {name: aligned[name] for name in required}, config)
     required_keys = {key for source in sources if source.required for key in source.columns}
+    others = set(other_columns(episode, config).values())
     columns: dict[str, Column] = {}
     for key, origin in _origins(sources):
         field = episode.field(*origin)
         column = _column(field.labels, values[key][keep], field.unit, *origin)
+        if origin in others:
+            column = replace(column, values=values[key][keep].astype(field.dtype))
         if key in required_keys:
             _require_finite(episode, key, column)
             columns[key] = column
@@ -311,7 +333,7 @@ def _known(column: Column, fps: int) -> Column | None:
     source = np.maximum(np.maximum.accumulate(np.where(finite, rows, -1), axis=0), first)
     filled = np.take_along_axis(values, source, axis=0)
     names = tuple(name for name, keep in zip(column.names, usable, strict=True) if keep)
-    return replace(column, names=names, values=filled[:, usable].astype(np.float32))
+    return replace(column, names=names, values=filled[:, usable].astype(column.values.dtype))
 
 
 def _column(names: Sequence[str], values: NDArray[Any], unit: str, stream: str, field: str) -> Column:
@@ -325,3 +347,14 @@ def _staleness_s(alignment: Alignment, instants: Times, stamps: Times) -> NDArra
     """
     outside = instants - np.where(instants < stamps[0], stamps[0], stamps[-1])
     return np.where(alignment.index >= 0, alignment.staleness_ns, outside) / 1e9
+
+
+def _exactly(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return values as another type, or None if that would change one of them."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        # As float64, the largest int64 is 2^63, which int64 lacks.
+        if values.size and not (limits.min <= values.min() and values.max() < float(limits.max) + 1):
+            return None
+    found = values.astype(dtype)
+    return found if np.array_equal(found.astype(values.dtype), values) else None

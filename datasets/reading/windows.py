@@ -338,7 +338,7 @@ def _columns(tables: Sequence[Rows], spans: Sequence[Span], tasks: Sequence[str]
     """Return the columns over all episodes, including LeRobot's index columns; a single number per row is (rows,)."""
     out: dict[str, NDArray[Any]] = {}
     for key, column in tables[0].columns.items():
-        values = np.concatenate([rows.columns[key].values for rows in tables])
+        values = np.concatenate([rows.columns[key].values for rows in tables]).astype(np.float32, copy=False)
         out[key] = values[:, 0] if len(column.names) == 1 else values
     frame = np.concatenate([np.arange(span.stop - span.first) for span in spans])
     numbers = {task: number for number, task in enumerate(tasks)}

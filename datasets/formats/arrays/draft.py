@@ -79,7 +79,8 @@ def make_draft(
             found, why = _column(one, mapping, notes)
             columns += found
             stream = f"{one.stream}/{one.field}" if found else ""
-            mapped.append(MappedKey(key=one.array.key, contents=_contents(one, None), stream=stream, why=why))
+            contents, dtype = _contents(one, None), one.array.dtype.name
+            mapped.append(MappedKey(key=one.array.key, contents=contents, stream=stream, why=why, dtype=dtype))
         else:
             camera = open_array_camera(one.array, one.kind, one.stream, info, notes)
             small = size_note(one.stream, camera.height, camera.width)

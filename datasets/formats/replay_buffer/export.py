@@ -21,10 +21,10 @@ from waldo.datasets.episode import Episode
 from waldo.datasets.formats.names import key_names
 from waldo.datasets.formats.replay_buffer.arrays import create_array, decode_batches, write_array, write_ends
 from waldo.datasets.formats.replay_buffer.importer import STAMPS_KEY
-from waldo.datasets.formats.source_keys import original_keys
+from waldo.datasets.formats.source_keys import original_dtypes, original_keys
 from waldo.datasets.formats.target import ExportStats, Progress
 from waldo.datasets.reading.row_config import RowConfig
-from waldo.datasets.reading.rows import Rows, make_rows, require_layout
+from waldo.datasets.reading.rows import Rows, make_rows, other_columns, require_layout
 from waldo.datasets.streams import DepthStream
 
 SHORT_KEYS: Mapping[str, str] = {
@@ -68,8 +68,11 @@ class ReplayBufferTarget:
     def prepare(self, episode: Episode, scratch: Path) -> PreparedRows:
         """Return the rows of an episode."""
         rows = make_rows(episode, self.rows)
+        known = original_dtypes(episode, FORMAT)
+        origins = {key: "/".join(origin) for key, origin in other_columns(episode, self.rows).items()}
+        dtypes = {key: known[origin] for key, origin in origins.items() if origin in known}
         return PreparedRows(
-            rows=rows,
+            rows=rows.with_types(episode.index, dtypes),
             keys=_keys(episode, rows),
             task=episode.task,
             outcome=episode.outcome,
@@ -173,7 +176,7 @@ def _notes(episode: Episode, config: RowConfig) -> list[str]:
     """Return what the format cannot store."""
     notes = [
         "Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
-        "Numbers are float32; labels, units, tasks and outcomes are stored in attributes that only waldo reads.",
+        "The robot's numbers are float32; labels, units, tasks and outcomes are in attributes that only waldo reads.",
     ]
     depth = [name for name, stream in episode.streams.items() if isinstance(stream, DepthStream)]
     if depth:

@@ -6,7 +6,8 @@ from waldo.datasets.lerobot import data_files, layout
 from waldo.datasets.lerobot.data_files import DataFiles, EpisodeTable
 from waldo.datasets.lerobot.statistics import RunningStatistics, column_statistics
 
-FEATURES = {"action": layout.number_feature(["a", "b", "c"]), "next.success": layout.flag_feature()}
+NUMBERS = layout.number_feature(["a", "b", "c"], np.dtype("float32"))
+FEATURES = {"action": NUMBERS, "next.success": layout.flag_feature()}
 
 
 @pytest.fixture

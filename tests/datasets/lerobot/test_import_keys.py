@@ -13,9 +13,10 @@ from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.columns import labels_of
 from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.quality.check import check_dataset
-from waldo.datasets.reading.row_config import RowConfig
+from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
+from waldo.datasets.reading.rows import Column, Rows
 from waldo.datasets.selection import Selection
-from waldo.errors import UnknownNameError
+from waldo.errors import FileError, UnknownNameError
 
 
 def test_column_names_stay_in_the_episode(tmp_path):
@@ -188,6 +189,78 @@ def test_the_exported_keys_are_read_by_lerobot(tmp_path):
     assert item["observation.effort"].tolist() == [0.5, -1.0]
     frame = item["image"].permute(1, 2, 0).numpy()
     assert np.abs(frame.astype(int) - shown(1, 2)).mean() < 8
+
+
+TYPED = {
+    "next.done": lambda n: n == 6,
+    "contact": lambda n: [n % 2 == 0, n > 3],
+    "frame": lambda n: 2**53 - 1 - n,
+    "counts": lambda n: np.array([n, 255 - n], np.uint8),
+    "time.device": lambda n: 1 / 3 + n,
+    "small": lambda n: np.float32(n / 3),
+}
+
+
+def test_every_type_is_the_same_after_a_round_trip(tmp_path):
+    source = with_columns(write_v21(tmp_path / "v21"), **TYPED)
+    dtypes = {"next.done": "bool", "contact": "bool", "frame": "int64", "counts": "uint8", "time.device": "float64"}
+    for name in ("one", "two"):
+        take(source, tmp_path / name)
+        features = exported_features(tmp_path / name, tmp_path / f"out_{name}")
+        source = tmp_path / f"out_{name}"
+        assert {key: features[key]["dtype"] for key in TYPED} == {**dtypes, "small": "float32"}
+        assert features["action"]["dtype"] == "float32"
+        found = table(source)
+        for key, values in TYPED.items():
+            assert found[key].to_pylist() == [np.asarray(values(n)).tolist() for n in range(7)] * 2
+        statistics = json.loads((source / "meta" / "stats.json").read_text())
+        assert statistics["frame"]["max"] == [2**53 - 1]
+
+
+def test_lerobot_reads_the_types_of_a_round_trip(tmp_path):
+    import torch
+    from lerobot.datasets import LeRobotDataset
+
+    take(with_columns(write_v21(tmp_path / "v21"), **TYPED), tmp_path / "d")
+    exported_features(tmp_path / "d", tmp_path / "out")
+    item = LeRobotDataset("local/out", root=tmp_path / "out", return_uint8=True)[13]
+    assert (item["next.done"].dtype, item["next.done"].item()) == (torch.bool, True)
+    assert (item["contact"].dtype, item["contact"].tolist()) == (torch.bool, [True, True])
+    assert (item["frame"].dtype, item["frame"].item()) == (torch.int64, 2**53 - 7)
+
+
+def test_an_episode_whose_values_do_not_fit_the_type_of_the_first_one_is_left_out(tmp_path):
+    take(with_columns(write_v21(tmp_path / "v21"), count=lambda n: n + 250), tmp_path / "d")
+    path = tmp_path / "d" / "episode_000000.zarr" / "zarr.json"
+    path.write_text(path.read_text().replace('"count/value": "int64"', '"count/value": "uint8"'))
+    with pytest.raises(FileError, match="count is uint8, which cannot represent all its values; leave"):
+        exported_features(tmp_path / "d", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "fits"),
+    [
+        ([0.0, 1.0], "bool", True),
+        ([0.0, 2.0], "bool", False),
+        ([-128.0, 127.0], "int8", True),
+        ([128.0], "int8", False),
+        ([-1.0], "uint64", False),
+        ([2.0**63], "int64", False),
+        ([-(2.0**63)], "int64", True),
+        ([0.5], "int32", False),
+        ([], "uint8", True),
+    ],
+)
+def test_values_that_a_type_represents(values, dtype, fits):
+    column = Column(names=("a",), values=np.array(values).reshape(-1, 1))
+    times = np.zeros(len(values), int)
+    rows = Rows(instants_ns=times, columns={"a": column}, frames={}, frame_sizes={}, frame_error_s={})
+    if not fits:
+        with pytest.raises(UnfitEpisodeError, match=f"a is {dtype}, which cannot represent all its values"):
+            rows.with_types(3, {"a": np.dtype(dtype)})
+        return
+    found = rows.with_types(3, {"a": np.dtype(dtype), "b": np.dtype("bool")}).columns["a"].values
+    assert (found.dtype, found[:, 0].tolist()) == (dtype, values)
 
 
 def test_a_key_that_the_user_renames_keeps_its_new_name(tmp_path):

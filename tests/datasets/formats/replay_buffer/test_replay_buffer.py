@@ -109,7 +109,7 @@ def test_what_a_replay_buffer_cannot_store_is_noted(record, script, tmp_path):
     result = export_dataset(record(script()), tmp_path / "out", ReplayBufferConfig(rows=RowConfig(environment=False)))
     assert result.notes == [
         "Streams are resampled to one rate; native rates, receipt and publication times stay in the recording.",
-        "Numbers are float32; labels, units, tasks and outcomes are stored in attributes that only waldo reads.",
+        "The robot's numbers are float32; labels, units, tasks and outcomes are in attributes that only waldo reads.",
         "The environment state is not exported.",
     ]
 
@@ -166,6 +166,7 @@ def test_a_buffer_of_another_project(tmp_path):
 def test_keys_are_the_same_after_a_round_trip(tmp_path):
     numbers = np.arange(18, dtype=np.float32).reshape(9, 2)
     arrays = {"img": images(9), "robot_joint": numbers, "action": numbers + 1, "keypoint": numbers / 2}
+    arrays |= {"stage": np.arange(9)[:, None] + 2**40, "contact": numbers > 6, "wrench": numbers / np.float64(3)}
     source = write_buffer(tmp_path / "source", **arrays)
     take(source, tmp_path / "d", outcome="success")
     config = ReplayBufferConfig(rows=RowConfig(fps=10))
@@ -174,6 +175,7 @@ def test_keys_are_the_same_after_a_round_trip(tmp_path):
     assert {*found.array_keys()} == {*arrays, "timestamp_ns", "telemetry_staleness"}
     for key, values in arrays.items():
         assert np.array_equal(found[key][:], values)
+        assert found[key].dtype == values.dtype
 
 
 def test_true_timestamps_are_kept(tmp_path):
