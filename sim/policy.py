@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from waldo.datasets import schema
 from waldo.sim.world import World
 from waldo.typing import Array
 
-type Observation = Mapping[str, NDArray[np.float32] | NDArray[np.uint8] | list[str]]
+type Observation = Mapping[str, NDArray[np.float32] | NDArray[np.uint8] | CameraImages | list[str]]
 """LeRobot's keys, worlds first: `observation.state` (worlds, joints) float32 [rad], `observation.environment_state`
-(worlds, n) float32, `observation.images.<camera>` (worlds, height, width, 3) uint8, `task` one text for each world."""
+(worlds, n) float32, `observation.images.<camera>` (worlds, height, width, 3) uint8, `task` one text for each world.
+Images may be `CameraImages`, which are rendered when they are indexed or converted to an array."""
 
 
 @runtime_checkable
@@ -47,20 +48,86 @@ def make_policy(policy: Policy | PolicyFactory, world: World) -> Policy:
     return policy(world)
 
 
-def observe(world: World, image_keys: tuple[str, ...] = (), size: tuple[int, int] | None = None) -> Observation:
+class CameraImages:
+    """The images of one camera in all worlds, (worlds, height, width, 3) uint8, rendered when they are read.
+
+    A policy with a queue of actions looks at the images only when the queue is empty. `images[worlds]` renders the
+    images of some worlds, `numpy.asarray(images)` those of all; either is valid until the worlds are stepped.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, shared: _SharedImages, camera: str) -> None:
+        """Initialize without an image."""
+        self._shared, self._camera = shared, camera
+        width, height = shared.size or shared.world.image_size(camera)
+        self.shape = (shared.world.worlds, height, width, 3)
+
+    def __len__(self) -> int:
+        """Return the number of worlds."""
+        return self.shape[0]
+
+    def __getitem__(self, worlds: Any) -> NDArray[np.uint8]:
+        """Return the images of the worlds that an index of the first axis selects."""
+        chosen = np.arange(len(self))[worlds]
+        if chosen.ndim == 0:
+            return self._image(int(chosen))
+        images = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        for place, index in enumerate(chosen):
+            images[place] = self._image(int(index))
+        return images
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the images of all worlds."""
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def _image(self, index: int) -> NDArray[np.uint8]:
+        found = self._shared.images(index)
+        return np.zeros(self.shape[1:], np.uint8) if found is None else found[self._camera]
+
+
+class _SharedImages:
+    """The images of all cameras of one observation: a world is copied once for all of its cameras."""
+
+    def __init__(
+        self, world: World, cameras: Sequence[str], size: tuple[int, int] | None, active: NDArray[np.bool_] | None
+    ) -> None:
+        self.world, self.size = world, size
+        self._cameras, self._active = cameras, active
+        self._ticks = world.ticks.copy()
+        self._images: dict[int, Mapping[str, NDArray[np.uint8]]] = {}
+
+    def images(self, index: int) -> Mapping[str, NDArray[np.uint8]] | None:
+        """Return camera -> image of a world; None for a world that is not active."""
+        if self._active is not None and not self._active[index]:
+            return None
+        if index not in self._images:
+            if self.world.ticks[index] != self._ticks[index]:
+                raise RuntimeError("the images of an observation were read after the worlds had been stepped")
+            found = self.world.render_cameras(index, self._cameras, self.size)
+            self._images[index] = dict(zip(self._cameras, found, strict=True))
+        return self._images[index]
+
+
+def observe(
+    world: World,
+    image_keys: tuple[str, ...] = (),
+    size: tuple[int, int] | None = None,
+    active: NDArray[np.bool_] | None = None,
+) -> Observation:
     """Return the observation of all worlds.
 
     Args:
         world: The worlds.
         image_keys: The `observation.images.<camera>` keys to render.
         size: Width and height of the images [px]; None: the camera's own.
+        active: Worlds that are rendered, (worlds,); the images of others are black. None: all.
     """
-    observation: dict[str, NDArray[np.float32] | NDArray[np.uint8] | list[str]] = {
+    observation: dict[str, NDArray[np.float32] | NDArray[np.uint8] | CameraImages | list[str]] = {
         schema.OBSERVATION_STATE: world.position.astype(np.float32),
         schema.OBSERVATION_ENVIRONMENT: world.environment().astype(np.float32),
         "task": [world.goal(i).text for i in range(world.worlds)],
     }
-    for key in image_keys:
-        name = key.removeprefix(schema.OBSERVATION_IMAGES)
-        observation[key] = np.stack([world.render(i, name, size) for i in range(world.worlds)])
-    return observation
+    names = {key: key.removeprefix(schema.OBSERVATION_IMAGES) for key in image_keys}
+    shared = _SharedImages(world, list(names.values()), size, active)
+    return observation | {key: CameraImages(shared, name) for key, name in names.items()}

@@ -256,11 +256,25 @@ class World:
             camera_name: Name of the camera.
             size: Width and height of the image [px]; None: the camera's own.
         """
-        if size is None:
-            known = {c.name: (c.width, c.height) for c in self.robot.cameras}
-            size = known.get(camera_name, (320, 240))
+        return self.render_cameras(world, [camera_name], size)[0]
+
+    def render_cameras(
+        self, world: int, camera_names: Sequence[str], size: tuple[int, int] | None = None
+    ) -> list[NDArray[np.uint8]]:
+        """Return the images of several cameras of a world, each uint8 (height, width, 3).
+
+        Args:
+            world: Index of the world.
+            camera_names: Names of the cameras.
+            size: Width and height of the images [px]; None: each camera's own.
+        """
         self.copy_state(world, self._data)
-        return self._renderer.render(self._data, camera_name, *size)
+        return [self._renderer.render(self._data, name, *(size or self.image_size(name))) for name in camera_names]
+
+    def image_size(self, camera_name: str) -> tuple[int, int]:
+        """Return the width and height of a camera's images [px]."""
+        known = {c.name: (c.width, c.height) for c in self.robot.cameras}
+        return known.get(camera_name, (320, 240))
 
     def copy_state(self, world: int, data: Data) -> None:
         """Copy the state of a world to `data`, and compute the poses of what is rendered."""

@@ -17,7 +17,7 @@ from waldo.sim.evaluation.results import EvalConfig, EvalResult, success_interva
 from waldo.sim.evaluation.rollout import Advance, no_progress, rollout
 from waldo.sim.evaluation.totals import EpisodeTotals
 from waldo.sim.evaluation.video import VIDEO_FPS, EpisodeVideos
-from waldo.sim.policy import Policy, PolicyFactory, make_policy, observe
+from waldo.sim.policy import Observation, Policy, PolicyFactory, make_policy, observe
 from waldo.sim.world import CONTROL_HZ, World
 from waldo.typing import Array
 
@@ -62,7 +62,7 @@ def evaluate(
         filmed = min(config.videos, len(some)) if out is not None and first == 0 else 0
         video = EpisodeVideos(world, some[:filmed], out, config.video_size) if out is not None and filmed else None
         batch = _Batch(world, len(some), horizon, totals, video, report)
-        rollout(actor, observe=lambda keys: observe(world, keys), act=batch.act, on_tick=batch.on_tick)
+        rollout(actor, observe=batch.observe, act=batch.act, on_tick=batch.on_tick)
         batch.close()
         videos |= video.files if video else {}
     world.close()
@@ -105,15 +105,24 @@ class _Batch:
         self._max_winding: Array = np.zeros_like(world.position)
         self._joules: Array = np.zeros_like(world.position)
 
+    @property
+    def _active(self) -> NDArray[np.bool_]:
+        """Worlds that continue. Finished ones stand still, except filmed ones until the end of the video."""
+        active = ~self._finished
+        if self._video:
+            active[: len(self._video.files)] |= self._video.recording
+        return active
+
+    def observe(self, image_keys: tuple[str, ...]) -> Observation:
+        """Return the observation of all worlds; those that stand still are not rendered."""
+        return observe(self._world, image_keys, active=self._active)
+
     def act(self, targets: Array) -> None:
         """Step the unfinished worlds."""
         video = self._video
         if video and self._tick % (CONTROL_HZ // VIDEO_FPS) == 0:
             video.add_frames(self._finished)
-        # Finished worlds stand still, which saves their physics; filmed ones continue for the tail of the video.
-        stepping = ~self._finished
-        if video:
-            stepping[: len(video.files)] |= video.recording
+        stepping = self._active
         self._world.step(targets, None if stepping.all() else np.flatnonzero(stepping))
 
     def on_tick(self, tick: int) -> bool:

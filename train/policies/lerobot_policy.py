@@ -131,7 +131,8 @@ class LeRobotPolicy:
 
     def _batch(self, observation: Observation, worlds: NDArray[np.int64]) -> dict[str, Any]:
         """Return the inputs of some worlds in LeRobot's format: float images in 0..1, channel first."""
-        available = {key: np.asarray(observation[key]) for key in self.inputs if key in observation}
+        # Images are rendered when they are indexed.
+        available: dict[str, Any] = {key: observation[key] for key in self.inputs if key in observation}
         shapes = {
             k: (v.shape[3], *v.shape[1:3]) if k.startswith(OBSERVATION_IMAGES) else v.shape[1:]
             for k, v in available.items()
