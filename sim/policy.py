@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,9 +18,16 @@ type Observation = Mapping[str, NDArray[np.float32] | NDArray[np.uint8] | Camera
 Images may be `CameraImages`, which are rendered when they are indexed or converted to an array."""
 
 
+type ImageSizes = Mapping[str, tuple[int, int]]
+"""`observation.images.<camera>` -> width and height [px]."""
+
+
 @runtime_checkable
 class Policy(Protocol):
-    """Acts in many worlds at once."""
+    """Acts in many worlds at once.
+
+    A policy that needs images of another size than the cameras' own has an attribute `image_sizes` (ImageSizes) too.
+    """
 
     fps: float
     """Actions per second; a divisor of the control rate, 60 Hz."""
@@ -48,6 +55,11 @@ def make_policy(policy: Policy | PolicyFactory, world: World) -> Policy:
     return policy(world)
 
 
+def image_sizes(policy: Policy) -> ImageSizes:
+    """Return the sizes of a policy's images that are not those of the cameras."""
+    return getattr(policy, "image_sizes", {})
+
+
 class CameraImages:
     """The images of one camera in all worlds, (worlds, height, width, 3) uint8, rendered when they are read.
 
@@ -60,7 +72,7 @@ class CameraImages:
     def __init__(self, shared: _SharedImages, camera: str) -> None:
         """Initialize without an image."""
         self._shared, self._camera = shared, camera
-        width, height = shared.size or shared.world.image_size(camera)
+        width, height = shared.sizes[camera]
         self.shape = (shared.world.worlds, height, width, 3)
 
     def __len__(self) -> int:
@@ -89,11 +101,9 @@ class CameraImages:
 class _SharedImages:
     """The images of all cameras of one observation: a world is copied once for all of its cameras."""
 
-    def __init__(
-        self, world: World, cameras: Sequence[str], size: tuple[int, int] | None, active: NDArray[np.bool_] | None
-    ) -> None:
-        self.world, self.size = world, size
-        self._cameras, self._active = cameras, active
+    def __init__(self, world: World, sizes: Mapping[str, tuple[int, int]], active: NDArray[np.bool_] | None) -> None:
+        self.world, self.sizes = world, sizes
+        self._active = active
         self._ticks = world.ticks.copy()
         self._images: dict[int, Mapping[str, NDArray[np.uint8]]] = {}
 
@@ -104,15 +114,14 @@ class _SharedImages:
         if index not in self._images:
             if self.world.ticks[index] != self._ticks[index]:
                 raise RuntimeError("the images of an observation were read after the worlds had been stepped")
-            found = self.world.render_cameras(index, self._cameras, self.size)
-            self._images[index] = dict(zip(self._cameras, found, strict=True))
+            self._images[index] = self.world.render_cameras(index, self.sizes)
         return self._images[index]
 
 
 def observe(
     world: World,
     image_keys: tuple[str, ...] = (),
-    size: tuple[int, int] | None = None,
+    sizes: ImageSizes | None = None,
     active: NDArray[np.bool_] | None = None,
 ) -> Observation:
     """Return the observation of all worlds.
@@ -120,14 +129,16 @@ def observe(
     Args:
         world: The worlds.
         image_keys: The `observation.images.<camera>` keys to render.
-        size: Width and height of the images [px]; None: the camera's own.
+        sizes: Sizes of images that are not those of the cameras.
         active: Worlds that are rendered, (worlds,); the images of others are black. None: all.
     """
     observation: dict[str, NDArray[np.float32] | NDArray[np.uint8] | CameraImages | list[str]] = {
         schema.OBSERVATION_STATE: world.position.astype(np.float32),
         schema.OBSERVATION_ENVIRONMENT: world.environment().astype(np.float32),
-        "task": [world.goal(i).text for i in range(world.worlds)],
+        "task": [world.instruction(i) for i in range(world.worlds)],
     }
     names = {key: key.removeprefix(schema.OBSERVATION_IMAGES) for key in image_keys}
-    shared = _SharedImages(world, list(names.values()), size, active)
+    shared = _SharedImages(
+        world, {name: (sizes or {}).get(key) or world.image_size(name) for key, name in names.items()}, active
+    )
     return observation | {key: CameraImages(shared, name) for key, name in names.items()}

@@ -130,7 +130,7 @@ class TwinDriver:
     def task(self) -> Mapping[str, object]:
         """Return the task: {"task": instruction, "name": task name, "seed": seed}."""
         world = self._world
-        return {"task": world.goal(0).text, "name": world.task.name, "seed": int(world.seeds[0])}
+        return {"task": world.instruction(0), "name": world.task.name, "seed": int(world.seeds[0])}
 
     def set_goal(self, goal: Goal) -> None:
         """Set another goal in the same world."""

@@ -7,7 +7,7 @@ commands: it is the same bit for bit alone or among a thousand worlds, on one th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -64,6 +64,8 @@ class World:
         self.ticks = np.zeros(worlds, dtype=np.int64)
         self._seeds = np.zeros(worlds, dtype=np.int64)
         self._goals: list[Goal] = [self.task.sample_goal(np.random.default_rng(0))] * worlds
+        self._instructed = list(self._goals)
+        self._phrases = [""] * worlds
         self.reset(range(worlds))
 
     def _bind(self) -> None:
@@ -137,6 +139,8 @@ class World:
         scale = rng.uniform(0.9, 1.1, len(bodies))
         self._mass[world, bodies] = self.model.body_mass[bodies] * scale
         self._inertia[world, bodies] = self.model.body_inertia[bodies] * scale[:, None]
+        self._instructed[world] = self._goals[world]
+        self._phrases[world] = self.task.sample_phrase(self._goals[world], rng)
         self._seeds[world] = seed
 
     def step(self, targets: ArrayLike, which: NDArray[np.int64] | None = None) -> None:
@@ -204,7 +208,7 @@ class World:
 
     def _index_goals(self) -> None:
         """Compute once what every tick needs of the goals: their one-hot values, and which worlds share a goal."""
-        self._goal_values = np.array([self._one_hot(goal) for goal in self._goals])
+        self._goal_values = np.array([self._one_hot(goal) for goal in self._instructed])
         self._sharing = {goal: np.array([g == goal for g in self._goals]) for goal in set(self._goals)}
 
     def _one_hot(self, goal: Goal) -> list[float]:
@@ -215,11 +219,31 @@ class World:
         """Return the goal of a world."""
         return self._goals[world]
 
+    def instruction(self, world: int) -> str:
+        """Return the instruction of a world, in words that its seed chose."""
+        goal, phrase = self._instructed[world], self._phrases[world]
+        return phrase.format(object=goal.object, target=goal.target) if phrase else goal.text
+
     def set_goal(self, which: ArrayLike | None, goal: Goal) -> None:
-        """Set the goal of the worlds `which` (None: all); raises as `Task.check` does if the task has no such goal."""
+        """Set the goal of the worlds `which` (None: all), whose instruction becomes the text of the goal.
+
+        Raises:
+            UnsupportedOptionError, UnknownNameError: If the task has no such goal.
+        """
         self.task.check(goal)
         for world in range(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64)):
-            self._goals[int(world)] = goal
+            self._goals[int(world)] = self._instructed[int(world)] = goal
+            self._phrases[int(world)] = ""
+        self._index_goals()
+
+    def instruct(self, world: int, goal: Goal) -> None:
+        """Give the policy another goal than that of the world, in words and as one-hot values, until the next reset.
+
+        Raises:
+            UnsupportedOptionError, UnknownNameError: If the task has no such goal.
+        """
+        self.task.check(goal)
+        self._instructed[world] = goal
         self._index_goals()
 
     def goal_reached(self) -> NDArray[np.bool_]:
@@ -256,20 +280,17 @@ class World:
             camera_name: Name of the camera.
             size: Width and height of the image [px]; None: the camera's own.
         """
-        return self.render_cameras(world, [camera_name], size)[0]
+        return self.render_cameras(world, {camera_name: size or self.image_size(camera_name)})[camera_name]
 
-    def render_cameras(
-        self, world: int, camera_names: Sequence[str], size: tuple[int, int] | None = None
-    ) -> list[NDArray[np.uint8]]:
-        """Return the images of several cameras of a world, each uint8 (height, width, 3).
+    def render_cameras(self, world: int, sizes: Mapping[str, tuple[int, int]]) -> dict[str, NDArray[np.uint8]]:
+        """Return camera -> image of a world, uint8 (height, width, 3), from one copy of its state.
 
         Args:
             world: Index of the world.
-            camera_names: Names of the cameras.
-            size: Width and height of the images [px]; None: each camera's own.
+            sizes: Camera -> width and height of its image [px].
         """
         self.copy_state(world, self._data)
-        return [self._renderer.render(self._data, name, *(size or self.image_size(name))) for name in camera_names]
+        return {name: self._renderer.render(self._data, name, *size) for name, size in sizes.items()}
 
     def image_size(self, camera_name: str) -> tuple[int, int]:
         """Return the width and height of a camera's images [px]."""

@@ -73,7 +73,7 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
     @property
     def task_description(self) -> str:
         """The goal in words, such as "lift the red cube"."""
-        return self._world.goal(0).text
+        return self._world.instruction(0)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

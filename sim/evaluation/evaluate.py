@@ -6,6 +6,7 @@ time counts for motor heat. The seeds are fixed, so every policy is evaluated on
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.sim.evaluation.results import EvalConfig, EvalResult, success_interval
+from waldo.sim.evaluation.results import Control, EvalConfig, EvalResult, success_interval
 from waldo.sim.evaluation.rollout import Advance, no_progress, rollout
 from waldo.sim.evaluation.totals import EpisodeTotals
 from waldo.sim.evaluation.video import VIDEO_FPS, EpisodeVideos
-from waldo.sim.policy import Observation, Policy, PolicyFactory, make_policy, observe
+from waldo.sim.policy import ImageSizes, Observation, Policy, PolicyFactory, image_sizes, make_policy, observe
 from waldo.sim.world import CONTROL_HZ, World
 from waldo.typing import Array
 
@@ -58,10 +59,14 @@ def evaluate(
     for first in batches:
         some = seeds[first : first + count]
         world.reset(some + some[:1] * (count - len(some)), warm=(config.start_c, config.start_c))
-        instruction = instruction or world.goal(0).text
+        if config.instruction == "wrong":
+            for index in range(count):
+                goal = world.goal(index)
+                world.instruct(index, dataclasses.replace(goal, object=world.task.another_object(goal.object)))
+        instruction = instruction or world.instruction(0)
         filmed = min(config.videos, len(some)) if out is not None and first == 0 else 0
         video = EpisodeVideos(world, some[:filmed], out, config.video_size) if out is not None and filmed else None
-        batch = _Batch(world, len(some), horizon, totals, video, report)
+        batch = _Batch(world, len(some), horizon, totals, video, report, image_sizes(actor))
         rollout(actor, observe=batch.observe, act=batch.act, on_tick=batch.on_tick)
         batch.close()
         videos |= video.files if video else {}
@@ -83,6 +88,23 @@ def evaluate(
     )
 
 
+def evaluate_control(policy: Policy | PolicyFactory, config: EvalConfig, *, advance: Advance = no_progress) -> Control:
+    """Run a policy on the same seeds with the instruction of another object; count how often it reaches the own goal.
+
+    A policy that ignores its instruction reaches it as often as without the control.
+
+    Args:
+        policy: The policy, or a function that makes one for given worlds.
+        config: The options of the evaluation that this is the control of.
+        advance: Progress callback, in ticks.
+
+    Raises:
+        UnsupportedOptionError: If the task has only one object.
+    """
+    found = evaluate(policy, dataclasses.replace(config, instruction="wrong", videos=0), advance=advance)
+    return Control(success=found.success, wilson_95=found.wilson_95)
+
+
 class _Batch:
     """One batch of episodes; worlds beyond `episodes` only fill the batch."""
 
@@ -94,9 +116,10 @@ class _Batch:
         totals: EpisodeTotals,
         video: EpisodeVideos | None,
         report: Callable[[int, int], None],
+        sizes: ImageSizes,
     ) -> None:
         self._world, self._episodes, self._horizon = world, episodes, horizon
-        self._totals, self._video, self._report = totals, video, report
+        self._totals, self._video, self._report, self._sizes = totals, video, report, sizes
         self._tick = 0
         self._success = np.zeros(world.worlds, dtype=bool)
         self._finished = np.zeros(world.worlds, dtype=bool)
@@ -115,7 +138,7 @@ class _Batch:
 
     def observe(self, image_keys: tuple[str, ...]) -> Observation:
         """Return the observation of all worlds; those that stand still are not rendered."""
-        return observe(self._world, image_keys, active=self._active)
+        return observe(self._world, image_keys, self._sizes, self._active)
 
     def act(self, targets: Array) -> None:
         """Step the unfinished worlds."""

@@ -14,6 +14,9 @@ KEYS = {
 }
 """Values that a gate can require, each from 0 to 1."""
 
+WRONG_INSTRUCTION = "wrong_instruction"
+"""Name of the gate on the control: the rate of the own goal with the instruction of another object."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -66,6 +69,21 @@ def check_limit(limit_c: float | None) -> None:
     """Raise InvalidValueError unless a winding limit is None or a finite temperature."""
     if limit_c is not None and not math.isfinite(limit_c):
         raise InvalidValueError("max-winding-c", limit_c, "a temperature in °C", "for example 80")
+
+
+def check_rate(name: str, rate: float | None) -> None:
+    """Raise InvalidValueError unless a rate is None or from 0 to 1."""
+    if rate is not None and not 0 <= rate <= 1:
+        raise InvalidValueError(name, rate, "a number from 0 to 1", "for example 0.05")
+
+
+def check_control(rate: float, most: float | None) -> list[GateResult]:
+    """Return the gate on the rate of the own goal with a wrong instruction; none if `most` is None."""
+    if most is None:
+        return []
+    name = WRONG_INSTRUCTION
+    text = f"{name} is {rate:.3f}, allowed at most {most:g}"
+    return [GateResult(name=name, value=rate, maximum=most, passed=rate <= most, text=text)]
 
 
 def check_gates(

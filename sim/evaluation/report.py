@@ -50,6 +50,8 @@ def write_report(result: EvalResult, out: Path, gates: Sequence[GateResult] = ()
 def as_json(result: EvalResult) -> dict[str, Any]:
     """Return the result as JSON values."""
     values: dict[str, Any] = dataclasses.asdict(result)
+    if result.control is not None:
+        values["control"] |= {"successes": result.control.successes, "rate": result.control.rate}
     values["videos"] = {str(seed): name for seed, name in result.videos.items()}
     return {"waldo": __version__, "successes": result.successes, "rate": result.rate, **values}
 

@@ -24,6 +24,8 @@ class EvalConfig:
     """Time limit of an episode [s]; None: the task's own."""
     start_c: float = AMBIENT_C
     """Temperature of windings and housings at the start [°C]."""
+    instruction: Literal["own", "wrong"] = "own"
+    """`wrong`: a control in which the instruction names another object; success is still the own goal."""
     worlds: int = 500
     """Maximum number of episodes that run at the same time."""
     threads: int | None = None
@@ -95,6 +97,26 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """How often a policy reaches the own goal of a world although its instruction names another object."""
+
+    success: list[bool]
+    """Whether each episode reached its own goal."""
+    wilson_95: tuple[float, float]
+    """95 % Wilson score interval of their rate."""
+
+    @property
+    def successes(self) -> int:
+        """Number of episodes that reached their own goal."""
+        return sum(self.success)
+
+    @property
+    def rate(self) -> float:
+        """Rate of these episodes, 0 to 1."""
+        return self.successes / len(self.success)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
     """Result of an evaluation."""
 
@@ -120,6 +142,8 @@ class EvalResult:
     """Load and temperature of each motor."""
     series: Series
     """Winding temperatures over time."""
+    control: Control | None = None
+    """The same seeds with a wrong instruction; None if that was not evaluated."""
     videos: dict[int, str] = field(default_factory=lambda: dict[int, str]())
     """Seed -> file name of its video."""
     wall_s: float

@@ -1,4 +1,4 @@
-"""Tabletop tasks of the SO-101: lift a cube; put the named one of three cubes into the named bin."""
+"""Tabletop tasks of the SO-101: lift a cube; lift the named one of three; put it into the named bin."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ YAW_RAD = 0.5
 """Maximum rotation of a cube about the vertical [rad]."""
 
 
+LIFT_PHRASES = (
+    "lift the {object}",
+    "pick up the {object}",
+    "raise the {object}",
+    "grab the {object} and lift it",
+    "take the {object} off the table",
+    "please lift up the {object}",
+)
+"""Wordings of the goal to lift a cube."""
+
+
 def _cube(color: str, rgb: tuple[float, float, float]) -> SceneObject:
     return SceneObject(name=f"{color} cube", half=(HALF_M, HALF_M, HALF_M), rgba=(*rgb, 1.0), mass=0.03)
 
@@ -31,6 +42,7 @@ def _cube(color: str, rgb: tuple[float, float, float]) -> SceneObject:
 RED = _cube("red", (0.86, 0.16, 0.13))
 BLUE = _cube("blue", (0.12, 0.36, 0.85))
 GREEN = _cube("green", (0.16, 0.62, 0.27))
+CUBES = (RED, BLUE, GREEN)
 
 LEFT = Bin(name="left bin", center=(0.12, 0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.93, 0.94, 0.95, 1))
 RIGHT = Bin(name="right bin", center=(0.12, -0.215), half=(0.05, 0.05), wall=0.035, rgba=(0.25, 0.28, 0.33, 1))
@@ -65,9 +77,13 @@ def _lift_goal(rng: np.random.Generator) -> Goal:
     return Goal(skill="lift", object=RED.name)
 
 
+def _pick_goal(rng: np.random.Generator) -> Goal:
+    return Goal(skill="lift", object=CUBES[rng.integers(3)].name)
+
+
 def _sort_goal(rng: np.random.Generator) -> Goal:
     cube, target = rng.integers(3), rng.integers(2)
-    return Goal(skill="put", object=(RED, BLUE, GREEN)[cube].name, target=(LEFT, RIGHT)[target].name)
+    return Goal(skill="put", object=CUBES[cube].name, target=(LEFT, RIGHT)[target].name)
 
 
 def build_scene(spec: Spec) -> None:
@@ -113,11 +129,24 @@ LIFT = Task(
 )
 """Lift the red cube until its underside is 10 cm above the table."""
 
+PICK = Task(
+    name="pick",
+    robot="so101",
+    horizon_s=8.0,
+    objects=CUBES,
+    skills=("lift",),
+    sample_poses=sample_three,
+    sample_goal=_pick_goal,
+    phrases={"lift": LIFT_PHRASES},
+    build_scene=build_scene,
+)
+"""Lift the named one of three cubes until its underside is 10 cm above the table."""
+
 SORT = Task(
     name="sort",
     robot="so101",
     horizon_s=9.0,
-    objects=(RED, BLUE, GREEN),
+    objects=CUBES,
     bins=(LEFT, RIGHT),
     skills=("put", "lift"),
     sample_poses=sample_three,

@@ -6,7 +6,7 @@ used. Contact bits: 1 for objects, 2 for hands; fixtures collide with both, hand
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,8 @@ class Task:
     """Return random poses of the objects, (objects, 7)."""
     sample_goal: Callable[[np.random.Generator], Goal]
     """Return a random goal."""
+    phrases: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict[str, tuple[str, ...]]())
+    """Skill -> wordings of its goals, such as "pick up the {object}"; none: the text of the goal."""
     build_scene: Callable[[Spec], None]
     """Add the table, the floor and the lights to the robot's model."""
     home: tuple[float, ...] | None = None
@@ -120,6 +122,22 @@ class Task:
     def bin_names(self) -> tuple[str, ...]:
         """Names of the bins in words."""
         return tuple(one.name for one in self.bins)
+
+    def sample_phrase(self, goal: Goal, rng: np.random.Generator) -> str:
+        """Return one of the wordings of a goal, with {object} and {target}; empty for the text of the goal."""
+        phrases = self.phrases.get(goal.skill, ())
+        return phrases[rng.integers(len(phrases))] if phrases else ""
+
+    def another_object(self, name: str) -> str:
+        """Return the name of the object after the named one.
+
+        Raises:
+            UnsupportedOptionError: If the task has only one object.
+        """
+        names = self.object_names
+        if len(names) < 2:
+            raise UnsupportedOptionError("the control with another object", f"the task {self.name!r}, which has one")
+        return names[(names.index(name) + 1) % len(names)]
 
     def check(self, goal: Goal) -> None:
         """Reject a goal that this task does not support.

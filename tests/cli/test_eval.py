@@ -7,6 +7,7 @@ import pytest
 from junitparser import JUnitXml
 
 from waldo.cli.main import main
+from waldo.sim.world import World
 
 
 def test_the_expert_is_evaluated_with_gates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +135,7 @@ def test_an_instruction_is_planned_and_executed(tmp_path: Path, capsys: pytest.C
         ),
         (
             ["eval", "--task", "lfit"],
-            "waldo: error: unknown task 'lfit'; did you mean 'lift'? (known: carry, lift, sort)\n",
+            "waldo: error: unknown task 'lfit'; did you mean 'lift'? (known: carry, lift, pick, sort)\n",
         ),
         (["eval", "--episodes", "0"], "waldo: error: episodes is 0, expected a number from 1\n"),
         (["eval", "--threads", "0"], "waldo: error: threads is 0, expected a number from 1\n"),
@@ -160,3 +161,56 @@ def test_bad_input_ends_with_one_line(arguments: list[str], message: str, capsys
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", message)
+
+
+def test_an_instruction_that_names_another_object_is_a_control(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "expert", "--task", "pick", "--episodes", "3", "--threads", "1", "--output", str(tmp_path)]
+    assert main([*words, "--videos", "0", "--max-wrong-instruction", "0.1"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("expert on pick: 3 of 3 succeeded")
+    assert "\nwrong instruction: 0 of 3 reached the own goal\n" in output
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["control"] == {"success": [False] * 3, "wilson_95": [0.0, pytest.approx(0.56, abs=0.01)]} | {
+        "successes": 0,
+        "rate": 0.0,
+    }
+    (gate,) = report["gates"]
+    assert (gate["name"], gate["value"], gate["maximum"], gate["passed"]) == ("wrong_instruction", 0.0, 0.1, True)
+    page = (tmp_path / "report.html").read_text()
+    assert "reached the own goal of the seed in 0 of 3 episodes (0.0–56.1 %)" in page
+    assert "A policy that ignores its instruction would reach it in 100 %." in page
+
+
+def test_a_policy_that_ignores_its_instruction_fails_the_gate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(World, "instruct", lambda self, world, goal: None)
+    words = ["eval", "expert", "--task", "pick", "--episodes", "2", "--threads", "1"]
+    assert main([*words, "--max-wrong-instruction", "0.5"]) == 1
+    assert capsys.readouterr().err.endswith("gate failed: wrong_instruction is 1.000, allowed at most 0.5\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--wrong-instruction"],
+            "the control with another object is not supported with the task 'lift', which has one",
+        ),
+        (
+            ["--max-wrong-instruction", "1.5"],
+            "max-wrong-instruction is 1.5, expected a number from 0 to 1; for example 0.05",
+        ),
+        (
+            ["--task", "sort", "--wrong-instruction", "--instruction", "x"],
+            "--wrong-instruction is not supported with --instruction",
+        ),
+    ],
+)
+def test_a_control_that_is_impossible_is_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "expert", *words]) == 2
+    assert message in capsys.readouterr().err

@@ -12,6 +12,7 @@ from waldo.sim.policy import observe
 from waldo.sim.world import World
 
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
+SMALL = {FRONT: (32, 24), WRIST: (32, 24)}
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +32,16 @@ def rendered(monkeypatch):
     found = []
     render = World.render_cameras
 
-    def counted(self, world, cameras, size=None):
-        found.append((world, tuple(cameras)))
-        return render(self, world, cameras, size)
+    def counted(self, world, sizes):
+        found.append((world, tuple(sizes)))
+        return render(self, world, sizes)
 
     monkeypatch.setattr(World, "render_cameras", counted)
     return found
 
 
 def test_only_the_images_that_are_read_are_rendered(world, rendered):
-    observation = observe(world, (FRONT, WRIST), (32, 24))
+    observation = observe(world, (FRONT, WRIST), SMALL)
     front, wrist = observation[FRONT], observation[WRIST]
     assert (front.shape, front.dtype, len(wrist)) == ((3, 24, 32, 3), np.uint8, 3)
     assert rendered == []
@@ -48,7 +49,7 @@ def test_only_the_images_that_are_read_are_rendered(world, rendered):
     assert rendered == [(2, ("front", "wrist")), (0, ("front", "wrist"))]  # both cameras after one copy of the world
     wrist[np.array([True, False, True])], front[0]
     assert len(rendered) == 2
-    np.testing.assert_array_equal(chosen, [world.render(2, "front", (32, 24)), world.render(0, "front", (32, 24))])
+    np.testing.assert_array_equal(chosen, [world.render(index, "front", (32, 24)) for index in (2, 0)])
     np.testing.assert_array_equal(wrist[-1], world.render(2, "wrist", (32, 24)))
 
 
@@ -62,13 +63,13 @@ def test_images_become_an_array(world):
 
 
 def test_images_of_worlds_that_stand_still_are_black_and_not_rendered(world, rendered):
-    images = observe(world, (FRONT,), (32, 24), active=np.array([True, False, True]))[FRONT]
+    images = observe(world, (FRONT,), SMALL, active=np.array([True, False, True]))[FRONT]
     assert np.asarray(images)[1].max() == 0
     assert [index for index, _ in rendered] == [0, 2]
 
 
 def test_images_of_an_earlier_tick_cannot_be_read(world):
-    observation = observe(world, (FRONT,), (32, 24))
+    observation = observe(world, (FRONT,), SMALL)
     world.step(world.position, np.array([1]))
     observation[FRONT][np.array([0, 2])]
     with pytest.raises(RuntimeError, match="read after the worlds had been stepped"):
@@ -80,6 +81,7 @@ class Glance:
 
     fps = 30.0
     image_keys = (FRONT,)
+    image_sizes = SMALL
 
     def __init__(self):
         self.ticks = 0
@@ -89,7 +91,7 @@ class Glance:
 
     def act(self, observation):
         if self.ticks % 10 == 0:
-            np.asarray(observation[FRONT])
+            assert np.asarray(observation[FRONT]).shape == (3, 24, 32, 3)
         self.ticks += 1
         return observation["observation.state"]
 

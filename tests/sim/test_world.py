@@ -9,6 +9,7 @@ from waldo.errors import InvalidValueError, UnknownNameError, UnsupportedOptionE
 from waldo.robots.description import load_robot
 from waldo.robots.thermal.two_node import Load
 from waldo.sim.tasks.goal import Goal
+from waldo.sim.tasks.tabletop import LIFT_PHRASES, PICK
 from waldo.sim.tasks.task import load_task, task_names
 from waldo.sim.world import World
 
@@ -168,7 +169,7 @@ def test_targets_are_clipped_to_the_limits():
 def test_an_unknown_task_is_rejected_with_a_suggestion():
     with pytest.raises(UnknownNameError) as error:
         World("lifts")
-    assert str(error.value) == "unknown task 'lifts'; did you mean 'lift'? (known: carry, lift, sort)"
+    assert str(error.value) == "unknown task 'lifts'; did you mean 'lift'? (known: carry, lift, pick, sort)"
 
 
 def test_goals_that_the_task_does_not_have_are_rejected():
@@ -205,3 +206,37 @@ def test_each_world_needs_a_seed():
     with pytest.raises(InvalidValueError) as error:
         World("lift", worlds=2).reset([1])
     assert str(error.value) == "seeds is 1, expected 2, one for each world to reset"
+
+
+def test_a_seed_chooses_an_object_and_a_wording():
+    world = World(PICK, worlds=60, threads=1)
+    texts = [world.instruction(index) for index in range(60)]
+    assert {world.goal(index).object for index in range(60)} == {"red cube", "blue cube", "green cube"}
+    assert len({text.replace(world.goal(i).object, "it") for i, text in enumerate(texts)}) == len(LIFT_PHRASES)
+    assert all(world.goal(index).object in text for index, text in enumerate(texts))
+    again = World(PICK, worlds=1, threads=1)
+    again.reset([17])
+    assert again.instruction(0) == texts[17]
+    again.set_goal(None, Goal(skill="lift", object="green cube"))
+    assert again.instruction(0) == "lift the green cube"
+
+
+def test_a_policy_can_be_instructed_with_another_goal_than_that_of_the_world():
+    world = World(PICK, worlds=2, threads=1)
+    own, phrase = world.goal(1), world.instruction(1)
+    other = PICK.another_object(own.object)
+    world.instruct(1, Goal(skill="lift", object=other))
+    assert world.goal(1) == own
+    assert world.instruction(1) == phrase.replace(own.object, other)
+    names = world.environment_names
+    values = dict(zip(names, world.environment()[1], strict=True))
+    assert [name for name in names if name.startswith("goal.") and values[name]] == [f"goal.{other.replace(' ', '_')}"]
+    with pytest.raises(UnknownNameError, match="unknown object 'blu cube'"):
+        world.instruct(0, Goal(skill="lift", object="blu cube"))
+    world.reset([1], [1])
+    assert world.instruction(1) == phrase
+
+
+def test_a_task_with_one_object_has_no_other():
+    with pytest.raises(UnsupportedOptionError, match="the control with another object is not supported with the task"):
+        World("lift", threads=1).task.another_object("red cube")

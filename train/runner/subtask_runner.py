@@ -14,7 +14,7 @@ import numpy as np
 from waldo.errors import InvalidValueError
 from waldo.sim.evaluation.results import success_interval
 from waldo.sim.evaluation.rollout import Advance, no_progress, rollout, ticks_per_action
-from waldo.sim.policy import Policy, PolicyFactory, make_policy, observe
+from waldo.sim.policy import Policy, PolicyFactory, image_sizes, make_policy, observe
 from waldo.sim.tasks.goal import Goal, Scene
 from waldo.sim.world import CONTROL_HZ, World
 
@@ -115,7 +115,8 @@ def run_instruction(
     world.reset(seeds)
     plans = _make_plans(world, plan)
     run = _Run(world, actor, plans, round((config.limit_s or world.task.horizon_s) * CONTROL_HZ), advance)
-    rollout(actor, observe=lambda keys: observe(world, keys), act=world.step, on_tick=run.on_tick)
+    sizes = image_sizes(actor)
+    rollout(actor, observe=lambda keys: observe(world, keys, sizes), act=world.step, on_tick=run.on_tick)
     world.close()
     subtasks = [_with_unstarted(steps, results) for steps, results in zip(plans, run.results, strict=True)]
     successes = sum(all(step.reached for step in steps) for steps in subtasks)

@@ -15,9 +15,18 @@ import tyro
 from waldo.cli.plan import check_planner, make_planner
 from waldo.cli.support.bars import progress_bar
 from waldo.console import err, out
-from waldo.errors import InvalidValueError
+from waldo.errors import InvalidValueError, UnsupportedOptionError
 from waldo.files import make_folder, require_writable, write_atomic
-from waldo.sim.evaluation.gates import Gate, GateResult, check_gates, check_limit, parse_gate
+from waldo.sim.evaluation.gates import (
+    WRONG_INSTRUCTION,
+    Gate,
+    GateResult,
+    check_control,
+    check_gates,
+    check_limit,
+    check_rate,
+    parse_gate,
+)
 from waldo.sim.evaluation.junit import Case, episode_cases, error_case, gate_cases, write_junit
 from waldo.sim.evaluation.results import EvalConfig
 from waldo.train.policies.checkpoint import find_checkpoint
@@ -48,6 +57,11 @@ class Evaluate:
     """A gate such as success=0.8 or success_lower=0.7; can be repeated."""
     max_winding_c: Annotated[float | None, tyro.conf.arg(aliases=("--max-winding",))] = None
     """Gate: maximum winding temperature that passes [°C]."""
+    wrong_instruction: bool = False
+    """Evaluate the same seeds again with an instruction that names another object: a policy that reads it does not
+    reach the own goal of the seed then."""
+    max_wrong_instruction: float | None = None
+    """Gate: largest rate at which it does, such as 0.05; implies --wrong-instruction."""
     start_temperature: float = 25.0
     """Temperature of the motors at the start [°C]."""
     horizon: float | None = None
@@ -90,7 +104,12 @@ class Evaluate:
         if repeated := {gate.key for gate in gates if [other.key for other in gates].count(gate.key) > 1}:
             raise InvalidValueError("fail-under", ", ".join(self.fail_under), f"{min(repeated)} only once")
         check_limit(self.max_winding_c)
-        load_task(self.task)
+        check_rate("max-wrong-instruction", self.max_wrong_instruction)
+        task = load_task(self.task)
+        if self.with_control:
+            if self.instruction is not None:
+                raise UnsupportedOptionError("--wrong-instruction", "--instruction")
+            task.another_object(task.object_names[0])
         self.config()
         if self.policy != "expert":
             find_checkpoint(Path(self.policy))
@@ -102,6 +121,11 @@ class Evaluate:
             require_writable(self.junit)
             self.junit.unlink(missing_ok=True)  # a run that is killed leaves no verdict of an earlier one
         return gates
+
+    @property
+    def with_control(self) -> bool:
+        """Whether the seeds are evaluated with a wrong instruction as well."""
+        return self.wrong_instruction or self.max_wrong_instruction is not None
 
     def config(self) -> EvalConfig:
         """Return the options of the evaluation."""
@@ -131,7 +155,7 @@ class Evaluate:
 
     def evaluate(self, gates: Sequence[Gate]) -> Outcome:
         """Evaluate on the task's own goals."""
-        from waldo.sim.evaluation.evaluate import evaluate
+        from waldo.sim.evaluation.evaluate import evaluate, evaluate_control
         from waldo.sim.evaluation.report import as_json, remove_report, verdict, write_report
 
         policy, name = load_policy(self.policy, self.task)
@@ -139,13 +163,21 @@ class Evaluate:
             remove_report(self.output)
         with progress_bar("evaluate") as advance:
             result = evaluate(policy, self.config(), self.output, name, advance=advance)
+        if self.with_control:
+            with progress_bar("wrong instruction") as advance:
+                result = dataclasses.replace(result, control=evaluate_control(policy, self.config(), advance=advance))
         values = {"success": result.rate, "success_lower": result.wilson_95[0]}
         windings = {motor.joint: motor.max_winding_c for motor in result.motors}
         results = check_gates(gates, values, windings, self.max_winding_c)
+        lines: list[str] = []
+        if result.control is not None:
+            values[WRONG_INSTRUCTION] = result.control.rate
+            results += check_control(result.control.rate, self.max_wrong_instruction)
+            lines.append(f"wrong instruction: {result.control.successes} of {len(result.seeds)} reached the own goal")
         pages = [f"report: {write_report(result, self.output, results)}"] if self.output else []
         head = f"{name} on {self.task}: {result.successes} of {len(result.seeds)} succeeded"
         return Outcome(
-            lines=summarize(head, result.rate, result.wilson_95, windings) + pages,
+            lines=summarize(head, result.rate, result.wilson_95, windings) + lines + pages,
             data=as_json(result) | verdict(results),
             values=values,
             gates=results,
