@@ -15,9 +15,7 @@ from waldo.errors import FileError, InvalidValueError, NotADatasetError, Unsuppo
 from waldo.json_file import parse_json, shown
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 from waldo.train.policies.choice import PolicyChoice, choose_policy
-
-NORMALIZATION = json.dumps(dict.fromkeys(("VISUAL", "STATE", "ENV", "ACTION"), "MEAN_STD"))
-"""Normalization of ACT that includes the ground-truth values, which LeRobot's default does not normalize."""
+from waldo.train.presets import NORMALIZATION, SMALL, STATE_POLICIES
 
 CHANNELS = (["channel"], ["channels"])
 """Names of the first axis of images in datasets that have the channels there; otherwise they are the last axis."""
@@ -38,7 +36,7 @@ class TrainConfig:
     inputs: Literal["auto", "state", "images"] = "auto"
     """`state`: joints and environment_state, no images; `images`: joints and cameras, no environment_state."""
     preset: Literal["auto", "small", "lerobot"] = "auto"
-    """`small` suits a CPU and a small dataset (ACT only); `lerobot`: LeRobot's own defaults."""
+    """`small` suits a CPU and a small dataset (act, keypoint_vla); `lerobot`: LeRobot's own defaults."""
     device: str = "auto"
     """`cpu`, `cuda`, `mps`, or `auto`: a GPU if there is one."""
     save_every: int | None = None
@@ -132,7 +130,7 @@ def choose_inputs(
         raise InvalidValueError("inputs", "images", "'state': the dataset has no cameras")
     if config.inputs != "auto":
         chosen = config.inputs
-    elif cameras and (device != "cpu" or not has_environment):
+    elif cameras and (device != "cpu" or not has_environment or policy.type not in STATE_POLICIES):
         chosen = "images"
     else:
         chosen = "state"
@@ -189,35 +187,6 @@ def input_features(
     return chosen
 
 
-def small_act(inputs: Literal["state", "images"], steps: int) -> dict[str, object]:
-    """Return the options of an ACT that learns a tabletop task from 50 demonstrations on a CPU."""
-    state = inputs == "state"
-    rate = 1e-3 if state else 3e-4
-    return {
-        "policy.dim_model": 128,
-        "policy.n_heads": 4,
-        "policy.dim_feedforward": 512,
-        "policy.n_encoder_layers": 2,
-        "policy.n_decoder_layers": 1,
-        "policy.use_vae": "false",
-        "policy.chunk_size": 30,
-        "policy.n_action_steps": 15,
-        "policy.pretrained_backbone_weights": "null",
-        "policy.normalization_mapping": NORMALIZATION,
-        "batch_size": 64 if state else 16,
-        "use_policy_training_preset": "false",
-        "optimizer.type": "adamw",
-        "optimizer.lr": rate,
-        "optimizer.weight_decay": 1e-4,
-        "optimizer.grad_clip_norm": 10.0,
-        "scheduler.type": "cosine_decay_with_warmup",
-        "scheduler.num_warmup_steps": max(1, steps // 20),
-        "scheduler.num_decay_steps": steps,
-        "scheduler.peak_lr": rate,
-        "scheduler.decay_lr": rate / 100,
-    }
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """A training run with all options resolved."""
@@ -256,11 +225,12 @@ def plan_training(config: TrainConfig) -> TrainPlan:
     features = read_features(config.dataset) if source is None else source.features()
     device = find_device(config.device)
     inputs = choose_inputs(config, policy, features, device)
-    new_act = policy.type == "act" and policy.pretrained is None
-    small = config.preset == "small" or (config.preset == "auto" and new_act and device == "cpu")
-    if small and not new_act:
-        kind = f"the policy {policy.type!r}" if policy.pretrained is None else "a pretrained policy"
-        raise UnsupportedOptionError("--preset small", kind, ["act"])
+    new = policy.pretrained is None
+    has_small = new and policy.type in SMALL
+    small = config.preset == "small" or (config.preset == "auto" and has_small and device == "cpu")
+    if small and not has_small:
+        kind = f"the policy {policy.type!r}" if new else "a pretrained policy"
+        raise UnsupportedOptionError("--preset small", kind, SMALL)
     cores = os.cpu_count() or 1
     options: dict[str, object] = {
         "dataset.repo_id": f"local/{config.dataset.resolve().name}",
@@ -279,9 +249,9 @@ def plan_training(config: TrainConfig) -> TrainPlan:
     }
     if policy.pretrained is None:
         options |= {"policy.type": policy.type, "policy.input_features": json.dumps(input_features(features, inputs))}
-    if new_act:
+    if new and policy.type == "act":
         options["policy.normalization_mapping"] = NORMALIZATION
-    options |= small_act(inputs, config.steps) if small else {}
+    options |= SMALL[policy.type](inputs, config.steps) if small else {}
     for option in config.options:
         key, _, value = option.removeprefix("--").partition("=")
         options[key] = value

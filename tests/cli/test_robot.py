@@ -124,6 +124,16 @@ def test_an_invalid_threshold_is_refused(capsys: pytest.CaptureFixture[str]) -> 
     assert "timeout_s is 0.0, expected a finite number above 0" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_simulation_has_cameras_of_the_requested_size() -> None:
+    cameras = robot("so101", "--camera-size", "128", "96").make_driver().robot.cameras
+    assert [(camera.name, camera.width, camera.height) for camera in cameras] == [
+        ("front", 128, 96),
+        ("wrist", 128, 96),
+    ]
+    with pytest.raises(ConfigError, match="--camera-size is not supported with --driver arm; set the size"):
+        robot("so101", "--driver", "arm", "--camera-size", "128", "96").make_driver()
+
+
 def test_cameras_are_added_to_the_driver(tmp_path: Path) -> None:
     video = tmp_path / "clip.avi"
     video.touch()
@@ -138,6 +148,8 @@ def test_cameras_are_added_to_the_driver(tmp_path: Path) -> None:
         (("--option", "channel=can0"), "--option is not supported with a simulation; select a hardware driver"),
         (("--port", "/dev/ttyACM0"), "--port is not supported with a simulation; select a hardware driver"),
         (("--camera", "front=0"), "--camera is not supported with a simulation; it renders its own cameras"),
+        (("--camera-size", "127", "96"), "camera-size: the width is 127, expected an even number from 16 to 4096"),
+        (("--camera-size", "128", "8"), "camera-size: the height is 8, expected an even number from 16 to 4096"),
     ],
 )
 def test_options_of_hardware_are_refused_in_a_simulation(args: tuple[str, ...], message: str) -> None:

@@ -76,7 +76,7 @@ def test_other_policies_have_lerobot_s_own_defaults(tmp_path: Path) -> None:
     assert plan(folder, policy="diffusion").preset == "lerobot"
     with pytest.raises(UnsupportedOptionError) as caught:
         plan(folder, policy="diffusion", preset="small")
-    expected = "--preset small is not supported with the policy 'diffusion' (supported: act)"
+    expected = "--preset small is not supported with the policy 'diffusion' (supported: act, keypoint_vla)"
     assert str(caught.value) == expected
 
 

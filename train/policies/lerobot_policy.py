@@ -64,6 +64,8 @@ class LeRobotPolicy:
         """Observation keys that the policy needs -> shape; images channel first."""
         self.actions = int(config.output_features["action"].shape[0])
         self.image_keys = tuple(key for key in self.inputs if key.startswith(OBSERVATION_IMAGES))
+        self.image_sizes = {key: (self.inputs[key][2], self.inputs[key][1]) for key in self.image_keys}
+        """Key -> width and height of the images that the policy was trained on [px]."""
         self.queue_length = int(getattr(config, "n_action_steps", 1))
         self.lockstep = (
             int(getattr(config, "n_obs_steps", 1)) > 1 or getattr(config, "temporal_ensemble_coeff", None) is not None
@@ -74,12 +76,20 @@ class LeRobotPolicy:
         self._policy.reset()
 
     def check(self, world: World) -> None:
-        """Raise PolicyMismatchError, with all differences, unless the world provides the inputs of the policy."""
-        available = {
+        """Raise PolicyMismatchError, with all differences, unless the world provides the inputs of the policy.
+
+        Images may be of another size than those of the world's cameras, of the same aspect ratio: the field of view
+        is the same then.
+        """
+        available: dict[str, tuple[int, ...]] = {
             OBSERVATION_STATE: (len(world.robot.joints),),
             OBSERVATION_ENVIRONMENT: (len(world.environment_names),),
         }
-        available |= {OBSERVATION_IMAGES + c.name: (3, c.height, c.width) for c in world.robot.cameras}
+        for camera in world.robot.cameras:
+            key = OBSERVATION_IMAGES + camera.name
+            width, height = self.image_sizes.get(key, (camera.width, camera.height))
+            same_view = width * camera.height == height * camera.width
+            available[key] = (3, height, width) if same_view else (3, camera.height, camera.width)
         self._compare(available, len(world.robot.joints))
 
     def _compare(self, available: Mapping[str, tuple[int, ...]], joints: int) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SIMULATIONS = ("twin", "model")
 """Drivers that simulate the robot."""
 
+MIN_PIXELS, MAX_PIXELS = 16, 4096
+"""Width and height that the images of a simulation may have [px]."""
+
 LOWEST_C, HIGHEST_C = -40.0, 200.0
 """Temperatures that a twin may start at [°C]."""
 
@@ -56,6 +59,8 @@ class RobotCommand:
     """Simulated time on /clock that waits for these processes: operator, recorder. Empty for real time."""
     seed: int = 0
     """Seed of the first scene; each reset uses the next one."""
+    camera_size: tuple[int, int] | None = None
+    """Width and height of a simulation's images [px], such as 128 96; those of the robot's cameras by default."""
     start_temperature: float | None = None
     """Temperature of the twin's motors at the start [°C], to try the dashboard and the governor; ambient by default."""
     ambient: float | None = None
@@ -159,6 +164,10 @@ class RobotCommand:
         options = self._driver_options(name, robot)
         if self.camera and name in SIMULATIONS:
             raise UnsupportedOptionError("--camera", "a simulation", do="it renders its own cameras")
+        if self.camera_size is not None:
+            if name not in SIMULATIONS:
+                raise UnsupportedOptionError("--camera-size", f"--driver {name}", do="set the size in the camera")
+            robot = resize_cameras(robot, *self.camera_size)
         sources = parse_cameras(self.camera, robot)
         driver = driver_class(robot, **options)
         return WithCameras(driver, sources, robot.cameras) if sources else driver
@@ -206,6 +215,20 @@ class RobotCommand:
             if self.ambient is not None:
                 scene["ambient_c"] = self.ambient
         return {**scene, **typed, **shorthand}
+
+
+def resize_cameras(robot: Robot, width: int, height: int) -> Robot:
+    """Return a robot whose cameras have images of another size.
+
+    Raises:
+        InvalidValueError: If a number is odd, or smaller or larger than a codec supports.
+    """
+    for name, value in (("width", width), ("height", height)):
+        if value % 2 or not MIN_PIXELS <= value <= MAX_PIXELS:
+            expected = f"an even number from {MIN_PIXELS} to {MAX_PIXELS}"
+            raise InvalidValueError(f"camera-size: the {name}", value, expected)
+    cameras = tuple(dataclasses.replace(camera, width=width, height=height) for camera in robot.cameras)
+    return dataclasses.replace(robot, cameras=cameras)
 
 
 def _selected_driver(args: Sequence[str], config: Path | None) -> str:

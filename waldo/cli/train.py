@@ -39,7 +39,7 @@ class Train(StoreOptions):
     inputs: Literal["auto", "state", "images"] = "auto"
     """state: joints and environment_state, no images; images: joints and cameras."""
     preset: Literal["auto", "small", "lerobot"] = "auto"
-    """small: an ACT for CPUs and small datasets; lerobot: LeRobot's own defaults."""
+    """small: an act or keypoint_vla for CPUs and small datasets; lerobot: LeRobot's own defaults."""
     save_every: int | None = None
     """Steps between checkpoints; default: a fifth of the run, at least 100."""
     threads: int | None = None
