@@ -158,6 +158,41 @@ def test_silence_of_the_operator_holds(runner: Runner) -> None:
     )
 
 
+def test_a_state_that_is_not_renewed_holds(runner: Runner, arm: RealArm) -> None:
+    """The age of a real robot's state counts by the system clock, which continues when its stamps stand still."""
+    for k in range(1, 8):
+        now_ns, seconds = runner.now_ns + k * S // RATE_HZ, (runner.ticks + k) / RATE_HZ
+        runner.cycle.sense(now_ns, seconds)
+        runner.cycle.command(["a"], [0.1], now_ns, now_ns)
+        runner.cycle.act(now_ns, seconds)
+    assert runner.cycle.safety.status.mode is Mode.HOLDING
+    assert runner.cycle.safety.status.reason == "robot state is 0.12 s old"
+
+
+def test_commands_that_arrive_irregularly_are_followed_as_their_source_sent_them(toy_robot: Robot) -> None:
+    paths = []
+    for jitter_ns in (0, 8_000_000):
+        arm = RealArm(toy_robot)
+        cycle = ControlCycle(arm)
+        for tick in range(30):
+            arm.stamp_ns = now_ns = START_NS + tick * S // RATE_HZ
+            cycle.sense(now_ns, tick / RATE_HZ)
+            # The clock of the operator's device is another one than that of the robot.
+            cycle.command(["a"], [1.5 * tick / RATE_HZ], now_ns - (tick % 2) * jitter_ns, tick * S // RATE_HZ)
+            cycle.act(now_ns, tick / RATE_HZ)
+        paths.append(np.array(arm.written)[:, 0])
+    np.testing.assert_array_equal(paths[0], paths[1])
+    assert paths[0][-1] == pytest.approx(1.5 * 29 / RATE_HZ, abs=1e-3)
+
+
+def test_the_robot_is_read_once_per_cycle(arm: RealArm) -> None:
+    runner = Runner(arm)
+    assert not runner.cycle.world_reset
+    before = arm.reads
+    runner.run(3)
+    assert arm.reads - before == 3
+
+
 def test_a_hot_winding_holds_the_robot(runner: Runner, arm: RealArm) -> None:
     """The headroom of the motor readings reaches the safety chain."""
     arm.sensors = replace(arm.sensors, winding_c=np.array([30.0, 69.0]))
@@ -392,6 +427,15 @@ def test_heat_survives_a_restart(arm: RealArm, tmp_path: Path) -> None:
     first.cycle.save_heat(first.now_ns)
     (event,) = Runner(arm, config).cycle.restore_heat(first.now_ns + S)
     assert event.text == "motor heat: restored the temperatures of 2 of 2 motors, off for 1 s"
+
+
+def test_heat_is_saved_while_the_robot_runs(arm: RealArm, tmp_path: Path) -> None:
+    """What is left after a crash: the temperatures of at most ten seconds before, and when they were saved."""
+    config = CycleConfig(heat_state=tmp_path / "heat.json")
+    first = Runner(arm, config)
+    first.run(11 * RATE_HZ)
+    (event,) = Runner(arm, config).cycle.restore_heat(first.now_ns + 29 * S)
+    assert event.text == "motor heat: restored the temperatures of 2 of 2 motors, off for 30 s"
 
 
 def test_frames_of_a_simulation_in_real_time_have_stamps_of_the_system_clock(

@@ -113,6 +113,20 @@ def test_reset_of_some_worlds_leaves_the_others() -> None:
     assert limiter.velocity[0, 0] > 0.0
 
 
+def test_worlds_at_whole_numbers_are_reset_to_fractions() -> None:
+    limiter = MotionLimiter(robot(1))
+    limiter.reset(np.array([[0], [1]]))
+    limiter.reset(np.array([[0.7]]), np.array([1]))
+    assert limiter.position.tolist() == [[0.0], [0.7]]
+
+
+@pytest.mark.parametrize(("start", "limit"), [(-1.1, -1.0), (2.1, 2.0)])
+def test_a_joint_that_starts_beyond_a_limit_is_not_commanded_beyond_it(start: float, limit: float) -> None:
+    limiter = MotionLimiter(robot(1))
+    limiter.reset(np.array([start]))
+    assert limiter.step(np.array([start]), DT)[0] == limit
+
+
 def test_a_moving_target_is_followed_without_lag_and_without_overshoot_when_it_slows_down() -> None:
     limiter = MotionLimiter(robot(1))
     times = np.arange(0, 2, DT)

@@ -27,6 +27,15 @@ def test_every_published_message_must_be_received() -> None:
     assert lockstep.is_answered(10**9)
 
 
+def test_the_first_message_of_a_topic_must_be_received() -> None:
+    lockstep = Lockstep(("recorder",))
+    lockstep.count("status")
+    assert not lockstep.all_received()
+    assert not lockstep.is_received("status")
+    lockstep.acknowledge({"status": 1})
+    assert lockstep.all_received()
+
+
 def test_the_operators_last_command_must_be_received() -> None:
     lockstep = Lockstep(("operator", "recorder"))
     lockstep.command(100, 3)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from waldo.errors import ConfigError
-from waldo.robots.control.safety import Mode, SafetyChain, SafetyConfig, Status
+from waldo.robots.control.limits import MotionLimiter
+from waldo.robots.control.safety import MAX_OVERSHOOT, Mode, SafetyChain, SafetyConfig, Status
 from waldo.robots.description import Joint, Robot
 from waldo.robots.motor import Motor
+from waldo.robots.thermal.limits import HOLD_MARGIN_K
 
 S = 1_000_000_000
 DT = 1 / 60
@@ -147,9 +151,73 @@ def test_a_hold_brakes_within_the_acceleration_limit(chain: SafetyChain) -> None
     assert abs(positions[-1][0]) < 2.0
 
 
-def test_a_guard_cannot_be_switched_off_by_configuration() -> None:
-    with pytest.raises(ConfigError, match=r"^timeout_s is nan, expected a finite number above 0$"):
-        SafetyConfig(timeout_s=math.nan)
+def test_a_hold_at_full_speed_brakes_without_moving_back(chain: SafetyChain) -> None:
+    for k in range(1, 16):
+        chain.command(["a"], [2.0], k * S // 60)
+        step(chain, k * S // 60)
+    assert chain.limiter.velocity[0] == pytest.approx(3.0)
+    start = chain.limiter.position[0]
+    chain.command([], [], S // 4)
+    path = [start] + [step(chain, S // 4 + k)[0] for k in range(30)]
+    assert np.diff(path).min() >= 0.0
+    assert np.diff(path)[-1] == pytest.approx(0.0, abs=1e-9)
+    assert path[-1] - start <= 3.0**2 / 30.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0])
+@pytest.mark.parametrize("name", ["timeout_s", "max_state_excess", "heat_margin_k"])
+def test_a_guard_cannot_be_switched_off_by_configuration(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name} is {value}, expected a finite number above 0$"):
+        SafetyConfig(**{name: value})
+
+
+@pytest.mark.parametrize(("beyond_ns", "mode"), [(0, Mode.FOLLOWING), (1, Mode.HOLDING)])
+def test_ages_count_up_to_their_limit(chain: SafetyChain, beyond_ns: int, mode: Mode) -> None:
+    """A command is valid for 0.2 s, a state for 0.1 s, and both may be up to 0.1 s in the future."""
+    for now_ns, state_ns in (
+        (S // 5 + beyond_ns, S // 5 + beyond_ns),
+        (-S // 10 - beyond_ns, -S // 10 - beyond_ns),
+        (S // 10 + beyond_ns, 0),
+        (0, S // 10 + beyond_ns),
+    ):
+        chain.enable()
+        chain.command(["a", "b"], [0.5, -0.5], 0)
+        chain.step(now_ns, np.zeros(2), state_ns, COOL, DT)
+        assert chain.status.mode is mode
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(("beyond", "mode"), [(False, Mode.FOLLOWING), (True, Mode.HOLDING)])
+def test_a_command_may_exceed_a_limit_and_start_away_from_the_robot_by_exactly_the_configured_distance(
+    chain: SafetyChain, sign: float, beyond: bool, mode: Mode
+) -> None:
+    limit, far = (math.nextafter(value, math.inf) if beyond else value for value in (3.0, 1.0))
+    chain.command(["a"], [sign * limit], 1)
+    step(chain, 1)
+    assert chain.status.mode is mode
+    engaging = SafetyChain(robot())
+    engaging.reset(np.zeros(2))
+    engaging.command(["a"], [sign * far], 1)
+    step(engaging, 1)
+    assert engaging.status.mode is mode
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_joint_may_be_beyond_a_limit_by_exactly_the_configured_distance(sign: float) -> None:
+    chain = SafetyChain(robot(), SafetyConfig(max_state_excess=0.25))
+    chain.reset(np.zeros(2))
+    chain.command(["a"], [0.1], 0)
+    step(chain, 0, position=(0.0, sign * 2.25))
+    assert chain.status.mode is Mode.FOLLOWING
+    step(chain, 1, position=(0.0, sign * math.nextafter(2.25, 3.0)))
+    assert chain.status.mode is Mode.STOPPED
+
+
+def test_a_winding_holds_below_its_margin_and_not_at_it(chain: SafetyChain) -> None:
+    step(chain, 1, headroom=(40.0, HOLD_MARGIN_K))
+    assert chain.status.mode is Mode.FOLLOWING
+    step(chain, 2, headroom=(40.0, math.nextafter(HOLD_MARGIN_K, 0.0)))
+    assert chain.status.mode is Mode.HOLDING
 
 
 @pytest.mark.parametrize("value", [1e6, -3.5])
@@ -168,9 +236,15 @@ def test_a_command_slightly_beyond_a_limit_is_clipped(chain: SafetyChain) -> Non
     assert chain.limiter.position[0] == pytest.approx(2.0)
 
 
-def test_a_joint_beyond_its_limits_is_a_latched_stop(chain: SafetyChain) -> None:
-    chain.step(1, np.array([2.3, 0.0]), 1, np.full(2, np.nan), 1 / 60)
-    assert chain.status == Status(Mode.STOPPED, "a is at 2.30, limits -2.00 to 2.00; move it back by hand")
+@pytest.mark.parametrize(
+    ("position", "where"),
+    [((2.3, 0.0), "a is at 2.30"), ((-2.3, 0.0), "a is at -2.30"), ((0.0, -2.3), "b is at -2.30")],
+)
+def test_a_joint_beyond_its_limits_is_a_latched_stop(
+    chain: SafetyChain, position: tuple[float, float], where: str
+) -> None:
+    chain.step(1, np.array(position), 1, np.full(2, np.nan), 1 / 60)
+    assert chain.status == Status(Mode.STOPPED, f"{where}, limits -2.00 to 2.00; move it back by hand")
     step(chain, 2)
     assert chain.status.mode is Mode.STOPPED
 
@@ -188,6 +262,62 @@ def test_a_moving_target_is_followed_closely_and_stands_still_without_further_co
         assert setpoint[0] < 0.59 + 0.02
     assert setpoint[0] == pytest.approx(0.59, abs=0.005)
     assert chain.status.mode is Mode.FOLLOWING
+
+
+def path_of(targets: Sequence[float], velocities: Sequence[float]) -> list[float]:
+    """Return the setpoints of joint "a" for targets with known velocities, 50 times per second."""
+    limiter = MotionLimiter(robot())
+    limiter.reset(np.zeros(2))
+    return [
+        float(limiter.step(np.array([target, 0.0]), 0.02, target_velocity=np.array([velocity, 0.0]))[0])
+        for target, velocity in zip(targets, velocities, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("speed", [0.9, -0.9])
+@pytest.mark.parametrize(("together", "source_ns"), [(1, None), (2, 0), (2, -7 * S), (1, 10**18)])
+def test_the_velocity_of_a_target_is_that_of_the_stamps_of_its_source(
+    speed: float, together: int, source_ns: int | None
+) -> None:
+    """At 50 Hz the filter moves the estimate halfway to each new velocity, also if commands arrive two at a time."""
+    chain = SafetyChain(robot())
+    chain.reset(np.zeros(2))
+    period_ns = S // 50
+    targets = [speed * 0.02 * min(k, 30) for k in range(40)]
+    velocities = [0.0]
+    for before, target in pairwise(targets):
+        velocities.append((velocities[-1] + (target - before) / 0.02) / 2)
+    path = []
+    for k, target in enumerate(targets):
+        received_ns, now_ns = (k - k % together) * period_ns, k * period_ns
+        chain.command(["a"], [target], received_ns, None if source_ns is None else source_ns + k * period_ns)
+        path.append(chain.step(now_ns, np.zeros(2), now_ns, COOL, 0.02)[0])
+    np.testing.assert_allclose(path, path_of(targets, velocities), atol=1e-12)
+    assert path[29] == pytest.approx(targets[29], abs=1e-3)
+
+
+def test_the_velocity_of_a_target_is_at_most_the_speed_of_its_joint() -> None:
+    chain = SafetyChain(robot())
+    chain.reset(np.zeros(2))
+    targets, velocities = [0.0, 0.5], [0.0, 3.0 / 2]
+    for k, target in enumerate(targets):
+        chain.command(["a"], [target], k * S // 50)
+        setpoint = chain.step(k * S // 50, np.zeros(2), k * S // 50, COOL, 0.02)
+    assert setpoint[0] == path_of(targets, velocities)[1]
+
+
+@pytest.mark.parametrize("speed", [2.0, 2.5, 2.9])
+def test_a_fast_target_is_followed_at_a_distance_that_bounds_the_overshoot(speed: float) -> None:
+    """The lag is what stopping takes, v²/2a, less the allowed overshoot; in steps, less half a cycle of motion."""
+    chain = SafetyChain(robot())
+    chain.reset(np.array([-1.9, 0.0]))
+    for k in range(70):
+        chain.command(["a"], [-1.9 + speed * k / 60], k * S // 60)
+        setpoint = step(chain, k * S // 60)
+    lag = -1.9 + speed * 69 / 60 - setpoint[0]
+    assert chain.limiter.velocity[0] == pytest.approx(speed, rel=1e-3)
+    slower = math.sqrt(speed**2 - 2 * 30.0 * MAX_OVERSHOOT)
+    assert lag == pytest.approx(slower**2 / (2 * 30.0) - slower * DT / 2, abs=0.0015)
 
 
 def test_overshoot_over_a_target_that_stops_instantly_is_bounded_for_any_stamps() -> None:

@@ -85,6 +85,13 @@ def test_the_robot_speeds_up_only_with_a_reserve(factor, change):
     assert found.limiting_motor == 0
 
 
+def test_a_reserve_of_exactly_the_release_factor_does_not_speed_the_robot_up():
+    factor = float(Governor(np.array([80.0])).step(hot_observer(), load_at(1.5), 0.0).allowed_ratio[0])
+    governor = Governor(np.array([80.0]), GovernorConfig(release_factor=factor))
+    slow = governor.step(hot_observer(), load_at(0.5), 20.0).speed_ratio
+    assert governor.step(hot_observer(), load_at(1.5), 2.0).speed_ratio == slow < 1.0
+
+
 def test_the_speed_stays_between_its_bounds():
     governor = Governor(np.array([80.0]))
     for factor in (3.0, 1.5, 1.04):
