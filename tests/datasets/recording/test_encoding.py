@@ -100,6 +100,13 @@ def test_jpeg_is_stored_unchanged_and_raw_images_are_encoded(camera: Callable[..
     assert [sequence for kind, _, sequence in records if kind == Kind.HISTOGRAM] == [1, 3, 5]
 
 
+def test_every_frame_of_a_slow_camera_is_sampled(camera: Callable[..., Camera]) -> None:
+    one = camera(VideoStream(name="cameras/front", width=64, height=48, rate_hz=1.0, codec="jpeg"))
+    for number in range(3):
+        one.put(images.encode_jpeg(rgb(number)))
+    assert [sequence for kind, _, sequence in one.records() if kind == Kind.HISTOGRAM] == [1, 2, 3]
+
+
 def test_depth_is_lossless_and_not_sampled(camera: Callable[..., Camera]) -> None:
     one = camera(DepthStream(name="depth/front", width=64, height=48, rate_hz=30.0))
     depth = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)

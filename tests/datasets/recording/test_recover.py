@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.recording.journal import Journal, Kind
+from waldo.datasets.recording import recover as recovery
+from waldo.datasets.recording.journal import HEADER, Journal, Kind
 from waldo.datasets.recording.recover import Recovered, remove_unfinished
 from waldo.datasets.streams import Field, ScalarStream
 
@@ -16,13 +18,13 @@ STREAMS = tuple(
 SECOND = 1_000_000_000
 
 
-def write_journal(dataset: Dataset, stamps: dict[str, list[int]], torn: bytes = b"") -> Path:
+def write_journal(dataset: Dataset, stamps: dict[str, list[int]], torn: bytes = b"", row: bytes = bytes(4)) -> Path:
     """Write the journal of a recording that was cut off, with these publisher's stamps per stream."""
     path = dataset.path / "episode_000000.journal"
     journal = Journal(path, {"streams": [stream.to_dict() for stream in STREAMS], "attributes": {"robot": "toy"}})
     for number, stream in enumerate(STREAMS):
         for sequence, stamp in enumerate(stamps.get(stream.name, [])):
-            journal.append(Kind.ROW, stream=number, header_ns=stamp, sequence=sequence + 1, payload=bytes(4))
+            journal.append(Kind.ROW, stream=number, header_ns=stamp, sequence=sequence + 1, payload=row)
     journal.close()
     path.write_bytes(path.read_bytes() + torn)
     return path
@@ -96,6 +98,54 @@ def test_journal_of_a_finished_episode_is_removed(dataset: Dataset) -> None:
     result = recover(dataset)
     assert (result.note, result.path, result.index) == ("was already saved", path.with_suffix(".zarr"), 0)
     assert not path.exists()
+
+
+def test_journal_whose_first_row_is_damaged_is_kept(dataset: Dataset) -> None:
+    path = write_journal(dataset, {"joints/state": [5, 6]})
+    content = bytearray(path.read_bytes())
+    rows = 2 * (HEADER.size + 4)
+    content[-rows + HEADER.size] ^= 1
+    path.write_bytes(content)
+    result = recover(dataset)
+    assert str(result) == (
+        "episode 0: the journal's second record is unreadable; the journal is kept as .damaged; "
+        f"{rows} bytes at the end were unreadable"
+    )
+    assert (result.path, result.lost_bytes) == (None, rows)
+    assert path.with_name("episode_000000.journal.damaged").read_bytes() == content
+    assert dataset.unfinished == []
+
+
+def test_journal_with_rows_of_another_length_is_kept(dataset: Dataset) -> None:
+    path = write_journal(dataset, {"joints/state": [5]}, torn=b"torn", row=bytes(3))
+    content = path.read_bytes()
+    result = recover(dataset)
+    assert (result.index, result.path, result.lost_bytes, result.counts) == (0, None, 4, {})
+    assert result.note.startswith("cannot be converted (")
+    assert result.note.endswith("); the journal is kept as .damaged")
+    assert path.with_name("episode_000000.journal.damaged").read_bytes() == content
+    assert (dataset.unfinished, dataset.indices) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("a row of 3 bytes"), "a row of 3 bytes"),
+        (KeyError("streams"), "'streams'"),
+        (TypeError("one\nof two lines"), "one of two lines"),
+        (OverflowError(199 * "x" + "yz"), 199 * "x" + "…"),
+    ],
+)
+def test_note_on_a_journal_that_cannot_be_converted_names_the_reason_on_one_line(
+    dataset: Dataset, error: Exception, text: str
+) -> None:
+    def fail(journal: Path, destination: Path) -> dict[str, Any]:
+        raise error
+
+    path = write_journal(dataset, {"joints/state": [5]})
+    result = recovery.recover(path, fail)
+    assert str(result) == f"episode 0: cannot be converted ({text}); the journal is kept as .damaged"
+    assert [one.name for one in dataset.path.glob("episode*")] == ["episode_000000.journal.damaged"]
 
 
 def test_only_half_built_episodes_are_removed(dataset: Dataset) -> None:

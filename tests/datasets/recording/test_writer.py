@@ -7,8 +7,12 @@ import pytest
 
 from waldo.datasets.episode import Episode
 from waldo.datasets.quality.verify import verify
+from waldo.datasets.recording.encoding import encoder_of
 from waldo.datasets.recording.writer import EpisodeClosedError
+from waldo.datasets.streams import DepthStream, VideoStream
 from waldo.datasets.video.encoder import Encoder
+from waldo.datasets.video.h264 import Packet
+from waldo.datasets.video.images import decode_jpeg, encode_jpeg
 from waldo.errors import ConfigError, UnknownNameError
 
 STAMPS = {"header_ns": 10, "receipt_ns": 20}
@@ -200,6 +204,82 @@ def test_episode_that_is_neither_saved_nor_discarded_is_saved_as_interrupted(loc
 def test_writer_has_the_index_of_its_episode(writer):
     assert writer.index == 0
     assert writer.destination.name == "episode_000000.zarr"
+    writer.discard()
+
+
+def test_accepted_rows_and_frames_are_counted(writer):
+    for number in range(3):
+        frame(writer, number + 1)
+    writer.row("joints/command", **STAMPS, sequence=1, values={"position": np.zeros(3)})
+    assert {name: count for name, count in writer.counts.items() if count} == {"cameras/front": 3, "joints/command": 1}
+    writer.discard()
+
+
+def add_packet(writer, number, packet, camera="cameras/front"):
+    stamps = {"header_ns": 10 * number, "receipt_ns": 10 * number + 2, "publish_ns": 10 * number + 1}
+    writer.packet(camera, **stamps, sequence=number, packet=packet)
+
+
+def test_frames_that_are_already_encoded_are_stored_unchanged(writer, make_image):
+    encoder = encoder_of(writer.streams["cameras/front"])
+    packets = [packet for number in range(7) for packet in encoder.encode(make_image(number))] + encoder.flush()
+    for number, packet in enumerate(packets):
+        assert writer.counts["cameras/front"] == number
+        add_packet(writer, number + 1, packet)
+    assert writer.counts["cameras/front"] == 7
+    episode = Episode(writer.save("success"))
+    assert (episode.count("cameras/front"), episode.lost("cameras/front")) == (7, 0)
+    numbers = 10 * np.arange(1, 8)
+    for clock, offset in (("header", 0), ("publish", 1), ("receipt", 2)):
+        assert episode.time_ns("cameras/front", clock).tolist() == (numbers + offset).tolist()
+    found = episode.frames("cameras/front")
+    expected = np.stack([make_image(number) for number in range(7)])
+    error = np.abs(found[:, None].astype(int) - expected[None]).mean(axis=(2, 3, 4))
+    assert (error.argmin(axis=1) == np.arange(7)).all()
+    assert verify(episode) == []
+
+
+def test_gaps_between_encoded_frames_are_losses(writer, make_image):
+    encoder = encoder_of(writer.streams["cameras/front"])
+    packets = [packet for number in range(3) for packet in encoder.encode(make_image(number))] + encoder.flush()
+    for number, packet in zip((1, 2, 6), packets, strict=True):
+        add_packet(writer, number, packet)
+    assert writer.lost("cameras/front") == 3
+    assert Episode(writer.save("success")).lost("cameras/front") == 3
+
+
+def test_encoded_frames_whose_key_frames_do_not_fit_the_groups_are_refused(writer):
+    with pytest.raises(ConfigError) as error:
+        add_packet(writer, 1, Packet(b"", key=False))
+    assert str(error.value) == "packet 0 of cameras/front is 'no key frame', expected one every 5"
+    add_packet(writer, 1, Packet(b"", key=True))
+    with pytest.raises(ConfigError) as error:
+        add_packet(writer, 2, Packet(b"", key=True))
+    assert str(error.value) == "packet 1 of cameras/front is 'a key frame', expected one every 5"
+    for number in range(2, 6):
+        add_packet(writer, number, Packet(b"", key=False))
+    with pytest.raises(ConfigError, match=r"^packet 5 of cameras/front is 'no key frame', expected one every 5$"):
+        add_packet(writer, 6, Packet(b"", key=False))
+    assert writer.counts["cameras/front"] == 5
+    writer.discard()
+
+
+def test_every_jpeg_is_a_key_frame(locked, make_image):
+    stream = VideoStream(name="cameras/front", width=64, height=48, rate_hz=30.0, codec="jpeg")
+    writer = locked.begin([stream], {})
+    jpegs = [encode_jpeg(make_image(number)) for number in range(3)]
+    for number, (jpeg, key) in enumerate(zip(jpegs, (True, False, False), strict=True)):
+        add_packet(writer, number + 1, Packet(jpeg, key))
+    episode = Episode(writer.save("success"))
+    np.testing.assert_array_equal(episode.frames("cameras/front"), np.stack([decode_jpeg(jpeg) for jpeg in jpegs]))
+
+
+def test_depth_streams_accept_no_encoded_frames(locked):
+    writer = locked.begin([DepthStream(name="depth/front", width=64, height=48, rate_hz=30.0)], {})
+    with pytest.raises(ConfigError) as error:
+        add_packet(writer, 1, Packet(b"", key=True), "depth/front")
+    expected = "a packet of depth/front is 'encoded', expected a frame: depth streams accept no packets"
+    assert str(error.value) == expected
     writer.discard()
 
 
