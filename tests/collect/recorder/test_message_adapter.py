@@ -123,6 +123,15 @@ def test_the_numbers_of_a_restarted_publisher_continue(recorder: RowList) -> Non
     assert [stamps["sequence"] for _, _, stamps in recorder.rows] == [7, 8, 9, 10]
 
 
+def test_a_message_without_a_number_is_stored_without_one_and_is_no_gap(recorder: RowList) -> None:
+    adapter = MessageAdapter(recorder)
+    for number in (7, 0, -1, 8):
+        adapter.add(
+            state_topic(), joints(name=["a", "b"], position=[0, 0]), INFO | {"publication_sequence_number": number}
+        )
+    assert [stamps["sequence"] for _, _, stamps in recorder.rows] == [7, 0, -1, 8]
+
+
 def test_a_state_that_stays_incomplete_is_refused(recorder: RowList) -> None:
     adapter = MessageAdapter(recorder)
     for k in range(30):

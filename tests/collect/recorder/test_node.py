@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import threading
 import time
@@ -17,15 +19,16 @@ import pytest
 from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
-from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError
+from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
 from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES
+from waldo.collect.recorder.task import MAX_INSTRUCTION
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.quality.check import check_dataset
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
-from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, component_message, to_message
+from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, ComponentStatus, component_message, to_message
 from waldo.robots.motor_readings import MotorReadings
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
@@ -187,7 +190,7 @@ def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_
 
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     notices: list[Notice] = []
-    control = ComponentStatus(component="control", message="following")
+    control = ComponentStatus(component="control", message="following", values={RATE_KEY: "100"})
     lost = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
     with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
         robot = FakeRobot(graph, best_effort=True)
@@ -224,12 +227,18 @@ def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_
     }
     episode = dataset.episodes[0]
     assert set(episode.streams) >= {"joints/state", "motors", "cameras/front", "cameras/side", "depth/front"}
+    # The rate that the robot states, not the one at which it publishes here.
+    assert episode.streams["joints/state"].rate_hz == 100.0
     events = {event["text"]: event["level"] for event in episode.events if event["kind"].endswith("_status")}
     assert events == {
         "a: winding at 41.0 °C; overload": "warning",
         "camera front: no frame for 3.0 s": "error",
     }
-    assert [notice.level for notice in notices if notice.text.startswith("save: ")] == [OK]
+    confirmations = [notice for notice in notices if notice.confirmation]
+    assert [(notice.level, notice.text) for notice in confirmations] == [
+        (OK, "start: recording"),
+        (OK, "save: episode_000000.zarr saved as success"),
+    ]
 
 
 def huge_jpeg() -> bytes:
@@ -240,7 +249,7 @@ def huge_jpeg() -> bytes:
     return bytes(jpeg)
 
 
-def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot) -> None:
+def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is published, the episode continues, and each kind of bad message is counted and reported once."""
     from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
     from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -290,15 +299,132 @@ def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot) -> 
             ),
             publish,
         )
+        add = node.recorder.environment
+
+        def fail_once(*_: Any, **__: Any) -> None:
+            monkeypatch.setattr(node.recorder, "environment", add)
+            raise MemoryError
+
+        monkeypatch.setattr(node.recorder, "environment", fail_once)
+        refusals = "/toy/environment_state: "
+        until(lambda: sum(notice.text.startswith(refusals) for notice in notices) == 2, publish)
+        # The topic keeps its last message only, so the others may not have been seen.
+        limit = f"expected at most {MAX_INSTRUCTION} characters"
+        too_long = f"task: the length of the task is 5000, {limit}; the task before stays"
+        until(lambda: Notice(level=ERROR, text=too_long) in notices, publish)
         saved = graph.call(save, Trigger.Request(), 120)
         assert saved.success, saved.message
     episode = dataset.episodes[0]
     lost = {name: episode.lost(name) for name in ("joints/state", "cameras/front", "cameras/side", "environment")}
-    assert lost == {"joints/state": 1, "cameras/front": 1, "cameras/side": 2, "environment": 1}
+    assert lost == {"joints/state": 1, "cameras/front": 1, "cameras/side": 2, "environment": 2}
     refused = sorted({event["stream"] for event in episode.events if event["kind"] in ("refused", "dropped")})
     assert refused == ["cameras/front", "cameras/side", "environment", "joints/state"]
     assert np.isfinite(episode.values("joints/state", "position")).all()
     assert not any("the episode ends here" in notice.text for notice in notices)
+    errors = [notice.text for notice in notices if notice.level == ERROR]
+    assert [text for text in errors if text.startswith(refusals)] == [
+        f"{refusals}the names are other, expected cube.x as at the start of the episode",
+        # An error of another library may have no text.
+        f"{refusals}MemoryError()",
+    ]
+
+
+def test_publishers_that_start_during_an_episode_are_reported(tmp_path: Path, toy_robot: Robot) -> None:
+    from sensor_msgs.msg import JointState
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    notices: list[Notice] = []
+    topic = "/toy/joint_commands"
+    restarted = f"the publisher of {topic} was restarted"
+    added = f"{topic} has a further publisher (2 at present)"
+    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+
+        def add_publisher() -> None:
+            """Create a publisher of commands and wait until the recorder has found it."""
+            publisher = graph.node.create_publisher(JointState, topic, ros.stream_qos())
+            commands.append(publisher)
+            assert graph.spin_until(
+                lambda: publishers() == len(commands) and publisher.get_subscription_count() > 0, 120
+            )
+
+        def publishers() -> int:
+            return node.graph.node.count_publishers(topic)
+
+        states = graph.node.create_publisher(JointState, "joint_states", ros.stream_qos())
+        commands: list[Any] = []
+        add_publisher()
+
+        def publish() -> None:
+            stamp = ros.ns_to_stamp(time.time_ns())
+            for publisher in (states, *commands):
+                message = JointState(name=["a", "b"], position=[0.0, 0.0])
+                message.header.stamp = stamp
+                publisher.publish(message)
+
+        until(lambda: received(node, 2), publish)
+        start, save = (graph.node.create_client(Trigger, f"recorder/{name}") for name in ("start", "save"))
+        assert graph.call(start, Trigger.Request(), 120).success
+        until(lambda: node.recorder._writer.counts["joints/command"] > 2, publish)
+        add_publisher()
+        until(lambda: Notice(level=WARN, text=added) in notices, publish)
+        # Numbers that the next publisher does not continue by chance.
+        until(lambda: node.recorder._writer.counts["joints/command"] > 40, publish)
+        while commands:
+            graph.node.destroy_publisher(commands.pop())
+        until(lambda: publishers() == 0, publish)
+        add_publisher()
+        until(lambda: Notice(level=WARN, text=restarted) in notices, publish)
+        assert graph.call(save, Trigger.Request(), 120).success
+    assert [notice.text for notice in notices if topic in notice.text] == [added, restarted]
+    episode = dataset.episodes[0]
+    events = [event for event in episode.events if topic in event["text"]]
+    assert [(event["kind"], event["text"], event["stream"]) for event in events] == [
+        ("publisher", added, "joints/command"),
+        ("publisher", restarted, "joints/command"),
+    ]
+    assert episode.lost("joints/command") == 0
+
+
+def test_a_journal_that_cannot_be_written_ends_the_episode_and_is_recovered(
+    tmp_path: Path, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from std_srvs.srv import Trigger
+
+    def fail(*_: Any) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    notices: list[Notice] = []
+    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+        robot = FakeRobot(graph)
+        robot.wait_for_the_recorder()
+        start = graph.node.create_client(Trigger, "recorder/start")
+        ticks = iter(range(100_000))
+        until(lambda: received(node, 4), lambda: robot.publish(next(ticks)))
+        assert graph.call(start, Trigger.Request(), 120).success
+        journal = node.recorder._writer._journal
+        until(lambda: node.recorder._writer.counts["joints/state"] > 5, lambda: robot.publish(next(ticks)))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwritev", fail)
+            until(lambda: node.recorder.state is State.IDLE, lambda: robot.publish(next(ticks)))
+        # The next episode can be recorded.
+        until(lambda: received(node, 4), lambda: robot.publish(next(ticks)))
+        again = graph.call(start, Trigger.Request(), 120)
+        assert again.success, again.message
+        robot.publish(next(ticks))
+    (ended,) = [notice for notice in notices if "the episode ends here" in notice.text]
+    assert (ended.level, ended.text) == (
+        ERROR,
+        f"{journal.path}: cannot be written (Input/output error); its first {journal.nbytes} bytes are intact; "
+        "fix the disk, then run waldo recover; "
+        "the episode ends here, and the next start of the recorder recovers its data",
+    )
+    with dataset.lock():
+        (recovered,) = dataset.recover()
+    assert recovered.path is not None
+    assert recovered.counts["joints/state"] > 5
+    assert [episode.reason for episode in dataset.episodes] == ["interrupted", "interrupted"]
 
 
 def test_an_episode_of_a_robot_that_does_not_follow_must_be_confirmed(tmp_path: Path, toy_robot: Robot) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.streams import Field
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
 
@@ -91,6 +92,51 @@ def test_start_is_refused_while_nothing_was_received_on_an_expected_stream(recor
     )
     with pytest.raises(RecorderError, match=f"^{expected}$"):
         recorder.start(["motors", "joints/sent"])
+
+
+@pytest.mark.parametrize(
+    ("silent", "without"),
+    [
+        (["cameras/front"], "; to record without: --without front"),
+        (["motors", "depth/front", "cameras/side"], "; to record without: --without depth/front side"),
+        (["motors"], ""),
+    ],
+)
+def test_a_silent_camera_can_be_left_out(recorder: Recorder, silent: list[str], without: str) -> None:
+    add_states(recorder, 60.0)
+    with pytest.raises(RecorderError) as error:
+        recorder.start(silent)
+    assert str(error.value) == (
+        f"cannot start: no message received yet on {', '.join(silent)}; "
+        f"check that the robot and its cameras are publishing{without}"
+    )
+
+
+def test_a_refused_camera_can_be_left_out(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    recorder.refuse("cameras/front", "/toy/front: an image of 1x1")
+    with pytest.raises(RecorderError) as error:
+        recorder.start(["cameras/front"])
+    assert str(error.value) == "cannot start: /toy/front: an image of 1x1; to record without: --without front"
+    feed(recorder, range(1, 2))
+    recorder.start(["cameras/front"])
+    recorder.discard()
+
+
+def test_ground_truth_keeps_its_names_during_an_episode(recorder: Recorder) -> None:
+    feed(recorder, range(1))
+    recorder.environment(["cube.x", "cube.y"], np.zeros(2), header_ns=0, receipt_ns=0, sequence=1)
+    recorder.start()
+    with pytest.raises(RecorderError) as error:
+        recorder.environment(["ball.x", "ball.y"], np.zeros(2), header_ns=1, receipt_ns=1, sequence=2)
+    assert str(error.value) == ("the names are ball.x, ball.y, expected cube.x, cube.y as at the start of the episode")
+    recorder.discard()
+    recorder.environment(["ball.x"], np.zeros(1), header_ns=2, receipt_ns=2, sequence=3)
+    recorder.start()
+    recorder.environment(["ball.x"], np.zeros(1), header_ns=3, receipt_ns=3, sequence=4)
+    recorder.save("success")
+    stream: Any = recorder.dataset.episodes[0].streams["environment"]
+    assert stream.fields[0].labels == ("ball.x",)
 
 
 def test_a_request_that_is_not_possible_is_refused_with_the_reason(recorder: Recorder) -> None:
@@ -242,7 +288,7 @@ def test_the_streams_of_an_episode_have_their_fields_units_and_rates(recorder: R
     assert (streams["cameras/front"].width, streams["cameras/front"].height) == (64, 48)
     assert (streams["cameras/other"].rate_hz, streams["depth/front"].rate_hz) == (30.0, 30.0)
     assert (streams["depth/front"].width, streams["depth/front"].height) == (32, 24)
-    assert [(field.name, field.labels) for field in streams["environment"].fields] == [("value", ("cube.x",))]
+    assert streams["environment"].fields == (Field("value", "", ("cube.x",)),)
     assert recorder.dataset.episodes[0].values("environment", "value").tolist() == [[1.0]]
 
 
@@ -259,12 +305,13 @@ def test_a_cameras_rate_is_that_of_the_description(tmp_path: Path, toy_robot: Ro
 
 def test_a_changed_image_size_is_found_between_episodes(recorder: Recorder) -> None:
     feed(recorder, range(1))
-    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 999_999_999)
+    add_frame(recorder, "cameras/front", np.zeros((48, 64, 3), np.uint8), 7_000_000_000)
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 7_999_999_999)
     assert recorder._streams["cameras/front"].width == 64  # type: ignore[union-attr]
-    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 1_000_000_000)
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 8_000_000_000)
     assert recorder._streams["cameras/front"].width == 32  # type: ignore[union-attr]
     recorder.start()
-    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 3_000_000_000)
+    add_frame(recorder, "cameras/front", np.zeros((24, 32, 3), np.uint8), 10_000_000_000)
     assert recorder._streams["cameras/front"].width == 32  # type: ignore[union-attr]
     recorder.discard()
 
@@ -342,10 +389,10 @@ def test_an_episode_without_a_task_starts_without_a_text(recorder: Recorder) -> 
 def test_codec_quality_and_encoder_are_those_of_the_configuration(tmp_path: Path, toy_robot: Robot) -> None:
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     with dataset.lock():
-        recorder = Recorder(dataset, toy_robot, {}, RecorderConfig(codec="jpeg", crf=30, encoder="libx264"))
+        recorder = Recorder(dataset, toy_robot, {}, RecorderConfig(codec="jpeg", crf=30, encoder="h264_nvenc"))
         feed(recorder, range(1))
         stream: Any = recorder._streams["cameras/front"]
-    assert (stream.codec, stream.crf, stream.encoder) == ("jpeg", 30, "libx264")
+    assert (stream.codec, stream.crf, stream.encoder) == ("jpeg", 30, "h264_nvenc")
 
 
 def test_an_episode_does_not_start_before_the_rate_is_known(tmp_path: Path, toy_robot: Robot) -> None:

@@ -198,15 +198,42 @@ def test_an_episode_starts_with_the_present_faults(recorder: Recorder) -> None:
     assert first.text == "a: winding at 40.0 °C; overload"
     stopped = ComponentStatus(component="control", level=ERROR, message="stopped: joint a beyond its limit")
     governor = ComponentStatus(component="governor", message="full speed")
-    monitor.components(components(stopped, governor), WALL + 5)
+    lost = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
+    monitor.components(components(stopped, governor, lost), WALL + 5)
     recorder.start()
     monitor.episode_started(WALL + 10)
     add(recorder, monitor, 0.1)
     recorder.save("success")
-    assert [(event["text"], event["at_ns"]) for event in recorder.dataset.episodes[0].events] == [
-        ("stopped: joint a beyond its limit", WALL + 10),
-        ("a: winding at 40.0 °C; overload", WALL),
+    assert recorder.dataset.episodes[0].events == [
+        {
+            "at_ns": WALL + 10,
+            "kind": "control_mode",
+            "text": "stopped: joint a beyond its limit",
+            "mode": "",
+            "level": "error",
+        },
+        {
+            "at_ns": WALL,
+            "kind": "motor_status",
+            "text": "a: winding at 40.0 °C; overload",
+            "joint": "a",
+            "level": "warning",
+        },
+        {
+            "at_ns": WALL + 5,
+            "kind": "component_status",
+            "text": "camera front: no frame for 3.0 s",
+            "component": "camera front",
+            "level": "error",
+        },
     ]
+
+
+def test_a_status_without_a_text_is_reported_by_its_level(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    notices = monitor.components(components(ComponentStatus(component="gripper", level=ERROR)), WALL)
+    notices += monitor.motors(motors(WARN, ""), WALL)
+    assert [(notice.level, notice.text) for notice in notices] == [(ERROR, "gripper: error"), (WARN, "a: warning")]
 
 
 def control(level: int, mode: str, reason: str = "") -> dict[str, ComponentStatus]:
@@ -239,6 +266,25 @@ def test_a_stretch_without_following_is_measured_and_recorded(recorder: Recorder
     (lapse,) = following.lapses(episode)
     assert lapse.seconds == pytest.approx(0.5)
     assert "the robot did not follow its commands for 0.5 s (stopped: robot state is" in following.describe([lapse])
+
+
+def test_a_stretch_without_following_that_began_before_the_episode_counts_from_its_start(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+    monitor.components(control(WARN, "holding", "no command for 0.2 s"), WALL)
+    recorder.start()
+    monitor.episode_started(WALL + 2 * S)
+    add(recorder, monitor, 2.1)
+    assert monitor.lapse(WALL + 3 * S) == (1.0, "holding: no command for 0.2 s")
+    monitor.components(control(WARN, "holding", "no command for 0.2 s"), WALL + 3 * S)
+    monitor.components(control(OK, "following"), WALL + 4 * S)
+    assert monitor.lapse(WALL + 9 * S) == (2.0, "holding: no command for 0.2 s")
+    recorder.save("success")
+    # A later episode in which the robot follows has none.
+    recorder.start()
+    monitor.episode_started(WALL + 10 * S)
+    assert monitor.lapse(WALL + 11 * S)[0] == 0.0
+    recorder.discard()
 
 
 def test_a_robot_node_that_is_gone_counts_as_not_following(recorder: Recorder) -> None:

@@ -69,6 +69,30 @@ def test_a_robot_that_is_stopped_when_the_episode_is_saved_needs_a_confirmation(
         assert operator.save() == "episode_000000.zarr saved as success"
 
 
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_the_robot_at_the_end_of_the_episode_counts_and_not_at_its_saving(recorder: Recorder, is_stopped: bool) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=0, monotonic_ns=0)
+    operator = RecorderRequests(recorder, monitor, expected=lambda: (), drain=lambda: None, now_ns=lambda: 10**9)
+    both = np.zeros(2)
+    values = {"position": both, "velocity": both, "effort": both}
+    following = ComponentStatus(component="control", message="following", values={"mode": "following"})
+    stopped = ComponentStatus(
+        component="control", level=ERROR, message="stopped: unplugged", values={"mode": "stopped"}
+    )
+    with recorder.dataset.lock():
+        for k in range(6):
+            recorder.row("joints/state", values=values, header_ns=k * 10**7, receipt_ns=k * 10**7, sequence=k + 1)
+        operator.start()
+        recorder.row("joints/state", values=values, header_ns=10**9, receipt_ns=10**9, sequence=7)
+        monitor.components({"control": stopped if is_stopped else following}, 10**9)
+        assert operator.stop() == "stopped; save, fail or discard the episode"
+        monitor.components({"control": following if is_stopped else stopped}, 10**9)
+        if is_stopped:
+            with pytest.raises(RecorderError, match=r"^the robot is stopped: unplugged: fail or discard the episode"):
+                operator.save()
+        assert operator.save() == "episode_000000.zarr saved as success"
+
+
 def test_a_robot_without_a_status_that_is_disconnected_is_noticed(recorder: Recorder) -> None:
     """A robot of another project publishes states, and no status of its control."""
     second = 10**9

@@ -1,3 +1,5 @@
+import pytest
+
 from waldo.collect.recorder.stamp_offset import StampWatch, describe
 
 SECOND_NS = 1_000_000_000
@@ -15,6 +17,14 @@ def test_a_late_message_is_not_another_clock() -> None:
     late, plausible = (0, 2 * SECOND_NS), (2 * SECOND_NS, 2 * SECOND_NS + 1)
     assert [watch.received("state", *one) for one in (late, late, plausible, late, late)] == [None] * 5
     assert watch.offsets_ns == {}
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_offset_of_one_second_is_plausible_and_a_longer_one_is_not(sign: int) -> None:
+    watch = StampWatch()
+    assert [watch.received("state", 0, sign * SECOND_NS) for _ in range(3)] == [None] * 3
+    longer = sign * (SECOND_NS + 1)
+    assert [watch.received("state", 0, longer) for _ in range(3)] == [None, None, longer]
 
 
 def test_a_clock_that_was_corrected_is_no_longer_reported() -> None:

@@ -33,8 +33,14 @@ def test_texts_that_cannot_be_stored_are_refused(text: str, message: str) -> Non
         parse_task(text)
 
 
+def test_values_of_any_depth_are_kept() -> None:
+    task = {"task": "lift", "object": {"color": "red", "size": [1, {"unit": "m"}], "known": True}, "seed": None}
+    assert parse_task(json.dumps(task)) == task
+
+
 def test_a_lone_surrogate_is_replaced() -> None:
     assert parse_task(r'{"task": "lift \ud800", "list": ["\udfff"]}') == {"task": "lift \ufffd", "list": ["\ufffd"]}
+    assert parse_task(r'{"\ud800": {"\udfff": "\ud800"}}') == {"\ufffd": {"\ufffd": "\ufffd"}}
 
 
 @given(

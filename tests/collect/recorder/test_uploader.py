@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,57 @@ def test_a_failed_upload_is_retried_and_does_not_stop_the_recording(
         "upload resumed",
     ]
     assert Dataset.open(bucket / "day").indices == [0, 1]
+
+
+def test_a_failed_upload_is_retried_although_no_further_episode_is_saved(
+    dataset: Dataset, bucket: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notices: list[str] = []
+    offline = True
+    write = ObjectPath.write_bytes
+
+    def refuse(self: ObjectPath, data: bytes, **options: str | None) -> None:
+        if offline:
+            raise OSError("the network is unreachable")
+        write(self, data, **options)
+
+    monkeypatch.setattr(ObjectPath, "write_bytes", refuse)
+    with dataset.lock():
+        save(dataset)
+        dataset.wait()
+        uploader = Uploader(dataset, bucket / "day", notices.append, retry_s=0.05)
+        until(lambda: bool(notices))
+        offline = False
+        until(lambda: notices[-1] == "upload resumed")
+        assert uploader.close(60.0)
+    assert Dataset.open(bucket / "day").indices == [0]
+
+
+def test_closing_does_not_wait_for_a_slow_upload(
+    dataset: Dataset, bucket: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notices: list[str] = []
+    entered, go = threading.Event(), threading.Event()
+    write = ObjectPath.write_bytes
+
+    def wait(self: ObjectPath, data: bytes, **options: str | None) -> None:
+        if not entered.is_set():
+            entered.set()
+            go.wait(20)
+        write(self, data, **options)
+
+    monkeypatch.setattr(ObjectPath, "write_bytes", wait)
+    with dataset.lock():
+        save(dataset)
+        dataset.wait()
+        uploader = Uploader(dataset, bucket / "day", notices.append)
+        assert entered.wait(60)
+        assert not uploader.close(0.0)
+        go.set()
+        # The upload is completed all the same if the process lives on.
+        assert uploader.close(60.0)
+    assert notices == [f"upload incomplete; continue with: waldo push {dataset.path} {bucket / 'day'}"]
+    assert Dataset.open(bucket / "day").indices == [0]
 
 
 def test_an_incomplete_upload_is_reported(dataset: Dataset) -> None:
