@@ -90,7 +90,10 @@ class Frame:
             return self.rgb
         import cv2
 
-        bgr = cv2.imdecode(np.frombuffer(self.jpeg or b"", np.uint8), cv2.IMREAD_COLOR)
+        try:
+            bgr = cv2.imdecode(np.frombuffer(self.jpeg or b"", np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:  # no data, or a header that claims too large an image
+            bgr = None
         if bgr is None:
             raise ValueError(f"frame of camera {self.camera} is not a valid JPEG")
         return np.asarray(bgr[..., ::-1], dtype=np.uint8)

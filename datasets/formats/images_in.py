@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.recording.encoding import Image
 from waldo.datasets.video import images
+from waldo.errors import ImageError
+from waldo.robots.cameras import encoded
 from waldo.robots.cameras.ros_images import JPEG_START, to_millimeters
 
 
@@ -70,12 +72,21 @@ def to_depth(pixels: NDArray[Any]) -> NDArray[np.uint16]:
 
 def decode_image(data: bytes) -> NDArray[Any]:
     """Return the decoded pixels in OpenCV's channel order (BGR)."""
-    found: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    try:
+        found = _decode_jpeg(data) if data.startswith(JPEG_START) else encoded.decode(data, cv2.IMREAD_UNCHANGED)
+    except ImageError as error:
+        raise SourceError("image", str(error)) from error
     if found is None:
         raise SourceError("image", f"{len(data)} bytes cannot be decoded as PNG, JPEG or TIFF")
     if found.ndim == 3 and found.shape[2] == 4:
         found = found[..., :3]
     return np.asarray(found)
+
+
+def _decode_jpeg(data: bytes) -> NDArray[Any] | None:
+    """Return the pixels of a JPEG, gray ones as (height, width); None if it is damaged."""
+    images.check_pixels(*_jpeg_size(data))
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.errors import ImageError
+from waldo.robots.cameras.encoded import PNG_START, check_pixels, decode
 
 type Image = NDArray[np.uint8] | NDArray[np.uint16]
 """Color, uint8 (H, W, 3), or depth [mm], uint16 (H, W) with 0 for no measurement."""
@@ -32,17 +33,8 @@ CONVERSIONS = {
 DEPTH_ENCODINGS = {"16UC1": "u2", "mono16": "u2", "32FC1": "f4"}
 """Encoding of a depth image -> dtype; by REP-118, u2 is in millimeters and f4 in meters."""
 
-MAX_PIXELS = 1 << 26
-"""Largest image; the header of a small message may claim any size. Equal to the limit of the store's codec."""
-
 JPEG_START = b"\xff\xd8\xff"
 """The first bytes of a JPEG."""
-
-PNG_START = b"\x89PNG\r\n\x1a\n"
-"""The first bytes of a PNG."""
-
-PNG_SIZE = struct.Struct(">16xII")
-"""Width and height of a PNG, after its first 16 bytes."""
 
 DEPTH_HEADER = struct.Struct("<iff")
 """ConfigHeader of compressed_depth_image_transport: format, and A and B of depth = A / (q - B)."""
@@ -87,7 +79,7 @@ def from_compressed(message: Any) -> bytes | NDArray[np.uint8]:
         return data
     import cv2
 
-    bgr = _decoded(data, cv2.IMREAD_COLOR)
+    bgr = decode(data, cv2.IMREAD_COLOR)
     if bgr is None:
         raise ImageError(f"image of {len(data)} bytes cannot be decoded: damaged, or neither JPEG nor PNG")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
@@ -181,32 +173,17 @@ def _rvl_image(data: bytes) -> NDArray[np.uint16]:
     if len(data) < RVL_SIZE.size:
         raise ImageError(f"RVL data of {len(data)} bytes is too short")
     width, height = RVL_SIZE.unpack_from(data)
-    _check_pixels(height, width)
+    check_pixels(height, width)
     return decode_rvl(data[RVL_SIZE.size :], height * width).reshape(height, width)
 
 
 def _png_depth(data: bytes, form: str) -> NDArray[np.uint16]:
     import cv2
 
-    pixels = _decoded(data, cv2.IMREAD_UNCHANGED)
+    pixels = decode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise ImageError(f"image of format {form!r} contains no gray PNG of 16 bits")
     return np.asarray(pixels, np.uint16)
-
-
-def _decoded(data: bytes, flags: int) -> Any:
-    """Return the pixels of an encoded image as OpenCV decodes it, None if it cannot."""
-    import cv2
-
-    if data.startswith(PNG_START) and len(data) >= PNG_SIZE.size:
-        width, height = PNG_SIZE.unpack_from(data)
-        _check_pixels(height, width)
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-
-
-def _check_pixels(height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise ImageError(f"an image of {width}x{height}, expected at most {MAX_PIXELS} pixels")
 
 
 def _pixels(message: Any, dtype: str, channels: int) -> NDArray[Any]:

@@ -87,6 +87,22 @@ class MotionLimiter:
         down = np.where(self.velocity > 0, self._acceleration, gentle) * dt_s
         up = np.where(self.velocity < 0, self._acceleration, gentle) * dt_s
         self.velocity = np.clip(velocity, self.velocity - down, self.velocity + up)
+        return self._advance(dt_s)
+
+    def brake(self, dt_s: float) -> Array:
+        """Return the next setpoint of joints that stop with their full acceleration.
+
+        Args:
+            dt_s: Time since the last setpoint [s].
+
+        Returns:
+            Joint positions, shape (..., joints) [rad or m].
+        """
+        slower = np.maximum(np.abs(self.velocity) - self._acceleration * dt_s, 0.0)
+        self.velocity = np.sign(self.velocity) * slower
+        return self._advance(dt_s)
+
+    def _advance(self, dt_s: float) -> Array:
         self.position = np.clip(self.position + self.velocity * dt_s, self._lower, self._upper)
         return self.position
 

@@ -244,8 +244,8 @@ class SafetyChain:
         reason = self._hold_reason(now_ns, position, state_ns, headroom_k)
         if reason is not None or self._target is None:
             self._hold(reason or NOT_COMMANDED)
-            # Brake within the acceleration limits: a step in velocity would jolt the gears.
-            return self.limiter.step(self.limiter.position + self._stopping_distance(), dt_s)
+            # Within the acceleration limits: a step in velocity would jolt the gears.
+            return self.limiter.brake(dt_s)
         self.status = Status(Mode.FOLLOWING, "")
         # Without further commands the target stands still.
         late = now_ns - self._target_ns > 1.5 * self._interval_ns + dt_s * 1e9
@@ -302,10 +302,6 @@ class SafetyChain:
     def _hold(self, reason: str) -> None:
         mode = Mode.STOPPED if self._stop_reason is not None else Mode.HOLDING
         self.status = Status(mode, reason)
-
-    def _stopping_distance(self) -> Array:
-        """Return the distance in which each joint stops at full acceleration, shape (joints,) [rad or m]."""
-        return self.limiter.velocity * np.abs(self.limiter.velocity) / (2 * self._acceleration)
 
 
 def _limits(joint: Joint) -> str:

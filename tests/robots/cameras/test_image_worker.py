@@ -48,6 +48,11 @@ def test_a_frame_is_either_pixels_or_jpeg() -> None:
     pixels = frame(7).to_rgb()
     jpeg = encode_jpeg(frame(7), 95)
     np.testing.assert_allclose(Frame(camera="front", stamp_ns=0, jpeg=jpeg).to_rgb(), pixels, atol=2)
+    huge = bytearray(encode_jpeg(Frame(camera="front", stamp_ns=0, rgb=np.zeros((16, 16, 3), np.uint8)), 90))
+    huge[(at := huge.index(b"\xff\xc0")) + 5 : at + 9] = b"\xff\xdc" * 2  # a size of 65,500 x 65,500
+    for data in (bytes(huge), b""):
+        with pytest.raises(ValueError, match=r"^frame of camera front is not a valid JPEG$"):
+            Frame(camera="front", stamp_ns=0, jpeg=data).to_rgb()
 
 
 def test_frames_are_published_in_order_before_drain_returns() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.rvl import encode_rvl, rvl_image
 from waldo.datasets.video import pixels as codec_pixels
 from waldo.errors import ImageError
-from waldo.robots.cameras import ros_images
+from waldo.robots.cameras import encoded, ros_images
 
 COLOR = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -180,4 +180,4 @@ def test_an_rvl_image_that_does_not_fit_its_size_is_refused(body: bytes, text: s
 
 
 def test_the_largest_image_is_that_of_the_codec() -> None:
-    assert ros_images.MAX_PIXELS == codec_pixels.MAX_PIXELS
+    assert encoded.MAX_PIXELS == codec_pixels.MAX_PIXELS
