@@ -18,6 +18,13 @@ class KeypointVLAConfig(PreTrainedConfig):
     """Actions that one look at the images predicts."""
     n_action_steps: int = 15
     """Actions of them that are carried out before the policy looks again."""
+    step_length: float = 0.25
+    """Distance between two actions of a chunk, in standard deviations of the relative actions over all joints: the
+    policy follows the demonstrated path at a steady speed. 0: with the timing of the demonstration."""
+    still_length: float = 0.05
+    """Distance between two demonstrated actions up to which the operator is taken to pause; the hand trembles."""
+    lookahead: int = 45
+    """Demonstrated actions from which a chunk is made, with `step_length`."""
 
     normalization_mapping: dict[str, NormalizationMode] = field(
         default_factory=lambda: dict.fromkeys(("VISUAL", "STATE", "ACTION"), NormalizationMode.IDENTITY)
@@ -26,7 +33,7 @@ class KeypointVLAConfig(PreTrainedConfig):
 
     image_size: tuple[int, int] = (96, 128)
     """Height and width to which images are scaled [px]."""
-    channels: tuple[int, ...] = (32, 48, 64)
+    channels: tuple[int, ...] = (32, 48, 48)
     """Channels of the convolutions: after the first one, at a quarter of the size, and at the end."""
     keypoints: int = 48
     """Points per camera at which the policy looks."""
@@ -47,12 +54,12 @@ class KeypointVLAConfig(PreTrainedConfig):
     """Standard deviation of the random brightness of an image in training, as a factor."""
     state_noise: float = 0.02
     """Standard deviation of the noise on the normalized state in training."""
-    word_dropout: float = 0.1
+    word_dropout: float = 0.02
     """Probability that a word is replaced by the unknown word in training."""
 
     use_amp: bool = True
     """Train in bfloat16 where the device has it."""
-    optimizer_lr: float = 6e-4
+    optimizer_lr: float = 1e-3
     optimizer_weight_decay: float = 1e-4
     optimizer_grad_clip_norm: float = 10.0
     scheduler_warmup_steps: int = 250
@@ -67,6 +74,11 @@ class KeypointVLAConfig(PreTrainedConfig):
             raise ValueError(f"n_action_steps is {self.n_action_steps}, expected 1 to chunk_size ({self.chunk_size})")
         if self.n_obs_steps != 1:
             raise ValueError(f"n_obs_steps is {self.n_obs_steps}, expected 1: the policy has no history")
+        for name in ("step_length", "still_length"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if self.step_length and self.lookahead < 2:
+            raise ValueError(f"lookahead is {self.lookahead}, expected 2 or more")
         if len(self.channels) != 3:
             raise ValueError(f"channels has {len(self.channels)} values, expected 3")
         if min(self.image_size) < 16:
@@ -108,8 +120,8 @@ class KeypointVLAConfig(PreTrainedConfig):
 
     @property
     def action_delta_indices(self) -> list[int]:
-        """The actions of a chunk."""
-        return list(range(self.chunk_size))
+        """The demonstrated actions that a chunk is made from."""
+        return list(range(self.lookahead if self.step_length else self.chunk_size))
 
     @property
     def reward_delta_indices(self) -> None:

@@ -28,6 +28,32 @@ SMALLEST_STD = 1e-3
 """Smallest standard deviation by which a joint is divided: a joint that never moves stays near zero."""
 
 
+def steady(path: Tensor, points: int, step: float, still: float) -> Tensor:
+    """Return points of a path at equal distances, from its first point on; the last one is repeated beyond its end.
+
+    An operator pauses, and slows down before and after each move. A policy that imitates this timing cannot see when a
+    pause ends, and predicts the mean of going on and staying: it stops where operators slow down.
+
+    Args:
+        path: Points at equal times, (batch, times, joints).
+        points: Number of points to return.
+        step: Distance between them.
+        still: Distance between two points of the path up to which it stands still.
+
+    Returns:
+        Shape (batch, points, joints).
+    """
+    moved = (path[:, 1:] - path[:, :-1]).norm(dim=2)
+    moved = torch.where(moved > still, moved, 0.0)
+    progress = functional.pad(moved.cumsum(1), (1, 0))
+    wanted = (step * torch.arange(points, device=path.device)).expand(len(path), -1).contiguous()
+    after = torch.searchsorted(progress, wanted).clamp(1, path.shape[1] - 1)
+    at, end = progress.gather(1, after - 1), progress.gather(1, after)
+    share = ((wanted - at) / (end - at).clamp_min(1e-6)).clamp(0.0, 1.0)[..., None]
+    index = after[..., None].expand(-1, -1, path.shape[2])
+    return torch.lerp(path.gather(1, index - 1), path.gather(1, index), share)
+
+
 class FilmBlock(nn.Module):
     """Two convolutions with a shortcut, scaled and shifted by the instruction."""
 
@@ -126,7 +152,6 @@ class KeypointVLAPolicy(PreTrainedPolicy):
             *(nn.Linear(hidden, hidden), nn.GELU(), nn.LayerNorm(hidden)),
             nn.Linear(hidden, config.chunk_size * joints),
         )
-        self.to(memory_format=torch.channels_last)
         self.reset()
 
     def get_optim_params(self) -> Any:
@@ -142,14 +167,17 @@ class KeypointVLAPolicy(PreTrainedPolicy):
 
         Args:
             batch: Images 0 to 1, (batch, 3, height, width); `observation.state` (batch, joints); `action`
-                (batch, chunk_size, joints), the last one repeated beyond the end of an episode; `task`, one text each.
+                (batch, actions, joints), the last one repeated beyond the end of an episode; `task`, one text each.
             reduction: "mean", or "none" for the loss of each sample, (batch,).
         """
         target = batch[ACTION] - batch[OBS_STATE][:, None]
         if self.training:
             self._measure(target)
         mean, std = self._relative_scale()
-        error = ((target - mean) / std - self._predict(batch)).abs()
+        target = (target - mean) / std
+        if self.config.step_length:
+            target = steady(target, self.config.chunk_size, self.config.step_length, self.config.still_length)
+        error = (target - self._predict(batch)).abs()
         loss = error.mean((1, 2)) if reduction == "none" else error.mean()
         return loss, {"l1_loss": float(error.detach().mean())}
 

@@ -26,7 +26,11 @@ def vocabulary_of(instructions: Iterable[str]) -> list[str]:
 
 
 class TextEncoder(nn.Module):
-    """A vector for each instruction: an embedding of its words, one transformer layer, and their mean."""
+    """A vector for each instruction: an embedding of its words, one transformer layer, and attention over the words.
+
+    The attention has a learned query: the words that matter, such as the name of an object, keep their weight in
+    instructions of any length and wording.
+    """
 
     def __init__(self, vocabulary: Sequence[str], dim: int, max_words: int, word_dropout: float) -> None:
         """Initialize with the words that have an embedding of their own."""
@@ -34,8 +38,10 @@ class TextEncoder(nn.Module):
         self._numbers = {word: number for number, word in enumerate(vocabulary, FIRST)}
         self._max_words, self._word_dropout = max_words, word_dropout
         self.words = nn.Embedding(FIRST + len(vocabulary), dim, padding_idx=PADDING)
+        nn.init.zeros_(self.words.weight[UNKNOWN].data)
         self.positions = nn.Parameter(torch.randn(max_words, dim) * 0.02)
         layer = nn.TransformerEncoderLayer(dim, 4, 2 * dim, dropout=0.0, batch_first=True, norm_first=True)
+        self.query = nn.Parameter(torch.randn(dim) * 0.02)
         self.layers = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
 
     def forward(self, texts: Sequence[str]) -> Tensor:
@@ -46,8 +52,8 @@ class TextEncoder(nn.Module):
             numbers = numbers.masked_fill(dropped, UNKNOWN)
         empty = numbers == PADDING
         found = self.layers(self.words(numbers) + self.positions[: numbers.shape[1]], src_key_padding_mask=empty)
-        used = (~empty)[..., None]
-        return (found * used).sum(1) / used.sum(1)
+        weights = (found @ self.query).masked_fill(empty, -torch.inf).softmax(1)
+        return (found * weights[..., None]).sum(1)
 
     def _tokenize(self, texts: Sequence[str]) -> Tensor:
         """Return the numbers of the words, (texts, words); an empty instruction is one unknown word."""

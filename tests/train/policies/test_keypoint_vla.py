@@ -11,7 +11,7 @@ import pytest
 import torch
 from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot_policy_keypoint_vla.configuration_keypoint_vla import KeypointVLAConfig
-from lerobot_policy_keypoint_vla.modeling_keypoint_vla import SETTLED, KeypointVLAPolicy
+from lerobot_policy_keypoint_vla.modeling_keypoint_vla import SETTLED, KeypointVLAPolicy, steady
 from lerobot_policy_keypoint_vla.text import TextEncoder, vocabulary_of, words_of
 
 from tests.machine import GL
@@ -21,6 +21,7 @@ from waldo.sim.world import World
 from waldo.train.policies.lerobot_policy import LeRobotPolicy, PolicyMismatchError
 
 JOINTS, SIZE = 3, (24, 32)
+CHUNK = {"chunk_size": 4, "n_action_steps": 2, "step_length": 0.0}
 
 
 def config(**options):
@@ -31,7 +32,7 @@ def config(**options):
             "observation.images.front": front,
         },
         output_features={"action": PolicyFeature(FeatureType.ACTION, (JOINTS,))},
-        **{"device": "cpu", "image_size": SIZE, "chunk_size": 4, "n_action_steps": 2, "hidden_dim": 64} | options,
+        **{"device": "cpu", "image_size": SIZE, "hidden_dim": 64} | CHUNK | options,
     )
 
 
@@ -77,6 +78,18 @@ def test_an_instruction_depends_on_its_known_words_and_their_order():
     assert torch.allclose(text(["put red in blue and more"])[0], found[0])
 
 
+def test_a_word_that_matters_keeps_its_weight_among_many_others():
+    torch.manual_seed(0)
+    text = TextEncoder(["red", "blue", "please"], dim=16, max_words=8, word_dropout=0.0).eval()
+    with torch.no_grad():
+        text.layers = torch.nn.Identity()
+        text.layers.forward = lambda words, **_: words
+        text.positions.zero_()
+        text.words.weight[:] = torch.eye(5, 16)
+        text.query[:] = 20 * (torch.eye(16)[2] + torch.eye(16)[3])  # it attends to the colors
+    assert torch.allclose(text(["red"])[0], text(["please please please please red please"])[0], atol=1e-6)
+
+
 def test_words_are_only_dropped_in_training():
     torch.manual_seed(0)
     text = TextEncoder(["a", "b"], dim=16, max_words=4, word_dropout=0.5)
@@ -94,6 +107,9 @@ def test_words_are_only_dropped_in_training():
         ({"n_action_steps": 5}, r"n_action_steps is 5, expected 1 to chunk_size \(4\)"),
         ({"n_action_steps": 0}, r"n_action_steps is 0, expected 1 to chunk_size \(4\)"),
         ({"n_obs_steps": 2}, "n_obs_steps is 2, expected 1: the policy has no history"),
+        ({"step_length": -0.1}, r"^step_length is -0\.1, expected 0 or more"),
+        ({"still_length": float("nan")}, r"^still_length is nan, expected 0 or more"),
+        ({"step_length": 0.1, "lookahead": 1}, "lookahead is 1, expected 2 or more"),
         ({"channels": (8, 8)}, "channels has 2 values, expected 3"),
         ({"image_size": (8, 64)}, r"image_size is \(8, 64\), expected at least 16 x 16 pixels"),
     ],
@@ -140,6 +156,31 @@ def test_relative_actions_are_normalized_by_the_first_batches(generator):
     before = policy.relative_sum.clone()
     policy(batches[0])
     torch.testing.assert_close(policy.relative_sum, before)
+
+
+def test_a_chunk_follows_the_path_at_a_steady_speed_and_leaves_pauses_out():
+    times = [0.0, 0.0, 0.1, 0.3, 0.3, 0.3, 0.34, 0.9, 1.1, 1.1]
+    path = torch.stack([torch.tensor(times), 2 - torch.tensor(times)], 1)[None] / 2**0.5
+    found = steady(path, points=9, step=0.2, still=0.05)[0]
+    # The 0.04 between two pauses counts as standing still: the path goes on after it.
+    expected = [0.0, 0.2, 0.44, 0.64, 0.84, 1.04, 1.1, 1.1, 1.1]
+    torch.testing.assert_close(found[:, 0] * 2**0.5, torch.tensor(expected))
+    torch.testing.assert_close(found.sum(1), torch.full((9,), 2**0.5))
+
+
+def test_a_path_that_stands_still_gives_one_point():
+    path = torch.full((2, 5, JOINTS), 0.7)
+    torch.testing.assert_close(steady(path, points=4, step=0.2, still=0.05), path[:, :4])
+
+
+def test_the_dataset_is_asked_for_as_many_actions_as_a_chunk_is_made_from(generator):
+    assert config().action_delta_indices == [0, 1, 2, 3]
+    options = config(step_length=0.25, lookahead=9)
+    assert options.action_delta_indices == list(range(9))
+    policy = KeypointVLAPolicy(options).train()
+    batch = batch_of(generator, 2) | {"action": torch.randn(2, 9, JOINTS, generator=generator)}
+    policy(batch)
+    assert policy.predict_action_chunk(batch).shape == (2, 4, JOINTS)
 
 
 def test_the_loss_of_each_sample_has_their_mean(generator):
