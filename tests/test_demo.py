@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
 
 pytestmark = pytest.mark.usefixtures("gl")  # without it the demo has neither images nor videos
@@ -54,7 +55,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_ends_with_a_report_a_plan_and_a_figure(demo: Path) -> None:
     report = json.loads((demo / "evaluation" / "report.json").read_text())
-    assert len(report["success"]) == 3
+    assert len(report["success"]) == len(report["control"]["success"]) == 3
+    assert (report["policy"], report["config"]["task"]) == ("keypoint_vla", "pick")
     assert {motor["joint"] for motor in report["motors"]} >= {"shoulder_pan", "gripper"}
     assert all(24 <= motor["max_winding_c"] < 70 for motor in report["motors"])
     assert "<video" in (demo / "evaluation" / "report.html").read_text()
@@ -83,6 +85,24 @@ def test_every_exported_episode_has_a_frame_a_row_and_frames_in_their_place(demo
         assert np.abs(shown - stored).mean() < 1.5
         row += frames
     assert exported.num_frames == row
+
+
+def test_the_policy_sees_images_and_reads_the_instruction(demo: Path) -> None:
+    policy = json.loads((demo / "policy/checkpoints/last/pretrained_model/config.json").read_text())
+    assert policy["input_features"] == {
+        "observation.state": {"type": "STATE", "shape": [6]},
+        "observation.images.front": {"type": "VISUAL", "shape": [3, 96, 128]},
+        "observation.images.wrist": {"type": "VISUAL", "shape": [3, 96, 128]},
+    }
+    instructions = {episode.task for episode in Dataset.open(demo / "dataset").episodes}
+    assert set(policy["vocabulary"]) == {word for text in instructions for word in text.split()}
+    assert not (demo / "frames").exists()  # the decoded frames are not kept
+
+
+def test_a_demo_of_another_policy_needs_another_folder(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--quick", "--policy", "act", "--inputs", "state", str(demo)]) == 2
+    expected = "contains a demo of another kind (policy keypoint_vla -> act, inputs images -> state); choose another"
+    assert expected in capsys.readouterr().err
 
 
 def test_an_untouched_lerobot_train_trains_on_it(demo: Path, tmp_path: Path) -> None:
@@ -123,7 +143,7 @@ def test_a_finished_demo_is_not_done_again(demo: Path) -> None:
 def test_a_demo_of_another_size_is_not_mixed_in(demo: Path) -> None:
     done = subprocess.run([*WALDO, "demo", "--quick", "--seed", "1", str(demo)], capture_output=True, text=True)
     assert done.returncode == 2
-    expected = f"waldo: error: {demo}: contains a demo of another size (seed 0 -> 1); choose another folder"
+    expected = f"waldo: error: {demo}: contains a demo of another kind (seed 0 -> 1); choose another folder"
     assert done.stderr.strip() == expected
 
 

@@ -4,7 +4,7 @@
   last checkpoint). The same happens when the parent process ends.
 * `--waldo-memory`: batches are read from memory (`in_memory_dataset`), for policies without images.
 * `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
-* A checkpoint contains the rate of its training data (`write_fps`), at which `waldo eval` runs the policy.
+* A checkpoint contains what the policy was trained for (`contract`): rate, joints, cameras, instructions.
 * Values that are constant in the data do not cause a division by zero (`raise_std`).
 * A tokenizer that would have to be downloaded is missed at once, not after minutes in which the policy is built.
 * A loss that is not a finite number ends the training at once, before a checkpoint of such weights is saved.
@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, cast
 
 from waldo.train.large_import import large_import
-from waldo.train.policies.checkpoint import write_fps
+from waldo.train.policies.contract import Contract, contract_of, write_contract
 
 MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
@@ -99,10 +99,10 @@ def main() -> None:
     def is_due_or_stopping(step: int, save_freq: int, total_steps: int) -> bool:
         return stop.requested or is_due(step, save_freq, total_steps)
 
-    rates: list[float] = []
+    contracts: list[Contract] = []
 
     def update_last_and_stop(checkpoint_dir: Path) -> None:
-        write_fps(checkpoint_dir / "pretrained_model", rates[-1])
+        write_contract(checkpoint_dir / "pretrained_model", contracts[-1])
         update_last(checkpoint_dir)
         if stop.requested:
             raise SystemExit(INTERRUPTED)
@@ -120,7 +120,7 @@ def main() -> None:
         datasets = make(config)
         raise_std(datasets[0].meta.stats)
         require_tokenizers(lerobot.make_pre_post_processors, config, datasets[0].meta.stats)
-        rates.append(float(datasets[0].meta.fps))
+        contracts.append(contract_of(datasets[0].meta))
         if memory and store is None and not config.dataset.streaming:
             for dataset in filter(None, datasets):
                 load_into_memory(dataset)

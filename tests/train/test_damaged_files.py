@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.damaged_files import check_parser, in_place_of
-from waldo.train.policies.checkpoint import DEFAULT_FPS, FPS_FILE, training_fps
 from waldo.train.policies.choice import choose_policy
+from waldo.train.policies.contract import CONTRACT_FILE, DEFAULT_FPS, read_contract
 from waldo.train.train_config import read_features
 from waldo.train.training import last_checkpoint
 
@@ -27,10 +27,11 @@ def test_the_configuration_of_a_policy(tmp_path: Path) -> None:
     assert {"empty", "deep lists", "fifo", "directory", "('type',) = -1", "('type',) removed"} <= messages.keys()
 
 
-def test_the_rate_of_a_policy_is_the_default_if_it_is_unreadable(tmp_path: Path) -> None:
+def test_the_contract_of_a_policy_has_defaults_for_what_is_unreadable(tmp_path: Path) -> None:
     rates: set[float] = set()
-    work = in_place_of(tmp_path / FPS_FILE, lambda: rates.add(training_fps(tmp_path)))
-    assert check_parser(tmp_path, {"fps": 50}, work) == {}
+    work = in_place_of(tmp_path / CONTRACT_FILE, lambda: rates.add(read_contract(tmp_path).fps))
+    valid = {"fps": 50, "joints": ["a"], "cameras": {"c": [4, 3]}, "instructions": ["lift"], "episodes": 2}
+    assert check_parser(tmp_path, valid, work) == {}
     assert rates <= {DEFAULT_FPS, 50.0, 0.5, 1.0}
 
 

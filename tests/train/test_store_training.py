@@ -16,8 +16,9 @@ from waldo.datasets.selection import Selection
 from waldo.datasets.storage.store_path import ObjectPath
 from waldo.datasets.storage.transfer import push
 from waldo.errors import NoMatchError, UnsupportedOptionError
+from waldo.robots.description import load_robot
 from waldo.train.data.store_source import StoreOptions, StoreSource
-from waldo.train.policies.checkpoint import training_fps
+from waldo.train.policies.contract import read_contract
 from waldo.train.train_config import TrainConfig, plan_training
 from waldo.train.training import last_checkpoint
 
@@ -58,7 +59,10 @@ def test_a_checkpoint_is_evaluated_at_the_rate_of_its_rows(store: Path, tmp_path
     assert main([*words, "--fps", "15", "--steps", "1", "--", *TINY]) == 0
     found = last_checkpoint(tmp_path / "run")
     assert found is not None
-    assert training_fps(found[0]) == 15.0
+    contract = read_contract(found[0])
+    assert (contract.fps, contract.joints, contract.state) == (15.0, load_robot("so101").joint_names, contract.joints)
+    assert (contract.dataset, contract.episodes) == ("lift", 3)
+    assert contract.instructions == ("lift the red cube", "put it down")
 
 
 def test_it_trains_from_an_object_store(

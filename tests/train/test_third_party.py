@@ -142,9 +142,9 @@ def test_a_plug_in_that_fails_in_training_is_named(
 
 
 def test_names_are_read_from_the_source_of_plug_ins(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert plugin_packages() == ()
+    assert plugin_packages() == ("lerobot_policy_keypoint_vla",)
     monkeypatch.syspath_prepend(str(plugins))
-    assert plugin_packages() == ("lerobot_policy_toy",)
+    assert plugin_packages() == ("lerobot_policy_keypoint_vla", "lerobot_policy_toy")
     assert plugin_names("lerobot_policy_toy") == ("toy",)
     assert "lerobot_policy_toy" not in sys.modules
     check_policy("toy")
@@ -222,7 +222,9 @@ def test_the_small_preset_is_refused_for_a_pretrained_policy(dataset: Path, tmp_
     config = TrainConfig(dataset=dataset, output=tmp_path / "o", policy=str(folder), preset="small")
     with pytest.raises(UnsupportedOptionError) as caught:
         plan_training(config)
-    assert str(caught.value) == "--preset small is not supported with a pretrained policy (supported: act)"
+    assert (
+        str(caught.value) == "--preset small is not supported with a pretrained policy (supported: act, keypoint_vla)"
+    )
 
 
 def test_inputs_that_the_dataset_lacks_are_named_unless_they_are_renamed(dataset: Path, tmp_path: Path) -> None:

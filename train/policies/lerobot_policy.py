@@ -8,7 +8,7 @@ targets = policy.act(observation)      # (worlds, joints) [rad]
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.errors import FileError, WaldoError
 from waldo.train.large_import import large_import
-from waldo.train.policies.checkpoint import find_checkpoint, training_fps
+from waldo.train.policies.checkpoint import find_checkpoint
+from waldo.train.policies.contract import read_contract
 
 if TYPE_CHECKING:
     from waldo.sim.policy import Observation
@@ -59,7 +60,9 @@ class LeRobotPolicy:
         self.device = device
         self._policy, self._before, self._after = _load(self.folder, device)
         config = self._policy.config
-        self.fps = training_fps(self.folder)
+        self.contract = read_contract(self.folder)
+        """What the policy was trained for."""
+        self.fps = self.contract.fps
         self.inputs: dict[str, tuple[int, ...]] = {key: tuple(f.shape) for key, f in config.input_features.items()}
         """Observation keys that the policy needs -> shape; images channel first."""
         self.actions = int(config.output_features["action"].shape[0])
@@ -90,9 +93,9 @@ class LeRobotPolicy:
             width, height = self.image_sizes.get(key, (camera.width, camera.height))
             same_view = width * camera.height == height * camera.width
             available[key] = (3, height, width) if same_view else (3, camera.height, camera.width)
-        self._compare(available, len(world.robot.joints))
+        self._compare(available, len(world.robot.joints), self.contract.joint_differences(world.robot.joint_names))
 
-    def _compare(self, available: Mapping[str, tuple[int, ...]], joints: int) -> None:
+    def _compare(self, available: Mapping[str, tuple[int, ...]], joints: int, more: Sequence[str] = ()) -> None:
         differences: list[str] = []
         for key, shape in self.inputs.items():
             if key not in available:
@@ -101,6 +104,7 @@ class LeRobotPolicy:
                 differences.append(f"it needs {key} of shape {shape}, the world provides {available[key]}")
         if self.actions != joints:
             differences.append(f"it commands {self.actions} joints, the robot has {joints}")
+        differences += more
         if differences:
             raise PolicyMismatchError(self.folder, differences)
 

@@ -20,6 +20,9 @@ from waldo.errors import FileError, MissingExtraError, UnknownNameError
 PLUGIN = "lerobot_policy_"
 """Start of the name of a distribution with policies, which is the name of its package as well."""
 
+OWN_PLUGIN = "lerobot_policy_keypoint_vla"
+"""The plug-in that is installed with waldo."""
+
 REGISTERED = re.compile(r'PreTrainedConfig\.register_subclass\(\s*(?:name\s*=\s*)?["\']([\w.-]+)["\']')
 """The decorator that registers a policy under a name."""
 
@@ -82,9 +85,9 @@ def check_policy(name: str, packages: Iterable[str] = ()) -> None:
     known = {*policy_names(), *(found for package in plugins for found in plugin_names(package))}
     if name in known:
         return
-    if plugins:
-        # A plug-in may register names that its source does not spell out.
-        registered, failed = _query_lerobot(plugins)
+    # A plug-in of a third party may register names that its source does not spell out.
+    if others := tuple(package for package in plugins if package != OWN_PLUGIN):
+        registered, failed = _query_lerobot(others)
         if name in registered:
             return
         for package, reason in failed.items():

@@ -44,6 +44,8 @@ class Recording:
     """Name of the robot."""
     task: str
     """Name of the task."""
+    camera_size: tuple[int, int]
+    """Width and height of the images [px]."""
     episodes: int
     """Number of episodes in the finished dataset."""
     seed: int
@@ -72,7 +74,8 @@ class Recording:
         self.logs.mkdir(parents=True, exist_ok=True)
         first = self.seed + done
         node = ("--robot", self.robot)
-        robot = ("robot", self.robot, "--task", self.task, "--seed", str(first), "--lockstep", "operator", "recorder")
+        scene = ("--task", self.task, "--seed", str(first), "--camera-size", *map(str, self.camera_size))
+        robot = ("robot", self.robot, *scene, "--lockstep", "operator", "recorder")
         recorder = ("record", str(self.dataset), *node, "--operator", "script", "--lockstep")
         count = ("--episodes", str(self.episodes - done), "--first", str(first))
         operator = ("teleop", "script", *node, "--task", self.task, *count, "--lockstep", "2")

@@ -32,7 +32,7 @@ def steady(path: Tensor, points: int, step: float, still: float) -> Tensor:
     """Return points of a path at equal distances, from its first point on; the last one is repeated beyond its end.
 
     An operator pauses, and slows down before and after each move. A policy that imitates this timing cannot see when a
-    pause ends, and predicts the mean of going on and staying: it stops where operators slow down.
+    pause ends, and predicts the mean of moving and staying: it stops where operators slow down.
 
     Args:
         path: Points at equal times, (batch, times, joints).
@@ -107,7 +107,7 @@ class Eye(nn.Module):
 
 
 class KeypointVLAPolicy(PreTrainedPolicy):
-    """A vision-language-action policy of about 1.2 million parameters."""
+    """A vision-language-action policy of about one million parameters."""
 
     config_class = KeypointVLAConfig
     name = "keypoint_vla"

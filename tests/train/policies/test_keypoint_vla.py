@@ -162,7 +162,7 @@ def test_a_chunk_follows_the_path_at_a_steady_speed_and_leaves_pauses_out():
     times = [0.0, 0.0, 0.1, 0.3, 0.3, 0.3, 0.34, 0.9, 1.1, 1.1]
     path = torch.stack([torch.tensor(times), 2 - torch.tensor(times)], 1)[None] / 2**0.5
     found = steady(path, points=9, step=0.2, still=0.05)[0]
-    # The 0.04 between two pauses counts as standing still: the path goes on after it.
+    # The 0.04 between two pauses counts as standing still: the path continues after it.
     expected = [0.0, 0.2, 0.44, 0.64, 0.84, 1.04, 1.1, 1.1, 1.1]
     torch.testing.assert_close(found[:, 0] * 2**0.5, torch.tensor(expected))
     torch.testing.assert_close(found.sum(1), torch.full((9,), 2**0.5))

@@ -64,6 +64,20 @@ def test_a_world_with_other_observations_is_rejected_with_the_difference(policy:
     assert caught.value.differences == ["it needs observation.environment_state, the world provides observation.state"]
 
 
+def test_joints_in_another_order_are_rejected(trained: Path, world: World, tmp_path: Path) -> None:
+    for source in (trained / "checkpoints/last/pretrained_model").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    contract = json.loads((tmp_path / "waldo.json").read_text())
+    assert contract["joints"] == list(world.robot.joint_names)
+    swapped = [contract["joints"][place] for place in (1, 0, 2, 3, 4, 5)]
+    (tmp_path / "waldo.json").write_text(json.dumps(contract | {"joints": swapped}))
+    with pytest.raises(PolicyMismatchError) as caught:
+        LeRobotPolicy(tmp_path).check(world)
+    assert caught.value.differences == [
+        f"it commands the joints {', '.join(swapped)}, the robot has {', '.join(world.robot.joint_names)}"
+    ]
+
+
 def test_a_missing_or_damaged_checkpoint_is_reported(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError) as caught:
         LeRobotPolicy(tmp_path / "none")

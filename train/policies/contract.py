@@ -1,0 +1,145 @@
+"""What a policy was trained for, which `waldo train` writes into each checkpoint; LeRobot's own files lack it.
+
+A policy outputs bare numbers. Only their names and their rate make them a command, so any process that runs a policy
+compares them with those of the robot.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from waldo.datasets.lerobot.columns import labels_of
+from waldo.datasets.schema import ACTION, OBSERVATION_STATE
+from waldo.files import read_regular, write_atomic
+from waldo.json_file import parse_json
+
+CONTRACT_FILE = "waldo.json"
+"""File in a checkpoint of `waldo train`."""
+
+DEFAULT_FPS = 30.0
+"""Actions per second if the training data is unavailable: the default rate of exports."""
+
+POSITION = ".pos"
+"""End of the names of joint positions in datasets of LeRobot's own robots."""
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError, AttributeError)
+"""Errors of a file that is missing, damaged or of another kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What a policy was trained for."""
+
+    fps: float = DEFAULT_FPS
+    """Rows of the training data per second, which is the rate of the policy's actions [1/s]."""
+    joints: tuple[str, ...] = ()
+    """Joints of an action, in order; empty if the data does not name them."""
+    state: tuple[str, ...] = ()
+    """Joints of `observation.state`, in order; empty if the data does not name them."""
+    cameras: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict[str, tuple[int, int]]())
+    """Key of each camera -> width and height of its images in the training data [px]."""
+    instructions: tuple[str, ...] = ()
+    """The instructions in the training data."""
+    dataset: str = ""
+    """Name of the dataset."""
+    episodes: int = 0
+    """Number of its episodes."""
+    rows: int = 0
+    """Number of its rows."""
+
+    def joint_differences(self, joints: Sequence[str]) -> list[str]:
+        """Return how the joints of the policy differ from those of a robot, one sentence each.
+
+        Names that have nothing in common with the robot's follow another convention and are not compared.
+        """
+        found: list[str] = []
+        for verb, own in (("commands", self.joints), ("observes", self.state)):
+            if own and own != tuple(joints) and {*own} & {*joints}:
+                found.append(f"it {verb} the joints {', '.join(own)}, the robot has {', '.join(joints)}")
+        return found
+
+
+def contract_of(metadata: Any) -> Contract:
+    """Return the contract of a policy that is trained on a dataset, from LeRobot's metadata of it."""
+    features: Mapping[str, Mapping[str, Any]] = metadata.features
+    return Contract(
+        fps=float(metadata.fps),
+        joints=_joints(features, ACTION),
+        state=_joints(features, OBSERVATION_STATE),
+        cameras={key: _size(features[key]) for key in metadata.camera_keys},
+        instructions=tuple(str(text) for text in metadata.tasks.index),
+        dataset=str(metadata.repo_id).removeprefix("local/"),
+        episodes=int(metadata.total_episodes),
+        rows=int(metadata.total_frames),
+    )
+
+
+def _joints(features: Mapping[str, Mapping[str, Any]], key: str) -> tuple[str, ...]:
+    """Return the names of a column's numbers; none if the dataset does not name them."""
+    feature = features.get(key, {})
+    if not feature.get("names"):
+        return ()
+    return tuple(name.removesuffix(POSITION) for name in labels_of(feature["names"], feature["shape"], key))
+
+
+def _size(feature: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the width and height of a camera."""
+    names = feature.get("names")
+    first = isinstance(names, list) and names[:1] in (["channel"], ["channels"])
+    height, width = feature["shape"][1:] if first else feature["shape"][:2]
+    return int(width), int(height)
+
+
+def write_contract(folder: Path, contract: Contract) -> None:
+    """Write the contract into a checkpoint."""
+    write_atomic(folder / CONTRACT_FILE, json.dumps(asdict(contract), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_contract(folder: Path) -> Contract:
+    """Return the contract of a checkpoint; of one that waldo did not train, what LeRobot's files state."""
+    values: dict[str, Any] = {}
+    with suppress(*UNREADABLE):
+        values = dict(parse_json(read_regular(folder / CONTRACT_FILE)))
+    fps = _rate(values.get("fps"))
+    if fps is None:
+        with suppress(*UNREADABLE):
+            root = parse_json(read_regular(folder / "train_config.json"))["dataset"]["root"]
+            fps = _rate(parse_json(read_regular(Path(root) / "meta" / "info.json"))["fps"])
+    cameras = values.get("cameras")
+    return Contract(
+        fps=fps or DEFAULT_FPS,
+        joints=_texts(values.get("joints")),
+        state=_texts(values.get("state")),
+        cameras={str(key): (int(size[0]), int(size[1])) for key, size in cameras.items() if _is_size(size)}
+        if isinstance(cameras, dict)
+        else {},
+        instructions=_texts(values.get("instructions")),
+        dataset=str(values.get("dataset") or ""),
+        episodes=_count(values.get("episodes")),
+        rows=_count(values.get("rows")),
+    )
+
+
+def _rate(value: Any) -> float | None:
+    """Return a rate of a file [1/s], None if it cannot be that of a policy."""
+    with suppress(*UNREADABLE):
+        rate = float(value)
+        return rate if 0 < rate < 10_000 else None
+    return None
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(values) if isinstance(values, list) and all(isinstance(one, str) for one in values) else ()
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(one) is int and one > 0 for one in value)
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 0
