@@ -1,7 +1,8 @@
 """Evaluation of a policy that sees images: rendered when it looks, against every image of every observation.
 
 Both run the same checkpoint on the same seeds, in turn. The other contender renders all worlds, finished ones included,
-each time that the policy is asked for an action, as waldo did before and as gymnasium's environments do. Usage:
+each time that the policy is asked for an action, and copies the state of a world for each camera, as waldo did before.
+Usage:
 
     uv run python benchmarks/evaluate_images.py CHECKPOINT [--task pick] [--episodes 100] [--rounds 3]
 """
@@ -21,6 +22,7 @@ from waldo.sim.evaluation import evaluate as module
 from waldo.sim.evaluation.evaluate import evaluate
 from waldo.sim.evaluation.results import EvalConfig, EvalResult
 from waldo.sim.policy import Observation
+from waldo.sim.world import World
 from waldo.train.policies.lerobot_policy import LeRobotPolicy
 
 
@@ -33,16 +35,21 @@ class EveryImage(LeRobotPolicy):
 
 
 def run(policy: LeRobotPolicy, config: EvalConfig, *, every: bool) -> tuple[float, EvalResult]:
-    """Return the time of an evaluation [s] and its result; with `every`, finished worlds are rendered too."""
-    observe = module.observe
+    """Return the time of an evaluation [s] and its result; with `every`, rendered as before."""
+    observe, render = module.observe, World.render_cameras
+
+    def each_by_itself(world: World, index: int, sizes: Any) -> Any:
+        return {name: render(world, index, {name: size})[name] for name, size in sizes.items()}
+
     if every:
         module.observe = lambda world, keys, sizes, active: observe(world, keys, sizes)  # type: ignore[assignment]
+        World.render_cameras = each_by_itself  # type: ignore[method-assign]
     try:
         start = time.perf_counter()
         found = evaluate(policy, config)
         return time.perf_counter() - start, found
     finally:
-        module.observe = observe
+        module.observe, World.render_cameras = observe, render  # type: ignore[method-assign]
 
 
 def main() -> None:
