@@ -22,7 +22,13 @@ pytestmark = pytest.mark.usefixtures("gl")  # the twin's cameras are recorded to
 def recording(folder: Path, episodes: int = 1, seed: int = 5) -> Recording:
     """A recording of the lift task."""
     return Recording(
-        dataset=folder / "dataset", robot="so101", task="lift", episodes=episodes, seed=seed, logs=folder / "logs"
+        dataset=folder / "dataset",
+        robot="so101",
+        task="lift",
+        camera_size=(320, 240),
+        episodes=episodes,
+        seed=seed,
+        logs=folder / "logs",
     )
 
 
