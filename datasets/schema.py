@@ -116,6 +116,12 @@ def feature_key(stream: str) -> str:
     return OBSERVATION_IMAGES + camera_name(stream).replace("/", "_")
 
 
+def has_channels_first(feature: Mapping[str, object]) -> bool:
+    """Return whether the images of a camera have the channels as their first axis; otherwise they are the last one."""
+    names = feature.get("names")
+    return isinstance(names, list) and names[:1] in (["channel"], ["channels"])
+
+
 def column_key(stream: str, field: str, own: Collection[str]) -> str:
     """Return the LeRobot key of a field of a stream that is not one of waldo's own: "obs/wrench" -> "obs.wrench".
 

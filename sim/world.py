@@ -236,14 +236,18 @@ class World:
             self._phrases[int(world)] = ""
         self._index_goals()
 
-    def instruct(self, world: int, goal: Goal) -> None:
-        """Give the policy another goal than that of the world, in words and as one-hot values, until the next reset.
+    def instruct(self, goals: Mapping[int, Goal]) -> None:
+        """Give the policy other goals than those of the worlds, in words and as one-hot values, until the next reset.
+
+        Args:
+            goals: World -> goal that the policy receives.
 
         Raises:
             UnsupportedOptionError, UnknownNameError: If the task has no such goal.
         """
-        self.task.check(goal)
-        self._instructed[world] = goal
+        for world, goal in goals.items():
+            self.task.check(goal)
+            self._instructed[world] = goal
         self._index_goals()
 
     def goal_reached(self) -> NDArray[np.bool_]:

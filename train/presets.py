@@ -15,7 +15,7 @@ STATE_POLICIES = ("act", "diffusion", "tdmpc")
 """LeRobot's policies that accept a simulation's ground truth in place of images."""
 
 
-def small_act(inputs: Literal["state", "images"], steps: int) -> dict[str, object]:
+def small_act(inputs: Inputs, steps: int) -> dict[str, object]:
     """Return the options of an ACT that learns a tabletop task from 50 demonstrations on a CPU."""
     state = inputs == "state"
     rate = 1e-3 if state else 3e-4

@@ -9,16 +9,13 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_STATE
+from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_STATE, has_channels_first
 from waldo.datasets.storage.store_path import StorePath, read_bytes
 from waldo.errors import FileError, InvalidValueError, NotADatasetError, UnsupportedOptionError
 from waldo.json_file import parse_json, shown
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 from waldo.train.policies.choice import PolicyChoice, choose_policy
 from waldo.train.presets import NORMALIZATION, SMALL, STATE_POLICIES
-
-CHANNELS = (["channel"], ["channels"])
-"""Names of the first axis of images in datasets that have the channels there; otherwise they are the last axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,9 +178,8 @@ def input_features(
         elif key == OBSERVATION_ENVIRONMENT and inputs == "state":
             chosen[key] = {"type": "ENV", "shape": shape}
         elif key in cameras and inputs == "images":
-            names = feature.get("names")
-            first = isinstance(names, list) and names[:1] in CHANNELS
-            chosen[key] = {"type": "VISUAL", "shape": shape if first else [shape[2], *shape[:2]]}
+            channels_first = shape if has_channels_first(feature) else [shape[2], *shape[:2]]
+            chosen[key] = {"type": "VISUAL", "shape": channels_first}
     return chosen
 
 

@@ -50,7 +50,7 @@ def decode(data: bytes, flags: int) -> NDArray[Any] | None:
     check_pixels(*size)
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # such as a TIFF whose pages have other sizes
+    except cv2.error:  # OpenCV raises for some kinds of damage, and returns None for others
         return None
 
 
@@ -74,5 +74,6 @@ def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
     for place in range(at + 2, at + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(f"{order}2H", data, place)
         if tag in (TIFF_WIDTH, TIFF_HEIGHT):
-            (found[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, place + 8)
+            (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, place + 8)
+            found[tag] = max(value, found.get(tag, 0))  # a decoder may use either of two equal tags
     return (found[TIFF_HEIGHT], found[TIFF_WIDTH]) if len(found) == 2 else None

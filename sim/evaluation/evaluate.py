@@ -60,9 +60,9 @@ def evaluate(
         some = seeds[first : first + count]
         world.reset(some + some[:1] * (count - len(some)), warm=(config.start_c, config.start_c))
         if config.instruction == "wrong":
-            for index in range(count):
-                goal = world.goal(index)
-                world.instruct(index, dataclasses.replace(goal, object=world.task.another_object(goal.object)))
+            own = [world.goal(index) for index in range(count)]
+            wrong = [dataclasses.replace(goal, object=world.task.another_object(goal.object)) for goal in own]
+            world.instruct(dict(enumerate(wrong)))
         instruction = instruction or world.instruction(0)
         filmed = min(config.videos, len(some)) if out is not None and first == 0 else 0
         video = EpisodeVideos(world, some[:filmed], out, config.video_size) if out is not None and filmed else None

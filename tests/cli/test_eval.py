@@ -186,7 +186,7 @@ def test_an_instruction_that_names_another_object_is_a_control(
 def test_a_policy_that_ignores_its_instruction_fails_the_gate(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(World, "instruct", lambda self, world, goal: None)
+    monkeypatch.setattr(World, "instruct", lambda self, goals: None)
     words = ["eval", "expert", "--task", "pick", "--episodes", "2", "--threads", "1"]
     assert main([*words, "--max-wrong-instruction", "0.5"]) == 1
     assert capsys.readouterr().err.endswith("gate failed: wrong_instruction is 1.000, allowed at most 0.5\n")

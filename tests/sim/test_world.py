@@ -225,14 +225,14 @@ def test_a_policy_can_be_instructed_with_another_goal_than_that_of_the_world():
     world = World(PICK, worlds=2, threads=1)
     own, phrase = world.goal(1), world.instruction(1)
     other = PICK.another_object(own.object)
-    world.instruct(1, Goal(skill="lift", object=other))
+    world.instruct({1: Goal(skill="lift", object=other)})
     assert world.goal(1) == own
     assert world.instruction(1) == phrase.replace(own.object, other)
     names = world.environment_names
     values = dict(zip(names, world.environment()[1], strict=True))
     assert [name for name in names if name.startswith("goal.") and values[name]] == [f"goal.{other.replace(' ', '_')}"]
     with pytest.raises(UnknownNameError, match="unknown object 'blu cube'"):
-        world.instruct(0, Goal(skill="lift", object="blu cube"))
+        world.instruct({0: Goal(skill="lift", object="blu cube")})
     world.reset([1], [1])
     assert world.instruction(1) == phrase
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from waldo.datasets.lerobot.columns import labels_of
-from waldo.datasets.schema import ACTION, OBSERVATION_STATE
+from waldo.datasets.schema import ACTION, OBSERVATION_STATE, has_channels_first
 from waldo.files import read_regular, write_atomic
 from waldo.json_file import parse_json
 
@@ -89,9 +89,7 @@ def _joints(features: Mapping[str, Mapping[str, Any]], key: str) -> tuple[str, .
 
 def _size(feature: Mapping[str, Any]) -> tuple[int, int]:
     """Return the width and height of a camera."""
-    names = feature.get("names")
-    first = isinstance(names, list) and names[:1] in (["channel"], ["channels"])
-    height, width = feature["shape"][1:] if first else feature["shape"][:2]
+    height, width = feature["shape"][1:] if has_channels_first(feature) else feature["shape"][:2]
     return int(width), int(height)
 
 

@@ -47,6 +47,13 @@ def test_an_image_that_claims_to_be_huge_is_refused_before_it_is_decoded(data: b
         decode(data, cv2.IMREAD_COLOR)
 
 
+def test_the_larger_one_of_two_equal_tags_counts() -> None:
+    first, second = tiff("<", 1 << 20, 1 << 20)[10:-4], tiff("<", 4, 4)[10:-4]
+    for entries in (first + second, second + first):
+        with pytest.raises(ImageError, match="expected at most 67108864 pixels"):
+            decode(b"II*\0" + struct.pack("<IH", 8, 4) + entries + bytes(4), cv2.IMREAD_COLOR)
+
+
 @pytest.mark.parametrize("suffix", [".bmp", ".jpg", ".webp", ".ppm"])
 def test_other_formats_are_not_decoded(suffix: str) -> None:
     assert decode(encode(suffix), cv2.IMREAD_COLOR) is None
