@@ -142,8 +142,12 @@ class SimulatedDriver(Driver, Protocol):
         """Advance the simulation by one control period."""
         ...
 
-    def reset(self, seed: int) -> None:
-        """Build a new scene from `seed`; time continues."""
+    def reset(self, seed: int) -> bool:
+        """Build a new scene from `seed`; time continues.
+
+        Returns:
+            Whether the robot was moved; False if it continues from where it is, with another goal.
+        """
         ...
 
     def environment(self) -> tuple[tuple[str, ...], Array]:

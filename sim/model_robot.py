@@ -149,7 +149,7 @@ class ModelDriver:
         if self._tick % FRAME_TICKS == 0:
             self._expose()
 
-    def reset(self, seed: int) -> None:
+    def reset(self, seed: int) -> bool:
         """Reset to the first keyframe, or to zero if there is none; time continues."""
         self._seed = seed
         self._cameras.finish()  # Images from before are not delivered afterwards.
@@ -159,6 +159,7 @@ class ModelDriver:
             mujoco.mj_resetData(self._model, self._data)
         self._data.ctrl[:] = np.clip(self._data.qpos[self._qpos], self.robot.lower, self.robot.upper)
         mujoco.mj_forward(self._model, self._data)
+        return True
 
     def environment(self) -> tuple[tuple[str, ...], Array]:
         """Return no names and no values: there are no objects."""

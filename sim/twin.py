@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.thermal.limits import AMBIENT_C
@@ -39,6 +40,7 @@ class TwinDriver:
         seed: int = 0,
         start_c: float | None = None,
         ambient_c: float = AMBIENT_C,
+        goals: int = 1,
     ) -> None:
         """Build the world and reset it with `seed`.
 
@@ -49,11 +51,18 @@ class TwinDriver:
             seed: Seed of the first layout.
             start_c: Temperature of windings and housings at the start [°C]; None for ambient.
             ambient_c: Ambient temperature [°C].
+            goals: Goals that are pursued in each scene, one after another; each has a seed of its own.
         """
         self.robot = robot
         self._world = World(task, worlds=1, threads=1, robot=robot)
         self._world.motors.ambient_c = ambient_c
-        self._world.reset([seed], warm=None if start_c is None else [start_c, start_c])
+        if goals < 1:
+            raise InvalidValueError("goals", goals, "a number from 1")
+        if goals > 1:
+            self._world.task.another_object(self._world.goal(0).object)
+        self._goals = goals
+        self._world.reset([seed // goals], warm=None if start_c is None else [start_c, start_c])
+        self._skip_goals(seed % goals)
         self._cameras = CameraThread(self._world.model, robot.cameras if cameras else ())
         self._tick = 0
         self._targets = self._world.position[0].copy()
@@ -117,11 +126,27 @@ class TwinDriver:
         if self._tick % FRAME_TICKS == 0:
             self._expose()
 
-    def reset(self, seed: int) -> None:
-        """Reset the world with `seed`; time continues and the motors keep their temperatures."""
+    def reset(self, seed: int) -> bool:
+        """Reset the world with `seed`; time continues and the motors keep their temperatures.
+
+        With several goals for each scene, the next goal follows in the same scene, from where the arm is.
+
+        Returns:
+            Whether the arm was moved.
+        """
+        scene, number = divmod(seed, self._goals)
+        if number and int(self._world.seeds[0]) == scene:
+            self._world.next_goal()
+            return False
         self._cameras.finish()  # Images of the world before are not delivered in this one.
-        self._world.reset([seed], keep_heat=True)
+        self._world.reset([scene], keep_heat=True)
+        self._skip_goals(number)
         self._targets = self._world.position[0].copy()
+        return True
+
+    def _skip_goals(self, number: int) -> None:
+        for _ in range(number):
+            self._world.next_goal()
 
     def environment(self) -> tuple[tuple[str, ...], Array]:
         """Return the names and values (n,) of the ground truth: object poses and the goal."""

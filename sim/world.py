@@ -66,6 +66,7 @@ class World:
         self._goals: list[Goal] = [self.task.sample_goal(np.random.default_rng(0))] * worlds
         self._instructed = list(self._goals)
         self._phrases = [""] * worlds
+        self._goal_numbers = np.zeros(worlds, dtype=np.int64)
         self.reset(range(worlds))
 
     def _bind(self) -> None:
@@ -142,6 +143,7 @@ class World:
         self._instructed[world] = self._goals[world]
         self._phrases[world] = self.task.sample_phrase(self._goals[world], rng)
         self._seeds[world] = seed
+        self._goal_numbers[world] = 0
 
     def step(self, targets: ArrayLike, which: NDArray[np.int64] | None = None) -> None:
         """Apply position targets (worlds, joints) [rad] for 1/60 s in the worlds `which` (None: all)."""
@@ -223,6 +225,26 @@ class World:
         """Return the instruction of a world, in words that its seed chose."""
         goal, phrase = self._instructed[world], self._phrases[world]
         return phrase.format(object=goal.object, target=goal.target) if phrase else goal.text
+
+    def next_goal(self, which: ArrayLike | None = None) -> None:
+        """Give the worlds `which` (None: all) a goal with another object and target in the same scene.
+
+        The seeds of the worlds choose it.
+
+        Raises:
+            UnsupportedOptionError: If the task has only one object.
+        """
+        for world in range(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64)):
+            before, index = self._goals[int(world)], int(world)
+            self._goal_numbers[index] += 1
+            rng = np.random.default_rng([int(self._seeds[index]) & 0xFFFFFFFF, int(self._goal_numbers[index])])
+            self.task.another_object(before.object)
+            goal = self.task.sample_goal(rng)
+            while goal.object == before.object or (goal.target is not None and goal.target == before.target):
+                goal = self.task.sample_goal(rng)
+            self._goals[index] = self._instructed[index] = goal
+            self._phrases[index] = self.task.sample_phrase(goal, rng)
+        self._index_goals()
 
     def set_goal(self, which: ArrayLike | None, goal: Goal) -> None:
         """Set the goal of the worlds `which` (None: all), whose instruction becomes the text of the goal.

@@ -113,9 +113,10 @@ class ToyDriver:
         self.position = self._target.copy()
         self.tick += 1
 
-    def reset(self, seed: int) -> None:
+    def reset(self, seed: int) -> bool:
         self.seed = seed
         self.position = np.zeros(len(self.robot.joints))
+        return True
 
     def environment(self) -> tuple[tuple[str, ...], np.ndarray]:
         return ("cube.x", "cube.y"), np.array([self.seed, 0.25])

@@ -37,6 +37,16 @@ LIFTED_M = 0.04
 """Height of a cube's center above which it counts as lifted [m]."""
 MISS_M = 0.02
 """Offset of a simulated near miss [m]."""
+MISSED_M = (0.015, 0.032)
+"""Range of the offset of a simulated grasp beside the cube [m]."""
+MISSED_SHARE = 0.2
+"""Share of first grasps that miss the cube."""
+UNNOTICED_SHARE = 0.5
+"""Share of missed grasps that the operator notices only after lifting the gripper."""
+PUT_DOWN_TURNS_RAD = np.array([turn for k in range(13) for turn in (0.05 * k, -0.05 * k)])
+"""Turns about the pan axis to the places where a cube may be put down, in the order of preference [rad]."""
+FREE_M = 0.055
+"""Minimum distance between a cube that is put down and the others [m]."""
 TRIES = 3
 """Maximum number of grasps."""
 PITCHES_DEG = (90, 82, 74, 66, 58, 50)
@@ -51,9 +61,17 @@ def tabletop_script(ctx: ScriptContext) -> Iterator[Move]:
 
 
 def grasp(ctx: ScriptContext, name: str) -> Iterator[Move]:
-    """Grasp the cube `name`; retry while nothing is between the jaws."""
-    for _attempt in range(TRIES):
+    """Grasp the cube `name`; retry while nothing is between the jaws.
+
+    Some of the first grasps miss: a policy learns to repeat a grasp only from operators who had to.
+    """
+    yield from _put_down(ctx)
+    for attempt in range(TRIES):
         center, yaw = ctx.pose(name)
+        missed = attempt == 0 and ctx.happens(MISSED_SHARE)
+        if missed:
+            angle, offset = ctx.rng.uniform(-np.pi, np.pi), ctx.rng.uniform(*MISSED_M)
+            center = center + offset * np.array([np.cos(angle), np.sin(angle), 0.0])
         closing = _closing_yaw(center, yaw)
         direction = np.array([np.cos(closing), np.sin(closing)])
         beside = center[:2] - CLEARANCE_M * direction
@@ -70,10 +88,29 @@ def grasp(ctx: ScriptContext, name: str) -> Iterator[Move]:
         shut = _reach(ctx, np.array([*(center[:2] - 0.001 * direction), GRASP_M]), closing, SHUT_RAD)
         yield Move(to=shut, seconds=0.5)
         yield ctx.pause(0.12)
-        if ctx.position[GRIPPER] > HELD_RAD:
+        if ctx.position[GRIPPER] > HELD_RAD or (missed and ctx.happens(UNNOTICED_SHARE)):
             return
         opened = _reach(ctx, np.array([*beside, ABOVE_M]), closing, OPEN_RAD)
         yield Move(to=opened, seconds=0.7)
+
+
+def _put_down(ctx: ScriptContext) -> Iterator[Move]:
+    """Put a cube that is still in the hand on the table, apart from the others."""
+    poses = {one.name: ctx.pose(one.name)[0] for one in ctx.task.objects}
+    held = [name for name, center in poses.items() if center[2] > LIFTED_M]
+    if not held:
+        return
+    others = np.array([center[:2] for name, center in poses.items() if name not in held]).reshape(-1, 2)
+    grip, _ = ctx.kinematics.site(ctx.at, "grip")
+    radius, azimuth = np.linalg.norm(grip[:2] - SHOULDER_M), np.arctan2(grip[1], grip[0] - SHOULDER_X_M)
+    angles = azimuth + PUT_DOWN_TURNS_RAD
+    places = SHOULDER_M + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    free = np.all(np.linalg.norm(places[:, None] - others, axis=2) > FREE_M, axis=1)
+    place = places[int(np.argmax(free))]  # the first one if none is free
+    yaw = float(np.arctan2(*(place - SHOULDER_M)[::-1]))
+    yield _travel(ctx, _reach(ctx, np.array([*place, GRASP_M]), yaw, SHUT_RAD), 0.8)
+    yield Move(to=_with_gripper(ctx.at, OPEN_RAD), seconds=0.4)
+    yield Move(to=_reach(ctx, np.array([*place, ABOVE_M]), yaw, OPEN_RAD), seconds=0.5)
 
 
 def lift(ctx: ScriptContext) -> Iterator[Move]:

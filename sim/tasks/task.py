@@ -136,7 +136,7 @@ class Task:
         """
         names = self.object_names
         if len(names) < 2:
-            raise UnsupportedOptionError("the control with another object", f"the task {self.name!r}, which has one")
+            raise UnsupportedOptionError("a goal with another object", f"the task {self.name!r}, which has one")
         return names[(names.index(name) + 1) % len(names)]
 
     def check(self, goal: Goal) -> None:

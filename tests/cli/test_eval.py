@@ -197,7 +197,7 @@ def test_a_policy_that_ignores_its_instruction_fails_the_gate(
     [
         (
             ["--wrong-instruction"],
-            "the control with another object is not supported with the task 'lift', which has one",
+            "a goal with another object is not supported with the task 'lift', which has one",
         ),
         (
             ["--max-wrong-instruction", "1.5"],

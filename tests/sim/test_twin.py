@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from tests.machine import GL
+from waldo.errors import InvalidValueError, UnsupportedOptionError
 from waldo.graphics import NoGraphicsError
 from waldo.robots.description import load_robot
 from waldo.robots.driver import SimulatedDriver, load_driver
 from waldo.sim import camera as camera_module
 from waldo.sim.camera import Renderer
 from waldo.sim.twin import TwinDriver, stamp_of
+from waldo.sim.world import World
 
 
 @pytest.fixture
@@ -165,3 +167,38 @@ def test_without_graphics_the_robot_has_no_cameras() -> None:
     assert done.stdout == "() []\n"
     assert "apt-get install libegl1 libgl1-mesa-dri" in done.stderr
     assert "continuing without cameras" in done.stderr
+
+
+def test_several_goals_follow_in_one_scene():
+    driver = TwinDriver(load_robot("so101"), "pick", cameras=False, seed=6, goals=2)
+    driver.connect()
+    assert driver.task()["seed"] == 3
+    first = driver.world.goal(0)
+    for _ in range(30):
+        driver.write(driver.robot.upper)
+        driver.advance()
+    moved = driver.read().position
+    assert driver.reset(7) is False
+    np.testing.assert_array_equal(driver.read().position, moved)
+    assert driver.world.goal(0).object != first.object
+    assert driver.reset(8) is True
+    assert driver.task()["seed"] == 4
+    assert not np.allclose(driver.read().position, moved)
+    resumed = TwinDriver(load_robot("so101"), "pick", cameras=False, seed=7, goals=2)
+    assert resumed.world.goal(0) == _second_goal(3)
+    for one in (driver, resumed):
+        one.disconnect()
+
+
+def _second_goal(scene):
+    world = World("pick")
+    world.reset([scene])
+    world.next_goal()
+    return world.goal(0)
+
+
+def test_a_number_of_goals_that_a_task_cannot_have_is_refused():
+    with pytest.raises(InvalidValueError, match="goals is 0"):
+        TwinDriver(load_robot("so101"), "pick", cameras=False, goals=0)
+    with pytest.raises(UnsupportedOptionError, match="'lift', which has one"):
+        TwinDriver(load_robot("so101"), "lift", cameras=False, goals=2)

@@ -238,5 +238,34 @@ def test_a_policy_can_be_instructed_with_another_goal_than_that_of_the_world():
 
 
 def test_a_task_with_one_object_has_no_other():
-    with pytest.raises(UnsupportedOptionError, match="the control with another object is not supported with the task"):
+    with pytest.raises(UnsupportedOptionError, match="a goal with another object is not supported with the task"):
         World("lift", threads=1).task.another_object("red cube")
+
+
+def test_the_next_goal_has_another_object_and_target_and_is_the_same_for_a_seed():
+    first, again = World("sort", worlds=8), World("sort", worlds=8)
+    before = [first.goal(i) for i in range(8)]
+    for world in (first, again):
+        world.next_goal()
+    after = [first.goal(i) for i in range(8)]
+    assert all(a.object != b.object and a.target != b.target for a, b in zip(after, before, strict=True))
+    assert after == [again.goal(i) for i in range(8)]
+    first.next_goal([3])
+    assert first.goal(3).object != after[3].object
+    assert [first.goal(i) for i in range(8) if i != 3] == [after[i] for i in range(8) if i != 3]
+    assert first.environment()[3].tolist() != again.environment()[3].tolist()
+
+
+def test_after_a_reset_the_next_goal_of_a_seed_is_the_same():
+    world = World("pick")
+    world.next_goal()
+    first = world.goal(0), world.instruction(0)
+    world.next_goal()
+    world.reset([0])
+    world.next_goal()
+    assert (world.goal(0), world.instruction(0)) == first
+
+
+def test_a_task_with_one_object_has_no_next_goal():
+    with pytest.raises(UnsupportedOptionError, match="a goal with another object is not supported"):
+        World("lift").next_goal()

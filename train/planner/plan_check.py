@@ -34,7 +34,8 @@ def plan_problems(plan: Sequence[Goal], scene: Scene, done: Sequence[Goal] = ())
             problems.append(f"{step} moves the {goal.object} again after: {placed[goal.object].text}")
         if goal.skill == "lift" and held == goal.object:
             problems.append(f"{step} lifts the object that is already in the hand")
-        elif held is not None and held != goal.object:
+        elif held is not None and held != goal.object and scene.targets:
+            # Without targets, an object in the hand is put down where there is room.
             problems.append(f"{step} needs a free hand, but it holds the {held}; first state where the {held} goes")
         held = goal.object if goal.skill == "lift" else None
         if goal.skill != "lift":

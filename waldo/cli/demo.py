@@ -23,12 +23,16 @@ from waldo.files import require_empty, write_atomic
 
 if TYPE_CHECKING:
     from waldo.demo.recording import Recording
+    from waldo.train.policies.lerobot_policy import LeRobotPolicy
 
-INSTRUCTION = "put the red cube in the left bin, then the blue one in the right bin"
-"""The instruction that the planner decomposes, in the scene of the task `sort`."""
+INSTRUCTION = "lift the red cube, then the blue one"
+"""The instruction that the planner decomposes, and whose subtasks the policy carries out."""
 
 TASK = "pick"
 """The task that is recorded, trained and evaluated: lift the named one of three cubes."""
+
+GOALS = 2
+"""Goals in each recorded scene: the second one starts with a cube in the hand, as the second step of a plan does."""
 
 CAMERA_SIZE = (128, 96)
 """Width and height of the recorded images [px]: enough to see the cubes, and fast to render and to learn from."""
@@ -124,6 +128,7 @@ class Demo:
             robot="so101",
             task=TASK,
             camera_size=CAMERA_SIZE,
+            goals=GOALS,
             episodes=self.size.episodes,
             seed=self.seed,
             logs=self.folder / "logs",
@@ -222,31 +227,47 @@ class Demo:
             build_cache(cache, openers, advance=lambda done, _: progress.update(bar, completed=done))
 
     def plan(self) -> str:
-        """Decompose an instruction with the embedded planner, and execute the subtasks with the scripted expert."""
+        """Decompose an instruction with the embedded planner, and let the policy carry out the subtasks."""
         result_file = self.folder / "plan.json"
         if not result_file.exists():
             from waldo.cli.support.bars import progress_bar
-            from waldo.sim.experts.expert import ExpertPolicy
             from waldo.train.planner.planner import TransformersPlanner, make_plan
             from waldo.train.runner.subtask_runner import RunConfig, run_instruction
 
             planner = TransformersPlanner(None)
-            config = RunConfig(task="sort", episodes=self.size.trials, first_seed=EVALUATION_SEED)
+            config = RunConfig(task=TASK, episodes=self.size.trials, first_seed=EVALUATION_SEED)
             with progress_bar("subtasks") as advance:
                 result = run_instruction(
-                    ExpertPolicy,
+                    self._policy(),
                     INSTRUCTION,
                     lambda scene: make_plan(planner, INSTRUCTION, scene),
                     config,
                     advance=advance,
                 )
             goals = [step.goal for step in result.subtasks[0]]
-            values = {"instruction": INSTRUCTION, "plan": goals, "success": result.success}
+            values = {
+                "instruction": INSTRUCTION,
+                "plan": goals,
+                "success": result.success,
+                "wilson_95": result.wilson_95,
+            }
             _write(result_file, values)
         found = _read(result_file)
+        low, high = found["wilson_95"]
         return (
-            f"{' -> '.join(found['plan'])}: done in {sum(found['success'])} of {len(found['success'])} worlds (expert)"
+            f"{' -> '.join(found['plan'])}: carried out in {sum(found['success'])} of {len(found['success'])} "
+            f"unseen worlds (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
         )
+
+    def _policy(self) -> LeRobotPolicy:
+        """Return the trained policy."""
+        from waldo.train.policies.lerobot_policy import LeRobotPolicy
+        from waldo.train.training import last_checkpoint
+
+        last = last_checkpoint(self.folder / "policy")
+        if last is None:
+            raise FileError(self.folder / "policy", "has no checkpoint", "delete it and run the demo again")
+        return LeRobotPolicy(last[0])
 
     def evaluate(self) -> str:
         """Evaluate the policy on unseen seeds, with motor heat."""
@@ -257,12 +278,7 @@ class Demo:
             from waldo.sim.evaluation.evaluate import evaluate, evaluate_control
             from waldo.sim.evaluation.report import write_report
             from waldo.sim.evaluation.results import EvalConfig
-            from waldo.train.policies.lerobot_policy import LeRobotPolicy
-            from waldo.train.training import last_checkpoint
 
-            last = last_checkpoint(self.folder / "policy")
-            if last is None:
-                raise FileError(self.folder / "policy", "has no checkpoint", "delete it and run the demo again")
             config = EvalConfig(
                 task=TASK,
                 episodes=self.size.trials,
@@ -271,7 +287,7 @@ class Demo:
             )
             if not config.videos:
                 console.err().print("no videos: MuJoCo cannot render here (apt-get install libegl1 libgl1-mesa-dri)")
-            policy = LeRobotPolicy(last[0])
+            policy = self._policy()
             with progress_bar("evaluate") as advance:
                 result = evaluate(policy, config, output, self.policy, advance=advance)
             with progress_bar("wrong instruction") as advance:

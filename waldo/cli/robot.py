@@ -59,6 +59,8 @@ class RobotCommand:
     """Simulated time on /clock that waits for these processes: operator, recorder. Empty for real time."""
     seed: int = 0
     """Seed of the first scene; each reset uses the next one."""
+    goals: int = 1
+    """Goals that are pursued one after another in each scene of the twin, each in an episode of its own."""
     camera_size: tuple[int, int] | None = None
     """Width and height of a simulation's images [px], such as 128 96; those of the robot's cameras by default."""
     start_temperature: float | None = None
@@ -188,6 +190,8 @@ class RobotCommand:
         if (self.option or self.port) and name in SIMULATIONS:
             option = "--option" if self.option else "--port"
             raise UnsupportedOptionError(option, "a simulation", do="select a hardware driver with --driver")
+        if name != "twin" and self.goals != 1:
+            raise UnsupportedOptionError("--goals", f"--driver {name}", do="leave it out")
         if name != "twin" and (given := self._temperatures()):
             cause = "which simulates no motor heat" if name == "model" else "whose motors have their real temperature"
             do = "leave it out, or simulate the robot with --driver twin"
@@ -209,7 +213,7 @@ class RobotCommand:
         if name == "twin":
             from waldo.sim.tasks.task import default_task
 
-            scene = {"task": self.task or default_task(robot.name), "seed": self.seed}
+            scene = {"task": self.task or default_task(robot.name), "seed": self.seed, "goals": self.goals}
             if self.start_temperature is not None:
                 scene["start_c"] = self.start_temperature
             if self.ambient is not None:

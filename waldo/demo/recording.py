@@ -50,6 +50,8 @@ class Recording:
     """Number of episodes in the finished dataset."""
     seed: int
     """Seed of the first episode's world and operator; it increases by one per episode."""
+    goals: int = 1
+    """Goals in each scene, each in an episode of its own."""
     logs: Path
     """Folder for the processes' logs."""
 
@@ -75,6 +77,7 @@ class Recording:
         first = self.seed + done
         node = ("--robot", self.robot)
         scene = ("--task", self.task, "--seed", str(first), "--camera-size", *map(str, self.camera_size))
+        scene = (*scene, "--goals", str(self.goals))
         robot = ("robot", self.robot, *scene, "--lockstep", "operator", "recorder")
         recorder = ("record", str(self.dataset), *node, "--operator", "script", "--lockstep")
         count = ("--episodes", str(self.episodes - done), "--first", str(first))

@@ -50,4 +50,4 @@ def test_an_episode_is_truncated_at_the_horizon():
         _, reward, terminated, truncated, info = env.step(home)
         steps += 1
         assert (reward, terminated, info["is_success"]) == (0.0, False, False)
-    assert steps == 210
+    assert steps == 270

@@ -34,6 +34,51 @@ def test_it_solves_its_task(task, minimum):
     assert success >= minimum
 
 
+def test_the_second_goal_starts_with_the_object_of_the_first_in_the_hand():
+    """The cube in the hand is put down between the others; then the next one is lifted."""
+    world = World("pick", worlds=12, threads=2)
+    for number in range(2):
+        if number:
+            world.next_goal()
+        policy, names = ExpertPolicy(world), world.environment_names
+        policy.act({})
+        experts = [Expert(world.task, seed=2 * i + number) for i in range(12)]
+        for i, expert in enumerate(experts):
+            expert.begin(world.position[i], dict(zip(names, world.environment()[i], strict=True)))
+        targets, finished = world.position, np.zeros(12, dtype=bool)
+        while not finished.all():
+            for i, expert in enumerate(experts):
+                command = expert.command(world.position[i], dict(zip(names, world.environment()[i], strict=True)))
+                finished[i] |= command is None
+                targets[i] = targets[i] if command is None else command
+            world.step(targets, np.flatnonzero(~finished))
+        assert world.goal_reached().all()
+    held = (world.poses[:, :, 2] > 0.04).sum(axis=1)
+    assert held.tolist() == [1] * 12
+
+
+def test_some_first_grasps_miss_and_are_repeated():
+    """A policy learns to repeat a grasp only from demonstrations in which it was repeated."""
+
+    def openings(noise_scale):
+        counts = []
+        for seed in range(20):
+            world, opened, shut = World("lift"), 0, False
+            world.reset([seed])
+            policy = ExpertPolicy(world, noise_scale=noise_scale)
+            for _ in range(540):
+                target = policy.act({})
+                opened += bool(shut and target[0, 5] > 0.8)
+                shut = target[0, 5] < 0.4 or (shut and target[0, 5] <= 0.8)
+                world.step(target)
+            counts.append(opened)
+        return np.array(counts)
+
+    exact, noisy = openings(0.0), openings(1.0)
+    assert (exact == 1).all()  # the gripper starts shut
+    assert 0.05 <= (noisy > 1).mean() <= 0.5
+
+
 def test_the_same_seed_gives_the_same_motion():
     _, first = run("lift", [11])
     _, again = run("lift", [11])
