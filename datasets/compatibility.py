@@ -9,7 +9,7 @@ from waldo.datasets import schema
 from waldo.datasets.streams import ScalarStream, Stream
 from waldo.errors import WaldoError
 
-OPTIONAL_STREAMS = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT)
+OPTIONAL_STREAMS = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT, schema.CONTROL, schema.POLICY)
 """Streams that an episode may lack even if other episodes of the dataset have them."""
 
 

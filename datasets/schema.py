@@ -22,6 +22,10 @@ APPLIED = "joints/sent"
 MOTORS = "motors"
 ENVIRONMENT = "environment"
 """Ground truth of a simulation: object poses and the goal."""
+CONTROL = "control"
+"""Who controls the robot: 0 the robot holds, 1 a person, 2 a policy. Part of the messages of the applied commands."""
+POLICY = "policy"
+"""Topic and stream: what a policy states about each of its commands, such as the ages of observation and action."""
 DEFAULT_FIELD = "value"
 """Field of a stream that has only one, such as `environment`."""
 CAMERA_PREFIX = "cameras/"
@@ -80,6 +84,8 @@ TELEMETRY_APPLIED = "telemetry.sent_action"
 """The applied command, where the action is the operator's command."""
 TELEMETRY_COMMAND = "telemetry.command"
 """The operator's command, where the action is the applied command."""
+CONTROL_COLUMN = "control"
+"""Who controls the robot, as in the stream `control`."""
 TELEMETRY_STALENESS = "telemetry.staleness"
 """Age of each stream's sample in a row [s]; only waldo writes this column."""
 INDEX_COLUMNS: Mapping[str, str] = {
@@ -92,7 +98,9 @@ INDEX_COLUMNS: Mapping[str, str] = {
 """The columns that every LeRobot dataset has, and their types."""
 RESERVED_KEYS = frozenset({*INDEX_COLUMNS, SUCCESS, TELEMETRY_STALENESS})
 """Columns that every export writes itself."""
-OWN_KEYS = frozenset({OBSERVATION_STATE, ACTION, OBSERVATION_ENVIRONMENT, TELEMETRY_APPLIED, TELEMETRY_COMMAND})
+OWN_KEYS = frozenset(
+    {OBSERVATION_STATE, ACTION, OBSERVATION_ENVIRONMENT, TELEMETRY_APPLIED, TELEMETRY_COMMAND, CONTROL_COLUMN}
+)
 """Columns of waldo's own streams."""
 
 
@@ -166,6 +174,11 @@ def unit_of(stream: str, field: str) -> str:
 def joint_stream(name: str, rate_hz: float, joints: Sequence[str]) -> ScalarStream:
     """Return the description of `joints/state`, `joints/command` or `joints/sent`."""
     return _stream(name, rate_hz, JOINT_UNITS[name], joints)
+
+
+def control_stream(rate_hz: float) -> ScalarStream:
+    """Return the description of the `control` stream."""
+    return ScalarStream(name=CONTROL, rate_hz=rate_hz, fields=(Field(DEFAULT_FIELD, "", (CONTROL,)),))
 
 
 def motors_stream(rate_hz: float, joints: Sequence[str]) -> ScalarStream:

@@ -16,6 +16,7 @@ from waldo import ros
 from waldo.errors import InvalidValueError
 from waldo.robots import diagnostics
 from waldo.robots.cameras.image_worker import ImageWorker, encode_jpeg
+from waldo.robots.control.arbiter import LABELS
 from waldo.robots.control.cycle import MOTOR_HZ, ControlCycle, CycleConfig, Sensed
 from waldo.robots.control.lockstep import PEERS, Lockstep
 from waldo.robots.control.safety import SafetyChain
@@ -112,7 +113,8 @@ class RobotNode:
         stamp_ns, now_ns = ros.stamp_to_ns(message.header.stamp), time.time_ns()
         self._lockstep.command(stamp_ns, int(info["publication_sequence_number"]))
         late_ns = 0 if self._lockstep else self._delay.late_ns(int(info["source_timestamp"]), now_ns)
-        self.cycle.command(message.name, message.position, now_ns - late_ns, stamp_ns or None)
+        frame_id = message.header.frame_id
+        self.cycle.command(message.name, message.position, now_ns - late_ns, stamp_ns or None, frame_id)
 
     def _on_diagnostics(self, message: Any) -> None:
         state = diagnostics.recorder_state(message, self.graph.node.get_namespace().strip("/"))
@@ -125,7 +127,7 @@ class RobotNode:
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         if request.data:
-            self.cycle.safety.enable()
+            self.cycle.enable()
         else:
             self.cycle.safety.stop("disabled by the operator")
         response.success = True
@@ -207,7 +209,7 @@ class RobotNode:
 
     def _act(self) -> None:
         acted = self.cycle.act(time.time_ns(), time.monotonic())
-        self._publisher.applied(acted.applied, acted.stamp_ns)
+        self._publisher.applied(acted.applied, acted.stamp_ns, LABELS[acted.source])
         if acted.statuses:
             self._statuses, self._statuses_ns = acted.statuses, acted.stamp_ns
             self._publisher.status(acted.statuses, acted.stamp_ns)

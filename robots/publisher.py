@@ -91,9 +91,11 @@ class RobotPublisher:
         """Publish a simulation's ground truth."""
         self._send("environment_state", _joints(names, stamp_ns, values))
 
-    def applied(self, position: Array, stamp_ns: int) -> None:
-        """Publish the applied command."""
-        self._send("joint_commands_sent", _joints(self.robot.joint_names, stamp_ns, position))
+    def applied(self, position: Array, stamp_ns: int, source: str) -> None:
+        """Publish the applied command, with who commands the robot in `frame_id`: hold, person or policy."""
+        message = _joints(self.robot.joint_names, stamp_ns, position)
+        message.header.frame_id = source
+        self._send("joint_commands_sent", message)
 
     def motors(self, readings: MotorReadings, stamp_ns: int, *, diagnostic: bool) -> None:
         """Publish the motor readings; if `diagnostic`, on `/diagnostics` too."""

@@ -21,13 +21,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
+from waldo.process import stop_with_parent
 from waldo.train.large_import import large_import
 from waldo.train.policies.contract import Contract, contract_of, write_contract
 
 MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
 INTERRUPTED = 130
 """Exit code after an interruption that saved a checkpoint."""
 DIVERGED = 64
@@ -44,14 +43,6 @@ class _Stop:
         self.requested = True
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def stop_with_parent() -> None:
-    """Receive SIGTERM when the parent process ends (Linux only; elsewhere this process then continues)."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def require_tokenizers(make_processors: Any, config: Any, stats: Any) -> None:

@@ -22,6 +22,7 @@ from waldo.datasets.recording.stamps import Stamps
 from waldo.errors import ImageError
 from waldo.robots import diagnostics
 from waldo.robots.cameras import ros_images
+from waldo.robots.control.arbiter import SOURCE_OF_LABEL
 from waldo.typing import Array
 
 
@@ -96,12 +97,15 @@ class MessageAdapter:
             image = self._image(topic, message)
             self._recorder.frame(stream, image, **self._numbered(stream, stamps))
             return
-        if stream == schema.ENVIRONMENT:
+        if stream in (schema.ENVIRONMENT, schema.POLICY):
             values = np.asarray(message.position, dtype=float)
-            self._recorder.environment(message.name, values, **self._numbered(stream, stamps))
+            self._recorder.named_values(stream, message.name, values, **self._numbered(stream, stamps))
             return
         row = self._motor_values(message) if stream == schema.MOTORS else self._command_values(topic, message)
-        self._recorder.row(stream, values=row, **self._numbered(stream, stamps))
+        numbered = self._numbered(stream, stamps)
+        self._recorder.row(stream, values=row, **numbered)
+        if stream == schema.APPLIED and (source := SOURCE_OF_LABEL.get(message.header.frame_id)) is not None:
+            self._recorder.row(schema.CONTROL, values={schema.DEFAULT_FIELD: np.array([float(source)])}, **numbered)
 
     def _count(self, topic: Topic, part: Hashable, stamps: Stamps) -> None:
         """Count the message and those that are missing before it."""

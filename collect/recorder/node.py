@@ -196,6 +196,8 @@ class RecorderNode:
         for name, stream in schema.STREAM_OF_TOPIC.items():
             topic = Topic(stream, node.resolve_topic_name(name), schema.TYPE_OF_TOPIC[name])
             self._subscribe_stream(topic, key=name)
+        policy = Topic(schema.POLICY, node.resolve_topic_name(schema.POLICY), schema.JOINT_STATE_TYPE)
+        self._subscribe_stream(policy, key=schema.POLICY)
         status = Topic("", node.resolve_topic_name(STATUS_TOPIC), schema.DIAGNOSTIC_TYPE)
         self._subscribe(status, self._on_components, key=STATUS_TOPIC)
         offered = dict(node.get_topic_names_and_types())

@@ -95,6 +95,7 @@ class Recorder:
             name: schema.joint_stream(name, self.config.rate_hz, joints) for name in (schema.STATE, *COMMANDS)
         }
         self._streams[schema.MOTORS] = schema.motors_stream(MOTORS_HZ, joints)
+        self._streams[schema.CONTROL] = schema.control_stream(self.config.rate_hz)
         self._writer: EpisodeWriter | None = None
         self._late: set[str] = set()
         self._span_ns: list[int] = []
@@ -130,22 +131,27 @@ class Recorder:
         """Refuse to start an episode because of a stream, until its next row or frame."""
         self._refused[stream] = reason
 
-    def environment(self, names: Sequence[str], values: Array, **stamps: Unpack[Stamps]) -> None:
-        """Add the ground truth of a simulation; its names become the stream's labels."""
-        self._received.add(schema.ENVIRONMENT)
+    def named_values(self, name: str, names: Sequence[str], values: Array, **stamps: Unpack[Stamps]) -> None:
+        """Add a row of a stream whose messages name their values; the names become the stream's labels.
+
+        Args:
+            name: The stream: the ground truth of a simulation, or what a policy states about its commands.
+            names: Names of the values.
+            values: Shape (names,).
+            stamps: Times and sequence number.
+        """
+        self._received.add(name)
         if not names:
             return
-        stream = self._streams.get(schema.ENVIRONMENT)
+        stream = self._streams.get(name)
         known = stream.fields[0].labels if isinstance(stream, ScalarStream) else ()
         if known != tuple(names):
-            if self.state is State.RECORDING and schema.ENVIRONMENT in self._in_episode:
+            if self.state is State.RECORDING and name in self._in_episode:
                 found, expected = ", ".join(names), ", ".join(known)
                 raise RecorderError(f"the names are {found}, expected {expected} as at the start of the episode")
-            fields = (Field("value", "", tuple(names)),)
-            self._streams[schema.ENVIRONMENT] = ScalarStream(
-                name=schema.ENVIRONMENT, rate_hz=self.config.rate_hz, fields=fields
-            )
-        self.row(schema.ENVIRONMENT, values={"value": values}, **stamps)
+            fields = (Field(schema.DEFAULT_FIELD, "", tuple(names)),)
+            self._streams[name] = ScalarStream(name=name, rate_hz=self.config.rate_hz, fields=fields)
+        self.row(name, values={schema.DEFAULT_FIELD: values}, **stamps)
 
     def frame(self, stream: str, image: bytes | Image, **stamps: Unpack[Stamps]) -> None:
         """Add one frame of a camera; the size of the first frame becomes the stream's.
@@ -295,7 +301,7 @@ class Recorder:
             )
         if rate_hz is None:
             return
-        for name in (schema.STATE, *COMMANDS, schema.ENVIRONMENT):
+        for name in (schema.STATE, *COMMANDS, schema.CONTROL, schema.ENVIRONMENT, schema.POLICY):
             if name in self._streams:
                 self._streams[name] = dataclasses.replace(self._streams[name], rate_hz=rate_hz)
 

@@ -30,7 +30,7 @@ STALL_NS = 400_000_000
 CONTROL_TIMEOUT_NS = 3_000_000_000
 """Time without a status of the robot's control after which its node is taken for absent [ns]; it sends one a second."""
 
-MAY_PAUSE = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT)
+MAY_PAUSE = (schema.COMMAND, schema.APPLIED, schema.ENVIRONMENT, schema.POLICY)
 """Streams that may pause: without an engaged operator there are no commands."""
 
 

@@ -16,7 +16,7 @@ from waldo.datasets.reading.align import Alignment, Policy, Times, align, frame_
 from waldo.datasets.reading.clocks import with_stamps
 from waldo.datasets.reading.gaps import describe_gap
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError, camera_streams
-from waldo.datasets.schema import ACTION_STREAMS, APPLIED, COMMAND, ENVIRONMENT, MOTORS, STATE
+from waldo.datasets.schema import ACTION_STREAMS, APPLIED, COMMAND, CONTROL, ENVIRONMENT, MOTORS, STATE
 from waldo.datasets.streams import ScalarStream, VideoStream
 from waldo.errors import UnknownNameError, count
 
@@ -194,6 +194,8 @@ def _sources(episode: Episode, config: RowConfig) -> Sequence[_Source]:
     ]
     if config.environment and ENVIRONMENT in episode.streams:
         found.append(_Source(ENVIRONMENT, "hold", True, {schema.OBSERVATION_ENVIRONMENT: "value"}))
+    if CONTROL in episode.streams and CONTROL not in config.without:
+        found.append(_Source(CONTROL, "next", False, {schema.CONTROL_COLUMN: schema.DEFAULT_FIELD}))
     if other in episode.streams and other not in config.without:
         found.append(_Source(other, "next", False, {other_key: "position"}))
     if MOTORS in episode.streams and MOTORS not in config.without:
@@ -210,7 +212,8 @@ def other_columns(episode: Episode, config: RowConfig) -> Mapping[str, tuple[str
     Raises:
         UnfitEpisodeError: If two streams would become one column.
     """
-    excluded, own = {*schema.STREAM_OF_TOPIC.values(), *config.without}, own_keys(episode)
+    known = {*schema.STREAM_OF_TOPIC.values(), schema.CONTROL, schema.POLICY}
+    excluded, own = {*known, *config.without}, own_keys(episode)
     found: dict[str, tuple[str, str]] = {}
     for name, stream in episode.streams.items():
         if name in excluded or not isinstance(stream, ScalarStream) or not episode.count(name):

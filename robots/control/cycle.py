@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 
 from waldo.errors import HardwareError, InvalidValueError, UnsupportedOptionError
+from waldo.robots.control.arbiter import Arbiter, Source
 from waldo.robots.control.components import (
     ComponentMonitor,
     camera_status,
@@ -25,7 +26,7 @@ from waldo.robots.control.components import (
     merge_faults,
 )
 from waldo.robots.control.motor_alarms import MotorAlarms
-from waldo.robots.control.safety import SafetyChain, SafetyConfig
+from waldo.robots.control.safety import RELEASED, Mode, SafetyChain, SafetyConfig
 from waldo.robots.diagnostics import WARN, ComponentStatus
 from waldo.robots.driver import CameraMonitor, Driver, Frame, MotorSensors, RobotState, SimulatedDriver
 from waldo.robots.event import Event
@@ -91,6 +92,8 @@ class Acted:
     """Stamp of the state that the command answers [ns]."""
     applied: Array
     """The applied command, shape (joints,) [rad or m]."""
+    source: Source
+    """Who controls the robot."""
     statuses: Sequence[ComponentStatus] = ()
     """Statuses of all components, on each change and once per second; otherwise empty."""
     events: Sequence[Event] = ()
@@ -123,6 +126,7 @@ class ControlCycle:
         self.state = driver.read()
         """The last state."""
         self.safety = SafetyChain(self.robot, self.config.safety)
+        self._arbiter = Arbiter()
         self.safety.reset(self.state.position)
         self.serials = [f"{self.robot.name}-{i}" for i in range(len(self.robot.joints))]
         self.heat = HeatMonitor(self.robot, self.config.heat, serials=self.serials, state=self.config.heat_state)
@@ -145,9 +149,32 @@ class ControlCycle:
 
     # requests
 
-    def command(self, names: Sequence[str], positions: Sequence[float], now_ns: int, source_ns: int | None) -> None:
-        """Accept a command; see `SafetyChain.command`."""
-        self.safety.command(names, positions, self._clock_ns(now_ns), source_ns)
+    def command(
+        self,
+        names: Sequence[str],
+        positions: Sequence[float],
+        now_ns: int,
+        source_ns: int | None,
+        frame_id: str = "",
+    ) -> None:
+        """Accept a command of a person or a policy; see `Arbiter` and `SafetyChain.command`."""
+        before = self._arbiter.source
+        reason = self._arbiter.admit(frame_id, names)
+        if reason is None:
+            return
+        if names and self._arbiter.source is not before:
+            self.safety.disengage()
+        self.safety.command(names, positions, self._clock_ns(now_ns), source_ns, release_reason=reason or RELEASED)
+
+    def enable(self) -> None:
+        """End a stop; the next command is followed, whatever its source."""
+        self._arbiter.release()
+        self.safety.enable()
+
+    @property
+    def source(self) -> Source:
+        """Who controls the robot in this cycle."""
+        return self._arbiter.source if self.safety.status.mode is Mode.FOLLOWING else Source.HOLD
 
     def set_recorder_state(self, *, recording: bool, monotonic_s: float) -> None:
         """Store the recorder's state: the heat of episodes and of pauses is learned separately."""
@@ -157,9 +184,11 @@ class ControlCycle:
         """Reset a simulation to the next seed and return the seed."""
         simulated = cast("SimulatedDriver", self.simulated)
         self._seed += 1
-        simulated.reset(self._seed)
+        moved = simulated.reset(self._seed)
         self.world_reset = True
-        self.safety.reset(simulated.read().position)
+        self._arbiter.release()
+        if moved:
+            self.safety.reset(simulated.read().position)
         return self._seed
 
     def restore_heat(self, now_ns: int) -> list[Event]:
@@ -286,7 +315,13 @@ class ControlCycle:
         if self.simulated is not None:
             self.simulated.advance()
         self._cycle += 1
-        return Acted(stamp_ns=state.stamp_ns, applied=applied, statuses=statuses, events=self._pop_events())
+        return Acted(
+            stamp_ns=state.stamp_ns,
+            applied=applied,
+            source=self.source,
+            statuses=statuses,
+            events=self._pop_events(),
+        )
 
     def statuses(self) -> list[ComponentStatus]:
         """Return the present status of every component."""

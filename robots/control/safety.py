@@ -123,18 +123,25 @@ class SafetyChain:
         self._hold(NOT_COMMANDED)
 
     def command(
-        self, names: Sequence[str], positions: Sequence[float], now_ns: int, source_ns: int | None = None
+        self,
+        names: Sequence[str],
+        positions: Sequence[float],
+        now_ns: int,
+        source_ns: int | None = None,
+        *,
+        release_reason: str = RELEASED,
     ) -> None:
         """Accept a command, or hold if it is invalid.
 
         Args:
-            names: The commanded joints; empty if the operator released control.
+            names: The commanded joints; empty if control is released.
             positions: Target position of each named joint [rad or m].
             now_ns: Time of receipt [ns].
             source_ns: Time at which the operator's device produced the command, by the device's clock [ns]. The
                 target's velocity follows from the difference between two of them. `now_ns` if None.
+            release_reason: Why control is released, for a command without joints.
         """
-        self._fault = self._find_fault(names, np.asarray(positions, dtype=float))
+        self._fault = release_reason if not names else self._find_fault(names, np.asarray(positions, dtype=float))
         if self._fault:
             self._target = None
             return
@@ -145,8 +152,6 @@ class SafetyChain:
 
     def _find_fault(self, names: Sequence[str], values: Array) -> str | None:
         """Return why a command is invalid, or None."""
-        if not names:
-            return RELEASED
         if unknown := [name for name in names if name not in self._index]:
             return f"command contains unknown joints: {', '.join(unknown)} (known: {', '.join(self._index)})"
         if len(names) != len(values):
@@ -205,6 +210,12 @@ class SafetyChain:
                 for i in np.flatnonzero(self._disabled)
             ]
             self.stop(f"no torque at {', '.join(motors)}; support the arm")
+
+    def disengage(self) -> None:
+        """Let the next command engage as after a hold: another source commands, whose target may be far away."""
+        self._target = None
+        if self.status.mode is Mode.FOLLOWING:
+            self._hold(NOT_COMMANDED)
 
     def stop(self, reason: str) -> None:
         """Stop until `enable` is called."""

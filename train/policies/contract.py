@@ -7,14 +7,16 @@ compares them with those of the robot.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from waldo.datasets.dataset import Dataset
 from waldo.datasets.lerobot.columns import labels_of
-from waldo.datasets.schema import ACTION, OBSERVATION_STATE, has_channels_first
+from waldo.datasets.schema import ACTION, OBSERVATION_IMAGES, OBSERVATION_STATE, STATE, has_channels_first
+from waldo.errors import WaldoError
 from waldo.files import read_regular, write_atomic
 from waldo.json_file import parse_json
 
@@ -23,6 +25,12 @@ CONTRACT_FILE = "waldo.json"
 
 DEFAULT_FPS = 30.0
 """Actions per second if the training data is unavailable: the default rate of exports."""
+
+EXPORT_FILE = "meta/waldo.json"
+"""File of waldo's exports that contains the units of the columns."""
+
+UNIT = "rad"
+"""Unit in which robots are commanded."""
 
 POSITION = ".pos"
 """End of the names of joint positions in datasets of LeRobot's own robots."""
@@ -41,6 +49,8 @@ class Contract:
     """Joints of an action, in order; empty if the data does not name them."""
     state: tuple[str, ...] = ()
     """Joints of `observation.state`, in order; empty if the data does not name them."""
+    unit: str = ""
+    """Unit of the revolute joints in actions and states, "rad"; empty if the data does not state it."""
     cameras: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict[str, tuple[int, int]]())
     """Key of each camera -> width and height of its images in the training data [px]."""
     instructions: tuple[str, ...] = ()
@@ -63,6 +73,27 @@ class Contract:
                 found.append(f"it {verb} the joints {', '.join(own)}, the robot has {', '.join(joints)}")
         return found
 
+    def robot_differences(self, joints: Sequence[str], cameras: Collection[str]) -> list[str]:
+        """Return why the policy cannot command a robot, one sentence each; names must be known and equal.
+
+        Args:
+            joints: Joints of the robot, in order.
+            cameras: Names of its cameras.
+        """
+        found = self.joint_differences(joints)
+        for verb, own in (("commands", self.joints), ("observes", self.state)):
+            if not own:
+                found.append(f"the joints that it {verb} are unknown, the robot has {', '.join(joints)}")
+            elif not {*own} & {*joints}:
+                found.append(f"it {verb} the joints {', '.join(own)}, the robot has {', '.join(joints)}")
+        if self.unit != UNIT:
+            found.append(f"its joint positions are in {self.unit or 'an unknown unit'}, those of the robot in {UNIT}")
+        for key in self.cameras:
+            name = key.removeprefix(OBSERVATION_IMAGES)
+            if name not in cameras:
+                found.append(f"it needs the camera {name}, the robot has {', '.join(cameras) or 'no camera'}")
+        return found
+
 
 def contract_of(metadata: Any) -> Contract:
     """Return the contract of a policy that is trained on a dataset, from LeRobot's metadata of it."""
@@ -71,6 +102,7 @@ def contract_of(metadata: Any) -> Contract:
         fps=float(metadata.fps),
         joints=_joints(features, ACTION),
         state=_joints(features, OBSERVATION_STATE),
+        unit=_unit(metadata.root),
         cameras={key: _size(features[key]) for key in metadata.camera_keys},
         instructions=tuple(str(text) for text in metadata.tasks.index),
         dataset=str(metadata.repo_id).removeprefix("local/"),
@@ -85,6 +117,16 @@ def _joints(features: Mapping[str, Mapping[str, Any]], key: str) -> tuple[str, .
     if not feature.get("names"):
         return ()
     return tuple(name.removesuffix(POSITION) for name in labels_of(feature["names"], feature["shape"], key))
+
+
+def _unit(root: Any) -> str:
+    """Return the unit of the actions of a waldo dataset or of its export; empty if it is unknown."""
+    with suppress(*UNREADABLE):
+        return str(parse_json(read_regular(root / EXPORT_FILE))["units"][ACTION])
+    with suppress(WaldoError):
+        for episode in Dataset.open(root).episodes:
+            return episode.field(STATE, "position").unit
+    return ""
 
 
 def _size(feature: Mapping[str, Any]) -> tuple[int, int]:
@@ -103,16 +145,21 @@ def read_contract(folder: Path) -> Contract:
     values: dict[str, Any] = {}
     with suppress(*UNREADABLE):
         values = dict(parse_json(read_regular(folder / CONTRACT_FILE)))
-    fps = _rate(values.get("fps"))
-    if fps is None:
+    if _rate(values.get("fps")) is None:
         with suppress(*UNREADABLE):
             root = parse_json(read_regular(folder / "train_config.json"))["dataset"]["root"]
-            fps = _rate(parse_json(read_regular(Path(root) / "meta" / "info.json"))["fps"])
+            values["fps"] = parse_json(read_regular(Path(root) / "meta" / "info.json"))["fps"]
+    return contract_from(values)
+
+
+def contract_from(values: Mapping[str, Any]) -> Contract:
+    """Return the contract that JSON values state; what they lack or state wrongly is unknown."""
     cameras = values.get("cameras")
     return Contract(
-        fps=fps or DEFAULT_FPS,
+        fps=_rate(values.get("fps")) or DEFAULT_FPS,
         joints=_texts(values.get("joints")),
         state=_texts(values.get("state")),
+        unit=str(values.get("unit") or ""),
         cameras={str(key): (int(size[0]), int(size[1])) for key, size in cameras.items() if _is_size(size)}
         if isinstance(cameras, dict)
         else {},

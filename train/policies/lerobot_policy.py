@@ -60,6 +60,8 @@ class LeRobotPolicy:
         self.device = device
         self._policy, self._before, self._after = _load(self.folder, device)
         config = self._policy.config
+        self.type = str(config.type)
+        """LeRobot's name of the type of policy."""
         self.contract = read_contract(self.folder)
         """What the policy was trained for."""
         self.fps = self.contract.fps
@@ -70,6 +72,8 @@ class LeRobotPolicy:
         self.image_sizes = {key: (self.inputs[key][2], self.inputs[key][1]) for key in self.image_keys}
         """Key -> width and height of the images that the policy was trained on [px]."""
         self.queue_length = int(getattr(config, "n_action_steps", 1))
+        self.chunk_length = max(self.queue_length, int(getattr(config, "chunk_size", self.queue_length)))
+        """Actions that one look predicts; the queue contains the first of them."""
         self.lockstep = (
             int(getattr(config, "n_obs_steps", 1)) > 1 or getattr(config, "temporal_ensemble_coeff", None) is not None
         )
@@ -135,11 +139,30 @@ class LeRobotPolicy:
         self._used += 1
         return targets
 
-    def _chunk(self, observation: Observation, worlds: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the next actions of some worlds, (worlds, queue_length, joints) [rad]."""
+    def predict(self, observations: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Return all actions that follow each observation, (observations, actions, joints) [rad].
+
+        Args:
+            observations: The inputs by key, without an axis of worlds, and `task`.
+
+        Raises:
+            WaldoError: If the policy has a history, which is that of one robot, and there are several observations.
+        """
+        batch: dict[str, Any] = {key: np.stack([one[key] for one in observations]) for key in self.inputs}
+        batch["task"] = [one["task"] for one in observations]
+        if not self.lockstep:
+            return self._chunk(batch, np.arange(len(observations)), self.chunk_length)
+        if len(observations) > 1:
+            raise WaldoError(f"{self.folder.name}: the policy has a history and serves one robot at a time")
+        return self.act({OBSERVATION_STATE: np.zeros((1, 0), np.float32)} | batch)[:, None]
+
+    def _chunk(
+        self, observation: Observation, worlds: NDArray[np.int64], length: int | None = None
+    ) -> NDArray[np.float64]:
+        """Return the next actions of some worlds, (worlds, length or queue_length, joints) [rad]."""
         with torch.inference_mode():
             batch = self._before(self._batch(observation, worlds))
-            chunk = self._policy.predict_action_chunk(batch)[:, : self.queue_length]
+            chunk = self._policy.predict_action_chunk(batch)[:, : length or self.queue_length]
             actions = self._after(chunk.flatten(0, 1)).reshape(chunk.shape)
         return actions.to(torch.float64).cpu().numpy()
 

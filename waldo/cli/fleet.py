@@ -59,8 +59,8 @@ class Fleet:
 
     def __post_init__(self) -> None:
         """Validate the options: without a token only a loopback address is allowed."""
-        from waldo.fleet.auth import is_loopback
         from waldo.fleet.store import STALE_S
+        from waldo.hosts import is_loopback
 
         if not 0 <= self.port <= 65535:
             raise InvalidValueError("--port", self.port, "0 to 65535")
@@ -85,10 +85,10 @@ class Fleet:
     def run(self) -> int:
         """Serve until Ctrl-C."""
         from waldo.console import err
-        from waldo.fleet.auth import is_loopback
         from waldo.fleet.listener import Listener
         from waldo.fleet.server import Site, serve
         from waldo.fleet.store import FleetStore
+        from waldo.hosts import is_loopback
         from waldo.ros import check_domain
 
         check_domain()

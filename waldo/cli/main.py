@@ -66,6 +66,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("waldo.cli.formats:Export", "export a dataset to LeRobot v3.0, replay buffers, UMI or ROS 2 bags"),
     "cache": ("waldo.cli.cache:Cache", "build or verify a cache of decoded frames for training"),
     "train": ("waldo.cli.train:Train", "train a LeRobot policy on a dataset"),
+    "serve": ("waldo.cli.serve:Serve", "serve a policy to robots and openpi clients"),
+    "run": ("waldo.cli.run:Run", "let a policy drive a robot, local or from a server"),
     "plan": ("waldo.cli.plan:Plan", "decompose an instruction into subtasks"),
     "eval": ("waldo.cli.eval:Evaluate", "evaluate a policy in simulation, including motor heat"),
     "fleet": ("waldo.cli.fleet:Fleet", "serve a dashboard of the robots on this network"),

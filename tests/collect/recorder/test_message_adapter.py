@@ -33,7 +33,7 @@ class RowList:
     def row(self, stream: str, *, values: dict[str, Any], **stamps: int) -> None:
         self.rows.append((stream, values, stamps))
 
-    def environment(self, names: list[str], values: np.ndarray, **stamps: int) -> None:
+    def named_values(self, stream: str, names: list[str], values: np.ndarray, **stamps: int) -> None:
         self.rows.append((names, values, stamps))
 
     def frame(self, stream: str, image: Any, **stamps: int) -> None:
@@ -45,13 +45,13 @@ def recorder(toy_robot: Robot) -> RowList:
     return RowList(toy_robot)
 
 
-def header(ns: int) -> Any:
-    return SimpleNamespace(stamp=SimpleNamespace(sec=ns // 10**9, nanosec=ns % 10**9))
+def header(ns: int, frame_id: str = "") -> Any:
+    return SimpleNamespace(stamp=SimpleNamespace(sec=ns // 10**9, nanosec=ns % 10**9), frame_id=frame_id)
 
 
-def joints(ns: int = 0, **fields: Any) -> Any:
+def joints(ns: int = 0, frame_id: str = "", **fields: Any) -> Any:
     empty = {"position": [], "velocity": [], "effort": []}
-    return SimpleNamespace(header=header(ns), **{**empty, **fields})
+    return SimpleNamespace(header=header(ns, frame_id), **{**empty, **fields})
 
 
 def state_topic(stream: str = schema.STATE) -> Topic:
@@ -74,6 +74,22 @@ def test_a_command_has_positions_only_and_an_empty_one_is_nan(recorder: RowList,
     ((_, values, _),) = recorder.rows
     assert list(values) == ["position"]
     assert np.isnan(values["position"]).tolist() == [True, True]
+
+
+@pytest.mark.parametrize(("frame_id", "value"), [("hold", 0.0), ("person", 1.0), ("policy", 2.0)])
+def test_an_applied_command_states_who_controls_the_robot(recorder: RowList, frame_id: str, value: float) -> None:
+    message = joints(5, frame_id, name=["a", "b"], position=[0, 0])
+    MessageAdapter(recorder).add(state_topic(schema.APPLIED), message, INFO)
+    (_, _, sent), (stream, values, stamps) = recorder.rows
+    assert stream == "control"
+    assert values["value"].tolist() == [value]
+    assert stamps == sent
+
+
+def test_the_source_of_another_stream_is_not_recorded(recorder: RowList) -> None:
+    message = joints(5, "policy", name=["a", "b"], position=[0, 0])
+    MessageAdapter(recorder).add(state_topic(schema.COMMAND), message, INFO)
+    assert [stream for stream, _, _ in recorder.rows] == ["joints/command"]
 
 
 def test_in_real_time_the_stamps_are_those_of_the_message_and_the_middleware(recorder: RowList) -> None:

@@ -299,13 +299,13 @@ def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot, mon
             ),
             publish,
         )
-        add = node.recorder.environment
+        add = node.recorder.named_values
 
         def fail_once(*_: Any, **__: Any) -> None:
-            monkeypatch.setattr(node.recorder, "environment", add)
+            monkeypatch.setattr(node.recorder, "named_values", add)
             raise MemoryError
 
-        monkeypatch.setattr(node.recorder, "environment", fail_once)
+        monkeypatch.setattr(node.recorder, "named_values", fail_once)
         refusals = "/toy/environment_state: "
         until(lambda: sum(notice.text.startswith(refusals) for notice in notices) == 2, publish)
         # The topic keeps its last message only, so the others may not have been seen.

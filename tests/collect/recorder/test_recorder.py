@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
+from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.streams import Field
 from waldo.errors import WaldoError
@@ -125,15 +126,17 @@ def test_a_refused_camera_can_be_left_out(recorder: Recorder) -> None:
 
 def test_ground_truth_keeps_its_names_during_an_episode(recorder: Recorder) -> None:
     feed(recorder, range(1))
-    recorder.environment(["cube.x", "cube.y"], np.zeros(2), header_ns=0, receipt_ns=0, sequence=1)
+    recorder.named_values(schema.ENVIRONMENT, ["cube.x", "cube.y"], np.zeros(2), header_ns=0, receipt_ns=0, sequence=1)
     recorder.start()
     with pytest.raises(RecorderError) as error:
-        recorder.environment(["ball.x", "ball.y"], np.zeros(2), header_ns=1, receipt_ns=1, sequence=2)
+        recorder.named_values(
+            schema.ENVIRONMENT, ["ball.x", "ball.y"], np.zeros(2), header_ns=1, receipt_ns=1, sequence=2
+        )
     assert str(error.value) == ("the names are ball.x, ball.y, expected cube.x, cube.y as at the start of the episode")
     recorder.discard()
-    recorder.environment(["ball.x"], np.zeros(1), header_ns=2, receipt_ns=2, sequence=3)
+    recorder.named_values(schema.ENVIRONMENT, ["ball.x"], np.zeros(1), header_ns=2, receipt_ns=2, sequence=3)
     recorder.start()
-    recorder.environment(["ball.x"], np.zeros(1), header_ns=3, receipt_ns=3, sequence=4)
+    recorder.named_values(schema.ENVIRONMENT, ["ball.x"], np.zeros(1), header_ns=3, receipt_ns=3, sequence=4)
     recorder.save("success")
     stream: Any = recorder.dataset.episodes[0].streams["environment"]
     assert stream.fields[0].labels == ("ball.x",)
@@ -194,7 +197,7 @@ def test_a_stream_that_starts_during_an_episode_is_named(recorder: Recorder) -> 
     feed(recorder, range(1))
     recorder.start()
     feed(recorder, range(1, 6))
-    recorder.environment(["cube.x"], np.zeros(1), header_ns=1, receipt_ns=1, sequence=1)
+    recorder.named_values(schema.ENVIRONMENT, ["cube.x"], np.zeros(1), header_ns=1, receipt_ns=1, sequence=1)
     text = recorder.save("success")
     assert (
         text == "episode_000000.zarr saved as success; not recorded because they started after the episode: environment"
@@ -203,10 +206,10 @@ def test_a_stream_that_starts_during_an_episode_is_named(recorder: Recorder) -> 
 
 def test_a_simulation_without_objects_has_no_environment(recorder: Recorder) -> None:
     feed(recorder, range(1))
-    recorder.environment([], np.zeros(0), header_ns=0, receipt_ns=0, sequence=1)
+    recorder.named_values(schema.ENVIRONMENT, [], np.zeros(0), header_ns=0, receipt_ns=0, sequence=1)
     recorder.start(["environment"])
     feed(recorder, range(1, 6))
-    recorder.environment([], np.zeros(0), header_ns=1, receipt_ns=1, sequence=2)
+    recorder.named_values(schema.ENVIRONMENT, [], np.zeros(0), header_ns=1, receipt_ns=1, sequence=2)
     assert recorder.save("success") == "episode_000000.zarr saved as success"
     assert "environment" not in recorder.dataset.episodes[0].streams
 
@@ -263,10 +266,10 @@ def test_the_streams_of_an_episode_have_their_fields_units_and_rates(recorder: R
     feed(recorder, range(1))
     add_frame(recorder, "depth/front", np.ones((24, 32), np.uint16), 0)
     add_frame(recorder, "cameras/other", np.zeros((24, 32, 3), np.uint8), 0)
-    recorder.environment(["cube.x"], np.zeros(1), header_ns=0, receipt_ns=0, sequence=1)
+    recorder.named_values(schema.ENVIRONMENT, ["cube.x"], np.zeros(1), header_ns=0, receipt_ns=0, sequence=1)
     recorder.start()
     feed(recorder, range(1, 4))
-    recorder.environment(["cube.x"], np.ones(1), header_ns=1, receipt_ns=1, sequence=2)
+    recorder.named_values(schema.ENVIRONMENT, ["cube.x"], np.ones(1), header_ns=1, receipt_ns=1, sequence=2)
     add_frame(recorder, "depth/front", np.ones((24, 32), np.uint16), 1)
     add_frame(recorder, "cameras/other", np.zeros((24, 32, 3), np.uint8), 1)
     recorder.save("success")

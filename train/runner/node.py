@@ -1,0 +1,207 @@
+"""The policy node: moves messages between the ROS graph and the policy loop.
+
+It publishes `joint_commands`, as a teleoperation device does, with "policy" as the source, and on the topic `policy`
+what is stated about each command. Camera images stay encoded until the policy looks at them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from waldo import ros
+from waldo.datasets import schema
+from waldo.robots import diagnostics
+from waldo.robots.control.arbiter import SOURCE_OF_LABEL, Source, policy_frame
+from waldo.robots.diagnostics import OK, WARN
+from waldo.robots.event import Event
+from waldo.train.runner.policy_loop import REPORTED, PolicyLoop, RobotView, Step
+
+if TYPE_CHECKING:
+    from waldo.ros import Graph
+
+CONTROL, GOVERNOR = "control", "governor"
+"""Components of a robot's status."""
+
+FLUSH_S = 0.1
+"""Time for the last command to leave this process [s]."""
+
+
+@dataclass(slots=True)
+class RunTotals:
+    """What happened during a run."""
+
+    commands: int = 0
+    """Commands with joints."""
+    missed: int = 0
+    """Control cycles that started more than a period late."""
+    chunks: int = 0
+    """Chunks that were played."""
+    takeovers: int = 0
+    """Times that a person took over."""
+    holds: dict[str, int] = field(default_factory=dict[str, int])
+    """Reason -> times that the robot held because of it."""
+    jumps: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """Differences in position [rad or m] and velocity [rad/s or m/s] at each border between two chunks."""
+    inference_s: list[float] = field(default_factory=list[float])
+    """Duration of the inference of each chunk [s]."""
+
+
+class PolicyNode:
+    """Runs a policy loop against a robot on the ROS graph."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        loop: PolicyLoop,
+        joint_names: tuple[str, ...],
+        cameras: Mapping[str, str],
+        *,
+        task: str = "",
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        """Create the publishers and subscriptions.
+
+        Args:
+            graph: The node on the ROS graph, in the robot's namespace.
+            loop: The loop.
+            joint_names: Joints of the robot, in the order of the policy's actions.
+            cameras: Key of each image that the policy needs -> topic of compressed images.
+            task: The instruction; empty for the one that the robot publishes on the topic `task`.
+            on_event: Called when the robot starts or stops following the policy, and why.
+        """
+        from diagnostic_msgs.msg import DiagnosticArray
+        from sensor_msgs.msg import CompressedImage, JointState
+        from std_msgs.msg import String
+
+        self._graph, self._loop, self._names, self._on_event = graph, loop, list(joint_names), on_event
+        self._joint_state = JointState
+        self.view = RobotView()
+        """What is known of the robot."""
+        self.totals = RunTotals()
+        """What happened so far."""
+        self._own_task = task
+        if task:
+            self.view.task = (task, None)
+        qos = ros.stream_qos()
+        topics = schema.TOPIC_OF_STREAM
+        self._commands = graph.node.create_publisher(JointState, topics[schema.COMMAND], qos)
+        self._statements = graph.node.create_publisher(JointState, schema.POLICY, qos)
+        graph.subscribe(JointState, topics[schema.STATE], self._on_state, qos)
+        graph.subscribe(JointState, topics[schema.APPLIED], self._on_applied, qos)
+        graph.subscribe(DiagnosticArray, "status", self._on_status, qos)
+        graph.subscribe(String, "task", self._on_task, ros.latched_qos())
+        for key, topic in cameras.items():
+            graph.subscribe(CompressedImage, topic, self._image_callback(key), ros.stream_qos(2))
+        self._reason = "-"
+
+    # subscriptions
+
+    def _on_state(self, message: Any) -> None:
+        positions = dict(zip(message.name, message.position, strict=False))
+        if all(name in positions for name in self._names):
+            self.view.position = np.array([positions[name] for name in self._names])
+            self.view.state_ns = ros.stamp_to_ns(message.header.stamp)
+
+    def _on_applied(self, message: Any) -> None:
+        source = SOURCE_OF_LABEL.get(message.header.frame_id, Source.HOLD)
+        if source is Source.PERSON and self.view.control is not Source.PERSON:
+            self.totals.takeovers += 1
+        self.view.control = source
+
+    def _on_status(self, message: Any) -> None:
+        components = diagnostics.components_from_message(message)
+        if (control := components.get(CONTROL)) is not None:
+            self.view.hold_reason = control.values.get("reason", "")
+        if (governor := components.get(GOVERNOR)) is not None:
+            ratio = diagnostics.from_text(governor.values.get("speed_ratio", ""))
+            self.view.speed_ratio = ratio if 0 < ratio <= 1 else 1.0
+
+    def _on_task(self, message: Any) -> None:
+        """Take the instruction of a simulation; each reset of its world is a new scene."""
+        try:
+            values = dict(json.loads(message.data))
+        except (ValueError, TypeError):
+            return
+        text = self._own_task or str(values.get("task", ""))
+        self.view.task = (text, (values.get("seed"), values.get("task")))
+
+    def _image_callback(self, key: str) -> Callable[[Any], None]:
+        def on_image(message: Any) -> None:
+            self.view.images[key] = (ros.stamp_to_ns(message.header.stamp), bytes(message.data))
+
+        return on_image
+
+    # the loop
+
+    def run(self, done: Callable[[], bool]) -> RunTotals:
+        """Run until `done()`; always ends with a command without joints."""
+        period_s = 1 / self._loop.config.rate
+        deadline_s = time.monotonic()
+        try:
+            while not done():
+                self._cycle(period_s)
+                deadline_s += period_s
+                late_s = time.monotonic() - deadline_s
+                if late_s > period_s:
+                    self.totals.missed += int(late_s / period_s)
+                    deadline_s = time.monotonic()
+                self._graph.spin_for(max(0.0, deadline_s - time.monotonic()))
+        finally:
+            self._release("the policy has ended")
+            self._graph.spin_for(FLUSH_S)
+        return self.totals
+
+    def _cycle(self, period_s: float) -> None:
+        now_ns, chunks = time.time_ns(), self._loop.player.chunks
+        step = self._loop.step(self.view, now_ns, period_s)
+        if step.targets is not None:
+            self._publish(step.targets.tolist(), now_ns)
+            self.totals.commands += 1
+        elif step.release:
+            self._release(step.reason)
+        self._state(step, now_ns)
+        self._count(chunks)
+        self._report(step)
+
+    def _publish(self, positions: list[float], now_ns: int) -> None:
+        message = self._joint_state(name=self._names, position=positions)
+        message.header.stamp, message.header.frame_id = ros.ns_to_stamp(now_ns), policy_frame()
+        self._commands.publish(message)
+
+    def _release(self, reason: str) -> None:
+        message = self._joint_state()
+        message.header.stamp, message.header.frame_id = ros.ns_to_stamp(time.time_ns()), policy_frame(reason)
+        self._commands.publish(message)
+
+    def _state(self, step: Step, now_ns: int) -> None:
+        """Publish what is stated about the command."""
+        message = self._joint_state(name=list(REPORTED), position=list(step.values))
+        message.header.stamp = ros.ns_to_stamp(now_ns)
+        self._statements.publish(message)
+
+    def _count(self, before: int) -> None:
+        player = self._loop.player
+        if player.chunks == before:
+            return
+        self.totals.chunks = player.chunks
+        self.totals.inference_s.append(self._loop.inference_s)
+        if player.border is not None:
+            self.totals.jumps.append((player.border.position, player.border.velocity))
+
+    def _report(self, step: Step) -> None:
+        """Report each change between following and holding."""
+        reason = "".join(" " if c.isdigit() else c for c in step.reason)
+        if reason == self._reason:
+            return
+        self._reason = reason
+        if not step.reason:
+            self._on_event(Event(f"the policy drives: {self.view.task[0]}", OK))
+            return
+        self.totals.holds[step.reason] = self.totals.holds.get(step.reason, 0) + 1
+        self._on_event(Event(f"holding: {step.reason}", WARN))

@@ -1,0 +1,89 @@
+"""Inference on a thread of its own, for several clients at once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waldo.errors import WaldoError
+
+MAX_BATCH = 64
+"""Most observations of one forward pass."""
+
+
+class ChunkPolicy(Protocol):
+    """A policy that predicts a chunk of actions from each observation."""
+
+    def predict(self, observations: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Return the actions that follow each observation, (observations, actions, joints)."""
+        ...
+
+
+class PredictionError(WaldoError):
+    """Actions that must not reach a robot."""
+
+    exit_code = 3
+
+
+@dataclass(slots=True)
+class _Request:
+    observation: Mapping[str, Any]
+    answer: Future[NDArray[np.float64]]
+
+
+class Batcher:
+    """Answers observations in the order of their arrival; those that arrive during a forward pass share the next."""
+
+    def __init__(self, policy: ChunkPolicy, *, max_batch: int = MAX_BATCH) -> None:
+        """Start the thread."""
+        self._policy, self._max_batch = policy, max_batch
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
+
+    def submit(self, observation: Mapping[str, Any]) -> Future[NDArray[np.float64]]:
+        """Return the future actions (actions, joints) for an observation; PredictionError if they are not finite."""
+        request = _Request(observation, Future())
+        self._requests.put(request)
+        return request.answer
+
+    def close(self) -> None:
+        """End the thread after the requests that wait."""
+        self._requests.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._requests.get()) is not None:
+            requests, ending = [first], False
+            while len(requests) < self._max_batch and not self._requests.empty():
+                following = self._requests.get()
+                if following is None:
+                    ending = True
+                    break
+                requests.append(following)
+            self._answer([one for one in requests if one.answer.set_running_or_notify_cancel()])
+            if ending:
+                return
+
+    def _answer(self, requests: Sequence[_Request]) -> None:
+        if not requests:
+            return
+        try:
+            chunks = self._policy.predict([request.observation for request in requests])
+        except Exception as error:  # whatever a policy raises is the answer to its clients
+            for request in requests:
+                request.answer.set_exception(error)
+            return
+        for request, actions in zip(requests, chunks, strict=True):
+            if np.isfinite(actions).all():
+                request.answer.set_result(actions)
+            else:
+                bad = int((~np.isfinite(actions)).any(axis=1).argmax())
+                request.answer.set_exception(PredictionError(f"action {bad} of the policy is not finite"))

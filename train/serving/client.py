@@ -1,0 +1,129 @@
+"""A client of any server that speaks openpi's wire, over one connection that is kept."""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from websockets.exceptions import WebSocketException
+from websockets.protocol import State
+from websockets.sync.client import ClientConnection, connect
+
+from waldo.errors import WaldoError
+from waldo.train.serving.server import REQUEST_ID
+from waldo.train.serving.wire import MAX_BYTES, WireError, pack, unpack
+
+CONNECT_S = 10.0
+"""Timeout of connecting [s]."""
+
+ANSWER_S = 10.0
+"""Timeout of one answer [s]; slow on a CPU, and the robot holds meanwhile."""
+
+
+class ServerError(WaldoError):
+    """A policy server that cannot be reached, has stopped, or answers with an error."""
+
+    exit_code = 3
+
+
+class PolicyClient:
+    """Asks a policy server for actions, one observation at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        ca_file: str | None = None,
+        connect_s: float = CONNECT_S,
+        answer_s: float = ANSWER_S,
+    ) -> None:
+        """Connect and receive the server's metadata.
+
+        Args:
+            url: Address, such as ws://127.0.0.1:8000 or wss://gpu.example:443.
+            token: Token of the server, sent as `Authorization: Api-Key`.
+            ca_file: Certificates to trust beside the system's, for wss.
+            connect_s: Timeout of connecting [s].
+            answer_s: Timeout of one answer [s].
+
+        Raises:
+            ServerError: If the server cannot be reached or refuses the connection.
+        """
+        self.url, self._answer_s = url, answer_s
+        tls = ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None
+        headers = {"Authorization": f"Api-Key {token}"} if token else None
+        self._numbers = itertools.count()
+        try:
+            self._connection: ClientConnection = connect(
+                url,
+                ssl=tls,
+                additional_headers=headers,
+                compression=None,
+                max_size=MAX_BYTES,
+                open_timeout=connect_s,
+                proxy=None,
+            )
+            greeting = self._connection.recv(timeout=connect_s)
+        except (WebSocketException, OSError, ValueError) as error:
+            raise ServerError(f"{url}: {_reason(error)}; start a server with: waldo serve POLICY") from error
+        self.metadata: dict[str, Any] = self._unpack(greeting)
+        """What the server sent when the client connected."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open; False at once after the server has gone."""
+        return self._connection.state is State.OPEN
+
+    def infer(self, observation: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the actions that follow an observation, (actions, joints).
+
+        The connection is closed after a timeout, since the next answer would be that to an earlier question.
+
+        Raises:
+            ServerError: If there is no answer, or it is not a finite array.
+        """
+        number = next(self._numbers)
+        try:
+            self._connection.send(pack({**observation, REQUEST_ID: number}))
+            answer = self._connection.recv(timeout=self._answer_s)
+        except TimeoutError as error:
+            self.close()
+            raise ServerError(f"{self.url}: no answer within {self._answer_s:g} s") from error
+        except (WebSocketException, OSError) as error:
+            raise ServerError(f"{self.url}: {_reason(error)}") from error
+        message = self._unpack(answer)
+        if message.get(REQUEST_ID, number) != number:
+            self.close()
+            raise ServerError(f"{self.url}: answered request {message[REQUEST_ID]}, asked was {number}")
+        return self._actions(message.get("actions"))
+
+    def _unpack(self, data: str | bytes) -> dict[str, Any]:
+        if isinstance(data, str):
+            raise ServerError(f"{self.url}: {' '.join(data.split())[-500:]}")
+        try:
+            return unpack(data)
+        except WireError as error:
+            raise ServerError(f"{self.url}: {error}") from error
+
+    def _actions(self, found: Any) -> NDArray[np.float64]:
+        if not isinstance(found, np.ndarray) or found.ndim != 2 or not found.size:
+            shape = found.shape if isinstance(found, np.ndarray) else type(found).__name__
+            raise ServerError(f"{self.url}: the actions are {shape}, expected an array (actions, joints)")
+        actions = cast("NDArray[np.float64]", found.astype(np.float64))
+        if not np.isfinite(actions).all():
+            raise ServerError(f"{self.url}: the actions are not finite")
+        return actions
+
+    def close(self) -> None:
+        """Close the connection; may be called more than once."""
+        self._connection.close_socket() if not self.is_open else self._connection.close()
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "timed out" if isinstance(error, TimeoutError) else text
