@@ -16,7 +16,7 @@ SERVICE_TIMEOUT_S = 60.0
 """Timeout of a service [s]; long, because a busy machine may respond late."""
 
 SERVICES: Mapping[str, str] = {
-    **dict.fromkeys(("start", "stop", "save", "fail", "discard", "undo"), "recorder"),
+    **dict.fromkeys(("start", "stop", "save", "fail", "keep", "discard", "undo"), "recorder"),
     **dict.fromkeys(("enable", "stop_motion", "reset", "task_done"), "robot"),
 }
 """Service -> the node that offers it."""

@@ -116,6 +116,40 @@ class ScriptedOperator:
         """Do nothing: there is no hardware."""
 
 
+class Correction:
+    """A scripted person who takes over from a policy that is not done in time, and finishes the task."""
+
+    def __init__(self, expert: Callable[[int], Expert], after_s: float) -> None:
+        """Initialize before the first attempt.
+
+        Args:
+            expert: Returns the expert of an attempt's number.
+            after_s: Time of an attempt after which the person takes over [s].
+        """
+        self._expert_of, self._after_s = expert, after_s
+        self._expert: Expert | None = None
+        self._number = -1
+        self._elapsed_s = 0.0
+        self._released = True
+
+    def begin(self) -> None:
+        """Watch another attempt."""
+        self._number += 1
+        self._expert, self._elapsed_s, self._released = None, 0.0, False
+
+    def step(self, position: Array, environment: Mapping[str, float], dt_s: float) -> Array | None:
+        """Return the expert's targets (joints,) [rad] while it corrects, else None."""
+        self._elapsed_s += dt_s
+        if self._released or self._elapsed_s < self._after_s:
+            return None
+        if self._expert is None:
+            self._expert = self._expert_of(self._number)
+            self._expert.begin(position, environment)
+        target = self._expert.command(position, environment)
+        self._released = target is None
+        return target
+
+
 class Scripted(ScriptedOperator):
     """The scripted operator of a registered task, with the registered expert."""
 

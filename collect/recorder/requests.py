@@ -53,6 +53,7 @@ class RecorderRequests:
             "stop": self.stop,
             "save": self.save,
             "fail": self.fail,
+            "keep": self.keep,
             "discard": self._recorder.discard,
             "undo": self._recorder.undo,
             "next_task": self.next_task,
@@ -80,6 +81,11 @@ class RecorderRequests:
         """Save the episode as a failure."""
         self._drain()
         return self._recorder.save("failure")
+
+    def keep(self) -> str:
+        """Save the episode without judging it."""
+        self._drain()
+        return self._recorder.save("unknown")
 
     def stop(self) -> str:
         """Close the episode, whose outcome is still to be decided."""

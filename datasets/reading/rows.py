@@ -68,6 +68,19 @@ class Rows:
         """Return the number of rows."""
         return len(self.instants_ns)
 
+    def part(self, first: int, stop: int) -> Rows:
+        """Return some of the rows, from `first` up to and without `stop`."""
+        return replace(
+            self,
+            instants_ns=self.instants_ns[first:stop],
+            columns={key: replace(column, values=column.values[first:stop]) for key, column in self.columns.items()},
+            frames={name: indices[first:stop] for name, indices in self.frames.items()},
+        )
+
+    def without(self, key: str) -> Rows:
+        """Return the rows without a column."""
+        return replace(self, columns={name: column for name, column in self.columns.items() if name != key})
+
     @property
     def layout(self) -> Mapping[str, object]:
         """The names of each column and the size of each camera; equal in all episodes of one table."""

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
 from waldo.datasets.reading.cache_reader import CacheReader
+from waldo.datasets.reading.corrections import ControlConfig, pieces
 from waldo.datasets.reading.frame_cache import FrameCache
 from waldo.datasets.reading.frame_reader import FrameReader, FrameRequest
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
 from waldo.datasets.reading.rows import Rows, make_rows, require_layout
-from waldo.datasets.schema import SUCCESS, feature_key
+from waldo.datasets.schema import CONTROL_COLUMN, SUCCESS, feature_key
 from waldo.datasets.storage.store_path import StorePath
 from waldo.datasets.streams import VideoStream
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, count
@@ -44,6 +45,8 @@ class WindowConfig:
     """How episodes are resampled, as for an export."""
     deltas: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Key -> offsets from the row [s], such as {"action": [0, 1 / 30]}; other keys: the row itself."""
+    control: ControlConfig = field(default_factory=ControlConfig)
+    """Which rows of attempts that a policy and a person shared."""
     size: tuple[int, int] | None = None
     """Height and width of the images [px]; None: as recorded, or as in the frame cache."""
     frame_cache: Path | None = None
@@ -56,7 +59,7 @@ class WindowConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The rows of one episode in the list of rows."""
+    """The rows of one episode, or of a part of it, in the list of rows."""
 
     index: int
     """Index of the episode in the dataset."""
@@ -106,7 +109,7 @@ class Windows:
             config = replace(config, rows=config.rows.resolve(chosen[0]()))
         self.path, self.config, self.robot = dataset.path, config, dataset.robot
         self.skipped: dict[int, str] = {}
-        tables = _tables(chosen, config.rows, self.skipped, advance)
+        tables = _tables(chosen, config, self.skipped, advance)
         if not tables:
             why = (
                 "; ".join(f"episode {index}: {text}" for index, text in self.skipped.items()) or "the dataset is empty"
@@ -306,20 +309,24 @@ def _chosen(dataset: Dataset, indices: Sequence[int] | None) -> list[Callable[[]
 
 def _tables(
     openers: Sequence[Callable[[], Episode]],
-    config: RowConfig,
+    config: WindowConfig,
     skipped: dict[int, str],
     advance: Callable[[int, int], None],
 ) -> list[tuple[Episode, Rows]]:
-    """Return the rows of every episode that can be resampled; the reasons for the others go to `skipped`."""
+    """Return the rows of every episode that can be resampled, a correction as one table for each repetition.
+
+    The reasons for the other episodes go to `skipped`.
+    """
 
     def read(opener: Callable[[], Episode]) -> tuple[Episode, Rows | str]:
         episode = opener()
         try:
-            return episode, make_rows(episode, config)
+            return episode, make_rows(episode, config.rows)
         except UnfitEpisodeError as error:
             return episode, error.why
 
     found: list[tuple[Episode, Rows]] = []
+    first: Rows | None = None
     with ThreadPoolExecutor(READING_THREADS) as pool:
         for done, (episode, rows) in enumerate(pool.map(read, openers)):
             advance(done + 1, len(openers))
@@ -327,11 +334,18 @@ def _tables(
                 skipped[episode.index] = rows
                 continue
             try:
-                require_layout(episode.index, rows.layout, (found[0][1] if found else rows).layout)
-                found.append((episode, rows))
+                # Recordings of before policies could command a robot do not state who did.
+                require_layout(episode.index, *(one.without(CONTROL_COLUMN).layout for one in (rows, first or rows)))
+                first = first or rows
+                parts = pieces(rows, config.control)
+                found += [(episode, part) for part in parts]
+                if not parts:
+                    skipped[episode.index] = "a policy commanded all of it; pass --control all to use it"
             except UnfitEpisodeError as error:
                 skipped[episode.index] = error.why
-    return found
+    if all(CONTROL_COLUMN in rows.columns for _, rows in found):
+        return found
+    return [(episode, rows.without(CONTROL_COLUMN)) for episode, rows in found]
 
 
 def _columns(tables: Sequence[Rows], spans: Sequence[Span], tasks: Sequence[str], fps: int) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from waldo.robots.description import Robot
 from waldo.robots.motor import ThermalConstants
 from waldo.robots.thermal.limits import AMBIENT_C
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
-from waldo.sim.engine import mujoco
+from waldo.sim.engine import Model, mujoco
 from waldo.typing import Array
 
 HEAT_S = 0.05
@@ -38,11 +38,17 @@ ASSUMED_OHM, ASSUMED_NM_PER_A = 0.7, 1.2
 class EmulatedJoints:
     """Joints under impedance control. Arrays have shape (joints,), in the order of `robot.joints`."""
 
-    def __init__(self, robot: Robot, model_path: Path | None = None) -> None:
-        """Load the model of `robot.mjcf`, or of another file with the same joint and actuator names."""
+    def __init__(self, robot: Robot, model_path: Path | None = None, *, model: Model | None = None) -> None:
+        """Load the model of `robot.mjcf`, or another one with the same joint and actuator names.
+
+        Args:
+            robot: The robot.
+            model_path: File of the model; None: that of the robot.
+            model: A compiled model instead, such as one with a scene around the robot.
+        """
         self.robot, self.falls = robot, True
         path = robot.mjcf_path if model_path is None else model_path
-        self._model = mujoco.MjModel.from_xml_path(str(path))
+        self._model = mujoco.MjModel.from_xml_path(str(path)) if model is None else model
         self._data = mujoco.MjData(self._model)
         names = robot.joint_names
         for name in names:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
+from waldo.datasets.reading.corrections import ControlConfig
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
 from waldo.datasets.reading.rows import make_rows
 from waldo.datasets.reading.windows import WindowConfig, Windows
@@ -30,6 +31,8 @@ class StoreOptions:
     """How episodes are resampled to rows."""
     selection: Selection = field(default_factory=lambda: Selection(outcome=("success",)))
     """The episodes to train on."""
+    shared: ControlConfig = field(default_factory=ControlConfig)
+    """Which rows to use of attempts that a policy and a person shared."""
     cache: Path | None = None
     """Folder of a frame cache that `waldo cache` built from the dataset; its frames need no decoding."""
     shuffle: Literal["auto", "full", "block"] = "auto"
@@ -66,6 +69,7 @@ class StoreSource:
         options: dict[str, Any] = values["options"]
         options["rows"] = RowConfig(**_with_tuples(options["rows"]))
         options["selection"] = Selection(**_with_tuples(options["selection"]))
+        options["shared"] = ControlConfig(**options["shared"])
         options["cache"] = None if options["cache"] is None else Path(options["cache"])
         return cls(path=open_path(values["path"]), images=values["images"], options=StoreOptions(**options))
 
@@ -100,7 +104,10 @@ class StoreSource:
         dataset = Dataset.open(self.path)
         indices = self._indices(dataset)
         first = dataset.episode(indices[0])
-        config = WindowConfig(rows=self._rows(first), cache_bytes=cache_bytes, frame_cache=self.options.cache)
+        options = self.options
+        config = WindowConfig(
+            rows=self._rows(first), control=options.shared, cache_bytes=cache_bytes, frame_cache=options.cache
+        )
         return Windows(dataset, config, indices=indices, advance=advance)
 
     def _indices(self, dataset: Dataset) -> list[int]:

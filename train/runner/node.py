@@ -1,4 +1,4 @@
-"""The policy node: moves messages between the ROS graph and the policy loop.
+"""The policy node: moves messages between the ROS graph and the policy loop, in real or in simulated time.
 
 It publishes `joint_commands`, as a teleoperation device does, with "policy" as the source, and on the topic `policy`
 what is stated about each command. Camera images stay encoded until the policy looks at them.
@@ -20,7 +20,9 @@ from waldo.robots import diagnostics
 from waldo.robots.control.arbiter import SOURCE_OF_LABEL, Source, policy_frame
 from waldo.robots.diagnostics import OK, WARN
 from waldo.robots.event import Event
+from waldo.train.runner.attempts import Attempts
 from waldo.train.runner.policy_loop import REPORTED, PolicyLoop, RobotView, Step
+from waldo.typing import Array
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -28,8 +30,16 @@ if TYPE_CHECKING:
 CONTROL, GOVERNOR = "control", "governor"
 """Components of a robot's status."""
 
+STARTING_S = 2.0
+"""Time after the start in which it is not reported that there is no state, no image and no chunk yet [s]."""
+
 FLUSH_S = 0.1
 """Time for the last command to leave this process [s]."""
+
+
+type Person = Callable[[Array, Mapping[str, float], float], Array | None]
+"""A device that takes over: called with joint positions (joints,), the ground truth of a simulation by name, and the
+length of the cycle [s]; returns targets (joints,), or None while no one is engaged."""
 
 
 @dataclass(slots=True)
@@ -63,6 +73,9 @@ class PolicyNode:
         cameras: Mapping[str, str],
         *,
         task: str = "",
+        attempts: Attempts | None = None,
+        person: Person | None = None,
+        lockstep: int = 0,
         on_event: Callable[[Event], None] = lambda event: None,
     ) -> None:
         """Create the publishers and subscriptions.
@@ -73,6 +86,9 @@ class PolicyNode:
             joint_names: Joints of the robot, in the order of the policy's actions.
             cameras: Key of each image that the policy needs -> topic of compressed images.
             task: The instruction; empty for the one that the robot publishes on the topic `task`.
+            attempts: Attempts to carry out; None: one that lasts until the end.
+            person: A device in this process that takes over; devices of other processes need not be named.
+            lockstep: Number of subscribers that must receive each command in simulated time; 0 for real time.
             on_event: Called when the robot starts or stops following the policy, and why.
         """
         from diagnostic_msgs.msg import DiagnosticArray
@@ -83,8 +99,15 @@ class PolicyNode:
         self._joint_state = JointState
         self.view = RobotView()
         """What is known of the robot."""
+        self.task_name = ""
+        """Name of the task of a simulation."""
         self.totals = RunTotals()
         """What happened so far."""
+        self._attempts, self._person, self._lockstep = attempts, person, lockstep
+        self._engaged = False
+        self._clock_ns = self._answered_ns = -1
+        self._environment: tuple[int, dict[str, float]] = (-1, {})
+        self._started_s = time.monotonic()
         self._own_task = task
         if task:
             self.view.task = (task, None)
@@ -96,6 +119,12 @@ class PolicyNode:
         graph.subscribe(JointState, topics[schema.APPLIED], self._on_applied, qos)
         graph.subscribe(DiagnosticArray, "status", self._on_status, qos)
         graph.subscribe(String, "task", self._on_task, ros.latched_qos())
+        if lockstep or person is not None:
+            graph.subscribe(JointState, topics[schema.ENVIRONMENT], self._on_environment, qos)
+        if lockstep:
+            from rosgraph_msgs.msg import Clock
+
+            graph.subscribe(Clock, "/clock", self._on_clock, ros.stream_qos(10))
         for key, topic in cameras.items():
             graph.subscribe(CompressedImage, topic, self._image_callback(key), ros.stream_qos(2))
         self._reason = "-"
@@ -105,11 +134,20 @@ class PolicyNode:
     def _on_state(self, message: Any) -> None:
         positions = dict(zip(message.name, message.position, strict=False))
         if all(name in positions for name in self._names):
-            self.view.position = np.array([positions[name] for name in self._names])
-            self.view.state_ns = ros.stamp_to_ns(message.header.stamp)
+            position = np.array([positions[name] for name in self._names])
+            self.view.add_state(ros.stamp_to_ns(message.header.stamp), position)
+
+    def _on_environment(self, message: Any) -> None:
+        values = dict(zip(message.name, message.position, strict=False))
+        self._environment = ros.stamp_to_ns(message.header.stamp), values
+
+    def _on_clock(self, message: Any) -> None:
+        self._clock_ns = ros.stamp_to_ns(message.clock)
 
     def _on_applied(self, message: Any) -> None:
         source = SOURCE_OF_LABEL.get(message.header.frame_id, Source.HOLD)
+        if self._engaged:
+            return  # This process knows it earlier.
         if source is Source.PERSON and self.view.control is not Source.PERSON:
             self.totals.takeovers += 1
         self.view.control = source
@@ -128,6 +166,7 @@ class PolicyNode:
             values = dict(json.loads(message.data))
         except (ValueError, TypeError):
             return
+        self.task_name = str(values.get("name", ""))
         text = self._own_task or str(values.get("task", ""))
         self.view.task = (text, (values.get("seed"), values.get("task")))
 
@@ -140,43 +179,105 @@ class PolicyNode:
     # the loop
 
     def run(self, done: Callable[[], bool]) -> RunTotals:
-        """Run until `done()`; always ends with a command without joints."""
-        period_s = 1 / self._loop.config.rate
-        deadline_s = time.monotonic()
+        """Run until `done()` or the last attempt has ended; always ends with a command without joints."""
+        self._started_s = time.monotonic()
         try:
-            while not done():
-                self._cycle(period_s)
-                deadline_s += period_s
-                late_s = time.monotonic() - deadline_s
-                if late_s > period_s:
-                    self.totals.missed += int(late_s / period_s)
-                    deadline_s = time.monotonic()
-                self._graph.spin_for(max(0.0, deadline_s - time.monotonic()))
+            if self._lockstep:
+                self._run_in_lockstep(lambda: done() or self.finished)
+            else:
+                self._run_in_real_time(lambda: done() or self.finished)
         finally:
-            self._release("the policy has ended")
+            if self._attempts is not None:
+                self._attempts.close()
+            self._release(policy_frame("the policy has ended"), self._now_ns())
             self._graph.spin_for(FLUSH_S)
         return self.totals
 
+    @property
+    def finished(self) -> bool:
+        """Whether all attempts have ended."""
+        return self._attempts is not None and self._attempts.finished
+
+    def _now_ns(self) -> int:
+        """Return the time of the robot's clock [ns]."""
+        return self.view.state_ns if self._lockstep else time.time_ns()
+
+    def _run_in_real_time(self, done: Callable[[], bool]) -> None:
+        period_s = 1 / self._loop.config.rate
+        deadline_s = time.monotonic()
+        while not done():
+            self._cycle(period_s)
+            deadline_s += period_s
+            late_s = time.monotonic() - deadline_s
+            if late_s > period_s:
+                self.totals.missed += int(late_s / period_s)
+                deadline_s = time.monotonic()
+            self._graph.spin_for(max(0.0, deadline_s - time.monotonic()))
+
+    def _run_in_lockstep(self, done: Callable[[], bool]) -> None:
+        """Answer each state of the simulation once everything that belongs to it has arrived."""
+        graph = self._graph
+        graph.spin_until(lambda: done() or self._commands.get_subscription_count() >= self._lockstep)
+        period_s = 1 / self._loop.config.rate
+        while not done():
+            # The robot advances the clock after the images of a state.
+            graph.spin_until(lambda: done() or self._has_arrived())
+            if done():
+                return
+            self._answered_ns = self.view.state_ns
+            self._cycle(period_s)
+
+    def _has_arrived(self) -> bool:
+        """Return whether a state that is not answered yet has arrived, with what belongs to it."""
+        state_ns = self.view.state_ns
+        complete = self._clock_ns >= state_ns and self._environment[0] >= state_ns
+        return complete and state_ns > self._answered_ns
+
     def _cycle(self, period_s: float) -> None:
-        now_ns, chunks = time.time_ns(), self._loop.player.chunks
+        now_ns, chunks = self._now_ns(), self._loop.player.chunks
+        if self._attempts is not None and not self._attempts.step(period_s, person=self._engaged):
+            self._loop.pause(self.view)
+            self._engaged = False
+            self._release(policy_frame(), now_ns)
+            self._state(Step(values=(float("nan"),) * len(REPORTED)), now_ns)
+            return
+        if self._follow_person(period_s, now_ns):
+            self.view.control = Source.PERSON
         step = self._loop.step(self.view, now_ns, period_s)
         if step.targets is not None:
-            self._publish(step.targets.tolist(), now_ns)
+            self._publish(step.targets.tolist(), policy_frame(), now_ns)
             self.totals.commands += 1
-        elif step.release:
-            self._release(step.reason)
+        elif not self._engaged and (step.release or self._lockstep):
+            self._release(policy_frame(step.reason), now_ns)
         self._state(step, now_ns)
         self._count(chunks)
         self._report(step)
 
-    def _publish(self, positions: list[float], now_ns: int) -> None:
+    def _follow_person(self, period_s: float, now_ns: int) -> bool:
+        """Publish the command of the device in this process; return whether a person is engaged."""
+        if self._person is None or not self.view.state_ns:
+            return False
+        target = self._person(self.view.position, self._environment[1], period_s)
+        if target is None:
+            if self._engaged:
+                self._release("", now_ns)
+                self.view.control = Source.HOLD
+            self._engaged = False
+            return False
+        if not self._engaged:
+            self.totals.takeovers += 1
+        self._engaged = True
+        self._publish(target.tolist(), "", now_ns)
+        return True
+
+    def _publish(self, positions: list[float], frame_id: str, now_ns: int) -> None:
         message = self._joint_state(name=self._names, position=positions)
-        message.header.stamp, message.header.frame_id = ros.ns_to_stamp(now_ns), policy_frame()
+        message.header.stamp, message.header.frame_id = ros.ns_to_stamp(now_ns), frame_id
         self._commands.publish(message)
 
-    def _release(self, reason: str) -> None:
+    def _release(self, frame_id: str, now_ns: int) -> None:
         message = self._joint_state()
-        message.header.stamp, message.header.frame_id = ros.ns_to_stamp(time.time_ns()), policy_frame(reason)
+        message.header.stamp, message.header.frame_id = ros.ns_to_stamp(now_ns), frame_id
         self._commands.publish(message)
 
     def _state(self, step: Step, now_ns: int) -> None:
@@ -196,6 +297,9 @@ class PolicyNode:
 
     def _report(self, step: Step) -> None:
         """Report each change between following and holding."""
+        starting = not self.totals.commands and time.monotonic() - self._started_s < STARTING_S
+        if starting and step.reason:
+            return
         reason = "".join(" " if c.isdigit() else c for c in step.reason)
         if reason == self._reason:
             return

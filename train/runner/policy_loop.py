@@ -6,6 +6,7 @@ robot holds at once: an old state or image, no answer in time, an answer to anot
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -45,6 +46,8 @@ class LoopConfig:
     """Commands per second [Hz]."""
     replan: float | None = None
     """Time between two looks of the policy [s]; None: as long as it was trained to act without looking."""
+    pace: float = 1.0
+    """Speed at which actions are carried out, as a fraction of that in which they were predicted."""
     blend: float = 0.2
     """Time in which the difference between two chunks fades out [s]."""
     max_state_age: float = 0.1
@@ -65,8 +68,14 @@ class LoopConfig:
                 raise InvalidValueError(name.replace("_", "-"), getattr(self, name), "a number above 0 and below 60")
         if self.replan is not None and not 0 < self.replan < 60:
             raise InvalidValueError("replan", self.replan, "seconds above 0 and below 60")
+        if not 0.1 <= self.pace <= 1:
+            raise InvalidValueError("pace", self.pace, "0.1 to 1")
         if not 0 <= self.blend <= 2:
             raise InvalidValueError("blend", self.blend, "0 to 2 seconds")
+
+
+HISTORY = 200
+"""States that are kept, to find the one at the time of an image: more than a second of most robots."""
 
 
 @dataclass(slots=True)
@@ -77,6 +86,8 @@ class RobotView:
     """Time of the state [ns]; 0 before the first one."""
     position: Array = field(default_factory=lambda: np.zeros(0))
     """Joint positions, (joints,) [rad or m]."""
+    history: deque[tuple[int, Array]] = field(default_factory=lambda: deque[tuple[int, Array]](maxlen=HISTORY))
+    """Times [ns] and joint positions of the last states, oldest first."""
     images: dict[str, tuple[int, Any]] = field(default_factory=dict[str, tuple[int, Any]])
     """Key such as `observation.images.front` -> time [ns] and encoded image."""
     task: tuple[str, object] = ("", None)
@@ -87,6 +98,15 @@ class RobotView:
     """Why the robot holds; empty while it follows."""
     speed_ratio: float = 1.0
     """Fraction of full speed that the governor allows."""
+
+    def add_state(self, stamp_ns: int, position: Array) -> None:
+        """Add the newest state."""
+        self.state_ns, self.position = stamp_ns, position
+        self.history.append((stamp_ns, position))
+
+    def position_at(self, stamp_ns: int) -> Array:
+        """Return the joint positions of the state nearest to a time, (joints,) [rad or m]."""
+        return min(self.history, key=lambda one: abs(one[0] - stamp_ns))[1].copy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +189,7 @@ class PolicyLoop:
         self._error = ""
         self.inference_s = np.nan
         """Duration of the last inference [s]; NaN before the first one."""
-        self._chunk_observed_ns = 0
+        self._chunk_observed_ns = self._scene_ns = 0
 
     def step(self, view: RobotView, now_ns: int, dt_s: float) -> Step:
         """Return what to command in a cycle of `dt_s` [s] that starts at `now_ns`."""
@@ -183,9 +203,11 @@ class PolicyLoop:
         if (fault := self._fault(view, now_ns)) is not None:
             return self._hold(view, fault, now_ns)
         if view.task != self._task:
+            # Images of the scene before may still be the newest ones.
+            self._scene_ns = 0 if self._task is None else now_ns
             self._task = view.task
             self._drop(view)
-        self._look(view)
+        self._look(view, now_ns)
         if not self.player.has_chunk:
             return self._hold(view, self._error or "waiting for the policy's first actions", now_ns)
         if self._is_ignored(view, dt_s):
@@ -198,7 +220,12 @@ class PolicyLoop:
         if not self._commanding:
             self.player.start(view.position)
         self._commanding = True
-        return Step(targets=self.player.step(dt_s, view.speed_ratio), values=values)
+        return Step(targets=self.player.step(dt_s, view.speed_ratio * self.config.pace), values=values)
+
+    def pause(self, view: RobotView) -> None:
+        """Stop between two attempts: the next one starts with a new look."""
+        self._drop(view)
+        self._commanding = False
 
     def _fault(self, view: RobotView, now_ns: int) -> str | None:
         """Return why the robot must not be commanded, or None."""
@@ -254,16 +281,24 @@ class PolicyLoop:
             observed_s, self._chunk_observed_ns = self._observed
             self.player.add(answer.actions, observed_s)
 
-    def _look(self, view: RobotView) -> None:
-        """Ask for the next chunk if it is due."""
+    def _look(self, view: RobotView, now_ns: int) -> None:
+        """Ask for the next chunk if it is due.
+
+        Images are older than the state: the policy receives the state at the time of the oldest image, as in its
+        training, and its actions are due from that time on.
+        """
         due = not self.player.has_chunk or self.player.time_s - self._asked_s >= self._replan_s
         if not due or self._retry_s > 0 or self._inference.is_busy:
             return
-        position, images, text = view.position.copy(), {key: view.images[key][1] for key in self._cameras}, view.task[0]
+        if any(view.images[key][0] <= self._scene_ns for key in self._cameras):
+            return
+        images, text = {key: view.images[key][1] for key in self._cameras}, view.task[0]
+        observed_ns = min([view.state_ns, *(view.images[key][0] for key in self._cameras)])
+        position = view.position_at(observed_ns)
         self._number += 1
         self._wanted, self._asked_s = self._number, self.player.time_s
-        oldest_ns = min([view.state_ns, *(view.images[key][0] for key in self._cameras)])
-        self._observed = (self.player.time_s, oldest_ns)
+        age_s = max(0.0, (now_ns - observed_ns) / 1e9) * view.speed_ratio * self.config.pace
+        self._observed = (self.player.time_s - age_s, observed_ns)
         self._inference.ask(Question(number=self._number, build=lambda: self._build(position, images, text)))
 
     def _is_ignored(self, view: RobotView, dt_s: float) -> bool:

@@ -10,13 +10,16 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from waldo import console
 from waldo.errors import FileError, InvalidValueError, UnknownNameError, UnsupportedOptionError
 from waldo.robots.description import Robot, load_robot
+
+if TYPE_CHECKING:
+    from waldo.sim.emulation.emulated_scene import EmulatedScene
 
 EMULATED = ("feetech", "dynamixel", "damiao", "robstride", "unitree")
 """Drivers that have an emulation."""
@@ -32,6 +35,15 @@ class Emulate:
     """Protocol: feetech, dynamixel, damiao, robstride or unitree. Default: depends on the robot."""
     link: Path | None = None
     """Symbolic link to create to the serial port, so that its name does not change."""
+    task: str = ""
+    """Task scene around a robot with serial servos, such as pick, which its cameras show; needs --driver feetech or
+    dynamixel."""
+    seed: int = 0
+    """Seed of the scene."""
+    camera_port: int = 8651
+    """Port of the loopback interface on which the cameras of the scene are served as motion JPEG; 0: any free one."""
+    camera_size: tuple[int, int] = (320, 240)
+    """Width and height of the images [px]."""
     calibrated: bool = True
     """Start serial servos with a calibration; --no-calibrated: in their factory state."""
     rehearsal: bool = False
@@ -63,6 +75,9 @@ class Emulate:
         """Start the emulation and return how to connect to it."""
         if self.rehearsal and driver not in ("feetech", "dynamixel"):
             raise UnsupportedOptionError("--rehearsal", f"--driver {driver}", ("feetech", "dynamixel"))
+        if self.task and (self.rehearsal or driver not in ("feetech", "dynamixel")):
+            setting = "--rehearsal" if self.rehearsal else f"--driver {driver}"
+            raise UnsupportedOptionError("--task", setting, ("feetech", "dynamixel"))
         if driver == "unitree":
             return self._start_unitree(robot, stack)
         if driver in ("damiao", "robstride"):
@@ -92,7 +107,8 @@ class Emulate:
 
         leader = all(joint.effort == 0 for joint in robot.joints)
         servo_class = FeetechServos if driver == "feetech" else DynamixelServos
-        joints = EmulatedLeader(robot) if leader or self.rehearsal else EmulatedJoints(robot)
+        scene = self._scene(robot, stack) if self.task else None
+        joints = scene or (EmulatedLeader(robot) if leader or self.rehearsal else EmulatedJoints(robot))
         servos = servo_class(joints, calibrated=self.calibrated)
         if isinstance(joints, EmulatedLeader) and self.rehearsal:
             joints.path = CalibrationHand(robot, lambda: servos.is_centered)
@@ -109,7 +125,26 @@ class Emulate:
             command = f"waldo teleop leader --port {port}{option}"
         else:
             command = f"waldo robot {self.robot} --driver {driver} --port {port}"
+        if scene is not None:
+            command += "".join(f" --camera {name}={url}" for name, url in scene.urls.items())
+            command += f'\nin front of it: {self.task}, seed {self.seed}; the goal: "{scene.instruction}"'
         return f"{robot.name}'s servos are on {port}; connect with: {command}"
+
+    def _scene(self, robot: Robot, stack: contextlib.ExitStack) -> EmulatedScene:
+        from waldo.sim.emulation.emulated_scene import EmulatedScene
+
+        def on_reached() -> None:
+            console.err().print(f"reached: {scene.instruction}", markup=False)
+
+        scene = EmulatedScene(
+            robot,
+            self.task,
+            seed=self.seed,
+            camera_port=self.camera_port,
+            camera_size=self.camera_size,
+            on_reached=on_reached,
+        )
+        return stack.enter_context(scene)
 
     def _can(self, robot: Robot, driver: str) -> Any:
         """Return emulated motors on an open CAN bus."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ import tyro
 from waldo.cli.plan import check_planner, make_planner
 from waldo.cli.support.bars import progress_bar
 from waldo.console import err, out
-from waldo.errors import InvalidValueError, UnsupportedOptionError
+from waldo.errors import InvalidValueError, MissingOptionError, UnsupportedOptionError
 from waldo.files import make_folder, require_writable, write_atomic
 from waldo.sim.evaluation.gates import (
     WRONG_INSTRUCTION,
@@ -30,6 +30,7 @@ from waldo.sim.evaluation.gates import (
 from waldo.sim.evaluation.junit import Case, episode_cases, error_case, gate_cases, write_junit
 from waldo.sim.evaluation.results import EvalConfig
 from waldo.train.policies.checkpoint import find_checkpoint
+from waldo.train.runner.policy_loop import LoopConfig
 
 if TYPE_CHECKING:
     from waldo.sim.policy import Policy, PolicyFactory
@@ -62,6 +63,13 @@ class Evaluate:
     reach the own goal of the seed then."""
     max_wrong_instruction: float | None = None
     """Gate: largest rate at which it does, such as 0.05; implies --wrong-instruction."""
+    through_ros: bool = False
+    """Evaluate in the loop of `waldo run` instead, against a robot node in simulated time, one episode after another:
+    with latency, replanning and blending, which the result states."""
+    latency: float | None = None
+    """Time from an observation to its actions, with --through-ros [s]; default: the time that the inference takes."""
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    """The loop of --through-ros: when the policy looks again, how chunks are blended, and when the robot holds."""
     start_temperature: float = 25.0
     """Temperature of the motors at the start [°C]."""
     horizon: float | None = None
@@ -83,7 +91,10 @@ class Evaluate:
         """Evaluate, write the reports and print the gates that failed."""
         gates = self.check()
         with self.errors_to_junit():
-            outcome = self.evaluate(gates) if self.instruction is None else self.execute(self.instruction, gates)
+            if self.through_ros:
+                outcome = self.evaluate_in_loop(gates)
+            else:
+                outcome = self.evaluate(gates) if self.instruction is None else self.execute(self.instruction, gates)
             if self.junit is not None:
                 write_junit(self.junit, self.title(), outcome.suites(), outcome.values)
         if self.json:
@@ -111,6 +122,7 @@ class Evaluate:
                 raise UnsupportedOptionError("--wrong-instruction", "--instruction")
             task.another_object(task.object_names[0])
         self.config()
+        self._check_loop()
         if self.policy != "expert":
             find_checkpoint(Path(self.policy))
         if self.instruction is not None:
@@ -121,6 +133,22 @@ class Evaluate:
             require_writable(self.junit)
             self.junit.unlink(missing_ok=True)  # a run that is killed leaves no verdict of an earlier one
         return gates
+
+    def _check_loop(self) -> None:
+        """Raise an error for options of the loop that have no effect."""
+        if not self.through_ros:
+            if self.latency is not None:
+                raise MissingOptionError("--latency", "--through-ros")
+            if self.loop != LoopConfig():
+                raise MissingOptionError("an option of the loop", "--through-ros")
+            return
+        if self.policy == "expert":
+            raise UnsupportedOptionError("--through-ros", "the expert", do="pass a checkpoint")
+        for name in ("instruction", "wrong_instruction", "max_wrong_instruction"):
+            if getattr(self, name):
+                raise UnsupportedOptionError(f"--{name.replace('_', '-')}", "--through-ros")
+        if self.latency is not None and not 0 <= self.latency < 10:
+            raise InvalidValueError("latency", self.latency, "0 to 10 s")
 
     @property
     def with_control(self) -> bool:
@@ -179,6 +207,37 @@ class Evaluate:
         return Outcome(
             lines=summarize(head, result.rate, result.wilson_95, windings) + lines + pages,
             data=as_json(result) | verdict(results),
+            values=values,
+            gates=results,
+            episodes=episode_cases(result.seeds, result.success, result.seconds),
+        )
+
+    def evaluate_in_loop(self, gates: Sequence[Gate]) -> Outcome:
+        """Evaluate in the loop that drives a robot."""
+        from waldo.cli.support.ros_evaluation import evaluate_checkpoint
+        from waldo.sim.evaluation.report import remove_report, verdict
+
+        if self.output:
+            remove_report(self.output)
+        with progress_bar("evaluate") as advance:
+            result = evaluate_checkpoint(Path(self.policy), self.config(), self.loop, self.latency, advance)
+        values = {"success": result.rate, "success_lower": result.wilson_95[0]}
+        results = check_gates(gates, values, result.max_winding_c, self.max_winding_c)
+        data = result.as_json() | verdict(results)
+        s = result.settings
+        lines = [
+            f"latency {1000 * s.latency_s:.0f} ms, chunks of {s.chunk} actions at {s.action_hz:g} Hz, a look every "
+            f"{s.replan_s:g} s, blended over {s.blend_s:g} s, {s.control_hz:g} commands per second",
+            f"median difference between chunks: {result.jumps[0]:.3f} rad, {result.jumps[1]:.2f} rad/s",
+        ]
+        if self.output:
+            write_atomic(self.output / "through_ros.json", json.dumps(data, indent=2, allow_nan=False) + "\n")
+            lines.append(f"report: {self.output / 'through_ros.json'}")
+        name = Path(self.policy).name
+        head = f"{name} on {self.task} through ROS: {sum(result.success)} of {len(result.seeds)} succeeded"
+        return Outcome(
+            lines=summarize(head, result.rate, result.wilson_95, result.max_winding_c) + lines,
+            data=data,
             values=values,
             gates=results,
             episodes=episode_cases(result.seeds, result.success, result.seconds),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from waldo.errors import ConflictingOptionsError, InvalidValueError, MissingOptionError
+from waldo.robots.control.cycle import CONTROL_HZ
+from waldo.train.runner.attempts import AttemptConfig
 from waldo.train.runner.policy_loop import LoopConfig
 
 if TYPE_CHECKING:
+    from waldo.collect.devices.scripted import Correction
     from waldo.ros import Graph
+    from waldo.train.runner.attempts import Attempt, Attempts
     from waldo.train.runner.node import RunTotals
+    from waldo.train.runner.policy_loop import Asker
     from waldo.train.runner.robot_policy import RobotPolicy
     from waldo.train.serving.client import PolicyClient
 
@@ -66,6 +72,16 @@ class Run:
     """CPU threads of a local policy."""
     loop: LoopConfig = field(default_factory=LoopConfig)
     """When the policy looks, and when the robot holds."""
+    attempts: AttemptConfig = field(default_factory=AttemptConfig)
+    """Attempts one after another, and what is recorded of them."""
+    correct_after: float | None = None
+    """A scripted person takes over from a policy in simulation that is not done after this time [s]."""
+    first: int = 0
+    """Number of the scripted person's first attempt, which seeds its noise."""
+    lockstep: int = 0
+    """Simulated time: number of nodes that must receive each command (1 for the robot, 2 with a recorder)."""
+    latency: float | None = None
+    """Time from an observation to its actions in simulated time [s]; by default the time that the inference takes."""
 
     def __post_init__(self) -> None:
         """Check that there is exactly one policy."""
@@ -73,6 +89,12 @@ class Run:
             raise MissingOptionError("waldo run", "a policy", "pass a checkpoint folder or --server ws://HOST:PORT")
         if self.policy is not None and self.server:
             raise ConflictingOptionsError("a checkpoint folder", "--server")
+        if self.lockstep < 0:
+            raise InvalidValueError("--lockstep", self.lockstep, "a number from 0")
+        if self.latency is not None and not 0 <= self.latency < 10:
+            raise InvalidValueError("--latency", self.latency, "0 to 10 s")
+        if self.latency is not None and not self.lockstep:
+            raise MissingOptionError("--latency", "--lockstep", "in real time the inference takes its own time")
         if self.seconds is not None and self.seconds <= 0:
             raise InvalidValueError("--seconds", self.seconds, "a time above 0")
 
@@ -85,6 +107,7 @@ class Run:
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
         from waldo.train.runner.inference import Inference
+        from waldo.train.runner.lockstep import LockstepInference
         from waldo.train.runner.node import PolicyNode
         from waldo.train.runner.policy_loop import PolicyLoop
 
@@ -98,8 +121,11 @@ class Run:
             graph = stack.enter_context(join_graph("policy", self.namespace or robot.name))
             cameras = self.find_cameras(graph, policy, signaled)
             policy.require_robot(robot, {key: _camera_of(topic) for key, topic in cameras.items()})
-            inference = Inference(client, connect, self._same_policy(client.metadata))
-            stack.callback(inference.close)
+            if self.lockstep:
+                inference: Asker = LockstepInference(client, lambda: node.view.state_ns, self.latency)
+            else:
+                inference = connected = Inference(client, connect, self._same_policy(client.metadata))
+                stack.callback(connected.close)
             loop = PolicyLoop(
                 robot,
                 inference,
@@ -107,22 +133,62 @@ class Run:
                 fps=policy.contract.fps,
                 replan_s=policy.replan_s,
                 cameras=tuple(policy.images),
-                config=self.loop,
+                config=self.loop_config(),
             )
+            person = self._person(lambda: node.task_name)
+            attempts = self._attempts(graph, person)
             node = PolicyNode(
                 graph,
                 loop,
                 robot.joint_names,
                 cameras,
                 task=self.task,
+                attempts=attempts,
+                person=None if person is None else person.step,
+                lockstep=self.lockstep,
                 on_event=lambda event: show(Notice(level=event.level, text=event.text)),
             )
             err().print(f"{policy.name} drives {robot.name}; stop with Ctrl-C", markup=False)
             end_s = None if self.seconds is None else time.monotonic() + self.seconds
             totals = node.run(lambda: signaled() or (end_s is not None and time.monotonic() > end_s))
-        for line in summary(totals):
+        for line in summary(totals, [] if attempts is None else attempts.results):
             err().print(line, markup=False)
         return 130 if signaled() else 0
+
+    def loop_config(self) -> LoopConfig:
+        """Return the options of the loop; in simulated time the rate is that of the simulation."""
+        return dataclasses.replace(self.loop, rate=float(CONTROL_HZ)) if self.lockstep else self.loop
+
+    def _person(self, task: Callable[[], str]) -> Correction | None:
+        """Return the scripted person who corrects the policy, if there is one; `task` returns the task's name."""
+        if self.correct_after is None:
+            return None
+        from waldo import registry
+        from waldo.collect.devices.scripted import Correction
+
+        make_expert: Callable[..., Any] = registry.load("waldo.experts", "scripted", "expert")
+        return Correction(lambda number: make_expert(task(), seed=self.first + number), self.correct_after)
+
+    def _attempts(self, graph: Graph, person: Correction | None) -> Attempts | None:
+        """Return the attempts to carry out; None for one that lasts until the end."""
+        from waldo.collect.services import Services
+        from waldo.train.runner.attempts import Attempts
+
+        if self.attempts == AttemptConfig() and person is None:
+            return None
+        services = Services(graph, lambda: True, lambda notice: None)
+
+        def call(name: str) -> tuple[bool, str]:
+            response = services.call(name)
+            return response.success, response.message
+
+        return Attempts(
+            self.attempts,
+            call,
+            simulated=graph.node.count_publishers("environment_state") > 0,
+            on_attempt=show_attempt,
+            on_reset=(lambda: None) if person is None else person.begin,
+        )
 
     def _connect(self, stack: ExitStack) -> Callable[[], PolicyClient]:
         """Return a function that connects to the server; start one for a local policy."""
@@ -191,7 +257,17 @@ def _camera_of(topic: str) -> str:
     return topic.removesuffix("/image_raw/compressed").rpartition("/")[2]
 
 
-def summary(totals: RunTotals) -> list[str]:
+def show_attempt(attempt: Attempt) -> None:
+    """Print the result of an attempt."""
+    from waldo.console import err
+
+    outcome = {True: "success", False: "failure", None: "ended"}[attempt.success]
+    person = f", {attempt.person_s:.1f} s of it by a person" if attempt.person_s else ""
+    kept = "; recorded" if attempt.saved else ""
+    err().print(f"attempt: {outcome} after {attempt.seconds:.1f} s{person}{kept}", markup=False)
+
+
+def summary(totals: RunTotals, attempts: Sequence[Attempt]) -> list[str]:
     """Return lines about what happened during a run."""
     import numpy as np
 
@@ -205,4 +281,8 @@ def summary(totals: RunTotals) -> list[str]:
             f"differences between chunks, which are smoothed: {np.median(position):.3f} rad median, "
             f"{position.max():.3f} max; {np.median(velocity):.2f} rad/s median, {velocity.max():.2f} max"
         )
+    if attempts:
+        done, judged = sum(one.success is True for one in attempts), sum(one.success is not None for one in attempts)
+        person = sum(one.person_s > 0 for one in attempts)
+        lines.append(f"{len(attempts)} attempts: {done} of {judged} succeeded, a person took over in {person}")
     return lines + [f"held {times} x: {reason}" for reason, times in totals.holds.items()]

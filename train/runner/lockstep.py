@@ -1,0 +1,51 @@
+"""Inference in simulated time: the simulation waits for the policy, and the answer takes the time that is set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from waldo.errors import WaldoError
+from waldo.train.runner.inference import Answer, Client, Question
+
+
+class LockstepInference:
+    """Answers a question after a latency in simulated time; an `Asker` of the policy loop."""
+
+    error = ""
+    """There is no connection to lose: an error ends the run."""
+
+    def __init__(self, client: Client, now_ns: Callable[[], int], latency_s: float | None = None) -> None:
+        """Initialize without a question.
+
+        Args:
+            client: A connection to the policy server.
+            now_ns: Returns the simulated time [ns].
+            latency_s: Time from the observation to its actions [s]; None: the time that the inference took here.
+        """
+        self._client, self._now_ns, self._latency_s = client, now_ns, latency_s
+        self._due: tuple[int, Answer] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a question waits for its answer."""
+        return self._due is not None
+
+    def ask(self, question: Question) -> None:
+        """Infer at once; the answer is withheld until its time."""
+        start = time.monotonic()
+        actions, error = None, ""
+        try:
+            actions = self._client.infer(question.build())
+        except WaldoError as failure:
+            error = str(failure)
+        seconds = time.monotonic() - start if self._latency_s is None else self._latency_s
+        answer = Answer(number=question.number, actions=actions, error=error, seconds=seconds)
+        self._due = self._now_ns() + round(seconds * 1e9), answer
+
+    def answer(self) -> Answer | None:
+        """Return the answer once its time has come."""
+        if self._due is None or self._now_ns() < self._due[0]:
+            return None
+        (_, answer), self._due = self._due, None
+        return answer
