@@ -1,8 +1,17 @@
-"""Names and addresses of hosts."""
+"""Names and addresses of hosts, and the tokens that clients send to them."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+
+TOKEN_FORM = "printable ASCII characters without a space at the start or end"
+"""What a token is, for messages."""
+
+
+def is_token(text: str) -> bool:
+    """Return whether a text can be sent as a token in an HTTP header."""
+    return bool(re.fullmatch(r"[!-~]([ -~]*[!-~])?", text))
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,10 @@ MAX_BATCH = 64
 """Most observations of one forward pass."""
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest action; answers are sent as float32, in which a larger one would be infinite."""
+
+
 class ChunkPolicy(Protocol):
     """A policy that predicts a chunk of actions from each observation."""
 
@@ -76,14 +80,18 @@ class Batcher:
         if not requests:
             return
         try:
-            chunks = self._policy.predict([request.observation for request in requests])
+            chunks = np.asarray(self._policy.predict([request.observation for request in requests]), dtype=np.float64)
+            if chunks.ndim != 3 or len(chunks) != len(requests):
+                expected = f"({len(requests)}, actions, joints)"
+                raise PredictionError(f"the policy returned actions of shape {chunks.shape}, expected {expected}")
         except Exception as error:  # whatever a policy raises is the answer to its clients
             for request in requests:
                 request.answer.set_exception(error)
             return
         for request, actions in zip(requests, chunks, strict=True):
-            if np.isfinite(actions).all():
+            finite = np.abs(actions) <= LARGEST
+            if finite.all():
                 request.answer.set_result(actions)
             else:
-                bad = int((~np.isfinite(actions)).any(axis=1).argmax())
+                bad = int((~finite).any(axis=1).argmax())
                 request.answer.set_exception(PredictionError(f"action {bad} of the policy is not finite"))

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from waldo.train.serving.client import PolicyClient, ServerError
 
@@ -55,8 +56,10 @@ class LocalServer:
         for line in self._process.stderr:
             lines.append(line.strip())
             if found := LISTENING.search(line):
-                threading.Thread(target=self._process.stderr.read, daemon=True).start()
+                self._log = threading.Thread(target=_discard, args=(self._process.stderr,), daemon=True)
+                self._log.start()
                 return found[1]
+        self._process.stderr.close()
         self._process.wait()
         last = next((line for line in reversed(lines) if line), "it printed nothing")
         raise ServerError(last.removeprefix("waldo: error: "))
@@ -78,3 +81,11 @@ class LocalServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.join()
+
+
+def _discard(lines: IO[str]) -> None:
+    """Read what the child prints, so that it never blocks, and close the pipe at its end."""
+    with lines:
+        for _ in lines:
+            pass

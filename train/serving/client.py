@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import ssl
+import struct
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
 from waldo.errors import WaldoError
+from waldo.hosts import TOKEN_FORM, is_token
 from waldo.train.serving.server import REQUEST_ID
 from waldo.train.serving.wire import MAX_BYTES, WireError, pack, unpack
 
@@ -22,6 +26,9 @@ CONNECT_S = 10.0
 
 ANSWER_S = 10.0
 """Timeout of one answer [s]; slow on a CPU, and the robot holds meanwhile."""
+
+CLOSE_S = 1.0
+"""Time in which the server must answer the closing of a connection [s]."""
 
 
 class ServerError(WaldoError):
@@ -55,24 +62,32 @@ class PolicyClient:
             ServerError: If the server cannot be reached or refuses the connection.
         """
         self.url, self._answer_s = url, answer_s
-        tls = ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None
+        if token and not is_token(token):  # the error of websockets would contain it
+            raise ServerError(f"{url}: the token cannot be sent in a header, expected {TOKEN_FORM}")
         headers = {"Authorization": f"Api-Key {token}"} if token else None
         self._numbers = itertools.count()
-        try:
-            self._connection: ClientConnection = connect(
-                url,
-                ssl=tls,
-                additional_headers=headers,
-                compression=None,
-                max_size=MAX_BYTES,
-                open_timeout=connect_s,
-                proxy=None,
-            )
-            greeting = self._connection.recv(timeout=connect_s)
-        except (WebSocketException, OSError, ValueError) as error:
-            raise ServerError(f"{url}: {_reason(error)}; start a server with: waldo serve POLICY") from error
-        self.metadata: dict[str, Any] = self._unpack(greeting)
-        """What the server sent when the client connected."""
+        with ExitStack() as on_failure:
+            try:
+                opened = connect(
+                    url,
+                    ssl=ssl.create_default_context(cafile=ca_file) if url.startswith("wss:") else None,
+                    additional_headers=headers,
+                    compression=None,
+                    max_size=MAX_BYTES,
+                    open_timeout=connect_s,
+                    close_timeout=CLOSE_S,
+                    proxy=None,
+                )
+                self._connection: ClientConnection = on_failure.enter_context(opened)
+                _limit_sending(self._connection.socket, answer_s)
+                greeting = self._connection.recv(timeout=connect_s)
+            except InvalidStatus as error:
+                raise ServerError(f"{url}: {_refusal(error)}") from error
+            except (WebSocketException, OSError, ValueError) as error:
+                raise ServerError(f"{url}: {_reason(error)}; start a server with: waldo serve POLICY") from error
+            self.metadata: dict[str, Any] = self._unpack(greeting)
+            """What the server sent when the client connected."""
+            on_failure.pop_all()
 
     @property
     def is_open(self) -> bool:
@@ -97,9 +112,10 @@ class PolicyClient:
         except (WebSocketException, OSError) as error:
             raise ServerError(f"{self.url}: {_reason(error)}") from error
         message = self._unpack(answer)
-        if message.get(REQUEST_ID, number) != number:
+        answered = message.get(REQUEST_ID, number)
+        if not isinstance(answered, int) or answered != number:
             self.close()
-            raise ServerError(f"{self.url}: answered request {message[REQUEST_ID]}, asked was {number}")
+            raise ServerError(f"{self.url}: answered request {answered!r}, asked was {number}")
         return self._actions(message.get("actions"))
 
     def _unpack(self, data: str | bytes) -> dict[str, Any]:
@@ -122,6 +138,19 @@ class PolicyClient:
     def close(self) -> None:
         """Close the connection; may be called more than once."""
         self._connection.close_socket() if not self.is_open else self._connection.close()
+
+
+def _limit_sending(connection: socket.socket, limit_s: float) -> None:
+    """Let sending fail after a time, which it otherwise never does to a server that has stopped reading."""
+    seconds = int(limit_s)
+    limit = struct.pack("ll", seconds, max(1, int((limit_s - seconds) * 1e6)))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def _refusal(error: InvalidStatus) -> str:
+    """Return why a server refused the connection."""
+    text = " ".join((error.response.body or b"").decode(errors="replace").split())[:500]
+    return f"HTTP {error.response.status_code}: {text or error.response.reason_phrase}"
 
 
 def _reason(error: Exception) -> str:

@@ -95,8 +95,6 @@ def _flatten(message: Mapping[Any, Any], prefix: str = "") -> list[tuple[str, An
 def _instruction(message: Mapping[str, Any]) -> str:
     """Return the instruction of a request; empty if it has none."""
     text = next((message[key] for key in TASK_KEYS if key in message), "")
-    if isinstance(text, np.str_ | np.ndarray):
-        text = str(text)
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         raise WireError(f"the instruction is {str(text)[:80]!r}, expected a text of at most {MAX_TEXT} characters")
     return text
@@ -104,7 +102,8 @@ def _instruction(message: Mapping[str, Any]) -> str:
 
 def _vector(key: str, value: Any, size: int) -> NDArray[np.float32]:
     try:
-        vector = np.asarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, which is refused below
+            vector = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise WireError(f"{key} is {type(value).__name__}, expected {size} numbers") from error
     if vector.shape not in ((size,), (1, size)):

@@ -35,6 +35,9 @@ HEALTH = "/healthz"
 REQUEST_ID = "request_id"
 """Key of a request that the answer repeats, so that a client can match them."""
 
+MAX_REASON = 2_000
+"""Longest text that answers a refused request [characters]."""
+
 MAX_CLIENTS = 64
 """Most connections at once."""
 
@@ -148,19 +151,20 @@ class PolicyServer:
             message = unpack(data)
             observation = self._inputs.read(message)
             actions = await asyncio.wrap_future(self._batcher.submit(observation))
+            answer: dict[str, Any] = {
+                "actions": actions.astype("float32"),
+                "server_timing": {"infer_ms": (time.monotonic() - start) * 1000},
+            }
+            if REQUEST_ID in message:
+                answer[REQUEST_ID] = message[REQUEST_ID]
+            packed = pack(answer)
         except Exception as error:  # the policy's own errors too: they must reach the client, and not end the server
             self.refused += 1
-            text = str(error) if isinstance(error, WaldoError) else f"{type(error).__name__}: {error}"
+            text = (str(error) if isinstance(error, WaldoError) else f"{type(error).__name__}: {error}")[:MAX_REASON]
             LOG.warning("request refused: %s", text)
             return text
         self.answered += 1
-        answer: dict[str, Any] = {
-            "actions": actions.astype("float32"),
-            "server_timing": {"infer_ms": (time.monotonic() - start) * 1000},
-        }
-        if REQUEST_ID in message:
-            answer[REQUEST_ID] = message[REQUEST_ID]
-        return pack(answer)
+        return packed
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:

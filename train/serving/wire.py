@@ -109,7 +109,7 @@ def _dtype(text: Any) -> np.dtype[Any]:
     if isinstance(text, str) and len(text) <= 4:
         try:
             dtype = np.dtype(text)
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):  # numpy parses a text with a comma as Python
             dtype = None
         if dtype is not None and dtype.kind in KINDS:
             return dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import time
@@ -12,8 +13,8 @@ from typing import Annotated
 
 import tyro
 
-from waldo.errors import FileError, InvalidValueError, MissingOptionError
-from waldo.hosts import is_loopback
+from waldo.errors import ConfigError, FileError, InvalidValueError, MissingOptionError
+from waldo.hosts import TOKEN_FORM, is_loopback, is_token
 from waldo.process import stop_with_parent
 
 TOKEN_VARIABLE = "WALDO_SERVE_TOKEN"
@@ -59,6 +60,8 @@ class Serve:
             raise InvalidValueError("--port", self.port, "0 to 65535")
         if self.secret == "":
             raise InvalidValueError("--token", "", "one character or more")
+        if self.secret is not None and not is_token(self.secret):
+            raise ConfigError(f"--token cannot be sent in a header, expected {TOKEN_FORM}")  # which is not printed
         if self.secret is None and not is_loopback(self.host):
             do = "pass --token SECRET, or listen on a loopback address such as 127.0.0.1"
             raise MissingOptionError(f"--host {self.host}", "--token", do)
@@ -121,6 +124,9 @@ class Serve:
         try:
             asyncio.run(serve())
         except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                expected = f"an address of this machine ({error.strerror})"
+                raise InvalidValueError("--host", self.host, expected) from error
             raise InvalidValueError(
                 "--port", self.port, f"a free port of {self.host} ({error.strerror})", "pass another one"
             ) from error
