@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 TOGETHER = (
     "tests/test_demo.py",
     "tests/train/",
-    "tests/cli/test_eval.py",
-    "tests/cli/test_serve.py",
+    "tests/cli/policies/test_eval.py",
+    "tests/cli/policies/test_serve.py",
     "tests/collect/test_lerobot_plugin.py",
     "tests/datasets/formats/test_convert",
     "tests/datasets/lerobot/test_export",

@@ -38,6 +38,7 @@ ROOT_MODULES = {
     "console",
     "templates",
     "graphics",
+    "hosts",
 }
 """Modules of the package root that every room may import."""
 

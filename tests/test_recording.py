@@ -60,6 +60,7 @@ def test_nothing_is_lost_and_every_stream_keeps_its_rate(recorded: Path) -> None
             "joints/state",
             "joints/command",
             "joints/sent",
+            "control",
             "motors",
             "environment",
             "cameras/front",

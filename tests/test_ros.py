@@ -153,4 +153,4 @@ def test_every_callback_is_guarded() -> None:
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute) and node.attr in CREATE:
                     found.append(str(path.relative_to(ROOT)))
-    assert set(found) == {"waldo/ros.py"}
+    assert set(found) == {"waldo/ros/__init__.py"}

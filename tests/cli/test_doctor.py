@@ -126,7 +126,8 @@ SHM = "<transport_descriptor><transport_id>s</transport_id><type>SHM</type>{}</t
 
 def test_waldos_profile_has_the_documented_segment() -> None:
     assert (
-        network.segment_size((Path(network.__file__).parents[1] / "fastdds.xml").read_text()) == network.WALDO_SEGMENT
+        network.segment_size((Path(network.__file__).parents[1] / "ros" / "fastdds.xml").read_text())
+        == network.WALDO_SEGMENT
     )
     assert state(network.judge_profile({})) == "OK"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from waldo.cli.main import main
-from waldo.cli.train import train_with_bar
+from waldo.cli.policies.train import train_with_bar
 from waldo.errors import FileError
 from waldo.train.train_config import TrainConfig
 from waldo.train.training import TrainingError, child_environment, last_checkpoint, train

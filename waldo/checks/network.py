@@ -22,7 +22,7 @@ PROCESSES = 4
 """Processes of a recording session, each with its own segment: robot, teleoperation, recorder, dashboard."""
 
 WALDO_SEGMENT = 64 * 1024 * 1024
-"""Segment of each waldo process [bytes]; set in waldo/fastdds.xml."""
+"""Segment of each waldo process [bytes]; set in waldo/ros/fastdds.xml."""
 
 PROFILE_FIX = "unset FASTDDS_DEFAULT_PROFILES_FILE to use waldo's profile, or copy its SHM transport (segment_size)"
 

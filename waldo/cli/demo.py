@@ -186,7 +186,7 @@ class Demo:
 
     def train(self) -> str:
         """Train a policy with LeRobot on images, joint positions and the instruction."""
-        from waldo.cli.train import train_with_bar
+        from waldo.cli.policies.train import train_with_bar
         from waldo.train.data.store_source import StoreOptions
         from waldo.train.train_config import TrainConfig
         from waldo.train.training import last_checkpoint

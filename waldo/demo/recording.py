@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from waldo.processes import ProcessError, waldo_processes
+from waldo.process import ProcessError, waldo_processes
 
 POLL_S = 0.2
 """Polling period of the progress [s]."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from waldo.cli.main import main
-from waldo.cli.plan import task_scene
+from waldo.cli.policies.plan import task_scene
 from waldo.errors import FileError
 from waldo.sim.tasks.goal import Goal, Scene
 from waldo.train.planner.format import AnswerError, parse_plan, plan_json, plan_schema, prompt

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from waldo.processes import ProcessError, own_graph, waldo_processes
+from waldo.process import ProcessError, own_graph, waldo_processes
 from waldo.robots.control.cycle import CONTROL_HZ
 from waldo.train.policies.checkpoint import find_checkpoint
 from waldo.train.runner.policy_loop import LoopConfig

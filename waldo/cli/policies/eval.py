@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from waldo.cli.plan import check_planner, make_planner
+from waldo.cli.policies.plan import check_planner, make_planner
 from waldo.cli.support.bars import progress_bar
 from waldo.console import err, out
 from waldo.errors import InvalidValueError, MissingOptionError, UnsupportedOptionError

@@ -51,7 +51,7 @@ PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES
 def use_profile() -> None:
     """Select waldo's Fast DDS profile unless the environment selects a profile or built-in transports."""
     if not any(os.environ.get(name) for name in (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
-        os.environ[PROFILE_VARIABLES[0]] = str(importlib.resources.files("waldo") / "fastdds.xml")
+        os.environ[PROFILE_VARIABLES[0]] = str(importlib.resources.files("waldo.ros") / "fastdds.xml")
 
 
 def check_domain() -> None:

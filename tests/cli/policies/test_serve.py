@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from waldo.cli.main import main
-from waldo.cli.serve import Serve
+from waldo.cli.policies.serve import Serve
 from waldo.errors import ConfigError
 from waldo.train.serving.client import PolicyClient, ServerError
 

@@ -1,0 +1,1 @@
+"""Commands about policies: train, serve, run, evaluate, and the planner in front of them."""
