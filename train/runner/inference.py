@@ -112,9 +112,12 @@ class Inference:
     def close(self) -> None:
         """End the thread and the connection."""
         self._ending.set()
-        with contextlib.suppress(WaldoError, OSError):
-            self._client.close()
+        self._close_client(self._client)
         self._thread.join(timeout=5)
+
+    def _close_client(self, client: Client) -> None:
+        with contextlib.suppress(WaldoError, OSError):
+            client.close()
 
     def _run(self) -> None:
         while not self._ending.is_set():
@@ -127,6 +130,7 @@ class Inference:
             except queue.Empty:
                 continue
             self._answers.put(self._ask(question))
+        self._close_client(self._client)  # one that was opened while the thread was being ended
 
     def _ask(self, question: Question) -> Answer:
         start = time.monotonic()
@@ -144,8 +148,13 @@ class Inference:
             return
         try:
             client = self._connect()
+        except WaldoError as failure:
+            self._error = str(failure)
+            return
+        try:
             self._check(client.metadata)
         except WaldoError as failure:
             self._error = str(failure)
+            self._close_client(client)
             return
         self._client, self._error = client, ""

@@ -15,6 +15,7 @@ import numpy as np
 
 from waldo.errors import InvalidValueError
 from waldo.robots.control.arbiter import Source
+from waldo.robots.control.safety import MAX_CLOCK_LEAD_S
 from waldo.robots.description import Robot
 from waldo.train.runner.chunks import ChunkPlayer
 from waldo.train.runner.inference import Answer, Question
@@ -232,16 +233,17 @@ class PolicyLoop:
         config = self.config
         if not view.state_ns:
             return "no joint_states received"
-        if (age_s := (now_ns - view.state_ns) / 1e9) > config.max_state_age:
-            return f"the robot's state is {age_s:.2f} s old, limit {config.max_state_age:g} s"
+        if (fault := _age_fault("the robot's state", now_ns - view.state_ns, config.max_state_age)) is not None:
+            return fault
         if not np.isfinite(view.position).all():
             return "the robot's state is not finite"
         for key in self._cameras:
             name = key.rpartition(".")[2]
             if key not in view.images:
                 return f"no image of camera {name} received"
-            if (age_s := (now_ns - view.images[key][0]) / 1e9) > config.max_image_age:
-                return f"the image of camera {name} is {age_s:.2f} s old, limit {config.max_image_age:g} s"
+            age_ns = now_ns - view.images[key][0]
+            if (fault := _age_fault(f"the image of camera {name}", age_ns, config.max_image_age)) is not None:
+                return fault
         if not view.task[0]:
             return "no instruction; pass --task"
         return self._inference.error or None
@@ -268,10 +270,7 @@ class PolicyLoop:
             if answer.number != self._wanted:
                 continue
             self._wanted = None
-            self._error = answer.error
-            if answer.actions is not None and answer.actions.shape[1] != len(self._robot.joints):
-                found, expected = answer.actions.shape[1], len(self._robot.joints)
-                self._error = f"the policy commands {found} joints, the robot has {expected}"
+            self._error = answer.error or _actions_fault(answer.actions, len(self._robot.joints))
             if answer.actions is None or self._error:
                 # The policy is not trusted any further: what is left of its last chunk is dropped as well.
                 self._drop(view)
@@ -331,3 +330,20 @@ class PolicyLoop:
             border.velocity if border else np.nan,
             view.speed_ratio,
         )
+
+
+def _age_fault(name: str, age_ns: int, limit_s: float) -> str | None:
+    """Return why an age is not accepted, or None; it cannot be judged if a clock was set back or is ahead."""
+    age_s = age_ns / 1e9
+    if age_s < -MAX_CLOCK_LEAD_S:
+        return f"{name} is {-age_s:.2f} s in the future; check whether a clock was set back"
+    return f"{name} is {age_s:.2f} s old, limit {limit_s:g} s" if age_s > limit_s else None
+
+
+def _actions_fault(actions: Array | None, joints: int) -> str:
+    """Return why actions (actions, joints) must not be commanded; empty if they may."""
+    if actions is None:
+        return "the policy has no answer"
+    if actions.shape[1] != joints:
+        return f"the policy commands {actions.shape[1]} joints, the robot has {joints}"
+    return "" if np.isfinite(actions).all() else "the policy's actions are not finite"
