@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from waldo import registry
 from waldo.errors import ConfigError, HardwareError
+from waldo.robots.control.arbiter import Source
 from waldo.robots.control.cycle import Acted, ControlCycle, CycleConfig, Sensed
 from waldo.robots.control.safety import Mode
-from waldo.robots.description import Robot
+from waldo.robots.description import Joint, Robot
 from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.event import Event
+from waldo.robots.motor import Motor
 from waldo.robots.motors.feetech import STS3215_7V
 from waldo.robots.thermal.governor import Derating
 from waldo.robots.thermal.monitor import MonitorConfig
@@ -100,16 +104,31 @@ class Runner:
     def now_ns(self) -> int:
         return START_NS + self.ticks * S // RATE_HZ
 
-    def run(self, cycles: int = 1, target: float | None = None) -> None:
-        """Run cycles; command joint "a" to a target in each."""
+    def run(self, cycles: int = 1, target: float | None = None, frame_id: str = "") -> None:
+        """Run cycles; command joint "a" to a target in each, as the source that `frame_id` names."""
         for _ in range(cycles):
             self.ticks += 1
             seconds = self.ticks / RATE_HZ
             self.driver.stamp_ns = self.now_ns
             self.sensed.append(self.cycle.sense(self.now_ns, seconds))
             if target is not None:
-                self.cycle.command(["a"], [target], self.now_ns, self.now_ns)
+                self.cycle.command(["a"], [target], self.now_ns, self.now_ns, frame_id)
             self.acted.append(self.cycle.act(self.now_ns, seconds))
+
+    def release(self, frame_id: str = "") -> None:
+        """Send a command without joints, and run the cycle after it."""
+        self.cycle.command([], [], self.now_ns, self.now_ns, frame_id)
+        self.run()
+
+    @property
+    def sources(self) -> list[Source]:
+        """Who controlled the robot in each cycle."""
+        return [acted.source for acted in self.acted]
+
+    @property
+    def reason(self) -> str:
+        """Why the robot did not follow in the last cycle."""
+        return self.cycle.safety.status.reason
 
     @property
     def events(self) -> list[Event]:
@@ -482,3 +501,191 @@ def test_options_that_do_not_fit_the_driver_are_refused(arm: RealArm, make_toy_d
         ControlCycle(make_toy_driver(), CycleConfig(rate_hz=100))
     with pytest.raises(ConfigError, match=r"^rate is 10, expected 20 to 1000 cycles per second$"):
         CycleConfig(rate_hz=10)
+
+
+# a person and a policy
+
+
+@pytest.fixture
+def driven(arm: RealArm) -> Runner:
+    """A cycle that follows a policy, whose joint "a" moves."""
+    runner = Runner(arm)
+    runner.run(15, target=0.9, frame_id="policy")
+    assert runner.sources == [Source.POLICY] * 15
+    assert runner.cycle.safety.limiter.velocity[0] == pytest.approx(3.0)
+    return runner
+
+
+def assert_within_limits(arm: RealArm) -> None:
+    """Assert that no setpoint jumps in position or velocity."""
+    path = np.array([np.zeros(2), np.zeros(2), *arm.written])
+    velocity = np.diff(path, axis=0) * RATE_HZ
+    assert np.abs(velocity).max() <= 3.0 + 1e-9
+    assert np.abs(np.diff(velocity, axis=0)).max() * RATE_HZ <= 60.0 + 1e-6
+
+
+def test_a_person_takes_over_in_the_cycle_of_the_first_command(driven: Runner, arm: RealArm) -> None:
+    driven.run(1, target=0.2)
+    assert driven.sources[-1] is Source.PERSON
+    driven.run(60, target=0.2)
+    assert arm.position[0] == pytest.approx(0.2)
+    assert_within_limits(arm)
+
+
+def test_a_policy_is_ignored_while_a_person_controls_the_robot(driven: Runner, arm: RealArm) -> None:
+    for _ in range(60):
+        driven.cycle.command(["a", "b"], [-0.5, -0.5], driven.now_ns, driven.now_ns, "policy")
+        driven.run(1, target=0.6)
+        driven.cycle.command([], [], driven.now_ns, driven.now_ns, "policy: the state is old")
+    assert driven.sources[15:] == [Source.PERSON] * 60
+    np.testing.assert_allclose(arm.position, [0.6, 0.0])
+
+
+def test_a_person_hands_back_only_by_a_release(driven: Runner) -> None:
+    driven.run(5, target=0.6)
+    driven.release()
+    assert (driven.sources[-1], driven.reason) == (Source.HOLD, "operator released control")
+    driven.run(2, target=0.6, frame_id="policy")
+    assert driven.sources[15:] == [Source.PERSON] * 5 + [Source.HOLD] + [Source.POLICY] * 2
+
+
+def test_a_person_who_falls_silent_leaves_the_robot_holding(driven: Runner) -> None:
+    driven.run(5, target=0.6)
+    driven.run(120, target=0.6, frame_id="policy")
+    assert set(driven.sources[-60:]) == {Source.HOLD}
+    assert driven.reason == "no command for 0.2 s"
+    assert driven.status("control").level == WARN
+    driven.run(1, target=0.6)
+    assert driven.sources[-1] is Source.PERSON
+    driven.run(60, target=0.6, frame_id="policy")
+    driven.release()
+    driven.run(1, target=0.6, frame_id="policy")
+    assert driven.sources[-2:] == [Source.HOLD, Source.POLICY]
+
+
+def test_enabling_the_robot_ends_the_control_of_a_silent_person(driven: Runner) -> None:
+    driven.run(5, target=0.6)
+    driven.run(30, target=0.6, frame_id="policy")
+    driven.cycle.enable()
+    assert driven.cycle.source is Source.HOLD
+    driven.run(1)
+    assert (driven.sources[-1], driven.reason) == (Source.HOLD, "no command for 0.2 s")
+    driven.run(1, target=0.6, frame_id="policy")
+    assert driven.sources[-1] is Source.POLICY
+
+
+def test_a_device_that_is_not_in_use_does_not_interrupt_a_policy(driven: Runner, arm: RealArm) -> None:
+    for _ in range(30):
+        driven.cycle.command([], [], driven.now_ns, driven.now_ns)
+        driven.run(1, target=0.9, frame_id="policy")
+    assert set(driven.sources) == {Source.POLICY}
+    assert arm.position[0] == pytest.approx(0.9)
+
+
+def test_a_policy_that_is_in_doubt_holds_with_a_warning_that_states_its_reason(driven: Runner) -> None:
+    driven.release("policy: the robot's state is 0.20 s old, limit 0.1 s")
+    reason = "policy: the robot's state is 0.20 s old, limit 0.1 s"
+    assert (driven.sources[-1], driven.reason) == (Source.HOLD, reason)
+    assert driven.status("control") == ComponentStatus(
+        component="control",
+        level=WARN,
+        message=f"holding: {reason}",
+        values={"mode": "holding", "reason": reason, "rate_hertz": "60"},
+    )
+    assert driven.events[-1] == Event(f"holding: {reason}", WARN)
+
+
+def test_a_policy_that_releases_without_a_reason_is_no_fault(driven: Runner) -> None:
+    driven.release("policy")
+    assert (driven.reason, driven.status("control").level) == ("operator released control", OK)
+
+
+def test_a_person_far_from_a_moving_robot_must_engage(driven: Runner, arm: RealArm) -> None:
+    assert arm.position[0] > 0.6
+    before = arm.position[0]
+    driven.run(1, target=-0.9)
+    assert (driven.sources[-1], driven.status("control").level) == (Source.HOLD, WARN)
+    assert driven.reason == f"command for a is {before + 0.9:.2f} from the robot, limit 1; move closer to engage"
+    for _ in range(30):
+        driven.cycle.command(["a"], [0.9], driven.now_ns, driven.now_ns, "policy")
+        driven.run(1, target=-0.9)
+    assert set(driven.sources[15:]) == {Source.HOLD}
+    assert np.ptp(np.array(arm.written[-20:])[:, 0]) == 0.0
+    driven.run(1, target=0.1)
+    assert driven.sources[-1] is Source.PERSON
+    assert_within_limits(arm)
+
+
+def test_a_policy_far_from_the_robot_must_engage_after_a_person(driven: Runner, arm: RealArm) -> None:
+    driven.run(60, target=0.9)
+    driven.cycle.command([], [], driven.now_ns, driven.now_ns)
+    driven.run(1, target=-0.2, frame_id="policy")
+    assert driven.sources[-1] is Source.HOLD
+    assert driven.reason == "command for a is 1.10 from the robot, limit 1; move closer to engage"
+    assert_within_limits(arm)
+
+
+def test_a_stop_is_not_ended_by_another_source(driven: Runner) -> None:
+    driven.cycle.safety.stop("stopped by the operator")
+    driven.run(2, target=0.9, frame_id="policy")
+    driven.run(2, target=0.9)
+    driven.release()
+    driven.run(2, target=0.9, frame_id="policy")
+    assert driven.sources[15:] == [Source.HOLD] * 7
+    assert driven.reason == "stopped by the operator"
+    driven.cycle.enable()
+    driven.run(1, target=0.9, frame_id="policy")
+    assert driven.sources[-1] is Source.POLICY
+
+
+def test_a_reset_world_forgets_who_controlled_the_robot(make_toy_driver: Callable[[], Any]) -> None:
+    cycle = ControlCycle(make_toy_driver())
+    for tick, frame_id in enumerate(["", "policy"]):
+        cycle.sense(START_NS + tick * S // 60, tick / 60)
+        cycle.command(["a"], [0.1], START_NS + tick * S // 60, None, frame_id)
+        assert cycle.act(START_NS + tick * S // 60, tick / 60).source is Source.PERSON
+    cycle.reset_world()
+    assert cycle.source is Source.HOLD
+    cycle.sense(START_NS + S // 10, 0.1)
+    cycle.command(["a"], [0.1], START_NS + S // 10, None, "policy")
+    assert cycle.act(START_NS + S // 10, 0.1).source is Source.POLICY
+
+
+TARGET = st.floats(-2.0, 2.0)
+PHASES = st.lists(
+    st.tuples(st.sampled_from(["policy", "person", "policy holds", "release", "silence", "enable"]), TARGET, TARGET),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(phases=PHASES, lengths=st.lists(st.integers(1, 25), min_size=12, max_size=12))
+def test_no_change_between_a_person_and_a_policy_makes_the_setpoint_jump(
+    phases: list[tuple[str, float, float]], lengths: list[int]
+) -> None:
+    """Neither does a policy ever move a robot that a person has engaged and not released."""
+    one = {"motor": Motor(name="m"), "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 60.0, "effort": 1.0}
+    joints = (Joint(name="a", **one), Joint(name="b", **one))
+    arm = RealArm(Robot(name="toy", model="toy", joints=joints, cameras=(), mjcf=""))
+    runner, engaged = Runner(arm), False
+    for (phase, first, last), ticks in zip(phases, lengths, strict=False):
+        if phase == "enable":
+            runner.cycle.enable()
+            engaged = False
+        for tick in range(ticks):
+            target = first + (last - first) * tick / ticks
+            if phase in ("policy", "person"):
+                engaged |= phase == "person"
+                runner.run(1, target=target, frame_id="policy" if phase == "policy" else "leader")
+            elif phase == "silence" or (phase == "enable" and tick):
+                runner.run()
+            else:
+                engaged &= phase != "release"
+                runner.release("policy: in doubt" if phase == "policy holds" else "")
+            following = runner.cycle.safety.status.mode is Mode.FOLLOWING
+            assert (runner.sources[-1] is not Source.HOLD) == following
+            if engaged:
+                assert runner.sources[-1] is not Source.POLICY
+            elif phase == "policy" and following:
+                assert runner.sources[-1] is Source.POLICY
+    assert_within_limits(arm)

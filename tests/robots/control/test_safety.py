@@ -374,6 +374,60 @@ def test_a_hold_that_the_operator_intends_is_not_a_fault(mode: Mode, reason: str
     assert Status(mode, reason).is_fault is fault
 
 
+def test_the_reason_of_a_release_is_that_of_the_command(chain: SafetyChain) -> None:
+    chain.command([], [], S // 60, release_reason="policy: the state is old")
+    step(chain, S // 60)
+    assert chain.status == Status(Mode.HOLDING, "policy: the state is old")
+    assert chain.status.is_fault
+
+
+def test_after_another_source_took_over_a_distant_command_must_engage(chain: SafetyChain) -> None:
+    for i in range(1, 30):
+        chain.command(["a", "b"], [0.5, -0.5], i * S // 60)
+        step(chain, i * S // 60)
+    chain.command(["a", "b"], [-0.6, -0.5], S // 2)
+    step(chain, S // 2)
+    assert chain.status.mode is Mode.FOLLOWING
+    chain.disengage()
+    assert chain.status == Status(Mode.HOLDING, "waiting for a command")
+    chain.command(["a"], [-0.6], S // 2 + 1)
+    distance = chain.limiter.position[0] + 0.6
+    step(chain, S // 2 + 1)
+    reason = f"command for a is {distance:.2f} from the robot, limit 1; move closer to engage"
+    assert chain.status == Status(Mode.HOLDING, reason)
+
+
+def test_another_source_keeps_the_setpoint_of_the_joints_that_it_does_not_command(chain: SafetyChain) -> None:
+    step(chain, S // 60)
+    before = chain.limiter.position[1]
+    chain.disengage()
+    chain.command(["a"], [0.5], 2 * S // 60)
+    for i in range(2, 12):
+        step(chain, i * S // 60)
+    assert before < 0
+    # Joint b brakes; its former target of -0.5 is not pursued.
+    assert chain.limiter.position[1] == pytest.approx(before, abs=0.05)
+
+
+def test_the_difference_between_two_sources_is_not_the_velocity_of_a_target(chain: SafetyChain) -> None:
+    chain.command(["a"], [0.1], S // 60, 10 * S)
+    chain.disengage()
+    chain.command(["a"], [0.4], 2 * S // 60, 10 * S + S // 60)
+    np.testing.assert_array_equal(chain._target_velocity, [0.0, 0.0])
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_another_source_does_not_change_a_hold_or_a_stop(chain: SafetyChain, stopped: bool) -> None:
+    if stopped:
+        chain.stop("stopped by the operator")
+    chain.command(["a"], [math.nan], S // 60)
+    step(chain, S // 60)
+    before = chain.status
+    chain.disengage()
+    assert chain.status == before
+    assert before.mode is (Mode.STOPPED if stopped else Mode.HOLDING)
+
+
 def test_a_disabled_motor_without_a_fault_text_is_named(chain: SafetyChain) -> None:
     chain.handle_disabled_motors(np.array([True, False]), ("", ""))
     step(chain, 1)
