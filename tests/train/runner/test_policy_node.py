@@ -514,15 +514,23 @@ def test_an_instruction_comes_from_the_robot_or_from_the_option(robot: Robot) ->
 
 
 def test_each_change_between_following_and_holding_is_reported_once(robot: Robot) -> None:
+    from sensor_msgs.msg import JointState
+
     events: list[Event] = []
     with node_of(robot, task="lift the cube", on_event=events.append) as node:
+
+        def add_state(age_s: float) -> None:
+            message = JointState(name=["a", "b"], position=[0.0, 0.0])
+            message.header.stamp = ros.ns_to_stamp(time.time_ns() - int(age_s * 1e9))
+            node._on_state(message)
+
         node.totals.commands = 1  # as after the start
         for _ in range(3):
             node._cycle(0.02)
         for age_s in (1.0, 1.3, 2.0):
-            node.view.state_ns, node.view.position = time.time_ns() - int(age_s * 1e9), np.zeros(2)
+            add_state(age_s)
             node._cycle(0.02)
-        node.view.state_ns = time.time_ns()
+        add_state(0.0)
         node._cycle(0.02)
     texts = [event.text for event in events]
     assert texts[0] == "holding: no joint_states received"
