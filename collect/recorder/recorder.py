@@ -280,7 +280,9 @@ class Recorder:
         self._set_rate()
         # States of an episode are not part of the next measurement: the pause between would count as a slow rate.
         self._rate.clear()
-        streams = [stream for name, stream in self._streams.items() if name in self._received or name in COMMANDS]
+        # A simulation that waits for the operator has not applied a command yet.
+        present = {*self._received, *COMMANDS, *([schema.CONTROL] if self.config.lockstep else [])}
+        streams = [stream for name, stream in self._streams.items() if name in present]
         self.dataset.check_resume(self.robot.name, streams)
         self._in_episode = {stream.name for stream in streams}
         self._late.clear()

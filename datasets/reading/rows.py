@@ -207,7 +207,7 @@ def _sources(episode: Episode, config: RowConfig) -> Sequence[_Source]:
     ]
     if config.environment and ENVIRONMENT in episode.streams:
         found.append(_Source(ENVIRONMENT, "hold", True, {schema.OBSERVATION_ENVIRONMENT: "value"}))
-    if CONTROL in episode.streams and CONTROL not in config.without:
+    if CONTROL in episode.streams and episode.count(CONTROL) and CONTROL not in config.without:
         found.append(_Source(CONTROL, "next", False, {schema.CONTROL_COLUMN: schema.DEFAULT_FIELD}))
     if other in episode.streams and other not in config.without:
         found.append(_Source(other, "next", False, {other_key: "position"}))

@@ -20,14 +20,14 @@ import pytest
 
 from waldo import ros
 from waldo.cli.main import main, parse
-from waldo.cli.run import Run
+from waldo.cli.policies.run import Run
 from waldo.errors import ConfigError, WaldoError
 from waldo.robots.description import load_robot
 from waldo.train.policies.contract import Contract, write_contract
 from waldo.train.serving.inputs import PolicyInputs
 from waldo.train.serving.server import PolicyServer
 
-PLUGIN = Path(__file__).parents[1] / "plugins" / "lerobot_policy_toy"
+PLUGIN = Path(__file__).parents[2] / "plugins" / "lerobot_policy_toy"
 JOINTS = load_robot("so101").joint_names
 SWAPPED = (JOINTS[1], JOINTS[0], *JOINTS[2:])
 
