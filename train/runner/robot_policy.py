@@ -45,6 +45,8 @@ class RobotPolicy:
     """Key of each image that it needs -> width and height [px]."""
     replan_s: float
     """Time for which it acts without looking [s]."""
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Key of each input -> shape, if the server states them."""
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
     """Key of an observation -> name in a request, for servers with names of their own."""
 
@@ -58,6 +60,11 @@ class RobotPolicy:
         contract = self.contract
         found = contract.robot_differences(robot.joint_names, [*cameras.values()])
         found = [line for line in found if "needs the camera" not in line]
+        for key, shape in self.inputs.items():
+            if key == OBSERVATION_STATE and shape not in ((len(robot.joints),), ()):
+                found.append(f"it observes {shape[0]} values of the state, the robot has {len(robot.joints)} joints")
+            elif key != OBSERVATION_STATE and key not in self.images:
+                found.append(f"it needs {key}, which a robot does not provide")
         for key in self.images:
             if key not in cameras:
                 name = key.removeprefix(OBSERVATION_IMAGES)
@@ -109,6 +116,8 @@ def robot_policy(
     if contract_file is not None:
         try:
             values = parse_json(read_regular(contract_file))
+            if not isinstance(values, dict):
+                raise ValueError("no JSON object")
         except (OSError, ValueError) as error:
             do = 'write JSON with "fps", "joints", "state", "unit" and "cameras", as waldo.json of a checkpoint'
             raise FileError(contract_file, f"is not a contract ({error})", do) from error
@@ -116,13 +125,26 @@ def robot_policy(
         do = "write them into a file like waldo.json of a checkpoint and pass --contract FILE"
         raise ContractError(name, ["the server does not state the joints, units and rate of its actions"], do)
     contract = contract_from(values)
-    sizes = metadata.get("images")
-    images = {str(key): (int(one[0]), int(one[1])) for key, one in sizes.items()} if isinstance(sizes, dict) else None
+    images = _shapes(metadata.get("images"), 2)
+    inputs = _shapes(metadata.get("inputs"))
     replan = metadata.get("replan_after")
     return RobotPolicy(
         name=name,
         contract=contract,
-        images=dict(contract.cameras) if images is None else images,
+        images=dict(contract.cameras) if images is None else {key: (one[0], one[1]) for key, one in images.items()},
+        inputs=inputs or {},
         replan_s=replan / contract.fps if isinstance(replan, int) and replan > 0 else DEFAULT_REPLAN_S,
         renamed=renamed or {},
     )
+
+
+def _shapes(found: Any, length: int | None = None) -> dict[str, tuple[int, ...]] | None:
+    """Return key -> sizes from a server's metadata; None if they are not a map of such."""
+    if not isinstance(found, dict):
+        return None
+    shapes = {str(key): tuple(one) for key, one in found.items() if isinstance(one, list)}
+    good = all(
+        all(type(size) is int and size > 0 for size in shape) and length in (None, len(shape))
+        for shape in shapes.values()
+    )
+    return shapes if good and len(shapes) == len(found) else None

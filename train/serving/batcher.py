@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,7 +48,7 @@ class Batcher:
     def __init__(self, policy: ChunkPolicy, *, max_batch: int = MAX_BATCH) -> None:
         """Start the thread."""
         self._policy, self._max_batch = policy, max_batch
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -58,6 +58,15 @@ class Batcher:
         self._requests.put(request)
         return request.answer
 
+    def reset(self) -> None:
+        """Let a policy with a history forget it, after the requests that wait."""
+        self._requests.put(self._forget)
+
+    def _forget(self) -> None:
+        reset = getattr(self._policy, "reset", None)
+        if reset is not None:
+            reset()
+
     def close(self) -> None:
         """End the thread after the requests that wait."""
         self._requests.put(None)
@@ -65,16 +74,18 @@ class Batcher:
 
     def _run(self) -> None:
         while (first := self._requests.get()) is not None:
-            requests, ending = [first], False
-            while len(requests) < self._max_batch and not self._requests.empty():
-                following = self._requests.get()
-                if following is None:
-                    ending = True
-                    break
+            following: _Request | Callable[[], None] | None = first
+            requests: list[_Request] = []
+            while isinstance(following, _Request):
                 requests.append(following)
+                if len(requests) == self._max_batch or self._requests.empty():
+                    break
+                following = self._requests.get()
             self._answer([one for one in requests if one.answer.set_running_or_notify_cancel()])
-            if ending:
+            if following is None:
                 return
+            if not isinstance(following, _Request):
+                following()
 
     def _answer(self, requests: Sequence[_Request]) -> None:
         if not requests:

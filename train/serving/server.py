@@ -131,6 +131,8 @@ class PolicyServer:
     async def _talk(self, connection: ServerConnection) -> None:
         """Answer the requests of one client until it disconnects."""
         self._clients += 1
+        if self._clients == 1:
+            self._batcher.reset()
         LOG.info("connection from %s", connection.remote_address)
         try:
             await connection.send(self._greeting)

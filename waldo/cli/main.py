@@ -68,6 +68,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("waldo.cli.policies.train:Train", "train a LeRobot policy on a dataset"),
     "serve": ("waldo.cli.policies.serve:Serve", "serve a policy to robots and openpi clients"),
     "run": ("waldo.cli.policies.run:Run", "let a policy drive a robot, local or from a server"),
+    "improve": ("waldo.cli.policies.improve:Improve", "correct a policy's mistakes and train it again, with a ledger"),
     "plan": ("waldo.cli.policies.plan:Plan", "decompose an instruction into subtasks"),
     "eval": ("waldo.cli.policies.eval:Evaluate", "evaluate a policy in simulation, including motor heat"),
     "fleet": ("waldo.cli.fleet:Fleet", "serve a dashboard of the robots on this network"),

@@ -278,6 +278,7 @@ def test_the_streams_of_an_episode_have_their_fields_units_and_rates(recorder: R
         "joints/state",
         "joints/command",
         "joints/sent",
+        "control",
         "cameras/front",
         "cameras/other",
         "depth/front",

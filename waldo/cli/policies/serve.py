@@ -90,7 +90,7 @@ class Serve:
         """Serve until Ctrl-C."""
         from waldo.console import err
         from waldo.train.serving.local import describe_policy, load_policy
-        from waldo.train.serving.server import PolicyServer, tls_context
+        from waldo.train.serving.server import MAX_CLIENTS, PolicyServer, tls_context
 
         aliases = self.aliases()
         if os.environ.get(CHILD_VARIABLE):
@@ -105,7 +105,13 @@ class Serve:
                 tls = tls_context(str(self.certificate), str(self.key))
             except OSError as error:
                 raise FileError(self.certificate, f"cannot be used with {self.key} ({error})") from error
-        server = PolicyServer(policy, inputs, describe_policy(policy, inputs), token=self.secret)
+        server = PolicyServer(
+            policy,
+            inputs,
+            describe_policy(policy, inputs),
+            token=self.secret,
+            max_clients=1 if policy.lockstep else MAX_CLIENTS,
+        )
         scheme = "ws" if tls is None else "wss"
         shown = f"[{self.host}]" if ":" in self.host else self.host
 
