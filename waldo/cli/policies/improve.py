@@ -120,9 +120,9 @@ class Improve:
             operator=operator,
         )
 
-    def _record(self, recording: Recording, what: str) -> None:
+    def _record(self, recording: Recording, title: str) -> None:
         with console.progress() as progress:
-            bar = progress.add_task(what, total=recording.episodes, note="")
+            bar = progress.add_task(title, total=recording.episodes, note="")
             recording.run(lambda done: progress.update(bar, completed=done))
 
     def _record_demonstrations(self) -> None:
@@ -258,7 +258,9 @@ class Improve:
         """Print the ledger."""
         from rich.table import Table
 
-        table = Table("round", "demonstrations", "corrections", "success", "95 %", "gain", "p", "hottest")
+        table = Table(
+            "round", "demonstrations", "corrections", "success", "95 %", "gain", "p", "maximum winding temperature"
+        )
         for entry in entries:
             joint = max(entry.max_winding_c, key=lambda name: entry.max_winding_c[name])
             low, high = entry.wilson_95
