@@ -22,6 +22,10 @@ POLL_S = 0.02
 """Interval at which an idle connection is checked [s]."""
 
 
+CLOSED = "the connection to the policy server was closed"
+"""Reason of a hold after the server has gone."""
+
+
 class Client(Protocol):
     """A connection to a policy server; `PolicyClient` is one."""
 
@@ -93,8 +97,8 @@ class Inference:
 
     @property
     def error(self) -> str:
-        """Why the server cannot be asked at present; empty while it can."""
-        return self._error
+        """Why the server cannot be asked at present; empty while it can. A closed connection is noticed at once."""
+        return self._error or ("" if self._client.is_open else CLOSED)
 
     def ask(self, question: Question) -> None:
         """Ask a question; only one may wait for its answer."""
@@ -122,13 +126,16 @@ class Inference:
     def _run(self) -> None:
         while not self._ending.is_set():
             if not self._client.is_open:
-                self._error = self._error or "the connection to the policy server was closed"
+                self._error = self._error or CLOSED
                 self._reconnect()
                 continue
             try:
                 question = self._questions.get(timeout=POLL_S)
             except queue.Empty:
                 continue
+            while not self._client.is_open and not self._ending.is_set():
+                self._error = self._error or CLOSED
+                self._reconnect()
             self._answers.put(self._ask(question))
         self._close_client(self._client)  # one that was opened while the thread was being ended
 
