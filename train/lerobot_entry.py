@@ -1,10 +1,11 @@
-"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with seven additions.
+"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with eight additions.
 
 * SIGINT or SIGTERM saves a checkpoint at the current step and then stops (LeRobot alone would lose the steps since the
   last checkpoint). The same happens when the parent process ends.
 * `--waldo-memory`: batches are read from memory (`in_memory_dataset`), for policies without images.
 * `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
 * A checkpoint contains what the policy was trained for (`contract`): rate, joints, cameras, instructions.
+* A checkpoint has a model card; with `--waldo-evaluate=...` it is evaluated in simulation (`checkpoint_evaluation`).
 * Values that are constant in the data do not cause a division by zero (`raise_std`).
 * A tokenizer that would have to be downloaded is missed at once, not after minutes in which the policy is built.
 * A loss that is not a finite number ends the training at once, before a checkpoint of such weights is saved.
@@ -14,6 +15,7 @@ The training loop, the optimizer and the checkpoints are LeRobot's; version 0.6.
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import sys
@@ -22,11 +24,15 @@ from types import FrameType
 from typing import Any, cast
 
 from waldo.process import stop_with_parent
+from waldo.train.checkpoint_evaluation import CheckpointEvaluation
 from waldo.train.large_import import large_import
 from waldo.train.policies.contract import Contract, contract_of, write_contract
+from waldo.train.policies.model_card import write_card
 
 MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
+EVALUATE = "--waldo-evaluate="
+LICENSE = "--waldo-license="
 INTERRUPTED = 130
 """Exit code after an interruption that saved a checkpoint."""
 DIVERGED = 64
@@ -61,6 +67,13 @@ def require_tokenizers(make_processors: Any, config: Any, stats: Any) -> None:
         return
 
 
+def _take(prefix: str) -> str | None:
+    """Remove an option from the command line and return its value; None if it is not given."""
+    found = [argument for argument in sys.argv if argument.startswith(prefix)]
+    sys.argv = [argument for argument in sys.argv if not argument.startswith(prefix)]
+    return found[-1].removeprefix(prefix) if found else None
+
+
 def main() -> None:
     """Train with the options of the command line."""
     # Not at the top: workers that load data import this module too, and would import all of LeRobot's policies.
@@ -72,8 +85,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop.request)
     stop_with_parent()
     memory = MEMORY in sys.argv
-    store = next((a.removeprefix(STORE) for a in sys.argv if a.startswith(STORE)), None)
-    sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY and not a.startswith(STORE))]
+    store, task, license = _take(STORE), _take(EVALUATE), _take(LICENSE)
+    evaluation = None if task is None else CheckpointEvaluation(**json.loads(task))
+    sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY)]
     is_due, update_last, make, update = (
         lerobot.should_save_checkpoint,
         lerobot.update_last_checkpoint,
@@ -94,7 +108,10 @@ def main() -> None:
 
     def update_last_and_stop(checkpoint_dir: Path) -> None:
         write_contract(checkpoint_dir / "pretrained_model", contracts[-1])
+        write_card(checkpoint_dir / "pretrained_model", license=license or "")
         update_last(checkpoint_dir)
+        if evaluation is not None and not stop.requested:
+            evaluation.run(checkpoint_dir)
         if stop.requested:
             raise SystemExit(INTERRUPTED)
 

@@ -13,8 +13,10 @@ from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_STATE, ha
 from waldo.datasets.storage.store_path import StorePath, read_bytes
 from waldo.errors import FileError, InvalidValueError, NotADatasetError, UnsupportedOptionError
 from waldo.json_file import parse_json, shown
+from waldo.train.checkpoint_evaluation import CheckpointEvaluation
 from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
-from waldo.train.policies.choice import PolicyChoice, choose_policy
+from waldo.train.launch import Launch
+from waldo.train.policies.choice import HUB_NAME, PolicyChoice, choose_policy, hub_file
 from waldo.train.presets import NORMALIZATION, SMALL, STATE_POLICIES
 
 
@@ -44,6 +46,12 @@ class TrainConfig:
     """Seed of the weights and of the order of the data."""
     store: StoreOptions = field(default_factory=StoreOptions)
     """How a waldo dataset is read."""
+    launch: Launch | None = None
+    """How the processes are started; None: one process."""
+    evaluation: CheckpointEvaluation | None = None
+    """Evaluation of each checkpoint in simulation; `checkpoints/best` then links to the best one."""
+    license: str = ""
+    """License of the weights for the model card, such as "apache-2.0"."""
     options: tuple[str, ...] = ()
     """Options passed on to lerobot-train unchanged; they override the preset."""
 
@@ -104,6 +112,21 @@ def read_features(dataset: StorePath) -> dict[str, dict[str, Any]]:
     if not version.startswith("v3."):
         raise NotADatasetError(dataset, f"is a LeRobot dataset {shown(version)}, expected v3.0")
     return features
+
+
+def hub_name(dataset: StorePath) -> str | None:
+    """Return the name of a dataset on the hub, such as `lerobot/pusht`; None for a path."""
+    text = str(dataset)
+    return text if HUB_NAME.fullmatch(text) and not text.startswith(".") and not Path(text).exists() else None
+
+
+def read_hub_features(name: str) -> dict[str, dict[str, Any]]:
+    """Return the features of a dataset on the hub, from the cache or, if the user allows it, the hub.
+
+    Raises:
+        FileError: If it is neither in the cache nor can be downloaded, or is not a LeRobot v3.0 dataset.
+    """
+    return read_features(hub_file(name, "meta/info.json", "dataset").parent.parent)
 
 
 def image_keys(features: Mapping[str, Mapping[str, Any]]) -> set[str]:
@@ -217,8 +240,12 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         UnsupportedOptionError: If the preset does not support the policy.
     """
     policy = choose_policy(config.policy, config.options)
+    hub = hub_name(config.dataset)
     source = StoreSource(path=config.dataset.resolve(), options=config.store) if is_store(config.dataset) else None
-    features = read_features(config.dataset) if source is None else source.features()
+    if source is not None:
+        features = source.features()
+    else:
+        features = read_features(config.dataset) if hub is None else read_hub_features(hub)
     device = find_device(config.device)
     inputs = choose_inputs(config, policy, features, device)
     new = policy.pretrained is None
@@ -229,8 +256,8 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         raise UnsupportedOptionError("--preset small", kind, SMALL)
     cores = os.cpu_count() or 1
     options: dict[str, object] = {
-        "dataset.repo_id": f"local/{config.dataset.resolve().name}",
-        "dataset.root": config.dataset.resolve(),
+        "dataset.repo_id": hub or f"local/{config.dataset.resolve().name}",
+        **({} if hub else {"dataset.root": config.dataset.resolve()}),
         "policy.device": device,
         "policy.push_to_hub": "false",
         "output_dir": config.output.resolve(),

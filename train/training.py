@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from waldo.errors import FileError, WaldoError
-from waldo.files import make_folder, read_regular
+from waldo.files import make_folder, read_regular, write_atomic
 from waldo.json_file import parse_json
 from waldo.train.advice import advice
+from waldo.train.launch import Launch
 from waldo.train.lerobot_entry import DIVERGED, INTERRUPTED
 from waldo.train.loss_log import LossLog
 from waldo.train.train_config import TrainConfig, TrainPlan, plan_training
@@ -24,6 +26,16 @@ from waldo.train.train_config import TrainConfig, TrainPlan, plan_training
 STEP = re.compile(r"^Training:.*\| (\d+)/(\d+) \[")
 NUMBERS = re.compile(r"\b(loss|grdn|lr|updt_s|data_s):([-+0-9.einfa]+)")
 ENABLES_WANDB = re.compile(r"--wandb\.enable=(true|yes|on|1)", re.IGNORECASE)
+EVALUATION = re.compile(r"evaluation of step \d+: \d+ of \d+ succeeded")
+DEFAULT_ENVIRONMENT: Mapping[str, str] = {
+    "HF_HUB_OFFLINE": "1",
+    # Threads that spin while they wait make a step seven times slower as soon as another process needs a core.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Environment of the training process, unless the user's own sets these variables."""
+
+ONE_PROCESS = Launch(kind="accelerate", nodes=1, processes=1)
 TAIL_LINES = 15
 """Lines of output that `TrainingError` keeps."""
 
@@ -157,14 +169,9 @@ def _run(
     advance: Callable[[int, int, str], None],
 ) -> int:
     """Run lerobot-train to its end and return its exit code."""
-    command = [
-        sys.executable,
-        "-m",
-        "waldo.train.lerobot_entry",
-        *(["--waldo-memory"] if plan.memory else []),
-        *([f"--waldo-store={plan.store}"] if plan.store else []),
-        *arguments,
-    ]
+    words = entry_arguments(config, plan, arguments)
+    launch = config.launch or ONE_PROCESS
+    command = launch.command(sys.executable, words, cpu=plan.device == "cpu")
     # A session of its own: Ctrl-C in the terminal reaches this process alone, which then interrupts the child.
     process = subprocess.Popen(
         command,
@@ -190,6 +197,36 @@ def _run(
             with (config.output / "train.log").open("a") as file:
                 file.writelines(run.lines)
     return INTERRUPTED if run.stopping and code in (-signal.SIGINT, -signal.SIGTERM) else code
+
+
+def entry_arguments(config: TrainConfig, plan: TrainPlan, arguments: Sequence[str]) -> list[str]:
+    """Return the module of the training process and its options, which follow `python -m`."""
+    return [
+        "waldo.train.lerobot_entry",
+        *(["--waldo-memory"] if plan.memory else []),
+        *([f"--waldo-store={plan.store}"] if plan.store else []),
+        *([f"--waldo-evaluate={config.evaluation.to_json()}"] if config.evaluation else []),
+        *([f"--waldo-license={config.license}"] if config.license else []),
+        *arguments,
+    ]
+
+
+def submit(config: TrainConfig, launch: Launch) -> str:
+    """Write what a cluster needs to train, and return the command that submits it.
+
+    Args:
+        config: The options; the output folder must be on a file system that the cluster shares.
+        launch: SLURM or Ray.
+    """
+    plan = plan_training(config)
+    words = entry_arguments(config, plan, plan.arguments)
+    if launch.kind == "ray":
+        return shlex.join(launch.ray("python", words, Path.cwd()))
+    file = config.output.with_suffix(".sbatch")
+    make_folder(file.parent)
+    environment = {key: value for key, value in DEFAULT_ENVIRONMENT.items() if key not in os.environ}
+    write_atomic(file, launch.slurm(sys.executable, words, config.output.name, environment))
+    return shlex.join(["sbatch", str(file)])
 
 
 def _watch(process: subprocess.Popen[str], run: _Run) -> Iterator[None]:
@@ -220,12 +257,7 @@ def child_environment(environment: Mapping[str, str], threads: int, options: tup
         threads: CPU threads of the process.
         options: Options that the user passes on to lerobot-train.
     """
-    defaults = {
-        "HF_HUB_OFFLINE": "1",
-        # Threads that spin while they wait make a step seven times slower as soon as another process needs a core.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    defaults = dict(DEFAULT_ENVIRONMENT)
     if not any(ENABLES_WANDB.fullmatch(option) for option in options):
         defaults["WANDB_MODE"] = "disabled"
     return {**defaults, **environment, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
@@ -239,6 +271,8 @@ def _parse(line: str, run: _Run) -> None:
         if "loss:" not in line:
             return
     run.lines.append(line if line.endswith("\n") else line + "\n")
+    if match := EVALUATION.search(line):
+        run.log.note = match[0]
     values: dict[str, Any] = dict(NUMBERS.findall(line))
     if "loss" in values:
         # The log abbreviates steps ("2K") and the bar skips some, but a line is written exactly every log_every steps.

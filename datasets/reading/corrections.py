@@ -29,6 +29,8 @@ class ControlConfig:
 
     control: Literal["person", "all"] = "person"
     """person: rows that a person commanded; all: also those of a policy."""
+    repeats: tuple[tuple[int, int, int], ...] = ()
+    """First episode, the one after the last, and how often their rows occur in an epoch."""
     corrections: int = 1
     """How often the rows of a correction, in which a person took over from a policy, occur in an epoch."""
 
@@ -36,6 +38,10 @@ class ControlConfig:
         """Reject values out of range."""
         if not 1 <= self.corrections <= MAX_REPEATS:
             raise InvalidValueError("corrections", self.corrections, f"1 to {MAX_REPEATS}")
+
+    def repeats_of(self, index: int) -> int:
+        """Return how often the rows of an episode occur in an epoch, beside the repetition of corrections."""
+        return next((times for first, stop, times in self.repeats if first <= index < stop), 1)
 
 
 def pieces(rows: Rows, config: ControlConfig) -> list[Rows]:

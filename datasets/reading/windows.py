@@ -337,7 +337,7 @@ def _tables(
                 # Recordings of before policies could command a robot do not state who did.
                 require_layout(episode.index, *(one.without(CONTROL_COLUMN).layout for one in (rows, first or rows)))
                 first = first or rows
-                parts = pieces(rows, config.control)
+                parts = pieces(rows, config.control) * config.control.repeats_of(episode.index)
                 found += [(episode, part) for part in parts]
                 if not parts:
                     skipped[episode.index] = "a policy commanded all of it; pass --control all to use it"

@@ -69,7 +69,9 @@ class StoreSource:
         options: dict[str, Any] = values["options"]
         options["rows"] = RowConfig(**_with_tuples(options["rows"]))
         options["selection"] = Selection(**_with_tuples(options["selection"]))
-        options["shared"] = ControlConfig(**options["shared"])
+        shared: dict[str, Any] = options["shared"]
+        shared["repeats"] = tuple(tuple(one) for one in shared["repeats"])
+        options["shared"] = ControlConfig(**shared)
         options["cache"] = None if options["cache"] is None else Path(options["cache"])
         return cls(path=open_path(values["path"]), images=values["images"], options=StoreOptions(**options))
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from waldo.errors import FileError
 from waldo.files import read_regular
@@ -60,21 +60,32 @@ def _pretrained(name: str) -> PolicyChoice:
     if path.exists() or not HUB_NAME.fullmatch(name) or name.startswith("."):
         folder = find_checkpoint(path)
         return _read(name, str(folder.resolve()), folder / "config.json")
-    return _read(name, name, _from_hub(name))
+    return _read(name, name, hub_file(name, "config.json", "model"))
 
 
-def _from_hub(name: str) -> Path:
-    """Return the path of the configuration of a policy on the hub, from the cache or, if that is allowed, the hub."""
+def hub_file(name: str, file: str, kind: Literal["model", "dataset"]) -> Path:
+    """Return the path of a file on the hub, from the cache or, if the user allows it, the hub.
+
+    Args:
+        name: Name of the repository.
+        file: Path of the file in it.
+        kind: Kind of the repository.
+
+    Raises:
+        FileError: If the file is neither in the cache nor can be downloaded.
+    """
     # The training process is offline unless the user decides otherwise; the answer here must be the same.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(name, "config.json"))
+        return Path(hf_hub_download(name, file, repo_type=kind))
     except Exception as error:  # the hub, its cache and the network raise various types
         if os.environ["HF_HUB_OFFLINE"].upper() in ("1", "ON", "YES", "TRUE"):
             found = "no such folder, and not in the cache of the hub; training is offline by default"
-            raise FileError(name, found, "set HF_HUB_OFFLINE=0 to download it, or pass a checkpoint folder") from error
+            folder = "checkpoint" if kind == "model" else "dataset"
+            do = f"set HF_HUB_OFFLINE=0 to download it, or pass a {folder} folder"
+            raise FileError(name, found, do) from error
         reason = " ".join(str(error).split())[:200]
         raise FileError(name, f"cannot be downloaded ({reason})", "check the name and the network") from error
 

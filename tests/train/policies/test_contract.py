@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ def metadata(**features: object) -> SimpleNamespace:
         fps=20,
         tasks=pd.DataFrame({"task_index": [0]}, index=["lift it"]),
         repo_id="local/pick",
+        root=Path("/nowhere"),
         total_episodes=3,
         total_frames=120,
     )
@@ -80,3 +82,34 @@ def test_values_of_another_kind_are_left_out(tmp_path: Path) -> None:
     values = {"fps": -1, "joints": ["a", 3], "cameras": {"a": [4], "b": [4, 3], "c": [True, 2]}, "rows": "many"}
     (tmp_path / "waldo.json").write_text(json.dumps(values))
     assert read_contract(tmp_path) == Contract(cameras={"b": (4, 3)})
+
+
+def test_the_unit_is_that_of_the_export_or_of_the_dataset(tmp_path: Path) -> None:
+    found = metadata()
+    assert contract_of(found).unit == ""
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "waldo.json").write_text('{"units": {"action": "rad"}}')
+    found.root = tmp_path
+    assert contract_of(found).unit == "rad"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"unit": "deg"}, ["its joint positions are in deg, those of the robot in rad"]),
+        ({"unit": ""}, ["its joint positions are in an unknown unit, those of the robot in rad"]),
+        ({"joints": ("lift", "pan")}, ["it commands the joints lift, pan, the robot has pan, lift"]),
+        ({"joints": ("x", "y")}, ["it commands the joints x, y, the robot has pan, lift"]),
+        ({"joints": ()}, ["the joints that it commands are unknown, the robot has pan, lift"]),
+        ({"state": ()}, ["the joints that it observes are unknown, the robot has pan, lift"]),
+        (
+            {"cameras": {"observation.images.wrist": (64, 48)}},
+            ["it needs the camera wrist, the robot has front"],
+        ),
+    ],
+)
+def test_a_robot_must_have_the_joints_unit_and_cameras(changes: dict[str, Any], expected: list[str]) -> None:
+    fitting = {"joints": ("pan", "lift"), "state": ("pan", "lift"), "unit": "rad"}
+    contract = Contract(**(fitting | changes))
+    assert contract.robot_differences(("pan", "lift"), ["front"]) == expected

@@ -52,6 +52,8 @@ class Evaluate:
     """An instruction to plan and execute subtask by subtask, instead of the task's own goals."""
     output: Path | None = None
     """Folder for the report and the videos."""
+    card: bool = False
+    """Add the result to the model card of the checkpoint."""
     junit: Path | None = None
     """Write gates and episodes to this file as JUnit XML, for CI systems."""
     fail_under: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -123,6 +125,8 @@ class Evaluate:
             task.another_object(task.object_names[0])
         self.config()
         self._check_loop()
+        if self.card and (self.policy == "expert" or self.through_ros or self.instruction is not None):
+            raise UnsupportedOptionError("--card", "this evaluation", do="pass a checkpoint, and the task's own goals")
         if self.policy != "expert":
             find_checkpoint(Path(self.policy))
         if self.instruction is not None:
@@ -185,6 +189,7 @@ class Evaluate:
         """Evaluate on the task's own goals."""
         from waldo.sim.evaluation.evaluate import evaluate, evaluate_control
         from waldo.sim.evaluation.report import as_json, remove_report, verdict, write_report
+        from waldo.train.policies.model_card import add_evaluation, evaluation_of
 
         policy, name = load_policy(self.policy, self.task)
         if self.output:
@@ -194,6 +199,8 @@ class Evaluate:
         if self.with_control:
             with progress_bar("wrong instruction") as advance:
                 result = dataclasses.replace(result, control=evaluate_control(policy, self.config(), advance=advance))
+        if self.card:
+            add_evaluation(find_checkpoint(Path(self.policy)), evaluation_of(result))
         values = {"success": result.rate, "success_lower": result.wilson_95[0]}
         windings = {motor.joint: motor.max_winding_c for motor in result.motors}
         results = check_gates(gates, values, windings, self.max_winding_c)
