@@ -45,6 +45,7 @@ class Script:
     late_ns: int = 1_000_000
     bad_value: float | None = None
     hands_off: range = range(0)
+    policy: range = range(0)
 
 
 @pytest.fixture
@@ -116,6 +117,7 @@ def write(writer: EpisodeWriter, script: Script) -> None:
             row("joints/command", values={"position": np.full(3, np.nan)}, **(kw | {"sequence": commands}))
             commands += 1
         row("joints/sent", values={"position": np.clip(target, -1, 1)}, **kw)
+        row("control", values={"value": [2.0 if tick in script.policy else 1.0]}, **kw)
         row("environment", values={"value": [tick / 10, 1.0]}, **kw)
         if tick % 6 == 0:
             heat = {"winding": np.full(3, script.winding_c), "duty": np.full(3, np.nan), "time_to_limit": [np.inf] * 3}

@@ -161,7 +161,8 @@ def make_rows(episode: Episode, config: RowConfig) -> Rows:
             columns[key] = column
         elif (known := _known(column, config.fps)) is not None:
             columns[key] = known
-    names = sorted(name for name, one in aligned.items() if one.valid[keep].any())
+    # The control of a cycle has the age of its applied command.
+    names = sorted(name for name, one in aligned.items() if name != CONTROL and one.valid[keep].any())
     ages = [_staleness_s(aligned[name], instants, episode.capture_ns(name))[keep] for name in names]
     staleness = schema.TELEMETRY_STALENESS
     age = _column(names, np.stack(ages, axis=1), "s", staleness, schema.DEFAULT_FIELD)
