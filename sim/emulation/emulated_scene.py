@@ -62,14 +62,17 @@ class EmulatedScene(EmulatedJoints):
         self._object_qvel = np.array([self._model.joint(key).dofadr[0] + np.arange(3) for key in keys])
         self._size, self._on_reached = camera_size, on_reached
         self._names = [camera.name for camera in robot.cameras]
-        self._server = MjpegServer(self._names, camera_port)
-        self.urls = self._server.urls
-        """Address of each camera."""
+        self._port = camera_port
+        self._server: MjpegServer | None = None
+        self.urls: dict[str, str] = {}
+        """Address of each camera; empty before the block is entered."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="scene cameras", daemon=True)
 
     def __enter__(self) -> Self:
         """Start the cameras."""
+        self._server = MjpegServer(self._names, self._port)
+        self.urls = self._server.urls
         self._server.__enter__()
         self._thread.start()
         return self
@@ -80,7 +83,8 @@ class EmulatedScene(EmulatedJoints):
         """Stop the cameras."""
         self._ended.set()
         self._thread.join(30)
-        self._server.__exit__(kind, error, trace)
+        if self._server is not None:
+            self._server.__exit__(kind, error, trace)
 
     def is_reached(self, goal: Goal | None = None) -> bool:
         """Return whether a goal, by default that of the scene, is reached now."""
@@ -91,6 +95,7 @@ class EmulatedScene(EmulatedJoints):
 
     def _watch(self) -> None:
         """Render the cameras at their rate, and report when the goal is reached."""
+        assert self._server is not None
         data, renderer = mujoco.MjData(self._model), Renderer(self._model)
         due_s, reached = time.monotonic(), False
         try:

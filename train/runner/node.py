@@ -21,7 +21,7 @@ from waldo.robots.control.arbiter import SOURCE_OF_LABEL, Source, policy_frame
 from waldo.robots.diagnostics import OK, WARN
 from waldo.robots.event import Event
 from waldo.train.runner.attempts import Attempts
-from waldo.train.runner.policy_loop import REPORTED, PolicyLoop, RobotView, Step
+from waldo.train.runner.policy_loop import REPORTED, WAITING, PolicyLoop, RobotView, Step
 from waldo.typing import Array
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ CONTROL, GOVERNOR = "control", "governor"
 """Components of a robot's status."""
 
 STARTING_S = 2.0
-"""Time after the start in which it is not reported that there is no state, no image and no chunk yet [s]."""
+"""Time in which it is not reported that there is no state, no image and no chunk yet [s]."""
 
 FLUSH_S = 0.1
 """Time for the last command to leave this process [s]."""
@@ -107,7 +107,7 @@ class PolicyNode:
         self._engaged = False
         self._clock_ns = self._answered_ns = -1
         self._environment: tuple[int, dict[str, float]] = (-1, {})
-        self._started_s = time.monotonic()
+        self._active_s = time.monotonic()
         self._own_task = task
         if task:
             self.view.task = (task, None)
@@ -180,7 +180,7 @@ class PolicyNode:
 
     def run(self, done: Callable[[], bool]) -> RunTotals:
         """Run until `done()` or the last attempt has ended; always ends with a command without joints."""
-        self._started_s = time.monotonic()
+        self._active_s = time.monotonic()
         try:
             if self._lockstep:
                 self._run_in_lockstep(lambda: done() or self.finished)
@@ -237,8 +237,11 @@ class PolicyNode:
         now_ns, chunks = self._now_ns(), self._loop.player.chunks
         if self._attempts is not None and not self._attempts.step(period_s, person=self._engaged):
             self._loop.pause(self.view)
+            if self._engaged:
+                self._release("", now_ns)
             self._engaged = False
             self._release(policy_frame(), now_ns)
+            self._active_s = time.monotonic()
             self._state(Step(values=(float("nan"),) * len(REPORTED)), now_ns)
             return
         if self._follow_person(period_s, now_ns):
@@ -297,9 +300,13 @@ class PolicyNode:
 
     def _report(self, step: Step) -> None:
         """Report each change between following and holding."""
-        starting = not self.totals.commands and time.monotonic() - self._started_s < STARTING_S
-        if starting and step.reason:
-            return
+        now_s = time.monotonic()
+        if not step.reason:
+            self._active_s = now_s
+        elif step.reason == WAITING or not self.totals.commands:
+            # The first actions of an attempt take a moment.
+            if now_s - self._active_s < STARTING_S:
+                return
         reason = "".join(" " if c.isdigit() else c for c in step.reason)
         if reason == self._reason:
             return

@@ -27,6 +27,9 @@ IGNORED_S = 0.5
 RETRY_S = 0.5
 """Interval between a question without an answer and the next one [s]."""
 
+WAITING = "waiting for the policy's first actions"
+"""Why the robot is not commanded before the first answer."""
+
 REPORTED = (
     "observation_age_s",
     "action_age_s",
@@ -210,7 +213,7 @@ class PolicyLoop:
             self._drop(view)
         self._look(view, now_ns)
         if not self.player.has_chunk:
-            return self._hold(view, self._error or "waiting for the policy's first actions", now_ns)
+            return self._hold(view, self._error or WAITING, now_ns)
         if self._is_ignored(view, dt_s):
             self._drop(view)
             return self._hold(view, view.hold_reason or "the robot does not follow", now_ns)

@@ -388,3 +388,26 @@ def test_a_checkpoint_that_cannot_be_loaded_is_reported(tmp_path: Path, capsys: 
 
 def _qos() -> Any:
     return ros.stream_qos()
+
+
+def test_a_checkpoint_is_evaluated_in_the_loop_that_drives_a_robot(checkpoint: Path, plugins: Path) -> None:
+    options = ["--task", "lift", "--episodes", "2", "--horizon", "1", "--through-ros", "--latency", "0.05"]
+    command = [sys.executable, "-m", "waldo", "eval", str(checkpoint), *options, "--json"]
+    environment = with_plugins(plugins)
+    found: list[dict[str, Any]] = []
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    first, second = found
+    assert first["seeds"] == [100_000, 100_001]
+    assert first["success"] == [False, False]
+    assert first["seconds"] == pytest.approx([1.0, 1.0], abs=0.02)
+    assert first["settings"]["latency_s"] == 0.05
+    assert (first["settings"]["chunk"], first["settings"]["control_hz"]) == (20, 60.0)
+    assert first["chunks"] >= 2 * 2
+    assert first["missed"] == 0
+    # In simulated time the machine's speed changes nothing.
+    assert {key: value for key, value in first.items() if key != "max_winding_c"} == {
+        key: value for key, value in second.items() if key != "max_winding_c"
+    }

@@ -513,8 +513,12 @@ def test_an_instruction_comes_from_the_robot_or_from_the_option(robot: Robot) ->
             assert node.view.task == (expected, (3, "lift the cube"))
 
 
-def test_each_change_between_following_and_holding_is_reported_once(robot: Robot) -> None:
+def test_each_change_between_following_and_holding_is_reported_once(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sensor_msgs.msg import JointState
+
+    monkeypatch.setattr("waldo.train.runner.node.STARTING_S", 0.0)
 
     events: list[Event] = []
     with node_of(robot, task="lift the cube", on_event=events.append) as node:
@@ -555,3 +559,19 @@ def test_a_run_ends_with_a_command_without_joints(robot: Robot) -> None:
             node.run(lambda: False)
         assert graph.spin_until(lambda: bool(received), 120)
     assert (list(received[-1].name), received[-1].header.frame_id) == ([], "policy: the policy has ended")
+
+
+def test_the_first_actions_of_an_attempt_may_take_a_moment(robot: Robot) -> None:
+    from sensor_msgs.msg import JointState
+
+    events: list[Event] = []
+    with node_of(robot, task="lift the cube", on_event=events.append) as node:
+        node.totals.commands = 1  # as after the start
+        message = JointState(name=["a", "b"], position=[0.0, 0.0])
+        message.header.stamp = ros.ns_to_stamp(time.time_ns())
+        node._on_state(message)
+        node._cycle(0.02)
+        assert events == []
+        node._active_s -= 3.0
+        node._cycle(0.02)
+    assert [event.text for event in events] == ["holding: waiting for the policy's first actions"]
