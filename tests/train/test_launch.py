@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from waldo.cli.main import main
 from waldo.errors import InvalidValueError
 from waldo.train.launch import Launch, parse_launch
+from waldo.train.training import last_checkpoint
 
 ENTRY = ["waldo.train.lerobot_entry", "--steps=10", "--dataset.root=/data/my set"]
 
@@ -76,3 +78,29 @@ def test_a_ray_job_receives_the_folder_and_the_gpus() -> None:
     head = ["ray", "job", "submit", "--entrypoint-num-gpus=4", "--working-dir=/work", "--"]
     assert command[: len(head)] == head
     assert command[len(head) :] == parse_launch("torchrun:4").command("python", ENTRY)
+
+
+def test_two_processes_train_together(lerobot_dataset: Path, tmp_path: Path, tiny_options: tuple[str, ...]) -> None:
+    output = tmp_path / "run"
+    options = ["--steps", "2", "--threads", "1", "--device", "cpu", "--launch", "torchrun:2", "--output", str(output)]
+    assert main(["train", str(lerobot_dataset), *options, "--", *tiny_options]) == 0
+    assert last_checkpoint(output) is not None
+    # LeRobot logs how many samples a step of all processes has.
+    assert "Effective batch size: 4 x 2 = 8" in (output / "train.log").read_text()
+
+
+def test_a_job_for_a_cluster_is_written_and_not_run(
+    lerobot_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    assert main(["train", str(lerobot_dataset), "--launch", "slurm:2x8", "--output", str(output)]) == 0
+    file = tmp_path / "run.sbatch"
+    assert capsys.readouterr().out == f"sbatch {file}\n"
+    text = file.read_text()
+    assert "#SBATCH --nodes=2" in text
+    assert f"--output_dir={output}" in text
+    assert not output.exists()
+    assert main(["train", str(lerobot_dataset), "--launch", "ray:4", "--output", str(output)]) == 0
+    submitted = capsys.readouterr().out
+    assert submitted.startswith("ray job submit --entrypoint-num-gpus=4 --working-dir=")
+    assert "-m waldo.train.lerobot_entry " in submitted
