@@ -74,7 +74,7 @@ def dataset(message: Any, tmp_path: Path, toy_robot: Robot) -> Dataset:
             stamp = SimpleNamespace(sec=1, nanosec=tick * 16_000_000)
             zeros = [0.0, 0.0]
             joints = SimpleNamespace(name=["a", "b"], position=zeros, velocity=zeros, effort=zeros)
-            joints.header = SimpleNamespace(stamp=stamp)
+            joints.header = SimpleNamespace(stamp=stamp, frame_id="")
             message.header.stamp.sec, message.header.stamp.nanosec = stamp.sec, stamp.nanosec
             at_ns = 10**9 + tick * 16_000_000
             info = {"received_timestamp": at_ns, "source_timestamp": at_ns, "publication_sequence_number": tick + 1}

@@ -44,7 +44,10 @@ STATUS_S = 1.0
 """Interval between two status messages [s]."""
 
 LOOK_S = 3.0
-"""Time after the start in which another recorder is looked for, and after which an absent robot is reported [s]."""
+"""Time after the start after which an absent robot is reported [s]."""
+
+OTHERS_S = 15.0
+"""Time after the start in which another recorder is looked for: on a busy machine they find each other late [s]."""
 
 QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
@@ -370,14 +373,14 @@ class RecorderNode:
             RecorderError: If another recorder runs in the namespace.
         """
         node = self.graph.node
-        if seconds < LOOK_S:
+        if seconds < OTHERS_S:
             names = node.get_node_names_and_namespaces()
             if names.count((node.get_name(), node.get_namespace())) > 1:
                 raise RecorderError(
                     f"another recorder runs in the namespace {node.get_namespace()}; stop it, or record another robot "
                     "with --namespace"
                 )
-        elif not self._looked:
+        if seconds >= LOOK_S and not self._looked:
             self._looked = True
             if schema.TOPIC_OF_STREAM[schema.STATE] not in self._subscribed:
                 topic = node.resolve_topic_name(schema.TOPIC_OF_STREAM[schema.STATE])

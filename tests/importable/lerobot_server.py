@@ -110,8 +110,9 @@ class Preloaded:
     def subprocess(self) -> SimpleNamespace:
         """What `waldo.train.training` uses of the module `subprocess`."""
 
-        def popen(command: Sequence[str], *, env: Mapping[str, str], errors: str, **_: object) -> Program:
-            assert command[:3] == [sys.executable, "-m", TRAINING]
+        def popen(command: Sequence[str], *, env: Mapping[str, str], errors: str, **options: Any) -> Any:
+            if command[:3] != [sys.executable, "-m", TRAINING]:
+                return subprocess.Popen(command, env=env, errors=errors, **options)  # a launcher
             return Program(self._connection, TRAINING, command[3:], env, errors)
 
         return SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)

@@ -36,11 +36,11 @@ def test_entries_survive_their_file(tmp_path: Path) -> None:
     assert ENTRY.rate == 0.75
 
 
-@pytest.mark.parametrize("damage", [lambda text: text.replace("policy-0", "policy-1"), lambda text: "{}\n"])
-def test_a_damaged_ledger_is_reported(tmp_path: Path, damage: object) -> None:
+@pytest.mark.parametrize(("found", "damaged"), [("policy-0", "policy-1"), ('"crc32c"', '"crc"')])
+def test_a_damaged_ledger_is_reported(tmp_path: Path, found: str, damaged: str) -> None:
     add_entry(tmp_path, ENTRY)
     path = tmp_path / LEDGER_FILE
-    path.write_text(damage(path.read_text()))  # type: ignore[operator]
+    path.write_text(path.read_text().replace(found, damaged))
     with pytest.raises(FileError, match="damaged"):
         read_ledger(tmp_path)
 
@@ -64,8 +64,11 @@ def test_mcnemars_test_counts_the_seeds_on_which_the_policies_differ() -> None:
     assert compare(after, before)[1] == p
 
 
-def test_the_hash_of_a_dataset_changes_with_its_episodes(record: Callable[..., Dataset], script: type) -> None:
-    first, second = record(script(), script(seed=1)), record(script())
+def test_the_hash_of_a_dataset_changes_with_its_episodes(
+    record: Callable[..., Dataset], script: type, tmp_path: Path
+) -> None:
+    first = record(script(), script(seed=1), path=tmp_path / "first")
+    second = record(script(), path=tmp_path / "second")
     described = describe_data(first.path)
     assert described.episodes == 2
     assert described == describe_data(first.path)
