@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.fingerprint import fingerprint
 from waldo.datasets.storage import jsonlines
 from waldo.errors import FileError
 
@@ -27,7 +27,7 @@ class DataUsed:
     episodes: int
     """Number of its episodes."""
     sha256: str
-    """Hash over the descriptions of its episodes, in order: it changes with every edit."""
+    """Its fingerprint, which changes with every edit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +73,7 @@ class Entry:
 
 def describe_data(path: Path) -> DataUsed:
     """Return what identifies a dataset."""
-    dataset = Dataset.open(path)
-    digest = hashlib.sha256()
-    for index in dataset.indices:
-        digest.update(f"{index}\n".encode() + (dataset.episode(index).path / "zarr.json").read_bytes())
-    return DataUsed(path=str(path), episodes=len(dataset.indices), sha256=digest.hexdigest())
+    return DataUsed(path=str(path), episodes=len(Dataset.open(path).indices), sha256=fingerprint(path))
 
 
 def compare(before: Sequence[bool], after: Sequence[bool]) -> tuple[float, float]:

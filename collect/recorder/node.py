@@ -376,10 +376,8 @@ class RecorderNode:
         if seconds < OTHERS_S:
             names = node.get_node_names_and_namespaces()
             if names.count((node.get_name(), node.get_namespace())) > 1:
-                raise RecorderError(
-                    f"another recorder runs in the namespace {node.get_namespace()}; stop it, or record another robot "
-                    "with --namespace"
-                )
+                do = "stop it, or record another robot with --namespace"
+                raise RecorderError(f"another recorder runs in the namespace {node.get_namespace()}; {do}")
         if seconds >= LOOK_S and not self._looked:
             self._looked = True
             if schema.TOPIC_OF_STREAM[schema.STATE] not in self._subscribed:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.fingerprint import fingerprint
 from waldo.datasets.lerobot.columns import labels_of
 from waldo.datasets.schema import ACTION, OBSERVATION_IMAGES, OBSERVATION_STATE, STATE, has_channels_first
 from waldo.errors import WaldoError
@@ -61,6 +62,8 @@ class Contract:
     """Number of its episodes."""
     rows: int = 0
     """Number of its rows."""
+    sha256: str = ""
+    """Fingerprint of the dataset; empty if it is unknown."""
 
     def joint_differences(self, joints: Sequence[str]) -> list[str]:
         """Return how the joints of the policy differ from those of a robot, one sentence each.
@@ -108,6 +111,7 @@ def contract_of(metadata: Any) -> Contract:
         dataset=str(metadata.repo_id).removeprefix("local/"),
         episodes=int(metadata.total_episodes),
         rows=int(metadata.total_frames),
+        sha256=_fingerprint(metadata.root),
     )
 
 
@@ -117,6 +121,12 @@ def _joints(features: Mapping[str, Mapping[str, Any]], key: str) -> tuple[str, .
     if not feature.get("names"):
         return ()
     return tuple(name.removesuffix(POSITION) for name in labels_of(feature["names"], feature["shape"], key))
+
+
+def _fingerprint(root: Any) -> str:
+    with suppress(WaldoError, OSError):
+        return fingerprint(root)
+    return ""
 
 
 def _unit(root: Any) -> str:
@@ -167,6 +177,7 @@ def contract_from(values: Mapping[str, Any]) -> Contract:
         dataset=str(values.get("dataset") or ""),
         episodes=_count(values.get("episodes")),
         rows=_count(values.get("rows")),
+        sha256=str(values.get("sha256") or ""),
     )
 
 

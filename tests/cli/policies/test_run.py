@@ -345,7 +345,7 @@ def test_a_checkpoint_drives_a_simulated_robot(checkpoint: Path, plugins: Path) 
     assert int(inference.split(" chunks, inference ")[0]) > 0
     moved = np.array(positions[-1]) - np.array(positions[0])
     assert moved[0] > 0.2
-    # The others are commanded to where they are, and give way to gravity.
+    # The others are commanded to where they are, and sag under gravity.
     np.testing.assert_allclose(moved[1:], 0.0, atol=0.15)
 
 
