@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.fingerprint import fingerprint
+from waldo.datasets.quality.fingerprint import fingerprint
 from waldo.datasets.storage import jsonlines
 from waldo.errors import FileError
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.fingerprint import fingerprint
 from waldo.datasets.lerobot.columns import labels_of
+from waldo.datasets.quality.fingerprint import fingerprint
 from waldo.datasets.schema import ACTION, OBSERVATION_IMAGES, OBSERVATION_STATE, STATE, has_channels_first
 from waldo.errors import WaldoError
 from waldo.files import read_regular, write_atomic

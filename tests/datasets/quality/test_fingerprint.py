@@ -10,7 +10,7 @@ import pytest
 
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
-from waldo.datasets.fingerprint import fingerprint
+from waldo.datasets.quality.fingerprint import fingerprint
 from waldo.errors import WaldoError
 
 
