@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
@@ -204,3 +205,32 @@ def test_only_a_twin_can_be_heated(option: str, driver: str, cause: str) -> None
 def test_an_implausible_temperature_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["robot", "so101", "--start-temperature", value]) == 2
     assert capsys.readouterr().err == (f"waldo: error: --start-temperature is {float(value)}, expected -40 to 200 °C\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "before", "expected"),
+    [
+        ((), None, "ASYNCHRONOUS"),
+        (("--lockstep", "operator"), None, None),
+        ((), "SYNCHRONOUS", "SYNCHRONOUS"),
+    ],
+)
+def test_a_robot_in_real_time_does_not_wait_for_its_subscribers(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], before: str | None, expected: str | None
+) -> None:
+    class Joined(Exception):  # noqa: N818
+        """The command has reached the ROS graph."""
+
+    def join(*_: object) -> None:
+        raise Joined
+
+    variable = "RMW_FASTRTPS_PUBLICATION_MODE"
+    # Set and deleted, so that the test leaves the variable as it was.
+    monkeypatch.setenv(variable, before or "")
+    if before is None:
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr("waldo.ros.join_graph", join)
+    monkeypatch.setattr("waldo.process.until_signaled", lambda: lambda: True)
+    with pytest.raises(Joined):
+        parse("robot", ["so101", "--no-cameras", *words]).run()
+    assert os.environ.get(variable) == expected

@@ -122,9 +122,11 @@ class RobotCommand:
         from waldo.robots.driver import SimulatedDriver
         from waldo.robots.node import RobotNode
         from waldo.robots.thermal.state_file import state_path
-        from waldo.ros import join_graph
+        from waldo.ros import join_graph, publish_asynchronously
 
         done = until_signaled()
+        if not self.lockstep:
+            publish_asynchronously()
         driver = self.make_driver()
         namespace = self.namespace or driver.robot.name
         state = self.heat_state or (None if isinstance(driver, SimulatedDriver) else state_path(namespace))
