@@ -55,7 +55,7 @@ class DemoSize:
     """Number of evaluated episodes to render as videos."""
 
 
-FULL = DemoSize(episodes=200, steps=2400, trials=100, videos=3)
+FULL = DemoSize(episodes=225, steps=2700, trials=100, videos=3)
 QUICK = DemoSize(episodes=2, steps=10, trials=3, videos=1)
 
 
@@ -70,9 +70,9 @@ class Demo:
     seed: int = 0
     """Seed of the first episode; a recording with the same seed is bit-identical."""
     episodes: int | None = None
-    """Number of episodes to record; default 200, or 2 with --quick."""
+    """Number of episodes to record; default 225, or 2 with --quick."""
     steps: int | None = None
-    """Number of training steps; default 2400, or 10 with --quick."""
+    """Number of training steps; default 2700, or 10 with --quick."""
     policy: str = "keypoint_vla"
     """The policy to train: a name as for `waldo train`, such as act or smolvla."""
     inputs: Literal["images", "state"] = "images"
