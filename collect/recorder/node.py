@@ -44,10 +44,7 @@ STATUS_S = 1.0
 """Interval between two status messages [s]."""
 
 LOOK_S = 3.0
-"""Time after the start after which an absent robot is reported [s]."""
-
-OTHERS_S = 15.0
-"""Time after the start in which another recorder is looked for: on a busy machine they find each other late [s]."""
+"""Time after the start in which another recorder is looked for, and after which an absent robot is reported [s]."""
 
 QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
@@ -373,12 +370,12 @@ class RecorderNode:
             RecorderError: If another recorder runs in the namespace.
         """
         node = self.graph.node
-        if seconds < OTHERS_S:
+        if seconds < LOOK_S:
             names = node.get_node_names_and_namespaces()
             if names.count((node.get_name(), node.get_namespace())) > 1:
                 do = "stop it, or record another robot with --namespace"
                 raise RecorderError(f"another recorder runs in the namespace {node.get_namespace()}; {do}")
-        if seconds >= LOOK_S and not self._looked:
+        elif not self._looked:
             self._looked = True
             if schema.TOPIC_OF_STREAM[schema.STATE] not in self._subscribed:
                 topic = node.resolve_topic_name(schema.TOPIC_OF_STREAM[schema.STATE])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -62,7 +63,9 @@ def log_in(browser: webdriver.Chrome, port: int, token: str) -> None:
 
 
 def wait_until(page: webdriver.Chrome, condition) -> None:
-    WebDriverWait(page, 120, poll_frequency=0.1).until(lambda _: condition())
+    # The page may be replaced between finding an element and reading it.
+    replaced = [StaleElementReferenceException]
+    WebDriverWait(page, 120, poll_frequency=0.1, ignored_exceptions=replaced).until(lambda _: condition())
 
 
 def cards(page: webdriver.Chrome) -> list[str]:
