@@ -43,8 +43,9 @@ SPIN_S = 0.05
 STATUS_S = 1.0
 """Interval between two status messages [s]."""
 
-LOOK_S = 3.0
-"""Time after the start in which another recorder is looked for, and after which an absent robot is reported [s]."""
+LOOK_S = 4.5
+"""Time after the start in which another recorder is looked for, and after which an absent robot is reported [s]. Longer
+than the 3 s after which Fast DDS announces a process again whose first announcements were lost."""
 
 QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
