@@ -25,6 +25,9 @@ from waldo.robots.cameras import ros_images
 from waldo.robots.control.arbiter import SOURCE_OF_LABEL
 from waldo.typing import Array
 
+RELEASE: Hashable = frozenset[str]()
+"""Joints of a command without joints."""
+
 
 class MessageAdapter:
     """Passes the contents of messages to a recorder. Messages are duck-typed: ROS is not imported."""
@@ -112,6 +115,11 @@ class MessageAdapter:
         sequence, parts = stamps["sequence"], self._publishers[topic.stream]
         if sequence <= 0:
             return
+        if part == RELEASE:
+            # A release names no joints; it is counted with the commands of its publisher.
+            part = next((key for key, one in parts.items() if one.precede(sequence)), next(iter(parts), part))
+        elif RELEASE in parts and part not in parts:
+            parts[part] = parts.pop(RELEASE)
 
         def publishers() -> int:
             others = sum(other.active(stamps["receipt_ns"]) for key, other in parts.items() if key != part)

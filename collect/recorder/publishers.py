@@ -77,6 +77,10 @@ class Publishers:
         self._counts.append(_Count(sequence, now_ns))
         return 0, Start.RESTARTED
 
+    def precede(self, sequence: int) -> bool:
+        """Return whether the last message of a publisher has the number before `sequence`."""
+        return any(count.last + 1 == sequence for count in self._counts)
+
     def active(self, now_ns: int) -> int:
         """Return the number of publishers with recent messages."""
         return sum(now_ns - count.received_ns < ACTIVE_NS for count in self._counts)

@@ -139,6 +139,41 @@ def test_the_numbers_of_a_restarted_publisher_continue(recorder: RowList) -> Non
     assert [stamps["sequence"] for _, _, stamps in recorder.rows] == [7, 8, 9, 10]
 
 
+def numbers(recorder: RowList, commands: list[tuple[list[str], int]], publishers: int = 1) -> list[int]:
+    """Return the stored numbers of commands, each with the joints that it names and its own number."""
+    adapter = MessageAdapter(recorder, count_publishers=lambda _: publishers)
+    for names, number in commands:
+        message = joints(name=names, position=[0.0] * len(names))
+        adapter.add(state_topic(schema.COMMAND), message, INFO | {"publication_sequence_number": number})
+    return [stamps["sequence"] for _, _, stamps in recorder.rows]
+
+
+BOTH, LEFT, RIGHT = ["a", "b"], ["a"], ["b"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [BOTH, BOTH, [], BOTH, BOTH, [], [], BOTH],
+        [[], [], BOTH, BOTH, [], BOTH],
+        [[], [], []],
+    ],
+)
+def test_a_command_without_joints_is_of_the_publisher_that_releases(recorder: RowList, names: list[list[str]]) -> None:
+    commands = [(one, 7 + index) for index, one in enumerate(names)]
+    assert numbers(recorder, commands) == [number for _, number in commands]
+
+
+def test_a_loss_before_or_after_a_release_is_counted(recorder: RowList) -> None:
+    assert numbers(recorder, [(BOTH, 7), ([], 9), (BOTH, 10), (BOTH, 12)]) == [7, 9, 10, 12]
+
+
+def test_a_release_of_one_of_two_publishers_is_no_loss(recorder: RowList) -> None:
+    commands = [(LEFT, 7), (RIGHT, 40), (LEFT, 8), (RIGHT, 41), ([], 42), (LEFT, 9), (RIGHT, 43), ([], 10), (LEFT, 11)]
+    stored = numbers(recorder, commands, publishers=2)
+    assert stored == list(range(7, 7 + len(commands)))
+
+
 def test_a_message_without_a_number_is_stored_without_one_and_is_no_gap(recorder: RowList) -> None:
     adapter = MessageAdapter(recorder)
     for number in (7, 0, -1, 8):
