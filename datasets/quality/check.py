@@ -27,8 +27,8 @@ WINDING = "winding"
 COMMANDS = (schema.COMMAND, schema.APPLIED)
 """Streams with positions that must be within the joint limits."""
 
-NON_FINITE_ALLOWED = (schema.MOTORS,)
-"""Streams in which NaN means unknown, and infinity means that a limit is never reached."""
+NON_FINITE_ALLOWED = (schema.MOTORS, schema.POLICY)
+"""Streams in which NaN means unknown or no command, and infinity means that a limit is never reached."""
 
 CLOCK_OFFSET_S = 60.0
 """Difference between receipt and header stamp from which the two are considered to be of different clocks [s]."""

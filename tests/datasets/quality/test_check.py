@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from tests.recordings import START_NS
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.check import COMMANDS, check_dataset
+from waldo.datasets.streams import Field, ScalarStream
 
 
 @pytest.fixture
@@ -78,6 +80,23 @@ def test_non_finite_values_are_found(check, script):
     assert found(report) == [
         ("problem", "value", "joints/state", "effort is not finite in 1 row (hip, knee, claw)"),
     ]
+
+
+def test_a_policy_that_commands_nothing_is_not_a_problem(tmp_path, streams, play, script, robot, monkeypatch):
+    monkeypatch.setattr("waldo.datasets.quality.check.load_robot", lambda name: robot)
+    labels = ("look", "jump_position")
+    policy = ScalarStream(name=schema.POLICY, rate_hz=60.0, fields=(Field("value", "", labels),))
+    dataset = Dataset.create(tmp_path / "dataset", robot="tiny")
+    with dataset.lock():
+        writer = dataset.begin((*streams, policy), {"task": "lift the red cube"}, back_pressure="wait")
+        play(writer, script())
+        for tick in range(60):
+            stamp = START_NS + round(tick * 1e9 / 60)
+            row = {"value": [float(tick), np.nan if tick % 2 else 0.1]}
+            writer.row(schema.POLICY, values=row, header_ns=stamp, receipt_ns=stamp + 1_000_000, sequence=tick + 1)
+        writer.save("success")
+    (report,) = check_dataset(dataset)
+    assert found(report) == []
 
 
 def test_heat_at_the_limit_is_found(check, script):
