@@ -232,16 +232,13 @@ class World:
         The seeds of the worlds choose it.
 
         Raises:
-            UnsupportedOptionError: If the task has only one object.
+            UnsupportedOptionError: If the task has only one object, or names only one.
         """
         for world in range(self.worlds) if which is None else np.atleast_1d(np.asarray(which, dtype=np.int64)):
             before, index = self._goals[int(world)], int(world)
             self._goal_numbers[index] += 1
             rng = np.random.default_rng([int(self._seeds[index]) & 0xFFFFFFFF, int(self._goal_numbers[index])])
-            self.task.another_object(before.object)
-            goal = self.task.sample_goal(rng)
-            while goal.object == before.object or (goal.target is not None and goal.target == before.target):
-                goal = self.task.sample_goal(rng)
+            goal = self.task.sample_another_goal(before, rng)
             self._goals[index] = self._instructed[index] = goal
             self._phrases[index] = self.task.sample_phrase(goal, rng)
         self._index_goals()

@@ -27,6 +27,8 @@ STILL_M_S = 0.05
 """An object slower than this counts as put down [m/s]."""
 BIN_THICKNESS_M = 0.003
 """Thickness of a bin's walls and floor [m]."""
+GOAL_DRAWS = 1000
+"""Draws of a goal until one with another object is found; a task without one must not draw forever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,20 @@ class Task:
         """Return one of the wordings of a goal, with {object} and {target}; empty for the text of the goal."""
         phrases = self.phrases.get(goal.skill, ())
         return phrases[rng.integers(len(phrases))] if phrases else ""
+
+    def sample_another_goal(self, before: Goal, rng: np.random.Generator) -> Goal:
+        """Return a random goal with another object than `before` and, if there are several bins, another target.
+
+        Raises:
+            UnsupportedOptionError: If the task has only one object, or its goals name only one.
+        """
+        self.another_object(before.object)
+        for _ in range(GOAL_DRAWS):
+            goal = self.sample_goal(rng)
+            same_target = len(self.bins) > 1 and goal.target is not None and goal.target == before.target
+            if goal.object != before.object and not same_target:
+                return goal
+        raise UnsupportedOptionError("a goal with another object", f"the task {self.name!r}, whose goals name one")
 
     def another_object(self, name: str) -> str:
         """Return the name of the object after the named one.

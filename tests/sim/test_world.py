@@ -269,3 +269,30 @@ def test_after_a_reset_the_next_goal_of_a_seed_is_the_same():
 def test_a_task_with_one_object_has_no_next_goal():
     with pytest.raises(UnsupportedOptionError, match="a goal with another object is not supported"):
         World("lift").next_goal()
+
+
+def test_the_next_goal_of_a_task_with_one_bin_has_another_object_and_the_same_target():
+    task = load_task("sort")
+    one_bin = dataclasses.replace(
+        task, bins=task.bins[:1], sample_goal=sample_put(task.object_names, task.bins[0].name)
+    )
+    rng = np.random.default_rng(0)
+    before = one_bin.sample_goal(rng)
+    for _ in range(10):
+        after = one_bin.sample_another_goal(before, rng)
+        assert after.object != before.object
+        assert after.target == before.target
+        before = after
+
+
+def test_a_task_whose_goals_name_one_object_has_no_next_goal():
+    task = load_task("sort")
+    same = dataclasses.replace(task, sample_goal=sample_put(task.object_names[:1], task.bins[0].name))
+    rng = np.random.default_rng(0)
+    with pytest.raises(UnsupportedOptionError, match="'sort', whose goals name one"):
+        same.sample_another_goal(same.sample_goal(rng), rng)
+
+
+def sample_put(objects, target):
+    """Return a function that samples the goal to put one of some objects in a bin."""
+    return lambda rng: Goal(skill="put", object=objects[rng.integers(len(objects))], target=target)
