@@ -7,7 +7,7 @@ compares them with those of the robot.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.lerobot.columns import labels_of
 from waldo.datasets.quality.fingerprint import fingerprint
-from waldo.datasets.schema import ACTION, OBSERVATION_IMAGES, OBSERVATION_STATE, STATE, has_channels_first
+from waldo.datasets.schema import ACTION, OBSERVATION_STATE, STATE, has_channels_first
 from waldo.errors import WaldoError
 from waldo.files import read_regular, write_atomic
 from waldo.json_file import parse_json
@@ -76,12 +76,11 @@ class Contract:
                 found.append(f"it {verb} the joints {', '.join(own)}, the robot has {', '.join(joints)}")
         return found
 
-    def robot_differences(self, joints: Sequence[str], cameras: Collection[str]) -> list[str]:
+    def robot_differences(self, joints: Sequence[str]) -> list[str]:
         """Return why the policy cannot command a robot, one sentence each; names must be known and equal.
 
         Args:
             joints: Joints of the robot, in order.
-            cameras: Names of its cameras.
         """
         found = self.joint_differences(joints)
         for verb, own in (("commands", self.joints), ("observes", self.state)):
@@ -91,10 +90,6 @@ class Contract:
                 found.append(f"it {verb} the joints {', '.join(own)}, the robot has {', '.join(joints)}")
         if self.unit != UNIT:
             found.append(f"its joint positions are in {self.unit or 'an unknown unit'}, those of the robot in {UNIT}")
-        for key in self.cameras:
-            name = key.removeprefix(OBSERVATION_IMAGES)
-            if name not in cameras:
-                found.append(f"it needs the camera {name}, the robot has {', '.join(cameras) or 'no camera'}")
         return found
 
 

@@ -23,7 +23,7 @@ class AttemptConfig:
     """Options of a series of attempts."""
 
     episodes: int | None = None
-    """Number of attempts; None: one that lasts until the end."""
+    """Number of attempts; None: until the end."""
     time_limit: float = 30.0
     """Time limit of an attempt, or length of a piece with sentry [s]."""
     strategy: Strategy = "none"

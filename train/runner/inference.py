@@ -21,7 +21,6 @@ RECONNECT_S = 1.0
 POLL_S = 0.02
 """Interval at which an idle connection is checked [s]."""
 
-
 CLOSED = "the connection to the policy server was closed"
 """Reason of a hold after the server has gone."""
 
@@ -66,6 +65,19 @@ class Answer:
     """Why there is none; empty otherwise."""
     seconds: float
     """Time from the question to the answer [s]."""
+
+
+def ask_client(client: Client, question: Question) -> Answer:
+    """Ask a question and wait for its answer; a failure is an answer too."""
+    start = time.monotonic()
+    actions, error = None, ""
+    try:
+        actions = client.infer(question.build())
+    except WaldoError as failure:
+        error = str(failure)
+    except Exception as failure:  # an image that cannot be decoded must not end the loop
+        error = f"{type(failure).__name__}: {failure}"
+    return Answer(number=question.number, actions=actions, error=error, seconds=time.monotonic() - start)
 
 
 class Inference:
@@ -136,19 +148,8 @@ class Inference:
             while not self._client.is_open and not self._ending.is_set():
                 self._error = self._error or CLOSED
                 self._reconnect()
-            self._answers.put(self._ask(question))
+            self._answers.put(ask_client(self._client, question))
         self._close_client(self._client)  # one that was opened while the thread was being ended
-
-    def _ask(self, question: Question) -> Answer:
-        start = time.monotonic()
-        actions, error = None, ""
-        try:
-            actions = self._client.infer(question.build())
-        except WaldoError as failure:
-            error = str(failure)
-        except Exception as failure:  # an image that cannot be decoded must not end the thread
-            error = f"{type(failure).__name__}: {failure}"
-        return Answer(number=question.number, actions=actions, error=error, seconds=time.monotonic() - start)
 
     def _reconnect(self) -> None:
         if self._ending.wait(RECONNECT_S):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from waldo.errors import WaldoError
-from waldo.train.runner.inference import Answer, Client, Question
+from waldo.train.runner.inference import Answer, Client, Question, ask_client
 
 
 class LockstepInference:
     """Answers a question after a latency in simulated time; an `Asker` of the policy loop."""
 
     error = ""
-    """There is no connection to lose: an error ends the run."""
+    """A failure is the answer to a question; the robot holds, and the next question follows."""
 
     def __init__(self, client: Client, now_ns: Callable[[], int], latency_s: float | None = None) -> None:
         """Initialize without a question.
@@ -33,15 +32,10 @@ class LockstepInference:
 
     def ask(self, question: Question) -> None:
         """Infer at once; the answer is withheld until its time."""
-        start = time.monotonic()
-        actions, error = None, ""
-        try:
-            actions = self._client.infer(question.build())
-        except WaldoError as failure:
-            error = str(failure)
-        seconds = time.monotonic() - start if self._latency_s is None else self._latency_s
-        answer = Answer(number=question.number, actions=actions, error=error, seconds=seconds)
-        self._due = self._now_ns() + round(seconds * 1e9), answer
+        answer = ask_client(self._client, question)
+        if self._latency_s is not None:
+            answer = replace(answer, seconds=self._latency_s)
+        self._due = self._now_ns() + round(answer.seconds * 1e9), answer
 
     def answer(self) -> Answer | None:
         """Return the answer once its time has come."""

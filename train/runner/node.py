@@ -235,10 +235,11 @@ class PolicyNode:
 
     def _cycle(self, period_s: float) -> None:
         now_ns, chunks = self._now_ns(), self._loop.player.chunks
-        if self._attempts is not None and not self._attempts.step(period_s, person=self._engaged):
+        if self._attempts is not None and not self._attempts.step(period_s, person=self.view.control is Source.PERSON):
             self._loop.pause(self.view)
             if self._engaged:
                 self._release("", now_ns)
+                self.view.control = Source.HOLD
             self._engaged = False
             self._release(policy_frame(), now_ns)
             self._active_s = time.monotonic()

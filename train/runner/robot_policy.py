@@ -57,9 +57,7 @@ class RobotPolicy:
             robot: The robot.
             cameras: Key of an image -> camera of the robot that provides it.
         """
-        contract = self.contract
-        found = contract.robot_differences(robot.joint_names, [*cameras.values()])
-        found = [line for line in found if "needs the camera" not in line]
+        found = self.contract.robot_differences(robot.joint_names)
         for key, shape in self.inputs.items():
             if key == OBSERVATION_STATE and shape not in ((len(robot.joints),), ()):
                 found.append(f"it observes {shape[0]} values of the state, the robot has {len(robot.joints)} joints")

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class LoopSettings:
     """The settings of the loop that a success rate belongs to."""
 
-    latency_s: float
-    """Time from an observation to its actions [s]; the median, if it was measured."""
+    latency_s: float | None
+    """Time from an observation to its actions [s]; the median, if it was measured; None if there was no answer."""
     chunk: int
     """Actions that one look predicts."""
     replan_s: float
@@ -61,8 +61,6 @@ class RosResult:
     """The settings of the loop."""
     chunks: int
     """Chunks that were played."""
-    missed: int
-    """Control cycles without an answer in time; 0 in simulated time."""
     jumps: tuple[float, float]
     """Median differences between chunks in position [rad or m] and velocity [rad/s or m/s], before smoothing."""
     holds: dict[str, int] = field(default_factory=dict[str, int])
@@ -154,7 +152,7 @@ def evaluate_through_ros(
     totals = node.run(done)
     success = [attempt.success is True for attempt in results]
     jumps = np.median(np.array(totals.jumps or [(0.0, 0.0)]), axis=0)
-    measured = float(np.median(totals.inference_s)) if totals.inference_s else math.nan
+    measured = float(np.median(totals.inference_s)) if totals.inference_s else None
     return RosResult(
         seeds=seeds[: len(results)],
         success=success,
@@ -170,7 +168,6 @@ def evaluate_through_ros(
             control_hz=config.rate,
         ),
         chunks=totals.chunks,
-        missed=totals.missed,
         jumps=(float(jumps[0]), float(jumps[1])),
         holds=totals.holds,
     )

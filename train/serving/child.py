@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from waldo.train.serving import CHILD_VARIABLE, TOKEN_VARIABLE
 from waldo.train.serving.client import PolicyClient, ServerError
 
 LISTENING = re.compile(r"on (ws://\S+) ")
@@ -44,7 +45,7 @@ class LocalServer:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, "WALDO_SERVE_TOKEN": self._token, "WALDO_CHILD": "1", "COLUMNS": "1000"},
+            env={**os.environ, TOKEN_VARIABLE: self._token, CHILD_VARIABLE: "1", "COLUMNS": "1000"},
             start_new_session=True,
         )
         self.url = self._wait()

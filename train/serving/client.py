@@ -137,7 +137,10 @@ class PolicyClient:
 
     def close(self) -> None:
         """Close the connection; may be called more than once."""
-        self._connection.close_socket() if not self.is_open else self._connection.close()
+        if self.is_open:
+            self._connection.close()
+        else:
+            self._connection.close_socket()
 
 
 def _limit_sending(connection: socket.socket, limit_s: float) -> None:

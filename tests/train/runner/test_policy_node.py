@@ -33,6 +33,7 @@ from waldo.robots.description import Robot, load_robot
 from waldo.robots.diagnostics import ComponentStatus, component_message, components_from_message
 from waldo.robots.event import Event
 from waldo.robots.node import NodeConfig, RobotNode
+from waldo.train.runner.attempts import AttemptConfig, Attempts
 from waldo.train.runner.inference import Inference
 from waldo.train.runner.node import PolicyNode
 from waldo.train.runner.policy_loop import REPORTED, LoopConfig, PolicyLoop
@@ -393,7 +394,7 @@ def test_a_person_takes_over_and_hands_back_and_the_recording_states_who_control
         graph = observer.graph
         observer.until_moving()
         observer.until(lambda: len(recorder.recorder._rate) >= MIN_RATE_SAMPLES)
-        observer.until(lambda: "policy" in recorder.recorder._received)
+        observer.until(lambda: {"policy", "motors"} <= recorder.recorder._received)
         started = graph.call(graph.node.create_client(Trigger, "recorder/start"), Trigger.Request(), 120)
         assert started.success, started.message
         observer.until_moving()
@@ -559,6 +560,21 @@ def test_a_run_ends_with_a_command_without_joints(robot: Robot) -> None:
             node.run(lambda: False)
         assert graph.spin_until(lambda: bool(received), 120)
     assert (list(received[-1].name), received[-1].header.frame_id) == ([], "policy: the policy has ended")
+
+
+def test_an_attempt_counts_a_person_of_another_process(robot: Robot) -> None:
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import Header
+
+    attempts = Attempts(AttemptConfig(episodes=1, strategy="dagger"), lambda name: (name != "task_done", ""), True)
+    with node_of(robot, attempts=attempts) as node:
+        for label in ("policy", "person", "person", "policy"):
+            node._on_applied(JointState(header=Header(frame_id=label)))
+            node._cycle(0.02)
+        attempts.config = AttemptConfig(episodes=1, strategy="dagger", time_limit=0.001)
+        node._cycle(0.02)
+    (attempt,) = attempts.results
+    assert (attempt.saved, attempt.person_s) == (True, pytest.approx(0.04))
 
 
 def test_the_first_actions_of_an_attempt_may_take_a_moment(robot: Robot) -> None:

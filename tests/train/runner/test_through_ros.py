@@ -23,7 +23,6 @@ def result(success: list[bool]) -> RosResult:
         max_winding_c={"a": 40.0},
         settings=settings,
         chunks=3,
-        missed=0,
         jumps=(0.1, 1.0),
     )
 

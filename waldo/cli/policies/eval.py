@@ -232,8 +232,9 @@ class Evaluate:
         results = check_gates(gates, values, result.max_winding_c, self.max_winding_c)
         data = result.as_json() | verdict(results)
         s = result.settings
+        latency = "unknown" if s.latency_s is None else f"{1000 * s.latency_s:.0f} ms"
         lines = [
-            f"latency {1000 * s.latency_s:.0f} ms, chunks of {s.chunk} actions at {s.action_hz:g} Hz, a look every "
+            f"latency {latency}, chunks of {s.chunk} actions at {s.action_hz:g} Hz, a look every "
             f"{s.replan_s:g} s, blended over {s.blend_s:g} s, {s.control_hz:g} commands per second",
             f"median difference between chunks: {result.jumps[0]:.3f} rad, {result.jumps[1]:.2f} rad/s",
         ]

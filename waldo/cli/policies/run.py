@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from waldo.errors import ConflictingOptionsError, InvalidValueError, MissingOptionError
+from waldo.errors import ConflictingOptionsError, InvalidValueError, MissingOptionError, UnsupportedOptionError
 from waldo.robots.control.cycle import CONTROL_HZ
 from waldo.train.runner.attempts import AttemptConfig
 from waldo.train.runner.policy_loop import LoopConfig
+from waldo.train.serving import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from waldo.collect.devices.scripted import Correction
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from waldo.train.runner.robot_policy import RobotPolicy
     from waldo.train.serving.client import PolicyClient
 
-TOKEN_VARIABLE = "WALDO_SERVE_TOKEN"
-"""Environment variable with the token of the server."""
-
 CAMERAS_S = 10.0
 """Time in which the robot's cameras must appear [s]."""
+
+ROBOT_S, TOPICS_S = 10.0, 2.0
+"""Time in which the robot must appear, and after that its other topics [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,8 @@ class Run:
             raise InvalidValueError("--latency", self.latency, "0 to 10 s")
         if self.latency is not None and not self.lockstep:
             raise MissingOptionError("--latency", "--lockstep", "in real time the inference takes its own time")
+        if self.correct_after is not None and not 0 < self.correct_after < 3600:
+            raise InvalidValueError("--correct-after", self.correct_after, "seconds above 0")
         if self.seconds is not None and self.seconds <= 0:
             raise InvalidValueError("--seconds", self.seconds, "a time above 0")
 
@@ -176,6 +179,12 @@ class Run:
 
         if self.attempts == AttemptConfig() and person is None:
             return None
+        count = graph.node.count_publishers
+        graph.spin_until(lambda: count("joint_states") > 0, ROBOT_S)
+        # The topics of a process are found one after another.
+        simulated = graph.spin_until(lambda: count("environment_state") > 0, TOPICS_S)
+        if person is not None and not simulated:
+            raise UnsupportedOptionError("--correct-after", "a real robot", do="take over with: waldo teleop")
         services = Services(graph, lambda: True, lambda notice: None)
 
         def call(name: str) -> tuple[bool, str]:
@@ -185,7 +194,7 @@ class Run:
         return Attempts(
             self.attempts,
             call,
-            simulated=graph.node.count_publishers("environment_state") > 0,
+            simulated=simulated,
             on_attempt=show_attempt,
             on_reset=(lambda: None) if person is None else person.begin,
         )

@@ -16,13 +16,7 @@ import tyro
 from waldo.errors import ConfigError, FileError, InvalidValueError, MissingOptionError
 from waldo.hosts import TOKEN_FORM, is_loopback, is_token
 from waldo.process import stop_with_parent
-
-TOKEN_VARIABLE = "WALDO_SERVE_TOKEN"
-"""Environment variable with the token, which keeps it out of the process list."""
-
-
-CHILD_VARIABLE = "WALDO_CHILD"
-"""Environment variable of a server that ends with the process that started it."""
+from waldo.train.serving import CHILD_VARIABLE, TOKEN_VARIABLE
 
 
 @dataclass(frozen=True, kw_only=True)
