@@ -10,6 +10,8 @@ from typing import Self
 
 import numpy as np
 
+from waldo.console import err
+from waldo.graphics import NoGraphicsError
 from waldo.robots.cameras.image_worker import encode_jpeg
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame
@@ -97,7 +99,7 @@ class EmulatedScene(EmulatedJoints):
         """Render the cameras at their rate, and report when the goal is reached."""
         assert self._server is not None
         data, renderer = mujoco.MjData(self._model), Renderer(self._model)
-        due_s, reached = time.monotonic(), False
+        due_s, reached, names = time.monotonic(), False, self._names
         try:
             while not self._ended.wait(max(0.0, due_s - time.monotonic())):
                 due_s = max(due_s + 1 / CAMERA_HZ, time.monotonic() - 1 / CAMERA_HZ)
@@ -107,10 +109,14 @@ class EmulatedScene(EmulatedJoints):
                 mujoco.mj_kinematics(self._model, data)
                 mujoco.mj_comPos(self._model, data)
                 mujoco.mj_camlight(self._model, data)
-                for name in self._names:
-                    image = renderer.render(data, name, *self._size)
-                    frame = Frame(camera=name, stamp_ns=stamp_ns, rgb=image)
-                    self._server.put(name, encode_jpeg(frame, JPEG_QUALITY))
+                try:
+                    for name in names:
+                        image = renderer.render(data, name, *self._size)
+                        frame = Frame(camera=name, stamp_ns=stamp_ns, rgb=image)
+                        self._server.put(name, encode_jpeg(frame, JPEG_QUALITY))
+                except NoGraphicsError as error:
+                    names = []
+                    err().print(f"waldo: {error}; continuing without cameras")
                 if not reached and self.is_reached():
                     reached = True
                     self._on_reached()

@@ -68,3 +68,16 @@ def test_its_cameras_show_the_scene_and_the_goal_is_reported() -> None:
         with scene.lock:
             scene._data.qpos[scene._object_qpos[index, 2]] = 0.3
         assert reached.wait(60)
+
+
+def test_without_graphics_there_are_no_images_and_the_goal_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("waldo.sim.camera.choose_backend", lambda: None)
+    reached = threading.Event()
+    with EmulatedScene(load_robot("so101"), "pick", seed=3, on_reached=reached.set) as scene:
+        index = scene.task.object_names.index(scene.goal.object)
+        with scene.lock:
+            scene._data.qpos[scene._object_qpos[index, 2]] = 0.3
+        assert reached.wait(60)
+    assert capsys.readouterr().err.count("continuing without cameras") == 1
