@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -186,7 +185,8 @@ class Demo:
 
     def train(self) -> str:
         """Train a policy with LeRobot on images, joint positions and the instruction."""
-        from waldo.cli.policies.train import train_with_bar
+        from waldo.cli.policies.train import decode_frames, train_with_bar
+        from waldo.datasets.selection import Selection
         from waldo.train.data.store_source import StoreOptions
         from waldo.train.train_config import TrainConfig
         from waldo.train.training import last_checkpoint
@@ -195,7 +195,7 @@ class Demo:
         last = last_checkpoint(output)
         if last is None or last[1] < self.size.steps:
             if self.inputs == "images":
-                self._decode(cache)
+                decode_frames(self.folder / "dataset", cache, Selection(outcome=("success",)))
             config = TrainConfig(
                 dataset=self.folder / "dataset",
                 output=output,
@@ -211,20 +211,6 @@ class Demo:
         shutil.rmtree(cache, ignore_errors=True)
         sees = "images and the instruction" if self.inputs == "images" else "the simulation's ground truth"
         return f"{self.policy} on {sees}, {self.size.steps} steps"
-
-    def _decode(self, folder: Path) -> None:
-        """Decode every frame once, rather than each time that a batch contains it."""
-        from waldo.datasets.dataset import Dataset
-        from waldo.datasets.reading.cache_build import build_cache
-        from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
-        from waldo.datasets.selection import Selection
-
-        dataset = Dataset.open(self.folder / "dataset")
-        openers = [partial(dataset.episode, index) for index in dataset.select(Selection(outcome=("success",)))]
-        with console.progress() as progress:
-            bar = progress.add_task("frames", total=len(openers), note="")
-            cache = FrameCache.create(folder, CacheConfig())
-            build_cache(cache, openers, advance=lambda done, _: progress.update(bar, completed=done))
 
     def plan(self) -> str:
         """Decompose an instruction with the embedded planner, and let the policy carry out the subtasks."""

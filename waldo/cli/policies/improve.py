@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,7 +151,7 @@ class Improve:
 
     def _train(self, number: int) -> None:
         """Train the policy of a round on the demonstrations and all corrections so far."""
-        from waldo.cli.policies.train import train_with_bar
+        from waldo.cli.policies.train import decode_frames, train_with_bar
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.links import Part, link
         from waldo.datasets.reading.corrections import ControlConfig
@@ -169,7 +168,8 @@ class Improve:
         if not data.exists():
             opened = [Dataset.open(path) for path in self._datasets(number)]
             link(data, [Part(one, one.select(Selection(outcome=("success",)))) for one in opened])
-        self._decode(data, frames)
+        shutil.rmtree(frames, ignore_errors=True)
+        decode_frames(data, frames)
         config = TrainConfig(
             dataset=data,
             output=output,
@@ -183,19 +183,6 @@ class Improve:
         if not result.finished:
             raise KeyboardInterrupt
         shutil.rmtree(frames, ignore_errors=True)
-
-    def _decode(self, data: Path, frames: Path) -> None:
-        """Decode every frame once, rather than each time that a batch contains it."""
-        from waldo.datasets.dataset import Dataset
-        from waldo.datasets.reading.cache_build import build_cache
-        from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
-
-        shutil.rmtree(frames, ignore_errors=True)
-        dataset = Dataset.open(data)
-        openers = [partial(dataset.episode, index) for index in dataset.indices]
-        with progress_bar("frames") as advance:
-            cache = FrameCache.create(frames, CacheConfig())
-            build_cache(cache, openers, advance=lambda done, total: advance(done, total, ""))
 
     def _policy(self, number: int) -> Path:
         return self.folder / f"policy-{number}"

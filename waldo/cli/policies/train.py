@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,13 +12,17 @@ import tyro
 
 from waldo import console
 from waldo.cli.support.bars import progress_bar
-from waldo.errors import InvalidValueError, UnsupportedOptionError
+from waldo.errors import ConflictingOptionsError, InvalidValueError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions
 
 if TYPE_CHECKING:
+    from waldo.datasets.selection import Selection
     from waldo.train.checkpoint_evaluation import CheckpointEvaluation
     from waldo.train.train_config import TrainConfig
     from waldo.train.training import TrainResult
+
+DEFAULT_POLICY = "act"
+"""Policy without --policy and --from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,7 @@ class Train(StoreOptions):
     launch: str = ""
     """Several processes: accelerate:4 or torchrun:4 on this machine; slurm:2x8 (nodes x GPUs) and ray:4 print the
     command that submits the training to a cluster."""
-    policy: str = "act"
+    policy: str = DEFAULT_POLICY
     """LeRobot's name of the policy, or a pretrained one to continue from: a checkpoint folder or a name on the hub."""
     steps: int = 2000
     """Total number of optimizer steps."""
@@ -71,6 +76,8 @@ class Train(StoreOptions):
         from waldo.train.train_config import TrainConfig
         from waldo.train.training import submit
 
+        if self.from_pretrained and self.policy != DEFAULT_POLICY:
+            raise ConflictingOptionsError("--from", "--policy", "both name the policy to train")
         policy = self.from_pretrained or self.policy
         dataset = open_path(self.dataset)
         output = self.output or Path("runs") / f"{dataset.resolve().name}-{Path(policy).name}"
@@ -96,6 +103,8 @@ class Train(StoreOptions):
             options=self.options,
         )
         if launch is not None and launch.kind in ("slurm", "ray"):
+            if self.resume:
+                raise UnsupportedOptionError("--resume", f"--launch {self.launch}", do="leave out --launch")
             console.out().print(submit(config, launch), markup=False)
             return 0
         result = train_with_bar(config, resume=self.resume)
@@ -131,6 +140,26 @@ class Train(StoreOptions):
             raise InvalidValueError("evaluate-episodes", self.evaluate_episodes, "a number from 1")
         load_task(self.evaluate_task)
         return CheckpointEvaluation(task=self.evaluate_task, episodes=self.evaluate_episodes)
+
+
+def decode_frames(dataset: Path, folder: Path, selection: Selection | None = None) -> None:
+    """Decode every frame once into a cache, with a progress bar, rather than each time that a batch contains it.
+
+    Args:
+        dataset: The dataset.
+        folder: Folder of the cache.
+        selection: Episodes to decode; None: all.
+    """
+    from waldo.datasets.dataset import Dataset
+    from waldo.datasets.reading.cache_build import build_cache
+    from waldo.datasets.reading.frame_cache import CacheConfig, FrameCache
+
+    opened = Dataset.open(dataset)
+    indices = opened.indices if selection is None else opened.select(selection)
+    with progress_bar("frames") as advance:
+        cache = FrameCache.create(folder, CacheConfig())
+        openers = [partial(opened.episode, index) for index in indices]
+        build_cache(cache, openers, advance=lambda done, total: advance(done, total, ""))
 
 
 def train_with_bar(config: TrainConfig, *, resume: bool = False) -> TrainResult:
