@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from waldo.datasets.schema import OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
+from waldo.datasets.schema import ACTION, OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.errors import FileError, WaldoError
 from waldo.train.large_import import large_import
 from waldo.train.policies.checkpoint import find_checkpoint
 from waldo.train.policies.contract import read_contract
+from waldo.train.policies.rtc import DELAY, PREFIX, enable_rtc
 
 if TYPE_CHECKING:
     from waldo.sim.policy import Observation
@@ -78,6 +79,8 @@ class LeRobotPolicy:
             int(getattr(config, "n_obs_steps", 1)) > 1 or getattr(config, "temporal_ensemble_coeff", None) is not None
         )
         """True for policies with a history of observations or actions: LeRobot keeps one history for all worlds."""
+        self.rtc = not self.lockstep and enable_rtc(self._policy)
+        """Whether the policy can continue actions that are carried out meanwhile (real-time chunking)."""
         self._queue: NDArray[np.float64] = np.zeros((0, self.queue_length, self.actions))
         self._used: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._policy.reset()
@@ -143,7 +146,8 @@ class LeRobotPolicy:
         """Return all actions that follow each observation, (observations, actions, joints) [rad].
 
         Args:
-            observations: The inputs by key, without an axis of worlds, and `task`.
+            observations: The inputs by key, without an axis of worlds, and `task`; for real-time chunking also `PREFIX`
+                and `DELAY`.
 
         Raises:
             WaldoError: If the policy has a history, which is that of one robot, and there are several observations.
@@ -151,18 +155,52 @@ class LeRobotPolicy:
         batch: dict[str, Any] = {key: np.stack([one[key] for one in observations]) for key in self.inputs}
         batch["task"] = [one["task"] for one in observations]
         if not self.lockstep:
-            return self._chunk(batch, np.arange(len(observations)), self.chunk_length)
+            return self._chunks(batch, observations)
         if len(observations) > 1:
             raise WaldoError(f"{self.folder.name}: the policy has a history and serves one robot at a time")
         return self.act({OBSERVATION_STATE: np.zeros((1, 0), np.float32)} | batch)[:, None]
 
+    def _chunks(self, batch: Observation, observations: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """Return all actions that follow each observation; prefixes of the same form share a forward pass."""
+        forms: dict[tuple[int, int], list[int]] = {}
+        for index, one in enumerate(observations):
+            form = (len(one[PREFIX]), one[DELAY]) if self.rtc and PREFIX in one else (0, 0)
+            forms.setdefault(form, []).append(index)
+        found = np.zeros((len(observations), self.chunk_length, self.actions))
+        for (length, delay), indices in forms.items():
+            prefix = np.stack([observations[i][PREFIX] for i in indices]) if length else None
+            found[indices] = self._chunk(batch, np.array(indices), self.chunk_length, prefix, delay)
+        return found
+
     def _chunk(
-        self, observation: Observation, worlds: NDArray[np.int64], length: int | None = None
+        self,
+        observation: Observation,
+        worlds: NDArray[np.int64],
+        length: int | None = None,
+        prefix: NDArray[np.float32] | None = None,
+        delay: int = 0,
     ) -> NDArray[np.float64]:
-        """Return the next actions of some worlds, (worlds, length or queue_length, joints) [rad]."""
-        with torch.inference_mode():
-            batch = self._before(self._batch(observation, worlds))
-            chunk = self._policy.predict_action_chunk(batch)[:, : length or self.queue_length]
+        """Return the next actions of some worlds, (worlds, length or queue_length, joints) [rad].
+
+        Args:
+            observation: The inputs of all worlds.
+            worlds: The worlds.
+            length: Actions to return; None: as many as are carried out without looking.
+            prefix: Actions that the new ones continue, (worlds, actions, joints) [rad].
+            delay: How many actions of the prefix cannot be changed anymore.
+        """
+        batch = self._batch(observation, worlds)
+        if prefix is not None:
+            # The policy needs them normalized, or relative to the state: what its training does to the actions.
+            batch[ACTION] = torch.from_numpy(prefix[:, : self.chunk_length])
+        # Real-time chunking differentiates, which the faster inference mode forbids.
+        with torch.inference_mode() if prefix is None else torch.no_grad():
+            batch = self._before(batch)
+            options: dict[str, Any] = {}
+            if prefix is not None:
+                left = batch.pop(ACTION)
+                options = {"prev_chunk_left_over": left, "inference_delay": delay, "execution_horizon": left.shape[1]}
+            chunk = self._policy.predict_action_chunk(batch, **options)[:, : length or self.queue_length]
             actions = self._after(chunk.flatten(0, 1)).reshape(chunk.shape)
         return actions.to(torch.float64).cpu().numpy()
 

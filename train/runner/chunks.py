@@ -136,6 +136,15 @@ class ChunkPlayer:
         self._chunk = chunk
         self.chunks += 1
 
+    def ahead(self, observed_s: float) -> Array:
+        """Return the actions that are due from a chunk time to the end of the chunk, (actions, joints) [rad or m]."""
+        if self._chunk is None:
+            raise RuntimeError("there is no chunk to play")
+        count = int((self._chunk.end_s - observed_s) * self._fps) + 1
+        return np.array([self._target(observed_s + i / self._fps) for i in range(count)]).reshape(
+            -1, self._chunk.actions.shape[1]
+        )
+
     def target(self) -> Array:
         """Return the present target before the limits of the joints, (joints,) [rad or m]."""
         if self._chunk is None:

@@ -6,6 +6,7 @@ robot holds at once: an old state or image, no answer in time, an answer to anot
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from waldo.errors import InvalidValueError
 from waldo.robots.control.arbiter import Source
 from waldo.robots.control.safety import MAX_CLOCK_LEAD_S
 from waldo.robots.description import Robot
+from waldo.train.policies.rtc import DELAY, PREFIX
 from waldo.train.runner.chunks import ChunkPlayer
 from waldo.train.runner.inference import Answer, Question
 from waldo.typing import Array
@@ -54,6 +56,8 @@ class LoopConfig:
     """Speed at which actions are carried out, as a fraction of that in which they were predicted."""
     blend: float = 0.2
     """Time in which the difference between two chunks fades out [s]."""
+    rtc: bool = True
+    """Let a policy that supports real-time chunking continue the actions that are carried out while it infers."""
     max_state_age: float = 0.1
     """Hold if the robot's state is older than this [s]."""
     max_image_age: float = 0.3
@@ -77,6 +81,9 @@ class LoopConfig:
         if not 0 <= self.blend <= 2:
             raise InvalidValueError("blend", self.blend, "0 to 2 seconds")
 
+
+SLOWEST_OF = 10
+"""Number of inferences of which the slowest one is the time that the next one is expected to take."""
 
 HISTORY = 200
 """States that are kept, to find the one at the time of an image: more than a second of most robots."""
@@ -165,6 +172,7 @@ class PolicyLoop:
         fps: float,
         replan_s: float,
         cameras: tuple[str, ...] = (),
+        rtc: bool = False,
         config: LoopConfig | None = None,
     ) -> None:
         """Initialize without a chunk.
@@ -176,11 +184,13 @@ class PolicyLoop:
             fps: Actions per second.
             replan_s: Time between two looks, unless the configuration sets it [s].
             cameras: Keys of the images that the policy needs.
+            rtc: Whether the policy supports real-time chunking.
             config: The options.
         """
         self.config = config or LoopConfig()
         self._robot, self._inference, self._build, self._cameras = robot, inference, build, cameras
         self._replan_s = self.config.replan or replan_s
+        self._fps, self._rtc = fps, rtc and self.config.rtc
         self.player = ChunkPlayer(robot, fps, blend_s=self.config.blend)
         """Plays the chunks."""
         self._number = 0
@@ -193,6 +203,7 @@ class PolicyLoop:
         self._error = ""
         self.inference_s = np.nan
         """Duration of the last inference [s]; NaN before the first one."""
+        self._durations_s: deque[float] = deque(maxlen=SLOWEST_OF)
         self._chunk_observed_ns = self._scene_ns = 0
 
     def step(self, view: RobotView, now_ns: int, dt_s: float) -> Step:
@@ -280,6 +291,7 @@ class PolicyLoop:
                 self._retry_s = RETRY_S
                 continue
             self.inference_s = answer.seconds
+            self._durations_s.append(answer.seconds)
             observed_s, self._chunk_observed_ns = self._observed
             self.player.add(answer.actions, observed_s)
 
@@ -299,9 +311,26 @@ class PolicyLoop:
         position = view.position_at(observed_ns)
         self._number += 1
         self._wanted, self._asked_s = self._number, self.player.time_s
-        age_s = max(0.0, (now_ns - observed_ns) / 1e9) * view.speed_ratio * self.config.pace
+        pace = view.speed_ratio * self.config.pace
+        age_s = max(0.0, (now_ns - observed_ns) / 1e9) * pace
         self._observed = (self.player.time_s - age_s, observed_ns)
-        self._inference.ask(Question(number=self._number, build=lambda: self._build(position, images, text)))
+        more = self._continuation(age_s, pace)
+        self._inference.ask(
+            Question(number=self._number, build=lambda: {**self._build(position, images, text), **more})
+        )
+
+    def _continuation(self, age_s: float, pace: float) -> dict[str, Any]:
+        """Return what a policy with real-time chunking needs to continue the present chunk.
+
+        Args:
+            age_s: Chunk time since the observation [s].
+            pace: Chunk time per time.
+        """
+        if not (self._rtc and self.player.has_chunk and self._durations_s):
+            return {}
+        prefix = self.player.ahead(self._observed[0])
+        delay = math.ceil((age_s + max(self._durations_s) * pace) * self._fps)
+        return {PREFIX: prefix.astype(np.float32), DELAY: delay} if len(prefix) else {}
 
     def _is_ignored(self, view: RobotView, dt_s: float) -> bool:
         """Return whether the robot holds although it has been commanded for a time."""

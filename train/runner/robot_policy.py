@@ -16,6 +16,7 @@ from waldo.files import read_regular
 from waldo.json_file import parse_json
 from waldo.robots.description import Robot
 from waldo.train.policies.contract import Contract, contract_from
+from waldo.train.runner.policy_loop import Asker, LoopConfig, PolicyLoop
 from waldo.train.serving.inputs import resize
 from waldo.typing import Array
 
@@ -45,6 +46,8 @@ class RobotPolicy:
     """Key of each image that it needs -> width and height [px]."""
     replan_s: float
     """Time for which it acts without looking [s]."""
+    rtc: bool = False
+    """Whether it can continue the actions that are carried out while it infers (real-time chunking)."""
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     """Key of each input -> shape, if the server states them."""
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -70,6 +73,19 @@ class RobotPolicy:
                 found.append(f"it needs the camera {name}, the robot publishes {known}")
         if found:
             raise ContractError(self.name, found, "choose the policy that was trained for this robot")
+
+    def make_loop(self, robot: Robot, inference: Asker, config: LoopConfig) -> PolicyLoop:
+        """Return the loop in which the policy, asked through `inference`, drives a robot."""
+        return PolicyLoop(
+            robot,
+            inference,
+            self.observation,
+            fps=self.contract.fps,
+            replan_s=self.replan_s,
+            cameras=tuple(self.images),
+            rtc=self.rtc,
+            config=config,
+        )
 
     def observation(self, position: Array, images: Mapping[str, Any], task: str) -> dict[str, Any]:
         """Return the observation for a request.
@@ -132,6 +148,7 @@ def robot_policy(
         images=dict(contract.cameras) if images is None else {key: (one[0], one[1]) for key, one in images.items()},
         inputs=inputs or {},
         replan_s=replan / contract.fps if isinstance(replan, int) and replan > 0 else DEFAULT_REPLAN_S,
+        rtc=metadata.get("real_time_chunking") is True,
         renamed=renamed or {},
     )
 

@@ -18,7 +18,7 @@ from waldo.train.runner.attempts import Attempt, AttemptConfig, Attempts
 from waldo.train.runner.inference import Client
 from waldo.train.runner.lockstep import LockstepInference
 from waldo.train.runner.node import PolicyNode
-from waldo.train.runner.policy_loop import LoopConfig, PolicyLoop
+from waldo.train.runner.policy_loop import LoopConfig
 from waldo.train.runner.robot_policy import RobotPolicy
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class LoopSettings:
     """Actions per second."""
     control_hz: float
     """Commands per second."""
+    rtc: bool
+    """Whether the policy continued the actions that were carried out while it inferred (real-time chunking)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +113,7 @@ def evaluate_through_ros(
 
     from waldo import ros
 
-    loop = PolicyLoop(
-        robot,
-        LockstepInference(client, lambda: node.view.state_ns, latency_s),
-        policy.observation,
-        fps=policy.contract.fps,
-        replan_s=policy.replan_s,
-        cameras=tuple(policy.images),
-        config=config,
-    )
+    loop = policy.make_loop(robot, LockstepInference(client, lambda: node.view.state_ns, latency_s), config)
     clients = {name: graph.node.create_client(Trigger, f"robot/{name}") for name in ("reset", "task_done")}
     windings: dict[str, float] = {}
 
@@ -166,6 +160,7 @@ def evaluate_through_ros(
             blend_s=config.blend,
             action_hz=policy.contract.fps,
             control_hz=config.rate,
+            rtc=policy.rtc and config.rtc,
         ),
         chunks=totals.chunks,
         jumps=(float(jumps[0]), float(jumps[1])),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo.datasets.schema import OBSERVATION, OBSERVATION_IMAGES, OBSERVATION_STATE
+from waldo.train.policies.rtc import DELAY, PREFIX
 from waldo.train.serving.wire import WireError
 
 TASK_KEYS = ("task", "prompt", "instruction")
@@ -37,6 +38,8 @@ class PolicyInputs:
     """Key such as `observation.images.front` -> width and height [px]."""
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
     """Key in a request -> key of the policy, beside LeRobot's names."""
+    prefix_joints: int | None = None
+    """Joints of the actions that a policy with real-time chunking continues; None: others ignore them."""
 
     def read(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Return the observation of a request: vectors (n,) float32, images (height, width, 3) uint8, `task` a text.
@@ -54,6 +57,9 @@ class PolicyInputs:
             observation[key] = _vector(key, found[key], size)
         for key, size in self.images.items():
             observation[key] = _image(key, found[key], size)
+        if self.prefix_joints is not None and PREFIX in message:
+            observation[PREFIX] = _prefix(message[PREFIX], self.prefix_joints)
+            observation[DELAY] = _delay(message.get(DELAY), len(observation[PREFIX]))
         return observation
 
     @property
@@ -62,11 +68,17 @@ class PolicyInputs:
         return (*self.vectors, *self.images)
 
 
-def policy_inputs(features: Mapping[str, tuple[int, ...]], aliases: Mapping[str, str] | None = None) -> PolicyInputs:
+def policy_inputs(
+    features: Mapping[str, tuple[int, ...]],
+    aliases: Mapping[str, str] | None = None,
+    *,
+    prefix_joints: int | None = None,
+) -> PolicyInputs:
     """Return the inputs of a policy from their shapes; those of images have the channels first."""
     images = {key: (shape[2], shape[1]) for key, shape in features.items() if key.startswith(OBSERVATION_IMAGES)}
     vectors = {key: int(np.prod(shape)) for key, shape in features.items() if key not in images}
-    return PolicyInputs(vectors=vectors, images=images, aliases=_aliases(images) | dict(aliases or {}))
+    known = _aliases(images) | dict(aliases or {})
+    return PolicyInputs(vectors=vectors, images=images, aliases=known, prefix_joints=prefix_joints)
 
 
 def _aliases(images: Mapping[str, tuple[int, int]]) -> dict[str, str]:
@@ -111,6 +123,21 @@ def _vector(key: str, value: Any, size: int) -> NDArray[np.float32]:
     if not np.isfinite(vector).all():
         raise WireError(f"{key} contains a value that is not finite")
     return vector.reshape(size)
+
+
+def _prefix(value: Any, joints: int) -> NDArray[np.float32]:
+    """Return the actions that a policy continues, (actions, joints)."""
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or value.shape[1] != joints or not len(value):
+        found = f"the shape {value.shape}" if isinstance(value, np.ndarray) else f"the type {type(value).__name__}"
+        raise WireError(f"{PREFIX} has {found}, expected (actions, {joints})")
+    return _vector(PREFIX, value.reshape(-1), value.size).reshape(value.shape)
+
+
+def _delay(value: Any, actions: int) -> int:
+    """Return how many actions of a prefix will have been carried out when the answer arrives."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise WireError(f"{DELAY} is {str(value)[:80]}, expected a number of actions from 0")
+    return min(int(value), actions)
 
 
 def _image(key: str, value: Any, size: tuple[int, int]) -> NDArray[np.uint8]:

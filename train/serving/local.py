@@ -21,6 +21,7 @@ def describe_policy(policy: LeRobotPolicy, inputs: PolicyInputs) -> dict[str, An
         "action_horizon": policy.chunk_length,
         "replan_after": policy.queue_length,
         "action_dim": policy.actions,
+        "real_time_chunking": policy.rtc,
         "contract": contract | {"cameras": {key: list(size) for key, size in policy.contract.cameras.items()}},
     }
 
@@ -40,4 +41,4 @@ def load_policy(
         FileError: If there is no checkpoint or it cannot be loaded.
     """
     policy = LeRobotPolicy(checkpoint, device=device, threads=threads)
-    return policy, policy_inputs(policy.inputs, aliases)
+    return policy, policy_inputs(policy.inputs, aliases, prefix_joints=policy.actions if policy.rtc else None)

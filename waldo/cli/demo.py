@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from waldo.demo.recording import Recording
     from waldo.train.policies.lerobot_policy import LeRobotPolicy
 
-INSTRUCTION = "lift the red cube, then the blue one"
-"""The instruction that the planner decomposes, and whose subtasks the policy carries out."""
-
-TASK = "pick"
-"""The task that is recorded, trained and evaluated: lift the named one of three cubes."""
+INSTRUCTIONS = {
+    "pick": "lift the red cube, then the blue one",
+    "sort": "put the red cube in the left bin, then the blue one in the right bin",
+}
+"""Task -> the instruction that the planner decomposes, and whose subtasks the policy carries out."""
 
 GOALS = 2
 """Goals in each recorded scene: the second one starts with a cube in the hand, as the second step of a plan does."""
@@ -54,7 +54,11 @@ class DemoSize:
     """Number of evaluated episodes to render as videos."""
 
 
-FULL = DemoSize(episodes=225, steps=2700, trials=100, videos=3)
+FULL = {
+    "pick": DemoSize(episodes=225, steps=2700, trials=100, videos=3),
+    "sort": DemoSize(episodes=400, steps=5500, trials=100, videos=3),
+}
+"""Task -> size of its demo."""
 QUICK = DemoSize(episodes=2, steps=10, trials=3, videos=1)
 
 
@@ -64,14 +68,16 @@ class Demo:
 
     folder: tyro.conf.Positional[Path] = Path("waldo-demo")
     """Folder for all results."""
+    task: Literal["pick", "sort"] = "pick"
+    """pick: lift the named one of three cubes; sort: put it into the named one of two bins, which takes an hour."""
     quick: bool = False
     """Record and train just enough to exercise every part; the policy will not be useful."""
     seed: int = 0
     """Seed of the first episode; a recording with the same seed is bit-identical."""
     episodes: int | None = None
-    """Number of episodes to record; default 225, or 2 with --quick."""
+    """Number of episodes to record; default 225 (sort: 400), or 2 with --quick."""
     steps: int | None = None
-    """Number of training steps; default 2700, or 10 with --quick."""
+    """Number of training steps; default 2700 (sort: 5500), or 10 with --quick."""
     policy: str = "keypoint_vla"
     """The policy to train: a name as for `waldo train`, such as act or smolvla."""
     inputs: Literal["images", "state"] = "images"
@@ -87,7 +93,7 @@ class Demo:
     @property
     def size(self) -> DemoSize:
         """The amount of work."""
-        usual = QUICK if self.quick else FULL
+        usual = QUICK if self.quick else FULL[self.task]
         return DemoSize(
             episodes=self.episodes or usual.episodes,
             steps=self.steps or usual.steps,
@@ -125,7 +131,7 @@ class Demo:
         return Recording(
             dataset=self.folder / "dataset",
             robot="so101",
-            task=TASK,
+            task=self.task,
             camera_size=CAMERA_SIZE,
             goals=GOALS,
             episodes=self.size.episodes,
@@ -220,19 +226,19 @@ class Demo:
             from waldo.train.planner.planner import TransformersPlanner, make_plan
             from waldo.train.runner.subtask_runner import RunConfig, run_instruction
 
-            planner = TransformersPlanner(None)
-            config = RunConfig(task=TASK, episodes=self.size.trials, first_seed=EVALUATION_SEED)
+            planner, instruction = TransformersPlanner(None), INSTRUCTIONS[self.task]
+            config = RunConfig(task=self.task, episodes=self.size.trials, first_seed=EVALUATION_SEED)
             with progress_bar("subtasks") as advance:
                 result = run_instruction(
                     self._policy(),
-                    INSTRUCTION,
-                    lambda scene: make_plan(planner, INSTRUCTION, scene),
+                    instruction,
+                    lambda scene: make_plan(planner, instruction, scene),
                     config,
                     advance=advance,
                 )
             goals = [step.goal for step in result.subtasks[0]]
             values = {
-                "instruction": INSTRUCTION,
+                "instruction": instruction,
                 "plan": goals,
                 "success": result.success,
                 "wilson_95": result.wilson_95,
@@ -266,7 +272,7 @@ class Demo:
             from waldo.sim.evaluation.results import EvalConfig
 
             config = EvalConfig(
-                task=TASK,
+                task=self.task,
                 episodes=self.size.trials,
                 first_seed=EVALUATION_SEED,
                 videos=self.size.videos if choose_backend() else 0,
@@ -303,10 +309,16 @@ class Demo:
 
     def _claim_folder(self) -> None:
         """Reserve the folder for this demo; results of another size or seed are not mixed."""
-        wanted = {"seed": self.seed, "policy": self.policy, "inputs": self.inputs, **asdict(self.size)}
+        wanted = {
+            "task": self.task,
+            "seed": self.seed,
+            "policy": self.policy,
+            "inputs": self.inputs,
+            **asdict(self.size),
+        }
         marker = self.folder / "demo.json"
         if marker.exists():
-            found = _read(marker)
+            found = {"task": "pick", **_read(marker)}
             if found != wanted:
                 differs = [
                     f"{key} {found.get(key)} -> {value}" for key, value in wanted.items() if found.get(key) != value

@@ -11,9 +11,11 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -56,7 +58,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vqbet": {"pretrained_backbone_weights": None, "gpt_n_layer": 1, "gpt_n_head": 2, "gpt_hidden_dim": 32},
     "tdmpc": {"latent_dim": 16, "mlp_dim": 32},
 }
-"""Options that make a policy small, or free of downloaded weights."""
+"""Options that make a policy small, or free of downloaded weights; a SmolVLA gets a model that is made here."""
 
 REPOSITORY = ("repo_id", "path_or_repo_id", "pretrained_model_name_or_path", "model_id")
 """Names under which libraries hold the repository that they load."""
@@ -96,10 +98,11 @@ def batch(config: Any, shape: Shape) -> dict[str, Any]:
     return found | {key: torch.rand(SAMPLES, *seen, 3, shape.pixels, shape.pixels) for key in shape.keys}
 
 
-def train_step(name: str) -> str:
-    """Train one step; return what was found."""
+def train_step(name: str, folder: Path) -> str:
+    """Train one step, with an empty folder for files of the policy; return what was found."""
     shape = SHAPES.get(name, Shape())
-    config = make_policy_config(name, device="cpu", push_to_hub=False, **SMALL.get(name, {}))
+    options = small_smolvla(folder) if name == "smolvla" else SMALL.get(name, {})
+    config = make_policy_config(name, device="cpu", push_to_hub=False, **options)
     features(config, shape)
     # First, since it needs no weights: a tokenizer that is missing is found at once.
     before, _ = make_pre_post_processors(config, dataset_stats=statistics(shape))
@@ -112,6 +115,15 @@ def train_step(name: str) -> str:
     if not torch.isfinite(loss):
         raise ValueError(f"the loss is {float(loss)}")
     return "trains a step"
+
+
+def small_smolvla(folder: Path) -> dict[str, Any]:
+    """Return the options of a SmolVLA with a vision-language model of random weights."""
+    sys.path.append(str(Path(__file__).parents[2] / "importable"))
+    from tiny_smolvla import small_options, write_vlm
+
+    write_vlm(folder)
+    return small_options(folder)
 
 
 def lacks(error: BaseException) -> str:
@@ -136,28 +148,29 @@ def lacks(error: BaseException) -> str:
 
 def main() -> None:
     torch.set_num_threads(1)
-    for name in sys.argv[1:]:
-        sys.stdout.flush()
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-            signal.alarm(TIME_S)
-            try:
-                with open(os.devnull, "w") as nothing:
-                    os.dup2(nothing.fileno(), 1)
-                    os.dup2(nothing.fileno(), 2)
-                text = train_step(name)
-            except BaseException as error:
-                text = lacks(error)
-            os.write(write, text.encode())
-            os._exit(0)
-        os.close(write)
-        with open(read) as pipe:
-            text = pipe.read()
-        _, status = os.waitpid(child, 0)
-        text = text or f"fails: the process ended with status {status}"
-        sys.stdout.write(json.dumps({"policy": name, "found": text}) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sys.argv[1:]:
+            sys.stdout.flush()
+            read, write = os.pipe()
+            child = os.fork()
+            if child == 0:
+                resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+                signal.alarm(TIME_S)
+                try:
+                    with open(os.devnull, "w") as nothing:
+                        os.dup2(nothing.fileno(), 1)
+                        os.dup2(nothing.fileno(), 2)
+                    text = train_step(name, Path(folder))
+                except BaseException as error:
+                    text = lacks(error)
+                os.write(write, text.encode())
+                os._exit(0)
+            os.close(write)
+            with open(read) as pipe:
+                text = pipe.read()
+            _, status = os.waitpid(child, 0)
+            text = text or f"fails: the process ended with status {status}"
+            sys.stdout.write(json.dumps({"policy": name, "found": text}) + "\n")
 
 
 if __name__ == "__main__":

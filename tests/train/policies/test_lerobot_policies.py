@@ -49,7 +49,7 @@ def test_every_policy_trains_a_step_or_names_what_it_lacks(found: dict[str, str]
 
 
 def test_the_policies_without_downloads_train(found: dict[str, str]) -> None:
-    assert {name for name, text in found.items() if text == TRAINS} >= {"act", "diffusion", "tdmpc", "vqbet"}
+    assert {name for name, text in found.items() if text == TRAINS} >= {"act", "diffusion", "smolvla", "tdmpc", "vqbet"}
 
 
 def test_the_table_of_the_documentation_is_up_to_date(found: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from waldo.errors import ConfigError
 from waldo.robots.control.arbiter import Source
 from waldo.robots.description import Robot
+from waldo.train.policies.rtc import DELAY, PREFIX
 from waldo.train.runner.inference import Answer, Question
 from waldo.train.runner.policy_loop import IGNORED_S, REPORTED, RETRY_S, LoopConfig, PolicyLoop, RobotView, Step
 
@@ -57,11 +58,25 @@ class FakeAsker:
 class Bench:
     """A loop, a robot that follows it, and a clock."""
 
-    def __init__(self, robot: Robot, config: LoopConfig | None = None, *, cameras: tuple[str, ...] = (FRONT,)) -> None:
+    def __init__(
+        self,
+        robot: Robot,
+        config: LoopConfig | None = None,
+        *,
+        cameras: tuple[str, ...] = (FRONT,),
+        rtc: bool = False,
+    ) -> None:
         self.asker = FakeAsker()
         self.observations: list[tuple[list[float], dict[str, Any], str]] = []
         self.loop = PolicyLoop(
-            robot, self.asker, self._build, fps=FPS, replan_s=0.5, cameras=cameras, config=config or LoopConfig()
+            robot,
+            self.asker,
+            self._build,
+            fps=FPS,
+            replan_s=0.5,
+            cameras=cameras,
+            rtc=rtc,
+            config=config or LoopConfig(),
         )
         self.view = RobotView(task=("lift the cube", None), position=np.zeros(2))
         self.now_ns = START_NS
@@ -558,3 +573,55 @@ def test_every_reason_is_that_of_a_step_without_targets(bench: Bench) -> None:
     bench.view = replace(bench.view, task=("", None))
     bench.step(10)
     assert all((step.targets is None) == bool(step.reason) for step in bench.steps)
+
+
+# real-time chunking
+
+
+def test_a_question_contains_the_actions_that_are_carried_out_meanwhile(toy_robot: Robot) -> None:
+    bench = Bench(toy_robot, rtc=True)
+    bench.step(10)
+    first = bench.asker.questions[0].build()
+    bench.step(30)
+    assert bench.targets.count(False) == 1
+    assert set(first) == set()
+    second = bench.asker.questions[1].build()
+    # The ramp starts where the robot was in the first cycle, at the time of the image; the look is 0.5 s later.
+    prefix, at = second[PREFIX], bench.loop.config.replan or 0.5
+    assert prefix.dtype == np.float32
+    np.testing.assert_allclose(np.diff(prefix, axis=0), 0.4 / FPS, atol=1e-5)
+    np.testing.assert_allclose(prefix[0], 0.4 * at, atol=0.4 * 3 / RATE)
+    np.testing.assert_allclose(prefix[-1], 0.4 * 40 / FPS, atol=0.4 / FPS)
+    # The image is 20 ms old and the inference took 100 ms: at 20 Hz the third action is the next one.
+    assert second[DELAY] == math.ceil((0.02 + 0.1) * FPS)
+
+
+def test_the_slowest_of_the_last_inferences_is_expected(toy_robot: Robot) -> None:
+    bench = Bench(toy_robot, rtc=True)
+    bench.answers_at_once = False
+    for seconds in (0.3, 0.1):
+        bench.step(2)
+        bench.asker.reply(bench.actions(), seconds=seconds)
+        bench.step(30)
+    assert bench.asker.questions[-1].build()[DELAY] == math.ceil((0.02 + 0.3) * FPS)
+
+
+@pytest.mark.parametrize(("rtc", "option"), [(False, True), (True, False)])
+def test_actions_are_not_continued_without_support_or_if_it_is_turned_off(
+    toy_robot: Robot, rtc: bool, option: bool
+) -> None:
+    bench = Bench(toy_robot, LoopConfig(rtc=option), rtc=rtc)
+    bench.step(60)
+    assert len(bench.asker.questions) > 1
+    assert all(question.build() == {} for question in bench.asker.questions)
+
+
+def test_nothing_is_continued_after_a_person_s_commands(toy_robot: Robot) -> None:
+    bench = Bench(toy_robot, rtc=True)
+    bench.step(40)
+    bench.view.control = Source.PERSON
+    bench.step(5)
+    bench.view.control = Source.HOLD
+    asked = len(bench.asker.questions)
+    bench.step(2)
+    assert bench.asker.questions[asked].build() == {}

@@ -397,6 +397,8 @@ def test_a_person_takes_over_and_hands_back_and_the_recording_states_who_control
         observer.until(lambda: {"policy", "motors"} <= recorder.recorder._received)
         started = graph.call(graph.node.create_client(Trigger, "recorder/start"), Trigger.Request(), 120)
         assert started.success, started.message
+        # The rows of an episode begin when all of its streams have begun.
+        observer.until(lambda: recorder.recorder._writer is None or all(recorder.recorder._writer._counts.values()))
         observer.until_moving()
         cycles, here = len(observer.applied), observer.position
         observer.pushed(here - 0.3, lambda: observer.source == "person")

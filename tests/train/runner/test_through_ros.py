@@ -14,7 +14,9 @@ from waldo.train.runner.through_ros import LoopSettings, RosResult
 
 
 def result(success: list[bool]) -> RosResult:
-    settings = LoopSettings(latency_s=0.05, chunk=30, replan_s=0.5, blend_s=0.2, action_hz=30.0, control_hz=60.0)
+    settings = LoopSettings(
+        latency_s=0.05, chunk=30, replan_s=0.5, blend_s=0.2, action_hz=30.0, control_hz=60.0, rtc=False
+    )
     return RosResult(
         seeds=list(range(len(success))),
         success=success,
@@ -37,6 +39,7 @@ def test_a_result_states_its_settings() -> None:
         "blend_s": 0.2,
         "action_hz": 30.0,
         "control_hz": 60.0,
+        "rtc": False,
     }
     assert np.isfinite([values["rate"], *values["jumps"]]).all()
 

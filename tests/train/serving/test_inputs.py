@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from waldo.train.policies.rtc import DELAY, PREFIX
 from waldo.train.serving.inputs import PolicyInputs, policy_inputs, resize
 from waldo.train.serving.wire import WireError
 
@@ -224,3 +225,40 @@ def test_maps_in_maps_are_read_to_a_limited_depth() -> None:
     for _ in range(5000):
         message = {"a": message}
     assert refusal(ONE, message) == f"an observation lacks {STATE}, {FRONT}; it contains a"
+
+
+# real-time chunking
+
+CONTINUES = policy_inputs({STATE: (3,)}, prefix_joints=2)
+LEFT = np.arange(8, dtype=np.float32).reshape(4, 2)
+
+
+def test_the_actions_to_continue_are_read() -> None:
+    found = CONTINUES.read({"state": POSE, PREFIX: LEFT.astype(np.float64), DELAY: 3})
+    assert found[PREFIX].dtype == np.float32
+    np.testing.assert_array_equal(found[PREFIX], LEFT)
+    assert found[DELAY] == 3
+    assert CONTINUES.read({"state": POSE, PREFIX: LEFT, DELAY: 99})[DELAY] == len(LEFT)
+    assert PREFIX not in CONTINUES.read({"state": POSE})
+
+
+def test_policies_without_real_time_chunking_ignore_them() -> None:
+    assert set(policy_inputs({STATE: (3,)}).read({"state": POSE, PREFIX: "?", DELAY: "?"})) == {STATE, "task"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "delay", "expected"),
+    [
+        (LEFT[:, :1], 1, "action_prefix has the shape (4, 1), expected (actions, 2)"),
+        (LEFT[:0], 0, "action_prefix has the shape (0, 2), expected (actions, 2)"),
+        (LEFT[0], 1, "action_prefix has the shape (2,), expected (actions, 2)"),
+        (LEFT.tolist(), 1, "action_prefix has the type list, expected (actions, 2)"),
+        (LEFT * np.nan, 1, "action_prefix contains a value that is not finite"),
+        (LEFT, None, "inference_delay is None, expected a number of actions from 0"),
+        (LEFT, True, "inference_delay is True, expected a number of actions from 0"),
+        (LEFT, 1.5, "inference_delay is 1.5, expected a number of actions from 0"),
+        (LEFT, -1, "inference_delay is -1, expected a number of actions from 0"),
+    ],
+)
+def test_actions_that_cannot_be_continued_are_refused(prefix: Any, delay: Any, expected: str) -> None:
+    assert refusal(CONTINUES, {"state": POSE, PREFIX: prefix, DELAY: delay}) == expected

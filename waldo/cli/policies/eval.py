@@ -235,7 +235,8 @@ class Evaluate:
         latency = "unknown" if s.latency_s is None else f"{1000 * s.latency_s:.0f} ms"
         lines = [
             f"latency {latency}, chunks of {s.chunk} actions at {s.action_hz:g} Hz, a look every "
-            f"{s.replan_s:g} s, blended over {s.blend_s:g} s, {s.control_hz:g} commands per second",
+            f"{s.replan_s:g} s, blended over {s.blend_s:g} s{', real-time chunking' if s.rtc else ''}, "
+            f"{s.control_hz:g} commands per second",
             f"median difference between chunks: {result.jumps[0]:.3f} rad, {result.jumps[1]:.2f} rad/s",
         ]
         if self.output:

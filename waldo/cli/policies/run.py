@@ -112,7 +112,6 @@ class Run:
         from waldo.train.runner.inference import Inference
         from waldo.train.runner.lockstep import LockstepInference
         from waldo.train.runner.node import PolicyNode
-        from waldo.train.runner.policy_loop import PolicyLoop
 
         signaled = until_signaled()
         robot = load_robot(self.robot)
@@ -129,15 +128,7 @@ class Run:
             else:
                 inference = connected = Inference(client, connect, self._same_policy(client.metadata))
                 stack.callback(connected.close)
-            loop = PolicyLoop(
-                robot,
-                inference,
-                policy.observation,
-                fps=policy.contract.fps,
-                replan_s=policy.replan_s,
-                cameras=tuple(policy.images),
-                config=self.loop_config(),
-            )
+            loop = policy.make_loop(robot, inference, self.loop_config())
             person = self._person(lambda: node.task_name)
             attempts = self._attempts(graph, person)
             node = PolicyNode(
