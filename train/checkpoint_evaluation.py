@@ -9,6 +9,7 @@ import random
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from waldo.files import atomic_file
 from waldo.train.policies.model_card import add_evaluation, evaluation_of
@@ -30,18 +31,23 @@ class CheckpointEvaluation:
     """Registered name of the task."""
     episodes: int
     """Number of episodes."""
+    device: str = "cpu"
+    """Device of the policy."""
 
     def to_json(self) -> str:
         """Return the options as one line of JSON."""
         return json.dumps(asdict(self))
 
-    def run(self, checkpoint: Path) -> None:
+    def run(self, checkpoint: Path) -> tuple[int, dict[str, Any]]:
         """Evaluate a checkpoint; `best` beside it links to the one with the most successes so far, the first of equals.
 
         The random numbers of the training are not affected.
 
         Args:
             checkpoint: A folder `checkpoints/<step>`.
+
+        Returns:
+            The step, and the numbers of the evaluation by name.
         """
         import numpy as np
         import torch
@@ -51,8 +57,9 @@ class CheckpointEvaluation:
         from waldo.train.policies.lerobot_policy import LeRobotPolicy
 
         states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.get_num_threads()  # noqa: NPY002
+        on_gpu = torch.cuda.get_rng_state_all() if self.device.startswith("cuda") else None
         try:
-            policy = LeRobotPolicy(checkpoint, threads=states[3])
+            policy = LeRobotPolicy(checkpoint, device=self.device, threads=states[3])
             config = EvalConfig(task=self.task, episodes=self.episodes, first_seed=VALIDATION_SEED, videos=0)
             found = evaluation_of(evaluate(policy, config))
         finally:
@@ -60,6 +67,8 @@ class CheckpointEvaluation:
             np.random.set_state(states[1])  # noqa: NPY002
             torch.set_rng_state(states[2])
             torch.set_num_threads(states[3])
+            if on_gpu is not None:
+                torch.cuda.set_rng_state_all(on_gpu)
         add_evaluation(checkpoint / "pretrained_model", found)
         step = int(checkpoint.name)
         output = checkpoint.parent.parent
@@ -71,6 +80,8 @@ class CheckpointEvaluation:
         if found.successes > best:
             _link(checkpoint)
         sys.stdout.write(f"evaluation of step {step}: {found.successes} of {found.episodes} succeeded\n")
+        rate = found.successes / found.episodes
+        return step, {"success": rate, "success_lower": found.low, "max_winding_c": found.max_winding_c}
 
 
 def read_evaluations(output: Path) -> list[tuple[int, int, int, float, float, float]]:

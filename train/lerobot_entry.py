@@ -1,4 +1,4 @@
-"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with eight additions.
+"""LeRobot's own `lerobot-train`, in the process that `waldo train` starts, with nine additions.
 
 * SIGINT or SIGTERM saves a checkpoint at the current step and then stops (LeRobot alone would lose the steps since the
   last checkpoint). The same happens when the parent process ends.
@@ -6,6 +6,7 @@
 * `--waldo-store=...`: the data is a waldo dataset, read without an export (`store_training`).
 * A checkpoint contains what the policy was trained for (`contract`): rate, joints, cameras, instructions.
 * A checkpoint has a model card; with `--waldo-evaluate=...` it is evaluated in simulation (`checkpoint_evaluation`).
+* `--waldo-track=...`: the curves are shown by TensorBoard or Trackio (`tracking`).
 * Values that are constant in the data do not cause a division by zero (`raise_std`).
 * A tokenizer that would have to be downloaded is missed at once, not after minutes in which the policy is built.
 * A loss that is not a finite number ends the training at once, before a checkpoint of such weights is saved.
@@ -28,11 +29,13 @@ from waldo.train.checkpoint_evaluation import CheckpointEvaluation
 from waldo.train.large_import import large_import
 from waldo.train.policies.contract import Contract, contract_of, write_contract
 from waldo.train.policies.model_card import write_card
+from waldo.train.tracking import LOGGERS, Logger, TensorBoardLogger, TrackioLogger
 
 MEMORY = "--waldo-memory"
 STORE = "--waldo-store="
 EVALUATE = "--waldo-evaluate="
 LICENSE = "--waldo-license="
+TRACK = "--waldo-track="
 INTERRUPTED = 130
 """Exit code after an interruption that saved a checkpoint."""
 DIVERGED = 64
@@ -85,7 +88,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop.request)
     stop_with_parent()
     memory = MEMORY in sys.argv
-    store, task, license = _take(STORE), _take(EVALUATE), _take(LICENSE)
+    store, task, license, track = _take(STORE), _take(EVALUATE), _take(LICENSE), _take(TRACK)
     evaluation = None if task is None else CheckpointEvaluation(**json.loads(task))
     sys.argv = ["lerobot-train", *(a for a in sys.argv[1:] if a != MEMORY)]
     is_due, update_last, make, update = (
@@ -105,13 +108,21 @@ def main() -> None:
         return stop.requested or is_due(step, save_freq, total_steps)
 
     contracts: list[Contract] = []
+    loggers: list[Logger] = []
+    make_own_logger = LOGGERS[track] if track is not None else lerobot.WandBLogger
+
+    def make_logger(config: Any) -> Logger:
+        loggers.append(make_own_logger(config))
+        return loggers[-1]
 
     def update_last_and_stop(checkpoint_dir: Path) -> None:
         write_contract(checkpoint_dir / "pretrained_model", contracts[-1])
         write_card(checkpoint_dir / "pretrained_model", license=license or "")
         update_last(checkpoint_dir)
         if evaluation is not None and not stop.requested:
-            evaluation.run(checkpoint_dir)
+            step, found = evaluation.run(checkpoint_dir)
+            for logger in loggers:
+                logger.log_dict(found, step, mode="eval")
         if stop.requested:
             raise SystemExit(INTERRUPTED)
 
@@ -139,8 +150,14 @@ def main() -> None:
         update_last_checkpoint=update_last_and_stop,
         make_train_eval_datasets=make_datasets,
         update_policy=update_and_check,
+        WandBLogger=make_logger,
     )
-    lerobot.main()
+    try:
+        lerobot.main()
+    finally:
+        for logger in loggers:
+            if isinstance(logger, TensorBoardLogger | TrackioLogger):
+                logger.close()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from waldo.train.data.store_source import StoreOptions, StoreSource, is_store
 from waldo.train.launch import Launch
 from waldo.train.policies.choice import HUB_NAME, PolicyChoice, choose_policy, hub_file
 from waldo.train.presets import NORMALIZATION, SMALL, STATE_POLICIES
+from waldo.train.tracking import Tracker, require_tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ class TrainConfig:
     """How the processes are started; None: one process."""
     evaluation: CheckpointEvaluation | None = None
     """Evaluation of each checkpoint in simulation; `checkpoints/best` then links to the best one."""
+    track: Tracker = "none"
+    """Where the curves are shown, beside `loss.csv` and `loss.png`."""
     license: str = ""
     """License of the weights for the model card, such as "apache-2.0"."""
     options: tuple[str, ...] = ()
@@ -240,6 +243,7 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         UnsupportedOptionError: If the preset does not support the policy.
     """
     policy = choose_policy(config.policy, config.options)
+    require_tracker(config.track)
     hub = hub_name(config.dataset)
     source = StoreSource(path=config.dataset.resolve(), options=config.store) if is_store(config.dataset) else None
     if source is not None:
@@ -268,7 +272,8 @@ def plan_training(config: TrainConfig) -> TrainPlan:
         "env_eval_freq": 0,
         "seed": config.seed,
         "num_workers": 0 if inputs == "state" else max(1, min(4, cores - 1)),
-        "wandb.enable": "false",
+        # LeRobot asks for a logger; that of Weights & Biases is replaced for the others.
+        "wandb.enable": "false" if config.track == "none" else "true",
     }
     if policy.pretrained is None:
         options |= {"policy.type": policy.type, "policy.input_features": json.dumps(input_features(features, inputs))}

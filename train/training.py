@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from waldo.train.advice import advice
 from waldo.train.launch import Launch
 from waldo.train.lerobot_entry import DIVERGED, INTERRUPTED
 from waldo.train.loss_log import LossLog
+from waldo.train.tracking import LOGGERS
 from waldo.train.train_config import TrainConfig, TrainPlan, plan_training
 
 STEP = re.compile(r"^Training:.*\| (\d+)/(\d+) \[")
@@ -148,7 +149,15 @@ def train(
 
 def _resume_arguments(plan: TrainPlan, config: TrainConfig, checkpoint: Path) -> tuple[str, ...]:
     """Return the options that continue from a checkpoint: its own, overridden by the steps and the user's options."""
-    kept = ("--steps=", "--save_freq=", "--log_freq=", "--num_workers=", "--dataset.root=", "--output_dir=")
+    kept = (
+        "--wandb.enable=",
+        "--steps=",
+        "--save_freq=",
+        "--log_freq=",
+        "--num_workers=",
+        "--dataset.root=",
+        "--output_dir=",
+    )
     again = [a for a in plan.arguments if a.startswith(kept)]
     again += [o for o in config.options if not o.startswith(kept)]
     return (f"--config_path={checkpoint / 'train_config.json'}", "--resume=true", *again)
@@ -179,7 +188,7 @@ def _run(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env=child_environment(os.environ, plan.threads, config.options),
+        env=child_environment(os.environ, plan.threads, plan.arguments),
         start_new_session=True,
     )
     try:
@@ -201,11 +210,13 @@ def _run(
 
 def entry_arguments(config: TrainConfig, plan: TrainPlan, arguments: Sequence[str]) -> list[str]:
     """Return the module of the training process and its options, which follow `python -m`."""
+    evaluation = replace(config.evaluation, device=plan.device) if config.evaluation else None
     return [
         "waldo.train.lerobot_entry",
         *(["--waldo-memory"] if plan.memory else []),
         *([f"--waldo-store={plan.store}"] if plan.store else []),
-        *([f"--waldo-evaluate={config.evaluation.to_json()}"] if config.evaluation else []),
+        *([f"--waldo-evaluate={evaluation.to_json()}"] if evaluation else []),
+        *([f"--waldo-track={config.track}"] if config.track in LOGGERS else []),
         *([f"--waldo-license={config.license}"] if config.license else []),
         *arguments,
     ]
@@ -255,7 +266,7 @@ def child_environment(environment: Mapping[str, str], threads: int, options: tup
     Args:
         environment: The user's environment.
         threads: CPU threads of the process.
-        options: Options that the user passes on to lerobot-train.
+        options: Options of lerobot-train.
     """
     defaults = dict(DEFAULT_ENVIRONMENT)
     if not any(ENABLES_WANDB.fullmatch(option) for option in options):

@@ -54,11 +54,11 @@ def pieces(rows: Rows, config: ControlConfig) -> list[Rows]:
         return [rows]
     if config.control == "all":
         return [rows] * config.corrections
-    found = [rows.part(first, stop) for first, stop in _runs(_by_person(column.values[:, 0]))]
+    found = [rows.part(first, stop) for first, stop in runs(by_person(column.values[:, 0]))]
     return found * config.corrections
 
 
-def _by_person(control: NDArray[np.float32]) -> NDArray[np.bool_]:
+def by_person(control: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which rows a person commanded, (rows,); while the robot holds, the last one who commanded it counts."""
     known = control != Source.HOLD
     last = np.maximum.accumulate(np.where(known, np.arange(len(control)), -1))
@@ -66,7 +66,7 @@ def _by_person(control: NDArray[np.float32]) -> NDArray[np.bool_]:
     return source == Source.PERSON
 
 
-def _runs(keep: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
+def runs(keep: NDArray[np.bool_]) -> Sequence[tuple[int, int]]:
     """Return first and stop of each run of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], keep, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

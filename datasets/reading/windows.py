@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
+from waldo.datasets.reading.advantage import AdvantageConfig, are_good, labeled_pieces
 from waldo.datasets.reading.cache_reader import CacheReader
 from waldo.datasets.reading.corrections import ControlConfig, pieces
 from waldo.datasets.reading.frame_cache import FrameCache
@@ -47,6 +48,8 @@ class WindowConfig:
     """Key -> offsets from the row [s], such as {"action": [0, 1 / 30]}; other keys: the row itself."""
     control: ControlConfig = field(default_factory=ControlConfig)
     """Which rows of attempts that a policy and a person shared."""
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    """Whether the instructions state how good an attempt was."""
     size: tuple[int, int] | None = None
     """Height and width of the images [px]; None: as recorded, or as in the frame cache."""
     frame_cache: Path | None = None
@@ -66,7 +69,7 @@ class Span:
     path: StorePath
     """Path of the episode."""
     task: str
-    """The instruction; "unknown" if the episode has none."""
+    """The instruction, "unknown" if the episode has none, and with `AdvantageConfig` how good the attempt was."""
     first: int
     """The first row."""
     stop: int
@@ -109,40 +112,40 @@ class Windows:
             config = replace(config, rows=config.rows.resolve(chosen[0]()))
         self.path, self.config, self.robot = dataset.path, config, dataset.robot
         self.skipped: dict[int, str] = {}
-        tables = _tables(chosen, config, self.skipped, advance)
+        tables = _tables(chosen, config, self.robot, self.skipped, advance)
         if not tables:
             why = (
                 "; ".join(f"episode {index}: {text}" for index, text in self.skipped.items()) or "the dataset is empty"
             )
             raise FileError(dataset.path, f"no episode can be used for training ({why})", "run waldo check")
-        first_episode, first_rows = tables[0]
+        first_episode, first_rows, _ = tables[0]
         self.names: Mapping[str, tuple[str, ...]] = {key: c.names for key, c in first_rows.columns.items()}
-        self.cameras: Mapping[str, str] = {feature_key(name): name for name in tables[0][1].frames}
+        self.cameras: Mapping[str, str] = {feature_key(name): name for name in first_rows.frames}
         self.streams = {name: first_episode.camera(name) for name in first_rows.frames}
         cache = None if config.frame_cache is None else FrameCache.open(config.frame_cache)
         self.shapes: Mapping[str, tuple[int, int]] = {
             key: _shape(self.path, config, cache, self.streams[name]) for key, name in self.cameras.items()
         }
-        ends = np.cumsum([len(rows) for _, rows in tables]).tolist()
+        ends = np.cumsum([len(rows) for _, rows, _ in tables]).tolist()
         self.spans: tuple[Span, ...] = tuple(
-            Span(index=e.index, path=e.path, task=e.task or "unknown", first=end - len(rows), stop=end)
-            for (e, rows), end in zip(tables, ends, strict=True)
+            Span(index=e.index, path=e.path, task=(e.task or "unknown") + more, first=end - len(rows), stop=end)
+            for (e, rows, more), end in zip(tables, ends, strict=True)
         )
         self.tasks: tuple[str, ...] = tuple(dict.fromkeys(span.task for span in self.spans))
-        self.columns = _columns([rows for _, rows in tables], self.spans, self.tasks, config.rows.fps)
+        self.columns = _columns([rows for _, rows, _ in tables], self.spans, self.tasks, config.rows.fps)
         # As in an export: true in the last row of a success.
         self.columns[SUCCESS] = np.zeros(len(self), bool)
-        for span, (episode, _) in zip(self.spans, tables, strict=True):
+        for span, (episode, _, _) in zip(self.spans, tables, strict=True):
             self.columns[SUCCESS][span.stop - 1] = episode.outcome == "success"
         self.frames: Mapping[str, NDArray[np.int64]] = {
-            key: np.concatenate([rows.frames[name] for _, rows in tables]) for key, name in self.cameras.items()
+            key: np.concatenate([rows.frames[name] for _, rows, _ in tables]) for key, name in self.cameras.items()
         }
         self.offsets = _offsets(config, {*self.columns, *self.cameras})
         if cache is None:
             paths = [span.path for span in self.spans]
             self._reader = FrameReader(paths, threads=config.threads, cache_bytes=config.cache_bytes)
         else:
-            cache.require(episode for episode, _ in tables)
+            cache.require(episode for episode, _, _ in tables)
             self._reader = CacheReader(cache, [span.index for span in self.spans])
 
     def __len__(self) -> int:
@@ -310,13 +313,38 @@ def _chosen(dataset: Dataset, indices: Sequence[int] | None) -> list[Callable[[]
 def _tables(
     openers: Sequence[Callable[[], Episode]],
     config: WindowConfig,
+    robot: str,
+    skipped: dict[int, str],
+    advance: Callable[[int, int], None],
+) -> list[tuple[Episode, Rows, str]]:
+    """Return the rows of every episode that can be resampled, a correction as one table for each repetition.
+
+    Each has what follows its instruction. The reasons for the other episodes go to `skipped`.
+    """
+    whole = _whole_tables(openers, config, skipped, advance)
+    found: list[tuple[Episode, Rows, str]] = []
+    goodness = are_good(whole, config.advantage, fps=config.rows.fps, robot=robot)
+    for (episode, rows), good in zip(whole, goodness, strict=True):
+        if good is None:
+            parts = [(part, "") for part in pieces(rows, config.control)]
+        else:
+            parts = labeled_pieces(rows, config.control, good=good, success=episode.outcome == "success")
+        found += [(episode, *part) for part in parts * config.control.repeats_of(episode.index)]
+        if not parts:
+            skipped[episode.index] = "a policy commanded all of it; pass --control all to use it"
+    if all(CONTROL_COLUMN in rows.columns for _, rows, _ in found):
+        return found
+    # Recordings of before policies could command a robot do not state who did.
+    return [(episode, rows.without(CONTROL_COLUMN), more) for episode, rows, more in found]
+
+
+def _whole_tables(
+    openers: Sequence[Callable[[], Episode]],
+    config: WindowConfig,
     skipped: dict[int, str],
     advance: Callable[[int, int], None],
 ) -> list[tuple[Episode, Rows]]:
-    """Return the rows of every episode that can be resampled, a correction as one table for each repetition.
-
-    The reasons for the other episodes go to `skipped`.
-    """
+    """Return the rows of every episode that can be resampled; the reasons for the others go to `skipped`."""
 
     def read(opener: Callable[[], Episode]) -> tuple[Episode, Rows | str]:
         episode = opener()
@@ -334,18 +362,13 @@ def _tables(
                 skipped[episode.index] = rows
                 continue
             try:
-                # Recordings of before policies could command a robot do not state who did.
                 require_layout(episode.index, *(one.without(CONTROL_COLUMN).layout for one in (rows, first or rows)))
-                first = first or rows
-                parts = pieces(rows, config.control) * config.control.repeats_of(episode.index)
-                found += [(episode, part) for part in parts]
-                if not parts:
-                    skipped[episode.index] = "a policy commanded all of it; pass --control all to use it"
             except UnfitEpisodeError as error:
                 skipped[episode.index] = error.why
-    if all(CONTROL_COLUMN in rows.columns for _, rows in found):
-        return found
-    return [(episode, rows.without(CONTROL_COLUMN)) for episode, rows in found]
+                continue
+            first = first or rows
+            found.append((episode, rows))
+    return found
 
 
 def _columns(tables: Sequence[Rows], spans: Sequence[Span], tasks: Sequence[str], fps: int) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ import torch
 from tests.trainings import TINY
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.reading.advantage import AdvantageConfig
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.selection import Selection
 from waldo.datasets.storage.store_path import ObjectPath
@@ -65,6 +66,16 @@ def test_a_checkpoint_is_evaluated_at_the_rate_of_its_rows(store: Path, tmp_path
     assert contract.instructions == ("lift the red cube", "put it down")
 
 
+def test_the_advantage_is_part_of_the_instructions_and_of_the_contract(store: Path, tmp_path: Path) -> None:
+    words = ["train", str(store), "--output", str(tmp_path / "run"), "--inputs", "state", "--threads", "1"]
+    assert main([*words, "--advantage", "success", "--steps", "1", "--", *TINY]) == 0
+    found = last_checkpoint(tmp_path / "run")
+    assert found is not None
+    contract = read_contract(found[0])
+    assert contract.advantage is True
+    assert contract.instructions == ("lift the red cube", "put it down")
+
+
 def test_it_trains_from_an_object_store(
     store: Path, trained_on_images: Path, bucket: ObjectPath, tmp_path: Path
 ) -> None:
@@ -115,7 +126,8 @@ def test_the_store_and_its_export_train_the_same_policy(
 
 def test_the_selection_and_the_row_options_reach_the_training_process(store: Path, tmp_path: Path) -> None:
     rows, selection = RowConfig(cameras=("wrist",), action="command"), Selection(episodes="0,2", task=("lift*",))
-    options = StoreOptions(rows=rows, selection=selection)
+    labels = AdvantageConfig(advantage=("success",), advantage_share=0.3)
+    options = StoreOptions(rows=rows, selection=selection, labels=labels)
     made = plan_training(TrainConfig(dataset=store, output=tmp_path / "o", inputs="images", store=options))
     assert made.store is not None
     source = StoreSource.from_json(made.store)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.episode import Episode
+from waldo.datasets.reading.advantage import AdvantageConfig
 from waldo.datasets.reading.corrections import ControlConfig
 from waldo.datasets.reading.row_config import RowConfig, UnfitEpisodeError
 from waldo.datasets.reading.rows import make_rows
@@ -33,6 +34,8 @@ class StoreOptions:
     """The episodes to train on."""
     shared: ControlConfig = field(default_factory=ControlConfig)
     """Which rows to use of attempts that a policy and a person shared."""
+    labels: AdvantageConfig = field(default_factory=AdvantageConfig)
+    """Whether the instructions state how good an attempt was."""
     cache: Path | None = None
     """Folder of a frame cache that `waldo cache` built from the dataset; its frames need no decoding."""
     shuffle: Literal["auto", "full", "block"] = "auto"
@@ -72,6 +75,7 @@ class StoreSource:
         shared: dict[str, Any] = options["shared"]
         shared["repeats"] = tuple(tuple(one) for one in shared["repeats"])
         options["shared"] = ControlConfig(**shared)
+        options["labels"] = AdvantageConfig(**_with_tuples(options["labels"]))
         options["cache"] = None if options["cache"] is None else Path(options["cache"])
         return cls(path=open_path(values["path"]), images=values["images"], options=StoreOptions(**options))
 
@@ -108,7 +112,11 @@ class StoreSource:
         first = dataset.episode(indices[0])
         options = self.options
         config = WindowConfig(
-            rows=self._rows(first), control=options.shared, cache_bytes=cache_bytes, frame_cache=options.cache
+            rows=self._rows(first),
+            control=options.shared,
+            advantage=options.labels,
+            cache_bytes=cache_bytes,
+            frame_cache=options.cache,
         )
         return Windows(dataset, config, indices=indices, advance=advance)
 

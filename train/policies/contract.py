@@ -16,6 +16,7 @@ from typing import Any
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.lerobot.columns import labels_of
 from waldo.datasets.quality.fingerprint import fingerprint
+from waldo.datasets.reading.advantage import without_advantage
 from waldo.datasets.schema import ACTION, OBSERVATION_STATE, STATE, has_channels_first
 from waldo.errors import WaldoError
 from waldo.files import read_regular, write_atomic
@@ -55,7 +56,9 @@ class Contract:
     cameras: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict[str, tuple[int, int]]())
     """Key of each camera -> width and height of its images in the training data [px]."""
     instructions: tuple[str, ...] = ()
-    """The instructions in the training data."""
+    """The instructions in the training data, without words about the advantage."""
+    advantage: bool = False
+    """Whether they state how good an attempt was; the policy is asked for good ones."""
     dataset: str = ""
     """Name of the dataset."""
     episodes: int = 0
@@ -96,13 +99,15 @@ class Contract:
 def contract_of(metadata: Any) -> Contract:
     """Return the contract of a policy that is trained on a dataset, from LeRobot's metadata of it."""
     features: Mapping[str, Mapping[str, Any]] = metadata.features
+    texts = [str(text) for text in metadata.tasks.index]
     return Contract(
         fps=float(metadata.fps),
         joints=_joints(features, ACTION),
         state=_joints(features, OBSERVATION_STATE),
         unit=_unit(metadata.root),
         cameras={key: _size(features[key]) for key in metadata.camera_keys},
-        instructions=tuple(str(text) for text in metadata.tasks.index),
+        instructions=tuple(dict.fromkeys(without_advantage(text) for text in texts)),
+        advantage=any(text != without_advantage(text) for text in texts),
         dataset=str(metadata.repo_id).removeprefix("local/"),
         episodes=int(metadata.total_episodes),
         rows=int(metadata.total_frames),
@@ -169,6 +174,7 @@ def contract_from(values: Mapping[str, Any]) -> Contract:
         if isinstance(cameras, dict)
         else {},
         instructions=_texts(values.get("instructions")),
+        advantage=values.get("advantage") is True,
         dataset=str(values.get("dataset") or ""),
         episodes=_count(values.get("episodes")),
         rows=_count(values.get("rows")),

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from waldo.datasets.reading.advantage import GOOD
 from waldo.datasets.schema import ACTION, OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.errors import FileError, WaldoError
 from waldo.train.large_import import large_import
@@ -219,7 +220,8 @@ class LeRobotPolicy:
             batch[key] = (
                 tensor.permute(0, 3, 1, 2).float() / 255 if key.startswith(OBSERVATION_IMAGES) else tensor.float()
             )
-        batch["task"] = [observation["task"][int(i)] for i in worlds]
+        more = GOOD if self.contract.advantage else ""
+        batch["task"] = [f"{observation['task'][int(i)]}{more}" for i in worlds]
         return batch
 
 

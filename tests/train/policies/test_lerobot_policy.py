@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,3 +112,24 @@ def test_a_policy_with_a_history_uses_lerobot_s_own(trained: Path, world: World,
     assert not np.allclose(first, second)
     policy.reset(np.array([0]))
     np.testing.assert_allclose(policy.act(observation), first, atol=1e-5)
+
+
+def test_a_policy_that_knows_the_advantage_is_asked_for_good_attempts(
+    trained: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in (trained / "checkpoints/last/pretrained_model").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    asked: list[str] = []
+    for advantage in (False, True):
+        contract = json.loads((tmp_path / "waldo.json").read_text())
+        (tmp_path / "waldo.json").write_text(json.dumps(contract | {"advantage": advantage}))
+        policy = LeRobotPolicy(tmp_path)
+        before = policy._before
+
+        def note(batch: dict[str, Any], before: Any = before) -> Any:
+            asked.append(batch["task"][0])
+            return before(batch)
+
+        monkeypatch.setattr(policy, "_before", note)
+        policy.act(observe(world))
+    assert asked == [world.instruction(0), f"{world.instruction(0)}, advantage: positive"]

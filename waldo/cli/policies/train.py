@@ -14,6 +14,7 @@ from waldo import console
 from waldo.cli.support.bars import progress_bar
 from waldo.errors import ConflictingOptionsError, InvalidValueError, UnsupportedOptionError
 from waldo.train.data.store_source import StoreOptions
+from waldo.train.tracking import Tracker
 
 if TYPE_CHECKING:
     from waldo.datasets.selection import Selection
@@ -64,6 +65,8 @@ class Train(StoreOptions):
     """Task on which each checkpoint is evaluated in simulation; checkpoints/best then links to the best one."""
     evaluate_episodes: int = 50
     """Number of episodes of each of these evaluations."""
+    track: Tracker = "none"
+    """Curves in TensorBoard (OUTPUT/tensorboard), Trackio or Weights & Biases, beside OUTPUT/loss.csv and loss.png."""
     license: str = ""
     """License of the weights for their model card, such as apache-2.0."""
     seed: int = 1000
@@ -99,6 +102,7 @@ class Train(StoreOptions):
             store=store,
             launch=launch,
             evaluation=self._evaluation(),
+            track=self.track,
             license=self.license,
             options=self.options,
         )
