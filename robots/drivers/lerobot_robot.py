@@ -35,6 +35,8 @@ SENSOR_REGISTERS = {
     "Present_Input_Voltage": "voltage_v",
 }
 """Register of a servo -> field of `MotorSensors`."""
+SENSOR_ATTEMPTS = 3
+"""Failed readings of the sensors in a row after which the robot counts as disconnected."""
 FAULT_REGISTERS = ("Status", "Hardware_Error_Status")
 """Register with the faults of a Feetech and of a Dynamixel servo."""
 
@@ -76,6 +78,7 @@ class LeRobotDriver:
         self._fault_bits = [0] * len(robot.joints)
         self._fault_register = ""
         self._sensors_read_s = -np.inf
+        self._sensors_failed = 0
         self._images: dict[str, Any] = {}
         self._frames: list[Frame] = []
 
@@ -156,11 +159,7 @@ class LeRobotDriver:
         bus = getattr(self.device, "bus", None)
         if bus is not None and time.monotonic() - self._sensors_read_s >= self.options.sensor_period_s:
             self._sensors_read_s = time.monotonic()
-            with self._errors("read the motors' sensors"):
-                self._sensors |= self._read_sensors(bus)
-                for self._fault_register in _common_registers(bus, FAULT_REGISTERS):
-                    bits = bus.sync_read(self._fault_register, normalize=False)
-                    self._fault_bits = [int(bits.get(name, 0)) for name in self._names]
+            self._update_sensors(bus)
         faults = [_decode_fault(self._fault_register, bits) for bits in self._fault_bits]
         return dataclasses.replace(
             MotorSensors.unknown(len(self._names)),
@@ -168,6 +167,21 @@ class LeRobotDriver:
             faults=tuple(text for text, _ in faults),
             disabled=np.array([disabled for _, disabled in faults], dtype=bool),
         )
+
+    def _update_sensors(self, bus: Any) -> None:
+        """Read sensors and faults; the values before remain after a lost answer, since heat changes slowly."""
+        try:
+            with self._errors("read the motors' sensors"):
+                self._sensors |= self._read_sensors(bus)
+                for self._fault_register in _common_registers(bus, FAULT_REGISTERS):
+                    bits = bus.sync_read(self._fault_register, normalize=False)
+                    self._fault_bits = [int(bits.get(name, 0)) for name in self._names]
+        except HardwareError:
+            self._sensors_failed += 1
+            if self._sensors_failed >= SENSOR_ATTEMPTS:
+                raise
+            return
+        self._sensors_failed = 0
 
     def _read_sensors(self, bus: Any) -> dict[str, Array]:
         """Return field of `MotorSensors` -> values, shape (joints,)."""

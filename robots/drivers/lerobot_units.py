@@ -17,6 +17,7 @@ import numpy as np
 
 from waldo.errors import HardwareError, InvalidValueError, MissingExtraError, UnknownNameError
 from waldo.robots.description import Robot
+from waldo.robots.drivers.lerobot_bus import discard_late_answers
 from waldo.typing import Array
 
 
@@ -112,7 +113,7 @@ def make_device(package: str, kind: str, config: str, make: Callable[[Any], Any]
     _register("lerobot.cameras", "")
     given = {key: value for key, value in fields.items() if value}
     try:
-        return make(draccus.decode(base, {"type": kind, **values, **given}))
+        device = make(draccus.decode(base, {"type": kind, **values, **given}))
     except ImportError as error:
         # LeRobot imports the vendor's library only when the device is created.
         raise HardwareError(
@@ -122,6 +123,8 @@ def make_device(package: str, kind: str, config: str, make: Callable[[Any], Any]
         raise InvalidValueError(
             "config", config, f"the configuration of {kind}", " ".join(str(error).split())
         ) from error
+    discard_late_answers(device)
+    return device
 
 
 def _joint_names(values: dict[str, Any]) -> list[str]:

@@ -89,9 +89,19 @@ class Serving:
 
 @contextmanager
 def serving(*, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Serving]:
-    """Serve in a thread with a loop of its own; options are those of PolicyServer."""
+    """Serve `Repeat` in a thread; options are those of PolicyServer."""
     policy = Repeat()
     server = PolicyServer(policy, INPUTS, METADATA, **options)
+    with listening(server, tls) as port:
+        try:
+            yield Serving(server=server, policy=policy, port=port, scheme="ws" if tls is None else "wss")
+        finally:
+            policy.resume.set()
+
+
+@contextmanager
+def listening(server: PolicyServer, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Run a server in a thread with a loop of its own; yield its port."""
     started: queue.SimpleQueue[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = queue.SimpleQueue()
 
     async def run() -> None:
@@ -102,9 +112,8 @@ def serving(*, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Se
     thread.start()
     port, loop, stop = started.get(timeout=WAIT_S)
     try:
-        yield Serving(server=server, policy=policy, port=port, scheme="ws" if tls is None else "wss")
+        yield port
     finally:
-        policy.resume.set()
         loop.call_soon_threadsafe(stop.set)
         thread.join(WAIT_S)
         assert not thread.is_alive()
@@ -113,12 +122,12 @@ def serving(*, tls: ssl.SSLContext | None = None, **options: Any) -> Iterator[Se
 def main() -> None:
     """Serve until the process ends."""
 
-    def listening(port: int) -> None:
+    def show(port: int) -> None:
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
 
     server = PolicyServer(Repeat(), INPUTS, METADATA)
-    asyncio.run(server.run("127.0.0.1", 0, asyncio.Event(), on_listening=listening))
+    asyncio.run(server.run("127.0.0.1", 0, asyncio.Event(), on_listening=show))
 
 
 if __name__ == "__main__":

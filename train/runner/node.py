@@ -107,7 +107,7 @@ class PolicyNode:
         self._engaged = False
         self._clock_ns = self._answered_ns = -1
         self._environment: tuple[int, dict[str, float]] = (-1, {})
-        self._active_s = time.monotonic()
+        self._active_s: float | None = None
         self._own_task = task
         if task:
             self.view.task = (task, None)
@@ -180,7 +180,7 @@ class PolicyNode:
 
     def run(self, done: Callable[[], bool]) -> RunTotals:
         """Run until `done()` or the last attempt has ended; always ends with a command without joints."""
-        self._active_s = time.monotonic()
+        self._active_s = None
         try:
             if self._lockstep:
                 self._run_in_lockstep(lambda: done() or self.finished)
@@ -201,6 +201,10 @@ class PolicyNode:
     def _now_ns(self) -> int:
         """Return the time of the robot's clock [ns]."""
         return self.view.state_ns if self._lockstep else time.time_ns()
+
+    def _clock_s(self) -> float:
+        """Return the time by which intervals are measured [s]; in simulated time it does not depend on the machine."""
+        return self.view.state_ns / 1e9 if self._lockstep else time.monotonic()
 
     def _run_in_real_time(self, done: Callable[[], bool]) -> None:
         period_s = 1 / self._loop.config.rate
@@ -242,7 +246,7 @@ class PolicyNode:
                 self.view.control = Source.HOLD
             self._engaged = False
             self._release(policy_frame(), now_ns)
-            self._active_s = time.monotonic()
+            self._active_s = self._clock_s()
             self._state(Step(values=(float("nan"),) * len(REPORTED)), now_ns)
             return
         if self._follow_person(period_s, now_ns):
@@ -301,7 +305,9 @@ class PolicyNode:
 
     def _report(self, step: Step) -> None:
         """Report each change between following and holding."""
-        now_s = time.monotonic()
+        now_s = self._clock_s()
+        if self._active_s is None:
+            self._active_s = now_s
         if not step.reason:
             self._active_s = now_s
         elif step.reason == WAITING or not self.totals.commands:

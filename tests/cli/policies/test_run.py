@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from policy_server import listening
 
 from waldo import ros
 from waldo.cli.main import main, parse
@@ -166,25 +165,9 @@ def metadata(**changes: Any) -> dict[str, Any]:
 @contextmanager
 def serving(values: dict[str, Any], token: str | None = None) -> Iterator[str]:
     """Serve a policy on a thread; yield its address."""
-    ports: list[int] = []
-    listening = threading.Event()
-    server = PolicyServer(Still(), PolicyInputs(vectors={"observation.state": 6}, images={}), values, token=token)
-    handles: list[Callable[[], Any]] = []
-
-    async def serve() -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        handles.append(lambda: loop.call_soon_threadsafe(stop.set))
-        await server.run("127.0.0.1", 0, stop, on_listening=lambda port: (ports.append(port), listening.set()))
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert listening.wait(60)
-        yield f"ws://127.0.0.1:{ports[0]}"
-    finally:
-        handles[0]()
-        thread.join(60)
-        assert not thread.is_alive()
+    inputs = PolicyInputs(vectors={"observation.state": 6}, images={})
+    with listening(PolicyServer(Still(), inputs, values, token=token)) as port:
+        yield f"ws://127.0.0.1:{port}"
 
 
 @pytest.mark.usefixtures("ros_domain")
