@@ -82,16 +82,17 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
         super().reset(seed=seed)
         chosen = int(self.np_random.integers(2**31)) if seed is None else seed
         self._world.reset([chosen])
-        return self._observe(), self._info()
+        return self.observe(), self.info()
 
     def step(self, action: Action) -> tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]:
         """Apply the position targets `action` (joints,) [rad] for 1/30 s."""
         for _tick in range(CONTROL_HZ // STEPS_HZ):
             self._world.step(np.asarray(action, dtype=float)[None])
-        info = self._info()
-        return self._observe(), float(info["is_success"]), bool(info["is_success"]), False, info
+        info = self.info()
+        return self.observe(), float(info["is_success"]), bool(info["is_success"]), False, info
 
-    def _info(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Any]:
+        """Return what is known of the world beside the observation."""
         world = self._world
         return {
             "is_success": bool(world.goal_reached()[0]),
@@ -100,7 +101,8 @@ class TaskEnv(gymnasium.Env[Observation, Action]):
             "winding_c": world.heat[0, :, 0].copy(),
         }
 
-    def _observe(self) -> Observation:
+    def observe(self) -> Observation:
+        """Return the present observation."""
         observation: Observation = {
             "agent_pos": self._world.position[0].astype(np.float32),
             "environment_state": self._world.environment()[0].astype(np.float32),

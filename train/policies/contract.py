@@ -31,6 +31,9 @@ DEFAULT_FPS = 30.0
 EXPORT_FILE = "meta/waldo.json"
 """File of waldo's exports that contains the units of the columns."""
 
+INCREMENT = "increment"
+"""Unit of actions that move each joint's target by a fraction of the largest motion, -1 to 1."""
+
 UNIT = "rad"
 """Unit in which robots are commanded."""
 
@@ -52,7 +55,10 @@ class Contract:
     state: tuple[str, ...] = ()
     """Joints of `observation.state`, in order; empty if the data does not name them."""
     unit: str = ""
-    """Unit of the revolute joints in actions and states, "rad"; empty if the data does not state it."""
+    """Unit of the revolute joints in actions and states, "rad"; "increment" for actions that move the targets; empty if
+    the data does not state it."""
+    increment_rad: float = 0.0
+    """Motion of a joint's target by an action of 1, if the unit is "increment" [rad]."""
     cameras: Mapping[str, tuple[int, int]] = field(default_factory=lambda: dict[str, tuple[int, int]]())
     """Key of each camera -> width and height of its images in the training data [px]."""
     instructions: tuple[str, ...] = ()
@@ -175,6 +181,7 @@ def contract_from(values: Mapping[str, Any]) -> Contract:
         else {},
         instructions=_texts(values.get("instructions")),
         advantage=values.get("advantage") is True,
+        increment_rad=_increment(values.get("increment_rad")),
         dataset=str(values.get("dataset") or ""),
         episodes=_count(values.get("episodes")),
         rows=_count(values.get("rows")),
@@ -188,6 +195,11 @@ def _rate(value: Any) -> float | None:
         rate = float(value)
         return rate if 0 < rate < 10_000 else None
     return None
+
+
+def _increment(value: Any) -> float:
+    """Return the motion of an action of 1 [rad]; 0 if a file does not state a possible one."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10 else 0.0
 
 
 def _texts(values: Any) -> tuple[str, ...]:

@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 from waldo.datasets.reading.advantage import GOOD
 from waldo.datasets.schema import ACTION, OBSERVATION_ENVIRONMENT, OBSERVATION_IMAGES, OBSERVATION_STATE
 from waldo.errors import FileError, WaldoError
+from waldo.sim.evaluation.rollout import ticks_per_action
+from waldo.sim.world import CONTROL_HZ
 from waldo.train.large_import import large_import
 from waldo.train.policies.checkpoint import find_checkpoint
-from waldo.train.policies.contract import read_contract
+from waldo.train.policies.contract import INCREMENT, read_contract
+from waldo.train.policies.increments import Increments
 from waldo.train.policies.rtc import DELAY, PREFIX, enable_rtc
 
 if TYPE_CHECKING:
@@ -82,6 +85,11 @@ class LeRobotPolicy:
         """True for policies with a history of observations or actions: LeRobot keeps one history for all worlds."""
         self.rtc = not self.lockstep and enable_rtc(self._policy)
         """Whether the policy can continue actions that are carried out meanwhile (real-time chunking)."""
+        self._increments: Increments | None = None
+        if self.contract.unit == INCREMENT:
+            # Each action becomes one target for each control tick.
+            self.fps, self.queue_length = float(CONTROL_HZ), ticks_per_action(self.contract.fps)
+            self._increments = Increments(self.contract.increment_rad, self.queue_length)
         self._queue: NDArray[np.float64] = np.zeros((0, self.queue_length, self.actions))
         self._used: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._policy.reset()
@@ -124,6 +132,8 @@ class LeRobotPolicy:
             self._policy.reset()
         else:
             self._used[np.asarray(which)] = self.queue_length
+        if self._increments is not None:
+            self._increments.reset(which)
 
     def act(self, observation: Observation) -> NDArray[np.float64]:
         """Return position targets, (worlds, joints) [rad]; worlds with an empty queue share one forward pass."""
@@ -137,11 +147,20 @@ class LeRobotPolicy:
             self._used = np.full(worlds, self.queue_length)
         empty = np.flatnonzero(self._used >= self.queue_length)
         if len(empty):
-            self._queue[empty] = self._chunk(observation, empty)
+            self._queue[empty] = self._next_targets(observation, empty)
             self._used[empty] = 0
         targets = self._queue[np.arange(worlds), self._used]
         self._used += 1
         return targets
+
+    def _next_targets(self, observation: Observation, worlds: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the targets of some worlds until the policy looks again, (worlds, queue_length, joints) [rad]."""
+        if self._increments is None:
+            return self._chunk(observation, worlds)
+        with torch.inference_mode():
+            actions = self._after(self._policy.select_action(self._before(self._batch(observation, worlds))))
+        position = np.asarray(observation[OBSERVATION_STATE], dtype=np.float64)
+        return self._increments.targets(actions.to(torch.float64).cpu().numpy(), worlds, position)
 
     def predict(self, observations: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """Return all actions that follow each observation, (observations, actions, joints) [rad].
@@ -151,8 +170,13 @@ class LeRobotPolicy:
                 and `DELAY`.
 
         Raises:
-            WaldoError: If the policy has a history, which is that of one robot, and there are several observations.
+            WaldoError: If the policy has a history, which is that of one robot, and there are several observations; or
+                if its actions are increments.
         """
+        if self._increments is not None:
+            raise WaldoError(
+                f"{self.folder.name}: the policy moves targets by increments; evaluate it with: waldo eval"
+            )
         batch: dict[str, Any] = {key: np.stack([one[key] for one in observations]) for key in self.inputs}
         batch["task"] = [one["task"] for one in observations]
         if not self.lockstep:

@@ -69,6 +69,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("waldo.cli.policies.serve:Serve", "serve a policy to robots and openpi clients"),
     "run": ("waldo.cli.policies.run:Run", "let a policy drive a robot, local or from a server"),
     "improve": ("waldo.cli.policies.improve:Improve", "correct a policy's mistakes and train it again, with a ledger"),
+    "reinforce": (
+        "waldo.cli.policies.reinforce:Reinforce",
+        "reinforcement learning on the simulated twin",
+    ),
     "plan": ("waldo.cli.policies.plan:Plan", "decompose an instruction into subtasks"),
     "eval": ("waldo.cli.policies.eval:Evaluate", "evaluate a policy in simulation, including motor heat"),
     "fleet": ("waldo.cli.fleet:Fleet", "serve a dashboard of the robots on this network"),

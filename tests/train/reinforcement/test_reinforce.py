@@ -1,0 +1,95 @@
+"""`waldo reinforce` with LeRobot's own actor and learner: checkpoints, resumption, evaluation, and failures."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from waldo.cli.main import main
+from waldo.train.policies.contract import INCREMENT, read_contract
+from waldo.train.policies.lerobot_policy import LeRobotPolicy
+from waldo.train.reinforcement.entry import SaveFrequency
+from waldo.train.reinforcement.settings import ReinforceConfig, lerobot_config
+from waldo.train.training import last_checkpoint
+
+SMALL = ("--demonstrations", "2", "--updates", "1")
+
+
+def test_an_interrupted_run_saves_a_checkpoint_and_the_same_command_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "waldo", "reinforce", str(folder), "--steps", "1000000", *SMALL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        # An episode has ended once the actor reports its reward.
+        while not (folder / "actor.log").exists() or "Episode reward" not in (folder / "actor.log").read_text():
+            assert process.poll() is None, process.stderr and process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=300)
+    assert process.returncode == 130, error
+    found = last_checkpoint(folder / "learner")
+    assert found is not None
+    state = json.loads((found[0].parent / "training_state/training_step.json").read_text())
+    done = state["interaction_step"] + 1
+    assert done > 1
+    assert f"stopped after {done} actions and saved a checkpoint; to continue, repeat the command" in error
+
+    assert main(["reinforce", str(folder), "--steps", str(done + 40), *SMALL]) == 0
+    assert "learned from" in capsys.readouterr().out
+    after = last_checkpoint(folder / "learner")
+    assert after is not None
+    assert after[1] > found[1], "the optimizer's steps continue"
+
+    contract = read_contract(after[0])
+    assert (contract.unit, contract.fps, contract.increment_rad) == (INCREMENT, 10.0, 0.25)
+    policy = LeRobotPolicy(folder / "learner")
+    assert (policy.fps, policy.queue_length) == (60.0, 6)
+    assert main(["eval", str(folder / "learner"), "--task", "lift", "--episodes", "3"]) == 0
+    assert "of 3 succeeded" in capsys.readouterr().out
+
+    assert main(["reinforce", str(folder), "--steps", str(done + 40), "--heat-weight", "1", *SMALL]) == 2
+    assert "was made with other options (heat_weight); choose another folder" in capsys.readouterr().err
+
+
+def test_a_learner_that_fails_is_an_error_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    (folder / "demonstrations" / "meta").mkdir(parents=True)
+    (folder / "demonstrations" / "meta" / "info.json").write_text("{}")
+    (folder / "reinforce.json").write_text(json.dumps(ReinforceConfig(demonstrations=2, updates=1).as_json()))
+    assert main(["reinforce", str(folder), *SMALL]) == 3
+    assert str(folder / "learner.log") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--interventions", "2", "interventions is 2.0, expected a fraction from 0 to 1"),
+        ("--steps", "0", "steps is 0, expected a number from 1"),
+        ("--task", "lft", "unknown task 'lft'; did you mean 'lift'?"),
+        ("--heat-weight", "-1", "heat-weight is -1.0, expected a number from 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    option: str, value: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reinforce", str(tmp_path / "run"), option, value]) == 2
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_processes_talk_through_a_socket_in_a_private_folder(tmp_path: Path) -> None:
+    """LeRobot's messages are pickled: on a port of the loopback any local user could send some."""
+    settings = lerobot_config(ReinforceConfig(), tmp_path, tmp_path / "learner:1", resume=False)
+    address = settings["policy"]["actor_learner_config"]
+    assert (address["learner_host"], address["learner_port"]) == (f"unix:{tmp_path}/learner", 1)
+
+
+def test_a_stop_makes_every_step_one_with_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    frequency = SaveFrequency(10)
+    assert [step % frequency for step in (9, 10, 11)] == [9, 0, 1]
+    monkeypatch.setattr(SaveFrequency, "stopping", True)
+    assert [step % frequency for step in (9, 10, 11)] == [0, 0, 0]
