@@ -12,6 +12,7 @@ import numpy as np
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.bus_driver import BusDriver, BusOptions
+from waldo.robots.drivers.can_answers import Motions
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.mit import Setpoint
 from waldo.robots.drivers.options import per_joint
@@ -21,6 +22,14 @@ FULL_EFFORT_RAD = 0.25
 """Deflection at which the default stiffness applies the joint's full effort [rad]."""
 UNKNOWN_EFFORT_NM = 10.0
 """Effort from which the default stiffness is computed for a joint without an effort limit [N·m]."""
+ATTEMPTS = 5
+"""Number of times that a motor is queried when connecting before it counts as missing."""
+LATEST_S = 0.35
+"""Time after a missing answer in which it may still arrive [s]."""
+MAX_BURST = 500
+"""Most frames that are read at once after a missing answer."""
+QUIET_S = 0.002
+"""Time without a frame after which there is none left [s]."""
 DAMPING_S = 0.025
 """Default damping divided by the stiffness [s]."""
 
@@ -126,6 +135,9 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         self.kd = column("kd", list(self.kp * DAMPING_S))
         self._link: CanLink | None = None
         self.protocol: MotorProtocol
+        self.motions = Motions(count)
+        """What the positions are compared with, and how many were refused."""
+        self._missed_s = -np.inf
 
     def make_protocol(self, link: CanLink) -> MotorProtocol:
         """Return the vendor's frames on an open bus."""
@@ -145,8 +157,13 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         try:
             self.protocol = self.make_protocol(link)
             self.protocol.identify()
-            self._exchange(range(len(self.ids)), self.options.motor_timeout_s)
-            if silent := [i for i, feedback in enumerate(self._feedback) if feedback is None]:
+            self.motions = Motions(len(self.ids))
+            silent = list(range(len(self.ids)))
+            for _ in range(ATTEMPTS):
+                self._exchange(silent, self.options.motor_timeout_s)
+                if not (silent := [i for i, feedback in enumerate(self._feedback) if feedback is None]):
+                    break
+            else:
                 raise HardwareError(
                     f"no response from {self._names(silent)} on {link.name}; check power, wiring, bit rate and ids"
                 )
@@ -175,19 +192,31 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
             self._accept(message)
         for motor in motors:
             self.protocol.query(motor)
-        deadline = time.monotonic() + timeout_s
+        start = time.monotonic()
+        deadline = start + timeout_s
         waiting = set(motors)
         while waiting and (message := self.link.receive(deadline - time.monotonic())) is not None:
             waiting.discard(self._accept(message))
+        if waiting:
+            self._missed_s = time.monotonic()
+        elif start - self._missed_s < LATEST_S:
+            # The answers to earlier requests may arrive now, those to this one behind them.
+            for _ in range(MAX_BURST):
+                if (message := self.link.receive(QUIET_S)) is None:
+                    break
+                self._accept(message)
         return set(motors) - waiting
 
     def _accept(self, message: Any) -> int:
-        """Store the feedback of a frame; return its motor, or -1 for other frames."""
+        """Store the feedback of a frame; return its motor, or -1 for other frames and old positions."""
         parsed = self.protocol.parse(message)
         if parsed is None:
             return -1
-        self._keep(*parsed)
-        return parsed[0]
+        motor, feedback = parsed
+        if not self.motions.continues(motor, feedback.position_rad, feedback.velocity_rad_s):
+            return -1
+        self._keep(motor, feedback)
+        return motor
 
     def _state(self, feedback: Sequence[Feedback]) -> tuple[Array, Array, Array]:
         position = self.signs * (np.array([f.position_rad for f in feedback]) - self.offsets)

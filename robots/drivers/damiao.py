@@ -57,6 +57,13 @@ ERRORS = {
 """Error code in the feedback -> text; code 0 means disabled and 1 enabled."""
 
 
+STATES = {0, 1, *ERRORS}
+"""Codes that the first half byte of a feedback frame may have."""
+ATTEMPTS, OPTIONAL_ATTEMPTS = 5, 2
+"""Number of times that a register is read or written before the motor counts as not responding; the second one is for
+registers that older firmware does not have."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamiaoOptions(CanOptions):
     """Options of the `damiao` driver."""
@@ -103,6 +110,14 @@ def unpack_command(data: bytes, full: Range) -> Setpoint:
     )
 
 
+def is_register_reply(data: bytes, can_id: int) -> bool:
+    """Return whether a frame with a motor's feedback id is the value of a register.
+
+    The feedback of a motor that is disabled starts with the same bytes within 0.05 rad of -PMAX; it is taken for one.
+    """
+    return len(data) == 8 and data[:2] == bytes([can_id & 0xFF, can_id >> 8]) and data[2] in (READ, WRITE, SAVE)
+
+
 def unpack_feedback(data: bytes, full: Range) -> Feedback:
     """Return the reading in the 8 bytes of a feedback frame."""
     bits = int.from_bytes(data, "big")
@@ -125,7 +140,9 @@ class DamiaoProtocol:
     def __init__(self, link: CanLink, ids: Sequence[int], names: Sequence[str], timeout_s: float) -> None:
         """Use an open bus; `timeout_s` is the longest wait for a register [s]."""
         self._link, self._ids, self._names, self._timeout_s = link, tuple(ids), tuple(names), timeout_s
-        self._feedback_ids: set[int] = set()
+        self._feedback_ids: list[int] = []
+        self.foreign = 0
+        """Number of frames with the id of a motor's feedback that were discarded because they are none."""
         self._motor_of = {can_id: motor for motor, can_id in enumerate(ids)}
         self.ranges: list[Range] = []
         self.parameters: list[Parameters] = []
@@ -137,16 +154,21 @@ class DamiaoProtocol:
             HardwareError: If a motor does not respond or does not accept MIT mode.
         """
         for motor, can_id in enumerate(self._ids):
-            full = [self.read_register(motor, rid) for rid in (PMAX, VMAX, TMAX)]
-            if not all(np.isfinite(value) and value > 0 for value in full):
+            *full, feedback_id = (self.read_register(motor, rid) for rid in (PMAX, VMAX, TMAX, MST_ID))
+            if not all(np.isfinite(value) and value > 0 for value in full) or not np.isfinite(feedback_id):
                 raise HardwareError(
                     f"no response from {self._names[motor]} (id 0x{can_id:02X}) on {self._link.name}; "
                     "check power, wiring, bit rate and ids"
                 )
-            self._feedback_ids.add(int(np.nan_to_num(self.read_register(motor, MST_ID))))
+            if int(feedback_id) in self._ids:
+                raise HardwareError(
+                    f"{self._names[motor]} (id 0x{can_id:02X}) answers with the id 0x{int(feedback_id):02X} of a motor "
+                    "(register 7, MST_ID), so that its feedback is a command; set it to the motor's id plus 0x10"
+                )
+            self._feedback_ids.append(int(feedback_id))
             self.ranges.append(Range(position_rad=full[0], velocity_rad_s=full[1], torque_nm=full[2]))
             kt, limit, resistance, gear, timeout = (
-                self.read_register(motor, rid) for rid in (KT, OT_LIMIT, PHASE_OHM, GEAR, TIMEOUT)
+                self.read_register(motor, rid, OPTIONAL_ATTEMPTS) for rid in (KT, OT_LIMIT, PHASE_OHM, GEAR, TIMEOUT)
             )
             self.parameters.append(
                 Parameters(
@@ -160,10 +182,15 @@ class DamiaoProtocol:
             if self.read_register(motor, CTRL_MODE) != MIT:
                 self.write_register(motor, CTRL_MODE, MIT)
 
-    def read_register(self, motor: int, rid: int) -> float:
+    def read_register(self, motor: int, rid: int, attempts: int = ATTEMPTS) -> float:
         """Return the value of a register; NaN if the motor does not respond."""
-        self._register(motor, READ, rid, bytes(4))
-        return self._await_register(motor, READ, rid)
+        value = np.nan
+        for _ in range(attempts):
+            self._register(motor, READ, rid, bytes(4))
+            value = self._await_register(motor, READ, rid)
+            if np.isfinite(value):
+                break
+        return value
 
     def write_register(self, motor: int, rid: int, value: float) -> None:
         """Write a register in volatile memory.
@@ -171,10 +198,12 @@ class DamiaoProtocol:
         Raises:
             HardwareError: If the motor does not confirm the value.
         """
-        self._register(
-            motor, WRITE, rid, struct.pack("<I", round(value)) if rid in INTEGERS else struct.pack("<f", value)
-        )
-        confirmed = self._await_register(motor, WRITE, rid)
+        data, confirmed = struct.pack("<I", round(value)) if rid in INTEGERS else struct.pack("<f", value), np.nan
+        for _ in range(ATTEMPTS):
+            self._register(motor, WRITE, rid, data)
+            confirmed = self._await_register(motor, WRITE, rid)
+            if np.isfinite(confirmed):
+                break
         if not np.isclose(confirmed, value):
             raise HardwareError(
                 f"{self._names[motor]} (id 0x{self._ids[motor]:02X}) reports {confirmed:g} in register {rid} after "
@@ -186,12 +215,11 @@ class DamiaoProtocol:
         self._link.send(REGISTERS, bytes([can_id & 0xFF, can_id >> 8, request, rid]) + value, extended=False)
 
     def _await_register(self, motor: int, request: int, rid: int) -> float:
-        # The feedback of a disabled motor starts with the same bytes only within 0.05 rad of -PMAX.
         start = bytes([self._ids[motor] & 0xFF, self._ids[motor] >> 8, request, rid])
         deadline = time.monotonic() + self._timeout_s
         while (message := self._link.receive(deadline - time.monotonic())) is not None:
             data = bytes(message.data)
-            if message.arbitration_id != REGISTERS and data[:4] == start and len(data) == 8:
+            if message.arbitration_id != REGISTERS and is_register_reply(data, self._ids[motor]) and data[:4] == start:
                 return float(struct.unpack_from("<I" if rid in INTEGERS else "<f", data, 4)[0])
         return np.nan
 
@@ -225,12 +253,23 @@ class DamiaoProtocol:
         return unpack_command(data, self.ranges[motor])
 
     def parse(self, message: Any) -> tuple[int, Feedback] | None:
-        """Return the motor and reading of a feedback frame; None for other frames, such as echoes of sent commands."""
+        """Return the motor and reading of a feedback frame; None for other frames, such as echoes of sent commands.
+
+        A motor also answers the requests of other programs: with the value of a register, which is no feedback.
+        """
         data = bytes(message.data)
-        if message.is_extended_id or len(data) != 8 or message.arbitration_id not in self._feedback_ids:
+        if message.is_extended_id or message.arbitration_id not in self._feedback_ids:
             return None
-        motor = self._motor_of.get(data[0] & 0x0F)
-        return None if motor is None else (motor, unpack_feedback(data, self.ranges[motor]))
+        motor = self._motor_of.get(data[0] & 0x0F) if len(data) == 8 else None
+        if (
+            motor is None
+            or message.arbitration_id != self._feedback_ids[motor]
+            or data[0] >> 4 not in STATES
+            or is_register_reply(data, self._ids[motor])
+        ):
+            self.foreign += 1
+            return None
+        return motor, unpack_feedback(data, self.ranges[motor])
 
     def voltages(self) -> Array:
         """Return NaN, shape (motors,): Damiao motors do not report their supply voltage."""

@@ -37,6 +37,8 @@ COMMAND, FEEDBACK, ENABLE, STOP, SET_ZERO, READ, WRITE, FAULT, REPORT = 1, 2, 3,
 """Communication types; 24 is feedback that a motor sends periodically."""
 RUN_MODE, VBUS, CAN_TIMEOUT = 0x7005, 0x701C, 0x7028
 """Parameter indices: control mode (0 is MIT), supply voltage [V], CAN timeout [50 µs]."""
+ATTEMPTS = 5
+"""Number of times that a parameter is read before the motor counts as not responding."""
 VOLTAGE_PERIOD_CYCLES = 60
 """Number of cycles between two readings of a motor's supply voltage."""
 
@@ -187,7 +189,13 @@ class RobStrideProtocol:
 
     def read_parameter(self, motor: int, index: int) -> bytes | None:
         """Return the 4 bytes of a parameter; None if the motor does not respond."""
-        self._send(READ, self._host, motor, struct.pack("<HHI", index, 0, 0))
+        for _ in range(ATTEMPTS):
+            self._send(READ, self._host, motor, struct.pack("<HHI", index, 0, 0))
+            if (data := self._await_parameter(motor, index)) is not None:
+                return data
+        return None
+
+    def _await_parameter(self, motor: int, index: int) -> bytes | None:
         deadline = time.monotonic() + self._timeout_s
         while (message := self._link.receive(deadline - time.monotonic())) is not None:
             data = bytes(message.data)

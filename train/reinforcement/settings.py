@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from waldo.datasets.schema import ACTION, OBSERVATION_ENVIRONMENT, OBSERVATION_STATE
 from waldo.errors import InvalidValueError
+from waldo.files import read_regular
+from waldo.json_file import parse_json
 from waldo.robots.description import load_robot
 from waldo.sim.environments.intervention_env import STEPS_HZ
 from waldo.sim.tasks.task import load_task
 
 REPOSITORY = "local/demonstrations"
 """LeRobot's name of the demonstrations."""
-STATE_MARGIN_RAD, VALUE_BOUND = 0.1, 0.5
-"""Ranges to which inputs are normalized: the joint limits and a margin [rad], and poses on a table [m]."""
+RANGE_MARGIN = 0.1
+"""Fraction by which the range of an input in the demonstrations is widened at either end."""
+SMALLEST_RANGE = 1e-3
+"""Smallest range of an input: one that is constant in the demonstrations is not divided by zero."""
 FASTER = 2
 """How much faster than real time the actor acts at most: the learner keeps up on two cores."""
 
@@ -26,11 +33,11 @@ class ReinforceConfig:
 
     task: str = "lift"
     """Registered name of the task."""
-    demonstrations: int = 30
+    demonstrations: int = 60
     """Demonstrations of the scripted operator, half of each batch."""
     steps: int = 20_000
     """Actions in the environment, each 0.1 s."""
-    interventions: float = 0.5
+    interventions: float = 0.7
     """Share of the episodes in which the scripted person takes over while the policy never succeeds; then rarer."""
     after_s: float = 3.0
     """Time of an episode after which the person takes over [s]."""
@@ -58,6 +65,13 @@ class ReinforceConfig:
         return asdict(self)
 
 
+def _range(statistics: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the range to which an input is normalized, from its statistics in the demonstrations."""
+    low, high = np.array(statistics["min"]), np.array(statistics["max"])
+    width = np.maximum(high - low, SMALLEST_RANGE)
+    return {"min": (low - RANGE_MARGIN * width).tolist(), "max": (high + RANGE_MARGIN * width).tolist()}
+
+
 def lerobot_config(config: ReinforceConfig, folder: Path, socket: Path, *, resume: bool) -> dict[str, Any]:
     """Return LeRobot's configuration of the actor and the learner, as JSON values.
 
@@ -74,14 +88,9 @@ def lerobot_config(config: ReinforceConfig, folder: Path, socket: Path, *, resum
         OBSERVATION_ENVIRONMENT: {"type": "ENV", "shape": [values]},
     }
     outputs = {ACTION: {"type": "ACTION", "shape": [joints]}}
-    statistics = {
-        OBSERVATION_STATE: {
-            "min": (robot.lower - STATE_MARGIN_RAD).tolist(),
-            "max": (robot.upper + STATE_MARGIN_RAD).tolist(),
-        },
-        OBSERVATION_ENVIRONMENT: {"min": [-VALUE_BOUND] * values, "max": [VALUE_BOUND] * values},
-        ACTION: {"min": [-1.0] * joints, "max": [1.0] * joints},
-    }
+    measured: dict[str, Any] = parse_json(read_regular(folder / "demonstrations" / "meta" / "stats.json"))
+    statistics = {key: _range(measured[key]) for key in inputs}
+    statistics[ACTION] = {"min": [-1.0] * joints, "max": [1.0] * joints}
     host, _, port = str(socket).rpartition(":")
     return {
         "output_dir": str(folder / "learner"),
@@ -127,6 +136,8 @@ def lerobot_config(config: ReinforceConfig, folder: Path, socket: Path, *, resum
             "discount": 0.97,
             "temperature_init": 0.01,
             "utd_ratio": config.updates,
+            "num_critics": 6,
+            "num_subsample_critics": 2,
             "target_entropy": -float(joints),
             "use_backup_entropy": False,
         },

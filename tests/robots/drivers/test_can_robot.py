@@ -6,7 +6,6 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +13,19 @@ import can
 import numpy as np
 import pytest
 
+from tests.robots.drivers.can_bench import DAMIAO_RANGE, Bench, small_arm
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Joint, Robot
 from waldo.robots.drivers import damiao, robstride
 from waldo.robots.drivers.can_robot import CanMotorDriver
-from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
+from waldo.robots.drivers.mit import Setpoint, from_count, to_count
 from waldo.robots.motors.damiao import DM_J4310
-from waldo.robots.motors.robstride import RS03
-from waldo.sim.emulation.can_bus import CanMotors, DamiaoMotors, RobStrideMotors
-from waldo.sim.emulation.emulated_joints import EmulatedJoints
-
-ARM = """
-<mujoco model="arm">
-  <compiler angle="radian"/>
-  <option timestep="0.002" integrator="implicitfast"/>
-  <default><joint damping=".05" armature=".01"/><position kp="20" kv="1" forcerange="-7 7"/></default>
-  <worldbody>
-    <body pos="0 0 .5">
-      <joint name="shoulder" axis="0 1 0" range="-2 2"/>
-      <geom type="capsule" size=".02" fromto="0 0 0 .2 0 0" mass=".4"/>
-      <body pos=".2 0 0">
-        <joint name="elbow" axis="0 1 0" range="-2 2"/>
-      <geom type="capsule" size=".02" fromto="0 0 0 .2 0 0" mass=".3"/>
-      </body>
-    </body>
-  </worldbody>
-  <actuator><position name="shoulder" joint="shoulder"/><position name="elbow" joint="elbow"/></actuator>
-</mujoco>
-"""
-CHANNELS = count()
-DAMIAO_RANGE = Range(position_rad=12.5, velocity_rad_s=30, torque_nm=10)
-EMULATED: dict[str, tuple[type[CanMotors], type[CanMotorDriver], Any, Range]] = {
-    "damiao": (DamiaoMotors, damiao.DamiaoDriver, DM_J4310, DAMIAO_RANGE),
-    "robstride": (RobStrideMotors, robstride.RobStrideDriver, RS03, robstride.RANGES["RobStride RS03"]),
-}
-
-
-class Bench:
-    """An emulated arm on its own bus."""
-
-    def __init__(self, robot: Robot, vendor: str) -> None:
-        self.channel, self.robot = f"bench{next(CHANNELS)}", robot
-        emulator, self.driver_class, _, full = EMULATED[vendor]
-        self.plant = EmulatedJoints(robot)
-        self.motors: Any = emulator(
-            self.plant, can.Bus(interface="virtual", channel=self.channel), [1, 2], [full, full]
-        )
-
-    def driver(self, **options: object) -> CanMotorDriver:
-        # A busy machine may pause a process for seconds.
-        defaults = {"interface": "virtual", "channel": self.channel, "motor_timeout_s": 20.0, "response_timeout_s": 5.0}
-        return self.driver_class(self.robot, **{**defaults, **options})
 
 
 @pytest.fixture(params=["damiao", "robstride"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """A small arm with two emulated motors."""
-    (tmp_path / "arm.xml").write_text(ARM)
-    motor = EMULATED[request.param][2]
-    one = {"motor": motor, "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 20.0, "effort": 7.0}
-    joints = (Joint(name="shoulder", home=0.3, **one), Joint(name="elbow", home=-0.2, **one))
-    bench = Bench(
-        Robot(name="arm", model="arm", joints=joints, cameras=(), mjcf=str(tmp_path / "arm.xml")), request.param
-    )
+    bench = Bench(small_arm(request.param, tmp_path), request.param)
     with bench.motors:
         yield bench
 

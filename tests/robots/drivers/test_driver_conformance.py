@@ -14,7 +14,7 @@ import can
 import numpy as np
 import pytest
 
-from tests.robots.drivers.test_can_robot import ARM, DAMIAO_RANGE
+from tests.robots.drivers.can_bench import ARM, DAMIAO_RANGE
 from tests.robots.drivers.test_topic_map import Controlled
 from waldo.robots.description import Joint, Robot, load_robot
 from waldo.robots.driver import Driver

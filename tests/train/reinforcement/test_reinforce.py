@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_an_interrupted_run_saves_a_checkpoint_and_the_same_command_resumes(
 
 def test_a_learner_that_fails_is_an_error_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
-    (folder / "demonstrations" / "meta").mkdir(parents=True)
+    settings(folder)
     (folder / "demonstrations" / "meta" / "info.json").write_text("{}")
     (folder / "reinforce.json").write_text(json.dumps(ReinforceConfig(demonstrations=2, updates=1).as_json()))
     assert main(["reinforce", str(folder), *SMALL]) == 3
@@ -83,9 +84,27 @@ def test_options_out_of_range_are_refused(
 
 def test_the_processes_talk_through_a_socket_in_a_private_folder(tmp_path: Path) -> None:
     """LeRobot's messages are pickled: on a port of the loopback any local user could send some."""
-    settings = lerobot_config(ReinforceConfig(), tmp_path, tmp_path / "learner:1", resume=False)
-    address = settings["policy"]["actor_learner_config"]
+    address = settings(tmp_path)["policy"]["actor_learner_config"]
     assert (address["learner_host"], address["learner_port"]) == (f"unix:{tmp_path}/learner", 1)
+
+
+def test_inputs_are_normalized_to_their_ranges_in_the_demonstrations(tmp_path: Path) -> None:
+    found = settings(tmp_path)["policy"]["dataset_stats"]
+    assert found["observation.state"] == {"min": [-0.2] * 6, "max": [2.2] * 6}
+    assert found["observation.environment_state"]["min"] == pytest.approx([0.9999] * 8)
+    assert found["action"] == {"min": [-1.0] * 6, "max": [1.0] * 6}
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """Return LeRobot's configuration for demonstrations in which joints moved by 2 rad, and nothing else changed."""
+    meta = folder / "demonstrations" / "meta"
+    meta.mkdir(parents=True)
+    statistics = {
+        "observation.state": {"min": [0.0] * 6, "max": [2.0] * 6},
+        "observation.environment_state": {"min": [1.0] * 8, "max": [1.0] * 8},
+    }
+    (meta / "stats.json").write_text(json.dumps(statistics))
+    return lerobot_config(ReinforceConfig(), folder, folder / "learner:1", resume=False)
 
 
 def test_a_stop_makes_every_step_one_with_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:

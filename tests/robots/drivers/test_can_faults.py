@@ -1,0 +1,264 @@
+"""Late, lost and foreign frames on a CAN bus: a position that a driver reports is the motor's present one."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from queue import PriorityQueue
+from typing import Any
+
+import can
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.robots.drivers.can_bench import EMULATED, Bench, small_arm
+from waldo.errors import HardwareError
+from waldo.robots.drivers import can_answers
+from waldo.robots.drivers.can_answers import REFUSALS, Motions
+from waldo.robots.drivers.can_robot import CanMotorDriver
+from waldo.robots.drivers.damiao import MST_ID, READ, is_register_reply, unpack_feedback
+from waldo.robots.drivers.mit import Range
+
+CURRENT_S = 0.05
+"""Age up to which a position counts as current [s]."""
+SPEED = 0.6
+"""Speed at which the tests move the joints [rad/s]."""
+
+
+@contextmanager
+def disturbed(
+    vendor: str, folder: Path, *, lost: float = 0.0, late: float = 0.0, overtaken: bool = False
+) -> Iterator[Bench]:
+    """An arm some of whose answers are lost or 5 to 300 ms late.
+
+    Args:
+        vendor: damiao or robstride.
+        folder: Folder for the model.
+        lost: Probability that an answer is lost.
+        late: Probability that an answer is late.
+        overtaken: Whether a late answer is overtaken by those that follow; otherwise an adapter delays these as well.
+    """
+    rng = random.Random(1)
+
+    class Disturbed(EMULATED[vendor][0]):
+        disturbing = False
+        last_s = 0.0
+
+        def send(self, frame_id: int, data: bytes, *, extended: bool) -> None:
+            delay_s, now_s = 0.0, time.monotonic()
+            if self.disturbing:
+                chance = rng.random()
+                if chance < lost:
+                    return
+                delay_s = rng.uniform(0.005, 0.3) if chance < lost + late else 0.0
+            due_s = now_s + delay_s if overtaken else max(now_s + delay_s, self.last_s)
+            self.last_s = due_s
+            if due_s <= now_s and (overtaken or not self.disturbing):
+                super().send(frame_id, data, extended=extended)
+            else:
+                under_way.put((due_s, next(numbers), (frame_id, data, extended)))
+
+        def relay(self) -> None:
+            """Send each frame when it is due, those that are due together in their order."""
+            while (entry := under_way.get())[2] is not None:
+                if (wait_s := entry[0] - time.monotonic()) > 0:
+                    time.sleep(min(wait_s, 0.0005))
+                    under_way.put(entry)
+                    continue
+                frame_id, data, extended = entry[2]
+                super().send(frame_id, data, extended=extended)
+
+    numbers, under_way = count(), PriorityQueue[tuple[float, int, Any]]()
+    bench = Bench(small_arm(vendor, folder), vendor, Disturbed)
+    with bench.motors:
+        thread = threading.Thread(target=bench.motors.relay)
+        thread.start()
+        yield bench
+        bench.motors.disturbing = False
+        under_way.put((float("inf"), 0, None))
+        thread.join()
+
+
+def sweep(bench: Bench, driver: CanMotorDriver, seconds: float) -> list[float]:
+    """Move both joints up and down; return how far each position that is stated as current is from the joints."""
+    start, errors = time.monotonic(), list[float]()
+    center = bench.plant.position.copy()
+    while (passed := time.monotonic() - start) < seconds:
+        before = bench.plant.position.copy()
+        state = driver.read()
+        position, age_s = state.position, (time.time_ns() - state.stamp_ns) / 1e9
+        after = bench.plant.position.copy()
+        low, high = np.minimum(before, after), np.maximum(before, after)
+        if age_s < CURRENT_S:
+            errors += np.maximum(low - position, position - high).tolist()
+        driver.write(center + 0.4 * np.sin(passed * SPEED / 0.4))
+        time.sleep(0.01)
+    return errors
+
+
+@pytest.mark.parametrize("vendor", list(EMULATED))
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_late_and_lost_answers_never_give_an_old_position(vendor: str, overtaken: bool, tmp_path: Path) -> None:
+    late = 0.05 if overtaken else 0.01
+    with disturbed(vendor, tmp_path, lost=0.02, late=late, overtaken=overtaken) as bench:
+        driver = bench.driver(response_timeout_s=0.01)
+        driver.connect()
+        bench.motors.disturbing = True
+        errors = sweep(bench, driver, 8.0)
+        bench.motors.disturbing = False
+        missing = sum("no response" in fault for fault in driver.motors().faults)
+        driver.disconnect()
+    assert len(errors) > 200
+    # An answer that was overtaken is never taken for the present state; the first one behind a stall may be.
+    assert max(errors) < (0.05 if overtaken else 0.15)
+    assert np.percentile(errors, 95) < 0.02
+    assert missing <= 2
+
+
+@pytest.mark.parametrize("vendor", list(EMULATED))
+def test_connecting_survives_late_and_lost_answers(vendor: str, tmp_path: Path) -> None:
+    with disturbed(vendor, tmp_path, lost=0.03, late=0.03) as bench:
+        bench.motors.disturbing = True
+        for _ in range(5):
+            driver = bench.driver(motor_timeout_s=0.25)
+            driver.connect()
+            driver.disconnect()
+
+
+# register replies
+
+
+@pytest.fixture
+def damiao_arm(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(small_arm("damiao", tmp_path), "damiao")
+    with bench.motors:
+        yield bench
+
+
+def test_replies_to_another_program_s_register_requests_are_no_feedback(damiao_arm: Bench) -> None:
+    driver: Any = damiao_arm.driver()
+    driver.connect()
+    ended = threading.Event()
+
+    def poll() -> None:
+        with can.Bus(interface="virtual", channel=damiao_arm.channel) as other:
+            while not ended.is_set():
+                for rid in (0x15, 1, MST_ID):
+                    other.send(
+                        can.Message(arbitration_id=0x7FF, data=[2, 0, READ, rid, 0, 0, 0, 0], is_extended_id=False)
+                    )
+                while other.recv(0) is not None:
+                    pass
+                time.sleep(0.002)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    errors = sweep(damiao_arm, driver, 3.0)
+    ended.set()
+    thread.join()
+    assert max(errors) < 0.1
+    assert driver.damiao.foreign > 10
+    assert not driver.motors().disabled.any()
+    driver.disconnect()
+
+
+FULL = Range(position_rad=12.5, velocity_rad_s=30, torque_nm=10)
+
+
+@pytest.mark.parametrize("request_code", [0x33, 0x55, 0xAA])
+def test_a_reply_is_told_from_the_feedback_of_an_enabled_motor(request_code: int) -> None:
+    reply = bytes([2, 0, request_code, 0x15, 0, 0, 0x20, 0x41])
+    assert is_register_reply(reply, 2)
+    assert not is_register_reply(reply, 3)
+    assert not is_register_reply(bytes([0x12, *reply[1:]]), 2), "enabled"
+    assert not is_register_reply(reply[:4], 2)
+    # What it was taken for: near the end of the range.
+    assert unpack_feedback(reply, FULL).position_rad < -12.4
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        can.Message(arbitration_id=0x12, data=[0x11, 0x80, 0, 0x80, 0, 0, 30, 30], is_extended_id=False),  # motor 1
+        can.Message(arbitration_id=0x12, data=[0x52, 0x80, 0, 0x80, 0, 0, 30, 30], is_extended_id=False),  # state 5
+        can.Message(arbitration_id=0x12, data=[0x15, 0x80, 0, 0x80, 0, 0, 30, 30], is_extended_id=False),  # motor 5
+        can.Message(arbitration_id=0x12, data=[0x12, 0x80, 0, 0x80, 0, 0, 30], is_extended_id=False),
+    ],
+)
+def test_frames_that_do_not_fit_are_counted(damiao_arm: Bench, frame: can.Message) -> None:
+    driver: Any = damiao_arm.driver()
+    driver.connect()
+    before = driver.damiao.foreign
+    assert driver.damiao.parse(frame) is None
+    assert driver.damiao.foreign == before + 1
+    good = can.Message(arbitration_id=0x12, data=[0x12, 0x80, 0, 0x80, 0, 0, 30, 30], is_extended_id=False)
+    motor, feedback = driver.damiao.parse(good)
+    assert (motor, feedback.enabled, feedback.winding_c) == (1, True, 30.0)
+    driver.disconnect()
+
+
+def test_a_feedback_id_that_is_a_motor_s_id_is_refused(damiao_arm: Bench) -> None:
+    damiao_arm.motors.registers[0][MST_ID] = 2
+    with pytest.raises(HardwareError, match=r"shoulder \(id 0x01\) answers with the id 0x02 of a motor .*MST_ID"):
+        damiao_arm.driver().connect()
+
+
+# positions that continue the motion, with time passed in
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    now = [100.0]
+    monkeypatch.setattr(can_answers.time, "monotonic", lambda: now[0])
+
+    def advance(seconds: float) -> None:
+        now[0] += seconds
+
+    return advance
+
+
+def test_a_position_that_does_not_continue_the_motion_is_refused(clock: Callable[[float], None]) -> None:
+    motions = Motions(1)
+    position = 0.0
+    for _ in range(20):
+        assert motions.continues(0, position, 1.0)
+        clock(0.016)
+        position += 0.016
+    # That of 0.3 s ago, which was overtaken.
+    assert not motions.continues(0, position - 0.3, 1.0)
+    assert motions.continues(0, position, 1.0)
+    assert motions.refused == 1
+
+
+def test_a_motion_that_did_change_is_accepted_after_some_answers(clock: Callable[[float], None]) -> None:
+    motions = Motions(2)
+    assert motions.continues(0, 0.0, 0.0)
+    assert motions.continues(1, 1.0, 0.0)
+    found = []
+    for _ in range(REFUSALS + 2):
+        clock(0.001)
+        found.append(motions.continues(0, 1.0, 0.0))
+    assert found == [False] * REFUSALS + [True] * 2
+    assert motions.continues(1, 1.0, 0.0), "of another motor"
+
+
+@given(
+    st.floats(-3, 3),
+    st.lists(st.tuples(st.floats(0.001, 0.05), st.floats(-100, 100)), min_size=1, max_size=30),
+)
+def test_every_motion_within_the_acceleration_is_accepted(velocity: float, steps: list[tuple[float, float]]) -> None:
+    motions, now, position = Motions(1), [0.0], 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(can_answers.time, "monotonic", lambda: now[0])
+        for seconds, acceleration in steps:
+            assert motions.continues(0, position, velocity)
+            now[0] += seconds
+            position += velocity * seconds + acceleration * seconds**2 / 2
+            velocity += acceleration * seconds
