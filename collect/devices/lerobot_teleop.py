@@ -9,7 +9,7 @@ from typing import Any
 from waldo.collect.devices.leader import EngageOptions, Leader
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
-from waldo.robots.drivers.lerobot_units import Units, make_device
+from waldo.robots.drivers.lerobot.units import Units, make_device
 from waldo.robots.drivers.options import build_options, per_joint
 from waldo.typing import Array
 

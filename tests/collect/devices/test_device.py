@@ -120,7 +120,7 @@ class TestLeRobotTeleop(DeviceConformance):
     robot = SO101
 
     def make(self) -> LeRobotTeleop:
-        from waldo.robots.drivers.lerobot_units import Units
+        from waldo.robots.drivers.lerobot.units import Units
 
         device = LeRobotTeleop(SO101, release_rad=0.5)
         device._device = OfflineTeleoperator()

@@ -173,7 +173,7 @@ FULL = Range(position_rad=12.5, velocity_rad_s=30, torque_nm=10)
 
 
 @pytest.mark.parametrize("request_code", [0x33, 0x55, 0xAA])
-def test_a_reply_is_told_from_the_feedback_of_an_enabled_motor(request_code: int) -> None:
+def test_a_reply_differs_from_the_feedback_of_an_enabled_motor(request_code: int) -> None:
     reply = bytes([2, 0, request_code, 0x15, 0, 0, 0x20, 0x41])
     assert is_register_reply(reply, 2)
     assert not is_register_reply(reply, 3)

@@ -20,7 +20,7 @@ from waldo.robots.description import Joint, Robot, load_robot
 from waldo.robots.driver import Driver
 from waldo.robots.drivers import damiao, dynamixel, feetech, robstride
 from waldo.robots.drivers.conformance import DriverConformance, HardwareConformance
-from waldo.robots.drivers.lerobot_robot import LeRobotDriver
+from waldo.robots.drivers.lerobot.driver import LeRobotDriver
 from waldo.robots.drivers.topic_map import TopicMapDriver
 from waldo.robots.drivers.unitree.driver import UnitreeDriver
 from waldo.robots.motors.damiao import DM_J4310

@@ -18,8 +18,8 @@ from lerobot.motors.feetech import FeetechMotorsBus
 from tests.robots.drivers.servo_bench import DRIVERS, SO101
 from waldo.errors import HardwareError
 from waldo.robots.drivers import calibration
-from waldo.robots.drivers.lerobot_bus import LATEST_S, discard_late_answers, serial_buses
-from waldo.robots.drivers.lerobot_robot import SENSOR_ATTEMPTS, LeRobotDriver
+from waldo.robots.drivers.lerobot.bus import LATEST_S, discard_late_answers, serial_buses
+from waldo.robots.drivers.lerobot.driver import SENSOR_ATTEMPTS, LeRobotDriver
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
 TIMEOUT_S = 0.06

@@ -18,8 +18,8 @@ from waldo.collect.devices.device import Observation
 from waldo.collect.devices.lerobot_teleop import LeRobotTeleop
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Camera, Joint, Robot
-from waldo.robots.drivers.lerobot_robot import LeRobotDriver
-from waldo.robots.drivers.lerobot_units import Units, make_device
+from waldo.robots.drivers.lerobot.driver import LeRobotDriver
+from waldo.robots.drivers.lerobot.units import Units, make_device
 from waldo.robots.drivers.mit import Range
 from waldo.robots.motors.damiao import DM_J4310
 from waldo.sim.emulation.can_bus import DamiaoMotors

@@ -17,7 +17,7 @@ import numpy as np
 
 from waldo.errors import HardwareError, InvalidValueError, MissingExtraError, UnknownNameError
 from waldo.robots.description import Robot
-from waldo.robots.drivers.lerobot_bus import discard_late_answers
+from waldo.robots.drivers.lerobot.bus import discard_late_answers
 from waldo.typing import Array
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
-from waldo.robots.drivers.lerobot_units import Units, make_device
+from waldo.robots.drivers.lerobot.units import Units, make_device
 from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
 from waldo.typing import Array
 

@@ -1,0 +1,1 @@
+"""Any robot that LeRobot supports, as a driver; its units and its serial buses, which teleoperators share."""
