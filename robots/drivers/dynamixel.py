@@ -53,10 +53,12 @@ REFUSALS = {
 """Number in a status frame's error byte -> text."""
 
 MILLIAMPERES: Mapping[int, float] = {
-    **dict.fromkeys((1020, 1030, 1120, 1130), 2.69),
-    **dict.fromkeys((1190, 1200, 1230, 1240), 1.0),
+    **dict.fromkeys((1000, 1010, 1020, 1030, 1100, 1110, 1120, 1130), 2.69),
+    **dict.fromkeys((1040, 1050), 1.34),
+    **dict.fromkeys((1190, 1200, 1210, 1220, 1230, 1240), 1.0),
 }
-"""Model number -> unit of the current [mA]. The other models report a load in the same register."""
+"""Model number -> unit of the current [mA]. Other models report a load in the same register, or their unit is unknown;
+their current is not used."""
 
 
 def fault_text(bits: int) -> str:
@@ -79,16 +81,38 @@ class DynamixelBus(ServoBus):
     block: ClassVar[tuple[int, int]] = (124, 23)
     header: ClassVar[int] = 11
     models: ClassVar[Mapping[int, str]] = {
-        1190: "XL330-M077",
-        1200: "XL330-M288",
-        1060: "XL430-W250",
-        1070: "XC430-W150",
+        1000: "XH430-W350",
+        1001: "XD430-T350",
+        1010: "XH430-W210",
+        1011: "XD430-T210",
         1020: "XM430-W350",
         1030: "XM430-W210",
+        1040: "XH430-V350",
+        1050: "XH430-V210",
+        1060: "XL430-W250",
+        1070: "XC430-W150",
+        1080: "XC430-W240",
+        1090: "2XL430-W250",
+        1100: "XH540-W270",
+        1101: "XD540-T270",
+        1110: "XH540-W150",
+        1111: "XD540-T150",
         1120: "XM540-W270",
         1130: "XM540-W150",
+        1140: "XH540-V270",
+        1150: "XH540-V150",
+        1160: "2XC430-W250",
+        1170: "XW540-T260",
+        1180: "XW540-T140",
+        1190: "XL330-M077",
+        1200: "XL330-M288",
+        1210: "XC330-T181",
+        1220: "XC330-T288",
         1230: "XC330-M181",
         1240: "XC330-M288",
+        1270: "XW430-T333",
+        1280: "XW430-T200",
+        1310: "XW540-H260",
     }
 
     def query(self, servo: int, address: int, length: int) -> None:

@@ -20,6 +20,8 @@ from waldo.robots.drivers.servo_robot import SerialServoDriver, ServoOptions
 
 RETURN_DELAY, P_GAIN, D_GAIN, I_GAIN, MODE = (Register(a, 1) for a in (7, 21, 22, 23, 33))
 PHASE, ACCELERATION, LOCK = Register(18, 1), Register(41, 1), Register(55, 1)
+GOAL_TIME, GOAL_SPEED = Register(44, 2), Register(46, 2)
+"""Time and speed of the motion to a goal; 0 for as fast as possible. Volatile, and left by other programs."""
 TORQUE_LIMIT = Register(48, 2)
 """Thousandths of the stall torque; volatile."""
 POSITION = Register(56, 2, sign_bit=15)
@@ -138,12 +140,14 @@ class FeetechBus(ServoBus):
         self.change(servo, PHASE, self.read(servo, PHASE) & ~MULTI_TURN)
 
     def configure(self, servo: int, effort_ratio: float) -> None:
-        """Set the gains, no return delay and the highest acceleration: the safety chain limits acceleration itself."""
+        """Set the gains, no return delay, and the highest speed and acceleration, which the safety chain limits."""
         options = self.options
         self.change(servo, RETURN_DELAY, 0)
         for register, value in ((P_GAIN, options.p), (I_GAIN, options.i), (D_GAIN, options.d)):
             self.change(servo, register, value)
         self.write(servo, ACCELERATION, 254)
+        self.write(servo, GOAL_TIME, 0)
+        self.write(servo, GOAL_SPEED, 0)
         self.write(servo, TORQUE_LIMIT, round(FULL_LOAD * effort_ratio))
 
 

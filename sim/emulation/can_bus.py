@@ -13,6 +13,7 @@ Sources:
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import threading
 import time
@@ -104,7 +105,9 @@ class CanMotors:
             last = now
             self._protect()
             if message is not None and not message.is_error_frame:
-                self.answer(message)
+                # A motor ignores frames that it cannot read.
+                with contextlib.suppress(IndexError, struct.error):
+                    self.answer(message)
 
     def _protect(self) -> None:
         for motor in np.flatnonzero(self.joints.heat[:, 0] >= self.limit_c):
@@ -155,7 +158,7 @@ class DamiaoMotors(CanMotors):
                 7: 0x10 + self.ids[i],
                 8: self.ids[i],
                 9: 0,
-                10: 2,
+                10: 1,
                 17: float(joints.resistance[i]),
                 20: 10.0,
                 21: ranges[i].position_rad,

@@ -8,7 +8,7 @@ bulk write; byte stuffing; CRC-16. Registers: e-Manual, control table of the X s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -26,6 +26,10 @@ class DynamixelServos(SerialServos):
     memory_size: ClassVar[int] = 147
     return_delay: ClassVar[int] = 9
     persistent_size: ClassVar[int] = 64
+    id_register: ClassVar[int] = 7
+    baud_rates: ClassVar[Mapping[int, int]] = {
+        0: 9_600, 1: 57_600, 2: 115_200, 3: 1_000_000, 4: 2_000_000, 5: 3_000_000, 6: 4_000_000, 7: 4_500_000
+    }  # fmt: skip
     model: ClassVar[int] = 1020
     """Model number of the XM430-W350."""
     milliamperes: ClassVar[float] = 2.69
@@ -33,9 +37,9 @@ class DynamixelServos(SerialServos):
 
     def make_servo(self, joint: int, calibrated: bool) -> Servo:
         """Return a servo in its factory state, or calibrated to its joint."""
-        servo = Servo(self.ids[joint], self.memory_size)
+        servo = Servo(self.memory_size, self.id_register)
         for address, size, value in (
-            (0, 2, self.model), (6, 1, 48), (7, 1, servo.id), (8, 1, 3), (9, 1, 250), (11, 1, 3), (12, 1, 255),
+            (0, 2, self.model), (6, 1, 48), (7, 1, self.ids[joint]), (8, 1, 3), (9, 1, 250), (11, 1, 3), (12, 1, 255),
             (13, 1, 2), (24, 4, 10), (31, 1, 80), (32, 2, 160), (34, 2, 60), (36, 2, 885), (38, 2, 1193),
             (44, 4, 200), (48, 4, 4095), (63, 1, 52),
         ):  # fmt: skip
@@ -96,10 +100,13 @@ class DynamixelServos(SerialServos):
         if instruction in (0x83, 0x93):
             self._write_several(instruction, data)
             return
-        for servo in self.servos if target == 0xFE else filter(None, [self._by_id.get(target)]):
+        responses: dict[int, list[bytes]] = {}
+        for servo in self.listening() if target == 0xFE else self.at(target):
+            identity = servo.id
             error, values = self._execute(servo, instruction, data)
             if target != 0xFE or instruction == 1:
-                yield self._status(servo, error, values)
+                responses.setdefault(identity, []).append(self._status(servo, error, values, identity))
+        yield from map(self.overlaid, responses.values())
 
     def _execute(self, servo: Servo, instruction: int, data: bytes) -> tuple[int, bytes]:
         """Execute an instruction for one servo; return its error number and the parameters of the response."""
@@ -131,9 +138,8 @@ class DynamixelServos(SerialServos):
             parts = [data[k : k + 5] for k in range(0, len(data), 5)]
             requests = [(part[0], part[1] | part[2] << 8, part[3] | part[4] << 8) for part in parts]
         for identity, address, length in requests:
-            if identity in self._by_id:
-                servo = self._by_id[identity]
-                yield self._status(servo, 0, bytes(servo.memory[address : address + length]))
+            if found := self.at(identity):
+                yield self.overlaid([self._status(s, 0, bytes(s.memory[address : address + length])) for s in found])
 
     def _write_several(self, instruction: int, data: bytes) -> None:
         at, address, length = 0, 0, 0
@@ -144,18 +150,20 @@ class DynamixelServos(SerialServos):
             if instruction == 0x93:
                 address, length = data[at] | data[at + 1] << 8, data[at + 2] | data[at + 3] << 8
                 at += 4
-            if identity in self._by_id:
-                self._write(self._by_id[identity], address, data[at : at + length])
+            for servo in self.at(identity):
+                self._write(servo, address, data[at : at + length])
             at += length
         if address == 116:
             self.log_goals([self._signed(servo, 116) for servo in self.servos])
 
-    def _status(self, servo: Servo, error: int, data: bytes) -> bytes:
-        if servo.id in self.silent:
+    def _status(self, servo: Servo, error: int, data: bytes, identity: int | None = None) -> bytes:
+        """Return a response; a servo whose id was written answers with the id that was asked for."""
+        identity = servo.id if identity is None else identity
+        if identity in self.silent:
             return b""
         body = bytes([0x55, error | (0x80 if servo.fault else 0)]) + data
         body = body.replace(b"\xff\xff\xfd", b"\xff\xff\xfd\xfd")
-        frame = b"\xff\xff\xfd\x00" + bytes([servo.id]) + (len(body) + 2).to_bytes(2, "little") + body
+        frame = b"\xff\xff\xfd\x00" + bytes([identity]) + (len(body) + 2).to_bytes(2, "little") + body
         return frame + crc16(frame).to_bytes(2, "little")
 
     def _write(self, servo: Servo, address: int, data: bytes) -> int:
@@ -180,6 +188,7 @@ class DynamixelServos(SerialServos):
             persistent = bytearray(servo.persistent)
             persistent[address : address + len(data)] = data
             servo.persistent = bytes(persistent)
+        self.note_written(servo, address, len(data))
         return 0
 
     def refresh(self) -> None:

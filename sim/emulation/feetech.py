@@ -7,7 +7,8 @@ memory table"; signed values have a sign bit (bit 15, load bit 10, offset bit 11
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -22,12 +23,16 @@ class FeetechServos(SerialServos):
     memory_size: ClassVar[int] = 87
     return_delay: ClassVar[int] = 7
     persistent_size: ClassVar[int] = 40
+    id_register: ClassVar[int] = 5
+    baud_rates: ClassVar[Mapping[int, int]] = {
+        0: 1_000_000, 1: 500_000, 2: 250_000, 3: 128_000, 4: 115_200, 5: 76_800, 6: 57_600, 7: 38_400
+    }  # fmt: skip
 
     def make_servo(self, joint: int, calibrated: bool) -> Servo:
         """Return a servo in its factory state, or calibrated to its joint."""
-        servo = Servo(self.ids[joint], self.memory_size)
+        servo = Servo(self.memory_size, self.id_register)
         for address, size, value in (
-            (0, 1, 3), (1, 1, 10), (3, 2, 777), (5, 1, servo.id), (7, 1, 250), (8, 1, 1), (11, 2, 4095),
+            (0, 1, 3), (1, 1, 10), (3, 2, 777), (5, 1, self.ids[joint]), (7, 1, 250), (8, 1, 1), (11, 2, 4095),
             (13, 1, 70), (14, 1, 80 if self._volts[joint] < 9 else 140), (15, 1, 40), (16, 2, 1000), (18, 1, 12),
             (19, 1, 44), (20, 1, 47), (21, 1, 32), (22, 1, 32), (24, 1, 16), (28, 2, 500), (34, 1, 20), (35, 1, 200),
             (36, 1, 80), (37, 1, 10), (38, 1, 200), (39, 1, 10),
@@ -74,22 +79,22 @@ class FeetechServos(SerialServos):
         target, instruction, data = frame[2], frame[4], frame[5:-1]
         if instruction == 0x82:
             for identity in data[2:]:
-                if identity in self._by_id:
-                    servo = self._by_id[identity]
-                    yield self._status(servo, bytes(servo.memory[data[0] : data[0] + data[1]]))
+                if found := self.at(identity):
+                    yield self.overlaid([self._status(s, self._read(s, data[0], data[1])) for s in found])
             return
         if instruction == 0x83:
             address, length = data[0], data[1]
             for k in range(2, len(data), length + 1):
-                if data[k] in self._by_id:
-                    self._write(self._by_id[data[k]], address, data[k + 1 : k + 1 + length])
+                for servo in self.at(data[k]):
+                    self._write(servo, address, data[k + 1 : k + 1 + length])
             if address == 42:
                 self.log_goals([servo.get(42, 2) for servo in self.servos])
             return
-        for servo in self.servos if target == 0xFE else filter(None, [self._by_id.get(target)]):
-            values = b""
+        responses: dict[int, list[bytes]] = {}
+        for servo in self.listening() if target == 0xFE else self.at(target):
+            values, identity = b"", servo.id
             if instruction == 2:
-                values = bytes(servo.memory[data[0] : data[0] + data[1]])
+                values = self._read(servo, data[0], data[1])
             elif instruction == 3:
                 self._write(servo, data[0], data[1:])
             elif instruction == 4:
@@ -98,12 +103,19 @@ class FeetechServos(SerialServos):
                 self._write(servo, *servo.waiting)
                 servo.waiting = None
             if target != 0xFE or instruction == 1:
-                yield self._status(servo, values)
+                responses.setdefault(identity, []).append(self._status(servo, values, identity))
+        yield from map(self.overlaid, responses.values())
 
-    def _status(self, servo: Servo, data: bytes) -> bytes:
-        if servo.id in self.silent:
+    def _read(self, servo: Servo, address: int, size: int) -> bytes:
+        """Return a part of a servo's memory; behind its end there is nothing."""
+        return bytes(servo.memory[address : address + size])
+
+    def _status(self, servo: Servo, data: bytes, identity: int | None = None) -> bytes:
+        """Return a response; a servo whose id was written answers with the id that was asked for."""
+        identity = servo.id if identity is None else identity
+        if identity in self.silent:
             return b""
-        body = bytes([servo.id, len(data) + 2, servo.fault]) + data
+        body = bytes([identity, len(data) + 2, servo.fault]) + data
         return b"\xff\xff" + body + bytes([~sum(body) & 0xFF])
 
     def _write(self, servo: Servo, address: int, data: bytes) -> None:
@@ -117,6 +129,10 @@ class FeetechServos(SerialServos):
             servo.persistent = bytes(persistent)
         if address <= 40 < address + len(data) and servo.memory[40]:
             servo.fault &= ~0x20
+        if address <= 42 < address + len(data):
+            # As the real servo does, writing a goal switches the torque on.
+            servo.memory[40] = servo.memory[40] or 1
+        self.note_written(servo, address, len(data))
 
     def refresh(self) -> None:
         """Write registers 56 to 70: position, speed, load, voltage, temperature, status, moving, current."""
@@ -147,7 +163,24 @@ class FeetechServos(SerialServos):
             min(servo.get(48, 2), servo.get(16, 2), servo.get(34, 1) * 10 if servo.fault & 0x20 else 1000) / 1000
             for servo in self.servos
         ]
-        return on, np.array(goals, dtype=float), np.array(limit)
+        return on, self._path(np.array(goals, dtype=float), on), np.array(limit)
+
+    _moved_s = 0.0
+    _reached: Array | None = None
+
+    def _path(self, goals: Array, on: Array) -> Array:
+        """Return how far each servo has come on the way to its goal at the goal speed (46) [counts]; 0: at once."""
+        now_s = time.monotonic()
+        passed_s, self._moved_s = now_s - self._moved_s, now_s
+        speeds = np.array([servo.get(46, 2) & 0x7FFF for servo in self.servos], dtype=float)
+        start = goals if self._reached is None else np.where(on > 0, self._reached, self.actual_counts())
+        step = speeds * passed_s
+        self._reached = np.where(speeds > 0, start + np.clip(goals - start, -step, step), goals)
+        return self._reached
+
+    def moves_gradually(self) -> bool:
+        """Return whether a servo has a goal speed."""
+        return any(servo.get(46, 2) for servo in self.servos)
 
     def stiffness_ratio(self) -> Array:
         """Return the P gain (21) of each servo divided by 16, the gain of the model."""

@@ -9,14 +9,18 @@ Faults can be injected: a servo that does not respond, noise, a disconnected cab
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
+import struct
 import termios
 import threading
 import time
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import and_
 from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
@@ -36,6 +40,19 @@ BITS_PER_BYTE = 10
 """Start bit, eight data bits, stop bit."""
 INTERNAL_OHM = 0.05
 """Resistance of supply and cable: the voltage drops under load [Ω]."""
+
+
+TCGETS2, OUTPUT_SPEED = 0x802C542A, 40
+"""Linux's request for the settings of a port with any baud rate, and the offset of the rate in the answer."""
+
+
+def host_baud_rate(port: int) -> int | None:
+    """Return the baud rate that a program has set at a port [bit/s]; None if it is unknown."""
+    try:
+        settings = fcntl.ioctl(port, TCGETS2, bytes(44))
+    except OSError:
+        return None
+    return struct.unpack_from("I", settings, OUTPUT_SPEED)[0]
 
 
 class Joints(Protocol):
@@ -87,10 +104,10 @@ class Joints(Protocol):
 class Servo:
     """Memory and fault bits of one servo."""
 
-    def __init__(self, identity: int, size: int) -> None:
-        """Create a servo with an id and `size` bytes of memory."""
-        self.id = identity
+    def __init__(self, size: int, id_register: int) -> None:
+        """Create a servo with `size` bytes of memory, whose id is at the address `id_register`."""
         self.memory = bytearray(size)
+        self._id_register = id_register
         self.persistent = b""
         """Persistent part of the memory (EEPROM)."""
         self.waiting: tuple[int, bytes] | None = None
@@ -99,6 +116,11 @@ class Servo:
         """Fault bits, in the manufacturer's numbering."""
         self.overloaded_s = 0.0
         """Duration of the present overload [s]."""
+
+    @property
+    def id(self) -> int:
+        """The servo's id on the bus."""
+        return self.memory[self._id_register]
 
     def get(self, address: int, size: int) -> int:
         """Return an unsigned little-endian value."""
@@ -118,9 +140,19 @@ class SerialServos:
     """Size of its persistent part, from address 0 [bytes]."""
     return_delay: ClassVar[int]
     """Address of the response delay, in units of 2 µs."""
+    id_register: ClassVar[int]
+    """Address of the id; the code of the baud rate is behind it."""
+    baud_rates: ClassVar[Mapping[int, int]]
+    """Code of a baud rate -> baud rate [bit/s]."""
 
     def __init__(
-        self, joints: Joints, ids: Sequence[int] = (), *, baudrate: int = 1_000_000, calibrated: bool = True
+        self,
+        joints: Joints,
+        ids: Sequence[int] = (),
+        *,
+        baudrate: int = 1_000_000,
+        calibrated: bool = True,
+        one_by_one: bool = False,
     ) -> None:
         """Open a pseudo-terminal with servos.
 
@@ -129,10 +161,14 @@ class SerialServos:
             ids: Id of each servo; 1, 2, 3 ... by default.
             baudrate: Speed of the bus [bit/s].
             calibrated: Whether the servos are calibrated to their joints, or in their factory state.
+            one_by_one: Whether new servos, all with the id 1, are connected one after another, the last joint's first:
+                each once the id and the baud rate of the one before have been written.
         """
         self.joints = joints
         count = len(joints.robot.joints)
-        self.ids = tuple(ids) or tuple(range(1, count + 1))
+        self.ids = tuple(ids) or ((1,) * count if one_by_one else tuple(range(1, count + 1)))
+        self._alone: int | None = count - 1 if one_by_one else None
+        self._written: set[int] = set()
         self.silent: set[int] = set()
         """Ids of servos that do not respond, as if unplugged."""
         self.noise: Callable[[bytes], bytes] = bytes
@@ -151,7 +187,6 @@ class SerialServos:
         self.servos = [self.make_servo(i, calibrated) for i in range(count)]
         for servo in self.servos:
             servo.persistent = bytes(servo.memory)
-        self._by_id = dict(zip(self.ids, self.servos, strict=True))
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.port = os.ttyname(self._slave)
@@ -237,11 +272,45 @@ class SerialServos:
         """Return the position gain of each servo divided by that of the model, (joints,)."""
         return np.ones(len(self.servos))
 
+    def moves_gradually(self) -> bool:
+        """Return whether a servo moves to its goal at a speed of its own, so that the target changes by itself."""
+        return False
+
     def protect(self, seconds: float) -> None:
         """Apply the protection against heat and overload for the elapsed time [s]."""
         raise NotImplementedError
 
     # Common to all manufacturers.
+
+    @property
+    def connected(self) -> Sequence[Servo]:
+        """The servos on the line: all, or the one that is connected alone."""
+        return self.servos if self._alone is None else [self.servos[self._alone]]
+
+    def listening(self) -> list[Servo]:
+        """Return the servos on the line that hear the host: a servo with another baud rate hears noise."""
+        rate = host_baud_rate(self._slave)
+        return [s for s in self.connected if rate in (None, self.baud_rates.get(s.memory[self.id_register + 1]))]
+
+    def at(self, identity: int) -> list[Servo]:
+        """Return the servos on the line that hear the host and have an id."""
+        return [servo for servo in self.listening() if servo.id == identity]
+
+    def overlaid(self, responses: Sequence[bytes]) -> bytes:
+        """Return what the host receives if servos with the same id respond at once: each pulls the line low."""
+        length = max(map(len, responses), default=0)
+        padded = [response.ljust(length, b"\xff") for response in responses if response]
+        return bytes(reduce(and_, column) for column in zip(*padded, strict=True))
+
+    def note_written(self, servo: Servo, address: int, size: int) -> None:
+        """Connect the next servo once the id and the baud rate of this one have been written."""
+        written = {self.id_register, self.id_register + 1} & set(range(address, address + size))
+        if self._alone is None or servo is not self.servos[self._alone] or not written:
+            return
+        self._written |= written
+        if len(self._written) == 2:
+            self._written.clear()
+            self._alone = self._alone - 1 if self._alone else None
 
     def return_delay_s(self) -> float:
         """Return the delay of a response [s]."""
@@ -292,6 +361,8 @@ class SerialServos:
                 if not self._propped:
                     self.joints.advance(now - last)
                     self.protect(now - last)
+                    if self.moves_gradually():
+                        self.apply()
             last = now
             if not ready:
                 # A program that was killed leaves a pseudo-terminal exclusive, unlike a port of a real adapter.
@@ -305,13 +376,19 @@ class SerialServos:
                 self.requests += 1
                 with self.joints.lock:
                     self.refresh()
-                    parts = list(self.answer(frame))
+                    parts = self._answered(frame)
                     self.apply()
                 response = b"".join(map(self.noise, parts))
                 free_at += len(response) * self._byte_s + len(parts) * self.return_delay_s()
                 if response:
                     time.sleep(max(0.0, free_at - time.monotonic()))
                     os.write(self._master, response)
+
+    def _answered(self, frame: bytes) -> list[bytes]:
+        """Return the responses to a frame; a servo ignores one with too few parameters."""
+        with contextlib.suppress(IndexError):
+            return list(self.answer(frame))
+        return []
 
     def log_goals(self, counts: Sequence[int]) -> None:
         """Append goals [counts] to `goals` if `log` is set."""

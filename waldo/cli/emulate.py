@@ -48,6 +48,9 @@ class Emulate:
     """Start serial servos with a calibration; --no-calibrated: in their factory state."""
     rehearsal: bool = False
     """Emulate an arm in a hand that moves it through `waldo calibrate`, to try that command; serial servos only."""
+    one_by_one: bool = False
+    """New servos, all with the id 1, that are connected one after another, the last joint's first, as programs that set
+    up motors ask for (lerobot-setup-motors); serial servos only."""
     interface: str = "udp_multicast"
     """python-can interface of a CAN bus, such as socketcan with --channel vcan0; network interface for DDS (lo)."""
     channel: str = "239.74.163.2"
@@ -75,6 +78,8 @@ class Emulate:
         """Start the emulation and return how to connect to it."""
         if self.rehearsal and driver not in ("feetech", "dynamixel"):
             raise UnsupportedOptionError("--rehearsal", f"--driver {driver}", ("feetech", "dynamixel"))
+        if self.one_by_one and driver not in ("feetech", "dynamixel"):
+            raise UnsupportedOptionError("--one-by-one", f"--driver {driver}", ("feetech", "dynamixel"))
         if self.task and (self.rehearsal or driver not in ("feetech", "dynamixel")):
             setting = "--rehearsal" if self.rehearsal else f"--driver {driver}"
             raise UnsupportedOptionError("--task", setting, ("feetech", "dynamixel"))
@@ -109,7 +114,7 @@ class Emulate:
         servo_class = FeetechServos if driver == "feetech" else DynamixelServos
         scene = self._scene(robot, stack) if self.task else None
         joints = scene or (EmulatedLeader(robot) if leader or self.rehearsal else EmulatedJoints(robot))
-        servos = servo_class(joints, calibrated=self.calibrated)
+        servos = servo_class(joints, calibrated=self.calibrated and not self.one_by_one, one_by_one=self.one_by_one)
         if isinstance(joints, EmulatedLeader) and self.rehearsal:
             joints.path = CalibrationHand(robot, lambda: servos.is_centered)
         stack.enter_context(servos)
@@ -118,7 +123,9 @@ class Emulate:
             _link(self.link, port)
             stack.callback(self.link.unlink, missing_ok=True)
             port = str(self.link)
-        if self.rehearsal:
+        if self.one_by_one:
+            command = f"lerobot-setup-motors --robot.type=so101_follower --robot.port={port}"
+        elif self.rehearsal:
             command = f"waldo calibrate {self.robot} --driver {driver} --port {port}"
         elif leader:
             option = "" if driver == "feetech" else f" --option driver={driver}"

@@ -341,3 +341,64 @@ def test_lerobots_motor_bus_reads_the_same_calibration_and_angles(vendor: str) -
         middle = 0 if name == "wrist_roll" else (SO101.lower[i] + SO101.upper[i]) / 2
         # LeRobot uses 4095 counts per turn.
         np.testing.assert_allclose(np.radians(degrees[name]) + middle, position[i], atol=2e-3)
+
+
+def test_a_goal_speed_that_another_program_left_does_not_slow_the_arm_down() -> None:
+    bench = Bench("feetech")
+    with bench.servos:
+        bus = bench.servos
+        with bus.joints.lock:
+            for servo in bus.servos:
+                servo.put(41, 1, 1)
+                servo.put(44, 2, 2000)
+                servo.put(46, 2, 20)
+        driver = bench.driver()
+        driver.connect()
+        target = SO101.home + np.array([0.5, 0, 0, 0, 0, 0])
+        deadline = time.monotonic() + 60
+        for _ in range(200):
+            driver.write(target)
+            time.sleep(0.01)
+            if abs(driver.read().position[0] - target[0]) < 0.05:
+                break
+        assert time.monotonic() < deadline
+        np.testing.assert_allclose(driver.read().position[0], target[0], atol=0.05)
+        assert [servo.get(44, 2) for servo in bus.servos] == [servo.get(46, 2) for servo in bus.servos] == [0] * 6
+        driver.disconnect()
+
+
+def test_an_emulated_feetech_servo_moves_at_its_goal_speed() -> None:
+    bench = Bench("feetech")
+    with bench.servos:
+        driver = bench.driver()
+        driver.connect()
+        start = driver.read().position[0]
+        with bench.servos.joints.lock:
+            bench.servos.servos[0].put(46, 2, 65)  # 0.1 rad/s
+        begun = time.monotonic()
+        driver.write(SO101.home + np.array([1.0, 0, 0, 0, 0, 0]))
+        time.sleep(1.0)
+        moved, passed_s = driver.read().position[0] - start, time.monotonic() - begun
+        assert 0.02 < moved < 0.1 * passed_s + 0.05
+        driver.disconnect()
+
+
+@pytest.mark.parametrize(("number", "milliamperes"), [(1010, 2.69), (1050, 1.34), (1220, 1.0), (1270, None)])
+def test_every_x_model_with_the_same_control_table_is_driven(number: int, milliamperes: float | None) -> None:
+    bench = Bench("dynamixel")
+    with bench.servos:
+        for servo in bench.servos.servos:
+            servo.put(0, 2, number)
+        bench.servos.milliamperes = milliamperes or 2.69
+        driver = bench.driver()
+        driver.connect()
+        driver.write(SO101.home + 0.1)
+        time.sleep(0.3)
+        driver.read()
+        current = driver.motors().current_a
+        assert np.isfinite(current).all() == (milliamperes is not None)
+        if milliamperes is not None:
+            with bench.servos.joints.lock:
+                expected = bench.servos.electrical()[0]
+            np.testing.assert_allclose(current, expected, atol=0.1)
+        driver.disconnect()
