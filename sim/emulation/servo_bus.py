@@ -288,12 +288,12 @@ class SerialServos:
         return self.servos if self._alone is None else [self.servos[self._alone]]
 
     def listening(self) -> list[Servo]:
-        """Return the servos on the line that hear the host: a servo with another baud rate hears noise."""
+        """Return the servos on the line that have the baud rate of the host; others receive noise."""
         rate = host_baud_rate(self._slave)
         return [s for s in self.connected if rate in (None, self.baud_rates.get(s.memory[self.id_register + 1]))]
 
     def at(self, identity: int) -> list[Servo]:
-        """Return the servos on the line that hear the host and have an id."""
+        """Return the servos on the line that have the baud rate of the host and an id."""
         return [servo for servo in self.listening() if servo.id == identity]
 
     def overlaid(self, responses: Sequence[bytes]) -> bytes:
