@@ -62,12 +62,20 @@ def learn() -> None:
 
     signal.signal(signal.SIGUSR1, request)
     lerobot = cast(Any, learner)
-    resume, save, receive = (
+    resume, save, receive, fill = (
         lerobot.handle_resume_logic,
         lerobot.save_training_checkpoint,
         lerobot.process_interaction_messages,
+        lerobot.process_transitions,
     )
     newest: list[Any] = [None]
+    least: list[int] = []
+
+    def fill_or_end(**options: Any) -> None:
+        """Add transitions; a stop before there are enough of them to learn from ends the process at once."""
+        fill(**options)
+        if SaveFrequency.stopping and len(options["replay_buffer"]) < least[-1]:
+            options["shutdown_event"].set()
 
     def receive_and_remember(**options: Any) -> Any:
         # Without a message since the step before, LeRobot stores a checkpoint as that of action 0.
@@ -81,6 +89,7 @@ def learn() -> None:
         found.output_dir, found.dataset.root = cfg.output_dir, cfg.dataset.root
         found.policy.actor_learner_config = cfg.policy.actor_learner_config
         found.save_freq = SaveFrequency(found.save_freq)
+        least.append(found.policy.online_step_before_learning)
         return found
 
     def save_with_contract(**options: Any) -> None:
@@ -105,6 +114,7 @@ def learn() -> None:
         handle_resume_logic=resume_until_stopped,
         save_training_checkpoint=save_with_contract,
         process_interaction_messages=receive_and_remember,
+        process_transitions=fill_or_end,
     )
     _run(learner, "add_actor_information_and_train", lerobot.train_cli)
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def test_an_interrupted_run_saves_a_checkpoint_and_the_same_command_resumes(
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "waldo", "reinforce", str(folder), "--steps", "1000000", *SMALL]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        # An episode has ended once the actor reports its reward.
-        while not (folder / "actor.log").exists() or "Episode reward" not in (folder / "actor.log").read_text():
+        # The learner has begun.
+        while not (folder / "learner.log").exists() or "Optimization freq" not in (folder / "learner.log").read_text():
+            time.sleep(0.1)
             assert process.poll() is None, process.stderr and process.stderr.read()
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=300)
@@ -55,6 +57,21 @@ def test_an_interrupted_run_saves_a_checkpoint_and_the_same_command_resumes(
 
     assert main(["reinforce", str(folder), "--steps", str(done + 40), "--heat-weight", "1", *SMALL]) == 2
     assert "was made with other options (heat_weight); choose another folder" in capsys.readouterr().err
+
+
+def test_an_interruption_before_there_is_anything_to_learn_from_ends_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "waldo", "reinforce", str(folder), "--steps", "1000000", *SMALL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (folder / "actor.log").exists() or "make_env online" not in (folder / "actor.log").read_text():
+            time.sleep(0.1)
+            assert process.poll() is None, process.stderr and process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert last_checkpoint(folder / "learner") is None
+    assert (folder / "demonstrations" / "meta" / "info.json").exists(), "kept for the next start"
 
 
 def test_a_learner_that_fails_is_an_error_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
