@@ -80,6 +80,7 @@ class DynamixelBus(ServoBus):
     drive_mode: ClassVar[Register | None] = Register(10, 1)
     block: ClassVar[tuple[int, int]] = (124, 23)
     header: ClassVar[int] = 11
+    baud_rates: ClassVar[tuple[int, ...]] = (57_600, 1_000_000, 115_200, 2_000_000, 3_000_000, 4_000_000, 9_600)
     models: ClassVar[Mapping[int, str]] = {
         1000: "XH430-W350",
         1001: "XD430-T350",

@@ -81,6 +81,7 @@ class FeetechBus(ServoBus):
     block: ClassVar[tuple[int, int]] = (56, 15)
     header: ClassVar[int] = 6
     models: ClassVar[Mapping[int, str]] = {777: "STS3215", 2825: "STS3250"}
+    baud_rates: ClassVar[tuple[int, ...]] = (1_000_000, 500_000, 250_000, 128_000, 115_200, 76_800, 57_600, 38_400)
 
     def __init__(self, port: SerialPort, handler: Any, options: FeetechOptions) -> None:
         """Use an open port, the SDK's packet handler, and the gains of `options`."""

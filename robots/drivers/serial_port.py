@@ -65,6 +65,14 @@ class SerialPort:
             fcntl.ioctl(self._serial.fd, termios.TIOCNXCL)
         self._serial.close()
 
+    def set_baudrate(self, baudrate: int) -> None:
+        """Change the baud rate [bit/s]."""
+        try:
+            self._serial.baudrate = baudrate
+        except (serial.SerialException, termios.error, OSError, ValueError) as error:
+            raise self._lost(error) from error
+        self._baudrate = baudrate
+
     def _lost(self, error: Exception) -> HardwareError:
         text = " ".join(str(error).split())
         return HardwareError(

@@ -15,6 +15,8 @@ ATTEMPTS = 5
 SILENT_S = 0.02
 """Time without a byte after which the line counts as silent [s], after the first timeout; doubled after each further
 one, so that a response that is 0.3 s late does not make a servo count as not responding."""
+DISTURBED = 3
+"""Readings of a servo that are damaged before it counts as disturbed by another one with its id."""
 LENGTHS = 8
 """Number of successive requests whose responses all differ in length."""
 
@@ -95,6 +97,8 @@ class ServoBus:
     """Register whose bit 0 reverses the servo's direction; None if the servo has no such setting."""
     models: ClassVar[Mapping[int, str]]
     """Supported servos: model number -> name."""
+    baud_rates: ClassVar[tuple[int, ...]]
+    """Baud rates that a servo may be set to [bit/s], the factory's first."""
 
     def __init__(self, port: SerialPort, handler: Any) -> None:
         """Use an open port and the packet handler of the vendor's SDK."""
@@ -158,6 +162,25 @@ class ServoBus:
         except HardwareError:
             return False
         return True
+
+    def finds(self, ids: Sequence[int], baudrate: int) -> bool:
+        """Return whether one of some servos responds at another baud rate [bit/s]; the rate is kept."""
+        self.port.set_baudrate(baudrate)
+        for servo in ids:
+            try:
+                self._read_bytes(servo, self.number.address, self.number.size, attempts=1)
+            except HardwareError:
+                continue
+            return True
+        return False
+
+    def is_disturbed(self, servo: int) -> bool:
+        """Return whether the readings of a servo that responds are always damaged, as if another one had its id."""
+        try:
+            self._read_bytes(servo, *self.block, attempts=DISTURBED)
+        except HardwareError:
+            return True
+        return False
 
     def read(self, servo: int, register: Register) -> int:
         """Return the value of a register, read until two readings in succession agree.

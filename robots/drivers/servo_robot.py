@@ -116,8 +116,8 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
             if silent := [i for i, servo in enumerate(self.ids) if not bus.ping(servo)]:
                 responding = ", ".join(str(servo) for servo in bus.model) or "none"
                 raise HardwareError(
-                    f"no response from {self._names(silent)} on {port.name} (responding: {responding}); check the "
-                    "power supply, the cable to the first silent servo, ids and baudrate"
+                    f"no response from {self._names(silent)} on {port.name} (responding: {responding}); "
+                    f"{self._advice(bus, port)}"
                 )
             for i, servo in enumerate(self.ids):
                 if bus.model[servo] not in bus.models:
@@ -131,6 +131,20 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
             port.close()
             raise
         return bus
+
+    def _advice(self, bus: ServoBus, port: SerialPort) -> str:
+        """Return what to do about servos that do not respond."""
+        if not bus.model:
+            for rate in bus.baud_rates:
+                if rate != self.options.baudrate and bus.finds(self.ids, rate):
+                    return f"servos respond at {rate} bit/s: pass baudrate={rate}, or set them up again"
+            return "check the power supply, the cable to the first servo and the ids"
+        if doubled := [i for i, servo in enumerate(self.ids) if servo in bus.model and bus.is_disturbed(servo)]:
+            return (
+                f"the readings of {self._names(doubled)} are damaged, as if two servos had the same id; connect the "
+                "servos one at a time and set their ids, such as with lerobot-setup-motors"
+            )
+        return "check the cable to the first silent servo and its id"
 
     @property
     def bus(self) -> ServoBus:
@@ -312,6 +326,6 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
                 return
         silent = [i for i, missed in enumerate(self._responses.missed) if missed]
         raise HardwareError(
-            f"{self._names(silent)} responds to a ping, but not to a sync read; check noise on the bus and its "
-            "termination"
+            f"{self._names(silent)} responds to a ping, but not to a sync read; check that no two servos have the same "
+            "id, noise on the bus and its termination"
         )

@@ -191,7 +191,7 @@ def test_connecting_names_missing_servos(bench: Bench) -> None:
         bench.driver(response_timeout_s=0.3).connect()
     assert str(caught.value) == (
         f"no response from elbow_flex (id 3), wrist_flex (id 4) on {bench.servos.port} (responding: 1, 2, 5, 6); "
-        "check the power supply, the cable to the first silent servo, ids and baudrate"
+        "check the cable to the first silent servo and its id"
     )
 
 
@@ -402,3 +402,33 @@ def test_every_x_model_with_the_same_control_table_is_driven(number: int, millia
                 expected = bench.servos.electrical()[0]
             np.testing.assert_allclose(current, expected, atol=0.1)
         driver.disconnect()
+
+
+def test_servos_with_the_same_id_are_named_as_the_cause() -> None:
+    for vendor, (emulator, driver_class) in DRIVERS.items():
+        with emulator(EmulatedJoints(SO101), ids=(1, 2, 3, 4, 5, 5)) as servos:
+            with pytest.raises(HardwareError) as caught:
+                driver_class(SO101, port=servos.port).connect()
+        error = str(caught.value)
+        assert error.startswith("no response from gripper (id 6)"), vendor
+        assert "the readings of wrist_roll (id 5) are damaged, as if two servos had the same id" in error
+
+
+@pytest.mark.parametrize(("vendor", "code", "rate"), [("feetech", 4, 115_200), ("dynamixel", 1, 57_600)])
+def test_the_baud_rate_at_which_servos_respond_is_found(vendor: str, code: int, rate: int) -> None:
+    emulator, driver_class = DRIVERS[vendor]
+    with emulator(EmulatedJoints(SO101)) as servos:
+        for servo in servos.servos:
+            servo.put(servos.id_register + 1, 1, code)
+        with pytest.raises(HardwareError, match=f"servos respond at {rate} bit/s: pass baudrate={rate}"):
+            driver_class(SO101, port=servos.port).connect()
+        driver = driver_class(SO101, port=servos.port, baudrate=rate, response_timeout_s=1.0, motor_timeout_s=20.0)
+        driver.connect()
+        assert np.isfinite(driver.read().position).all()
+        driver.disconnect()
+
+
+def test_advice_for_an_arm_without_power(bench: Bench) -> None:
+    bench.servos.silent = {1, 2, 3, 4, 5, 6}
+    with pytest.raises(HardwareError, match="check the power supply, the cable to the first servo and the ids"):
+        bench.driver(response_timeout_s=0.01).connect()
