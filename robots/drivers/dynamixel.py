@@ -17,7 +17,7 @@ from waldo.errors import HardwareError
 from waldo.robots.drivers.bus_driver import BusOptions
 from waldo.robots.drivers.calibration import TURN
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.servo_bus import Feedback, Register, ServoBus
+from waldo.robots.drivers.servo_bus import SILENT_S, Feedback, Register, ServoBus
 from waldo.robots.drivers.servo_robot import SerialServoDriver, ServoOptions
 
 RETURN_DELAY, OPERATING_MODE, HARDWARE_ERROR = (Register(a, 1) for a in (9, 11, 70))
@@ -27,6 +27,8 @@ VELOCITY, POSITION = Register(128, 4, signed=True), Register(132, 4, signed=True
 VOLTAGE, TEMPERATURE = Register(144, 2), Register(146, 1)
 PROFILE_ACCELERATION, PROFILE_VELOCITY = Register(108, 4), Register(112, 4)
 
+STATUS_RETURN_LEVEL, EVERY_INSTRUCTION = Register(68, 1), 2
+"""Which instructions a servo responds to; volatile."""
 EXTENDED_POSITION_MODE = 4
 """Value of OPERATING_MODE. Position mode (3) ignores homing offsets beyond ±1024 counts."""
 FULL_PWM = 885
@@ -115,6 +117,19 @@ class DynamixelBus(ServoBus):
         1280: "XW430-T200",
         1310: "XW540-H260",
     }
+
+    def ping(self, servo: int) -> bool:
+        """Return whether a servo responds; one that another program set to respond to pings only is set back."""
+        if super().ping(servo):
+            return True
+        self.handler.writeTxOnly(self.port, servo, STATUS_RETURN_LEVEL.address, 1, [EVERY_INSTRUCTION])
+        self.port.is_using = False
+        self.port.drain(SILENT_S)
+        try:
+            self.read_once(servo, self.number)
+        except HardwareError:
+            return False
+        return super().ping(servo)
 
     def query(self, servo: int, address: int, length: int) -> None:
         """Send a read."""

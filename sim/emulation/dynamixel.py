@@ -102,9 +102,10 @@ class DynamixelServos(SerialServos):
             return
         responses: dict[int, list[bytes]] = {}
         for servo in self.listening() if target == 0xFE else self.at(target):
-            identity = servo.id
+            identity, level = servo.id, servo.memory[68]
             error, values = self._execute(servo, instruction, data)
-            if target != 0xFE or instruction == 1:
+            # Status return level (68): 0 a ping only, 1 a read too, 2 every instruction.
+            if instruction == 1 or (target != 0xFE and level >= (1 if instruction == 2 else 2)):
                 responses.setdefault(identity, []).append(self._status(servo, error, values, identity))
         yield from map(self.overlaid, responses.values())
 
@@ -138,7 +139,7 @@ class DynamixelServos(SerialServos):
             parts = [data[k : k + 5] for k in range(0, len(data), 5)]
             requests = [(part[0], part[1] | part[2] << 8, part[3] | part[4] << 8) for part in parts]
         for identity, address, length in requests:
-            if found := self.at(identity):
+            if found := [servo for servo in self.at(identity) if servo.memory[68]]:
                 yield self.overlaid([self._status(s, 0, bytes(s.memory[address : address + length])) for s in found])
 
     def _write_several(self, instruction: int, data: bytes) -> None:

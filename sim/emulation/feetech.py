@@ -102,7 +102,8 @@ class FeetechServos(SerialServos):
             elif instruction == 5 and servo.waiting is not None:
                 self._write(servo, *servo.waiting)
                 servo.waiting = None
-            if target != 0xFE or instruction == 1:
+            # With response level 0 (register 8), a servo responds to a ping and to a read only.
+            if instruction == 1 or (target != 0xFE and (instruction == 2 or servo.memory[8])):
                 responses.setdefault(identity, []).append(self._status(servo, values, identity))
         yield from map(self.overlaid, responses.values())
 

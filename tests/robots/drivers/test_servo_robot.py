@@ -432,3 +432,15 @@ def test_advice_for_an_arm_without_power(bench: Bench) -> None:
     bench.servos.silent = {1, 2, 3, 4, 5, 6}
     with pytest.raises(HardwareError, match="check the power supply, the cable to the first servo and the ids"):
         bench.driver(response_timeout_s=0.01).connect()
+
+
+def test_servos_that_respond_to_few_instructions_are_driven(bench: Bench) -> None:
+    level = {"feetech": 8, "dynamixel": 68}[bench.vendor]
+    for servo in bench.servos.servos:
+        servo.put(level, 1, 0)
+    driver = bench.driver(response_timeout_s=0.05)
+    driver.connect()
+    target = SO101.home + 0.1
+    driver.write(target)
+    until(driver, lambda state: np.abs(state.position - target).max() < 0.05)
+    driver.disconnect()
