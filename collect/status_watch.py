@@ -15,9 +15,6 @@ from waldo.robots.diagnostics import OK
 STATUS_TOPIC = "status"
 """Topic in the robot's namespace with the statuses of its components."""
 
-CONTROL = "control"
-"""Component with the control mode and its reason."""
-
 HOLD_S = 1.0
 """A lower level is reported after it has lasted this long [s]."""
 

@@ -14,7 +14,7 @@ from threading import Lock
 
 from waldo.fleet.heat_level import headroom_ratio, heat_level, urgency
 from waldo.robots import motor_readings
-from waldo.robots.diagnostics import OK, STALE, ComponentStatus, MotorStatus
+from waldo.robots.diagnostics import CONTROL, OK, STALE, ComponentStatus, MotorStatus
 
 STALE_S = 10.0
 """A robot, motor or component without a message for this long is stale [s]."""
@@ -39,9 +39,6 @@ MAX_MOTORS = 128
 
 MAX_COMPONENTS = 64
 """Maximum number of components per robot."""
-
-CONTROL = "control"
-"""Component whose message is the control mode and its reason."""
 
 NO_TEXT = "fault without a message"
 """Message of a motor that reports a level above OK and no text."""

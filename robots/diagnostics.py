@@ -32,6 +32,9 @@ LEVEL_NAMES = ("ok", "warning", "error", "stale")
 """Name of each diagnostic level, by its number."""
 
 
+CONTROL, GOVERNOR = "control", "governor"
+"""Components of every robot's status, beside its cameras."""
+
 RATE_KEY = "rate_hertz"
 """Key of the rate at which a robot publishes its state, in the status of its component "control"."""
 

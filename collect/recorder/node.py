@@ -25,11 +25,12 @@ from waldo.collect.recorder.task import parse_task
 from waldo.collect.recorder.topics import Topic
 from waldo.collect.robot_condition import RobotCondition
 from waldo.collect.services import Services
-from waldo.collect.status_watch import CONTROL, STATUS_TOPIC
+from waldo.collect.status_watch import STATUS_TOPIC
 from waldo.datasets import schema
 from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
-from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, components_from_message, from_message, from_text
+from waldo.robots import diagnostics
+from waldo.robots.diagnostics import CONTROL, ERROR, OK, WARN
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -252,7 +253,7 @@ class RecorderNode:
             self._adapter.add(topic, message, info)
             if topic.stream == schema.MOTORS:
                 at_ns = ros.stamp_to_ns(message.header.stamp)
-                self._notify(self._monitor.motors(from_message(message), at_ns))
+                self._notify(self._monitor.motors(diagnostics.from_message(message), at_ns))
         except JournalError as error:
             self._abandon(error)
         except Exception as error:  # whatever a publisher sends costs no more than its message
@@ -289,10 +290,10 @@ class RecorderNode:
 
     def _on_components(self, message: Any, _info: Any) -> None:
         at_ns = ros.stamp_to_ns(message.header.stamp)
-        components = components_from_message(message)
+        components = diagnostics.components_from_message(message)
         self._notify(self._monitor.components(components, at_ns))
         if CONTROL in components:
-            rate_hz = from_text(components[CONTROL].values.get(RATE_KEY, ""))
+            rate_hz = diagnostics.from_text(components[CONTROL].values.get(diagnostics.RATE_KEY, ""))
             self.recorder.announced_hz = rate_hz if rate_hz > 0 else None
             self._show_condition()
 

@@ -16,10 +16,10 @@ from waldo.collect.recorder.stamp_offset import StampWatch, describe
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
 from waldo.collect.robot_condition import ABSENT, DISCONNECTED, GONE, STATUS_TIMEOUT_S, RobotCondition, robot_condition
-from waldo.collect.status_watch import CONTROL, FIGURE, StatusChange, StatusWatch
+from waldo.collect.status_watch import FIGURE, StatusChange, StatusWatch
 from waldo.datasets import schema
 from waldo.datasets.reading.following import CONTROL_MODE
-from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus, MotorStatus, level_name
+from waldo.robots.diagnostics import CONTROL, ERROR, OK, WARN, ComponentStatus, MotorStatus, level_name
 
 PAUSE_NS = 1_000_000_000
 """Time between two checks from which this process was paused [ns]."""

@@ -11,11 +11,11 @@ from waldo.collect.devices.device import Device, Observation
 from waldo.collect.notice import Notice
 from waldo.collect.robot_condition import RobotCondition, robot_condition
 from waldo.collect.services import Services
-from waldo.collect.status_watch import CONTROL, STATUS_TOPIC, StatusWatch
+from waldo.collect.status_watch import STATUS_TOPIC, StatusWatch
 from waldo.collect.teleop.loop import STALE_S, TeleopLoop
 from waldo.collect.teleop.observations import ObservationBuffer
 from waldo.datasets import schema
-from waldo.robots.diagnostics import ComponentStatus, components_from_message
+from waldo.robots.diagnostics import CONTROL, ComponentStatus, components_from_message
 from waldo.typing import Array
 
 if TYPE_CHECKING:

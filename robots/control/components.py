@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from waldo.robots.control.changes import ChangeFilter
 from waldo.robots.control.safety import Mode, Status
-from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, ComponentStatus
+from waldo.robots.diagnostics import CONTROL, ERROR, GOVERNOR, OK, RATE_KEY, WARN, ComponentStatus
 from waldo.robots.event import Event
 from waldo.robots.thermal.governor import Governor
 
@@ -23,7 +23,7 @@ def control_status(status: Status, rate_hz: float) -> ComponentStatus:
     """
     level = ERROR if status.mode is Mode.STOPPED else WARN if status.is_fault else OK
     values = {"mode": status.mode.value, "reason": status.reason, RATE_KEY: format(rate_hz, "g")}
-    return ComponentStatus(component="control", level=level, message=str(status), values=values)
+    return ComponentStatus(component=CONTROL, level=level, message=str(status), values=values)
 
 
 def governor_status(governor: Governor, joints: Sequence[str]) -> ComponentStatus:
@@ -33,9 +33,7 @@ def governor_status(governor: Governor, joints: Sequence[str]) -> ComponentStatu
         "speed_ratio": format(governor.derating.speed_ratio, ".3g"),
         "needs_rest": str(governor.derating.needs_rest).lower(),
     }
-    return ComponentStatus(
-        component="governor", level=WARN if text else OK, message=text or "full speed", values=values
-    )
+    return ComponentStatus(component=GOVERNOR, level=WARN if text else OK, message=text or "full speed", values=values)
 
 
 def camera_status(camera: str, fault: str) -> ComponentStatus:
@@ -63,9 +61,9 @@ class ComponentMonitor:
         due = self._cycle % self._period_cycles == 0
         first, self._cycle = self._cycle == 0, self._cycle + 1
         events = [
-            Event(one.message if one.component == "control" else f"{one.component}: {one.message}", one.level)
+            Event(one.message if one.component == CONTROL else f"{one.component}: {one.message}", one.level)
             for one in changed
-            if not one.component.startswith("camera ") and not (first and one.component == "governor")
+            if not one.component.startswith("camera ") and not (first and one.component == GOVERNOR)
         ]
         return due or bool(changed), events
 

@@ -18,7 +18,7 @@ from waldo import ros
 from waldo.datasets import schema
 from waldo.robots import diagnostics
 from waldo.robots.control.arbiter import SOURCE_OF_LABEL, Source, policy_frame
-from waldo.robots.diagnostics import OK, WARN
+from waldo.robots.diagnostics import CONTROL, GOVERNOR, OK, WARN
 from waldo.robots.event import Event
 from waldo.train.runner.attempts import Attempts
 from waldo.train.runner.policy_loop import REPORTED, WAITING, PolicyLoop, RobotView, Step
@@ -26,9 +26,6 @@ from waldo.typing import Array
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
-
-CONTROL, GOVERNOR = "control", "governor"
-"""Components of a robot's status."""
 
 STARTING_S = 2.0
 """Time in which it is not reported that there is no state, no image and no chunk yet [s]."""
