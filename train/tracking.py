@@ -16,9 +16,6 @@ from waldo.errors import MissingExtraError
 type Tracker = Literal["none", "tensorboard", "trackio", "wandb"]
 """Where the curves of a training are shown, beside the files that are always written."""
 
-PACKAGES: Mapping[Tracker, str] = {"tensorboard": "tensorboard", "trackio": "trackio", "wandb": "wandb"}
-"""Tracker -> package that it requires."""
-
 FOLDER = "tensorboard"
 """Folder of TensorBoard's events in the output folder."""
 
@@ -39,14 +36,13 @@ class Logger(Protocol):
 
 
 def require_tracker(name: Tracker) -> None:
-    """Check that the package of a tracker is installed.
+    """Check that the package of a tracker, which has its name, is installed.
 
     Raises:
         MissingExtraError: If it is not.
     """
-    package = PACKAGES.get(name)
-    if package is not None and importlib.util.find_spec(package) is None:
-        raise MissingExtraError(package, "train" if name == "wandb" else "tracking")
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise MissingExtraError(name, "train" if name == "wandb" else "tracking")
 
 
 class TensorBoardLogger:

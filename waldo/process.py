@@ -33,12 +33,12 @@ def until_signaled() -> Callable[[], bool]:
     return lambda: bool(received)
 
 
-def stop_with_parent() -> None:
-    """Receive SIGTERM when the parent process ends (Linux only; elsewhere this process then continues)."""
+def stop_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Receive a signal when the parent process ends (Linux only; elsewhere this process then continues)."""
     if sys.platform == "linux":
         import ctypes
 
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 class ProcessError(WaldoError):

@@ -63,7 +63,8 @@ def heat_j(episode: Episode, robot: str) -> float:
     The resistances are those of the robot's motors at 25 °C; motors without a published one are left out.
 
     Raises:
-        UnsupportedOptionError: If the episode contains no motor currents, or no resistance is known.
+        UnsupportedOptionError: If the episode contains no motor currents, none of them is a number, or no resistance
+            is known.
     """
     resistances = {joint.name: joint.motor.resistance_ohm for joint in load_robot(robot).joints}
     stream = episode.streams.get(MOTORS)
@@ -74,6 +75,8 @@ def heat_j(episode: Episode, robot: str) -> float:
     if not np.isfinite(ohms).any():
         raise UnsupportedOptionError("--advantage heat", f"{robot}, whose motors have no published resistance")
     current = np.asarray(episode.values(MOTORS, "current"), dtype=np.float64)
+    if not np.isfinite(current[:, np.isfinite(ohms)]).any():
+        raise UnsupportedOptionError("--advantage heat", f"episode {episode.index}, whose motors report no current")
     if len(current) < 2:
         return 0.0
     watts = np.nansum(np.square(current) * ohms, axis=1)

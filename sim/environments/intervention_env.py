@@ -77,11 +77,6 @@ class InterventionEnv(gymnasium.Env[Observation, Action]):
         """The simulated world."""
         return self._world
 
-    @property
-    def episode(self) -> int:
-        """Number of the episode, from 0; -1 before the first one."""
-        return self._episode
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -137,7 +132,7 @@ class InterventionEnv(gymnasium.Env[Observation, Action]):
         return float(self._world.duty.joules[0].sum())
 
     def _about(self, info: dict[str, Any], executed: NDArray[np.float32], *, person: bool) -> dict[str, Any]:
-        return {**info, "teleop_action": executed, "is_intervention": person, "episode": self._episode}
+        return {**info, "teleop_action": executed, "is_intervention": person}
 
     def close(self) -> None:
         """Free the world."""

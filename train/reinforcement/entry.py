@@ -143,7 +143,8 @@ def main() -> None:
 
     part = sys.argv.pop(1)
     torch.set_num_threads(1)
-    stop_with_parent()
+    # LeRobot's actor handles SIGTERM, and then waits for a learner that has ended as well.
+    stop_with_parent(signal.SIGKILL if part == "actor" else signal.SIGTERM)
     {"actor": act, "learner": learn}[part]()
 
 

@@ -81,8 +81,8 @@ def lerobot_config(config: ReinforceConfig, folder: Path, socket: Path, *, resum
         socket: Socket between the two, in a folder that no other user can enter: its messages are pickled.
         resume: Whether to continue from the last checkpoint.
     """
-    robot, task = load_robot(load_task(config.task).robot), load_task(config.task)
-    joints, values = len(robot.joints), len(task.environment_names)
+    task = load_task(config.task)
+    joints, values = len(load_robot(task.robot).joints), len(task.environment_names)
     inputs = {
         OBSERVATION_STATE: {"type": "STATE", "shape": [joints]},
         OBSERVATION_ENVIRONMENT: {"type": "ENV", "shape": [values]},

@@ -200,6 +200,12 @@ def test_heat_that_was_not_recorded_cannot_be_compared(tmp_path: Path) -> None:
     assert windows(dataset, by("time")).tasks == (f"lift{GOOD}",)
 
 
+def test_currents_that_are_unknown_are_not_taken_for_none(tmp_path: Path) -> None:
+    dataset = make(tmp_path / "d", ("lift", "success", 60, float("nan")))
+    with pytest.raises(UnsupportedOptionError, match="episode 0, whose motors report no current"):
+        windows(dataset, by("heat"))
+
+
 def test_the_words_are_taken_off_again() -> None:
     assert [without_advantage(text) for text in (f"lift{GOOD}", f"lift{BAD}", "lift", "")] == [
         "lift",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from queue import PriorityQueue
+from types import SimpleNamespace
 from typing import Any
 
 import can
@@ -22,7 +23,7 @@ from tests.robots.drivers.can_bench import EMULATED, Bench, small_arm
 from waldo.errors import HardwareError
 from waldo.robots.drivers import can_answers
 from waldo.robots.drivers.can_answers import REFUSALS, Motions
-from waldo.robots.drivers.can_robot import CanMotorDriver
+from waldo.robots.drivers.can_robot import CanMotorDriver, Feedback
 from waldo.robots.drivers.damiao import MST_ID, READ, is_register_reply, unpack_feedback
 from waldo.robots.drivers.mit import Range
 
@@ -262,3 +263,17 @@ def test_every_motion_within_the_acceleration_is_accepted(velocity: float, steps
             now[0] += seconds
             position += velocity * seconds + acceleration * seconds**2 / 2
             velocity += acceleration * seconds
+
+
+def test_behind_a_missing_answer_the_newest_one_counts(tmp_path: Path) -> None:
+    """An adapter that stalled delivers the answers to the requests before together with the one to the last request."""
+    driver: Any = EMULATED["damiao"][1](small_arm("damiao", tmp_path))
+    answers: list[tuple[int, Feedback]] = []
+    pending: list[list[tuple[int, Feedback]]] = [[], []]
+    driver.protocol = SimpleNamespace(parse=lambda message: message, query=lambda motor: answers.extend(pending.pop()))
+    driver._link = SimpleNamespace(receive=lambda timeout_s: answers.pop(0) if answers else None)
+    assert driver._query([0], 0.01) == set()
+    burst = [(0, Feedback(position_rad=0.001 * i, velocity_rad_s=0.1, torque_nm=0.0)) for i in range(20)]
+    pending.append(burst)
+    assert driver._query([0], 0.01) == {0}
+    assert driver._feedback[0].position_rad == burst[-1][1].position_rad

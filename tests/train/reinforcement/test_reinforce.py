@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,36 @@ from waldo.train.training import last_checkpoint
 SMALL = ("--demonstrations", "2", "--updates", "1")
 
 
+@contextmanager
+def running(folder: Path, log: str, text: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command without an end; enter once a log contains a text."""
+    command = [sys.executable, "-m", "waldo", "reinforce", str(folder), "--steps", "1000000", *SMALL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (folder / log).exists() or text not in (folder / log).read_text():
+            time.sleep(0.1)
+            assert process.poll() is None, process.stderr and process.stderr.read()
+        yield process
+
+
+def is_running(process: Path) -> bool:
+    """Return whether a process of /proc runs; one that no one waits for remains as a zombie."""
+    with suppress(OSError):
+        return ") Z " not in (process / "stat").read_text()
+    return False
+
+
+def interrupted(process: subprocess.Popen[str]) -> str:
+    """Interrupt the command as Ctrl-C does; return its standard error."""
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=300)[1]
+
+
 def test_an_interrupted_run_saves_a_checkpoint_and_the_same_command_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "waldo", "reinforce", str(folder), "--steps", "1000000", *SMALL]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        # The learner has begun.
-        while not (folder / "learner.log").exists() or "Optimization freq" not in (folder / "learner.log").read_text():
-            time.sleep(0.1)
-            assert process.poll() is None, process.stderr and process.stderr.read()
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=300)
+    with running(folder, "learner.log", "Optimization freq") as process:
+        error = interrupted(process)
     assert process.returncode == 130, error
     found = last_checkpoint(folder / "learner")
     assert found is not None
@@ -61,17 +81,25 @@ def test_an_interrupted_run_saves_a_checkpoint_and_the_same_command_resumes(
 
 def test_an_interruption_before_there_is_anything_to_learn_from_ends_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "waldo", "reinforce", str(folder), "--steps", "1000000", *SMALL]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while not (folder / "actor.log").exists() or "make_env online" not in (folder / "actor.log").read_text():
-            time.sleep(0.1)
-            assert process.poll() is None, process.stderr and process.stderr.read()
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=120)
+    with running(folder, "actor.log", "make_env online") as process:
+        error = interrupted(process)
     assert process.returncode == 130, error
     assert "Traceback" not in error
     assert last_checkpoint(folder / "learner") is None
     assert (folder / "demonstrations" / "meta" / "info.json").exists(), "kept for the next start"
+
+
+def test_the_processes_end_if_the_command_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path / "run", "actor.log", "make_env online") as process:
+        pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        children = [Path("/proc") / pid for pid in pids]
+        assert len(children) == 2
+        process.kill()
+        process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while any(map(is_running, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_learner_that_fails_is_an_error_with_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
