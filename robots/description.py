@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waldo import registry
+from waldo.errors import InvalidValueError
 from waldo.robots.motor import Motor
 
 
@@ -59,6 +61,30 @@ class EndEffector:
     """Geoms of the two finger pads; the distance between them is the gripper width."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some of a robot's joints that are connected by themselves: an arm of a pair, or a hand."""
+
+    name: str
+    """Name within the robot, such as "left"."""
+    robot: Robot
+    """The part as a robot of its own."""
+    prefix: str = ""
+    """Precedes the names of the part's joints and cameras in the robot, such as "left_"."""
+    driver: str = ""
+    """Driver of the part's own interface; empty if it has the driver that is chosen for the robot."""
+
+    @property
+    def joints(self) -> tuple[Joint, ...]:
+        """The part's joints, named as in the robot."""
+        return tuple(dataclasses.replace(joint, name=self.prefix + joint.name) for joint in self.robot.joints)
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """The part's cameras, named as in the robot."""
+        return tuple(dataclasses.replace(camera, name=self.prefix + camera.name) for camera in self.robot.cameras)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Robot:
     """Description of a robot. Arrays are in the order of `joints`."""
@@ -75,6 +101,16 @@ class Robot:
     """Grippers in the order of UMI's `robot0`, `robot1` ...; empty if the robot has none or they are unknown."""
     sources: tuple[str, ...] = ()
     """Sources of dimensions, inertias and limits."""
+    parts: tuple[Part, ...] = ()
+    """Parts that are connected by themselves, in the order of the joints; empty for a robot with one connection."""
+
+    def __post_init__(self) -> None:
+        """Raise InvalidValueError unless the parts have the robot's joints."""
+        found = tuple(joint.name for part in self.parts for joint in part.joints)
+        if self.parts and found != self.joint_names:
+            raise InvalidValueError(
+                f"joints of the parts of {self.name}", found, f"those of the robot: {self.joint_names}"
+            )
 
     @property
     def joint_names(self) -> tuple[str, ...]:

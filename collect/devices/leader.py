@@ -18,8 +18,9 @@ from waldo.collect.devices.device import Observation, Session
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot, load_robot, presets
 from waldo.robots.diagnostics import ERROR
-from waldo.robots.driver import Driver, load_driver
+from waldo.robots.driver import Driver
 from waldo.robots.drivers.options import TypedOptions, build_options, options_class
+from waldo.robots.drivers.parts import PartOptions, make_driver
 from waldo.typing import Array
 
 RETRY_S = 1.0
@@ -161,7 +162,9 @@ class LeaderArm(Leader):
     @staticmethod
     def option_classes(values: Mapping[str, str]) -> tuple[type | None, ...]:
         """Return the classes of the options: the leader's own, and those of its driver."""
-        return LeaderArmOptions, options_class(values.get("driver", LeaderArmOptions().driver))
+        drivers = [values.get("driver", LeaderArmOptions().driver)]
+        drivers += [driver for option, driver in values.items() if option.endswith(".driver")]
+        return LeaderArmOptions, PartOptions, *map(options_class, drivers)
 
     def __init__(self, robot: Robot, arm: Robot | str = "", driver: str = "feetech", **options: object) -> None:
         """Initialize without connecting.
@@ -175,7 +178,7 @@ class LeaderArm(Leader):
         own = {name: options.pop(name) for name in ("engage_rad", "release_rad") if name in options}
         super().__init__(robot, build_options(EngageOptions, own))
         description = arm if isinstance(arm, Robot) else _leader_of(robot, arm)
-        self._driver: Driver = load_driver(driver)(description, **{**options, "torque": False})
+        self._driver: Driver = make_driver(driver, description, {**options, "torque": False})
         self._connected = False
 
     def connect(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from waldo.collect.devices.leader import EngageOptions, Leader
 from waldo.errors import HardwareError
 from waldo.robots.description import Robot
-from waldo.robots.drivers.lerobot.units import Units, make_device
+from waldo.robots.drivers.lerobot.units import Unit, Units, make_device
 from waldo.robots.drivers.options import build_options, per_joint
 from waldo.typing import Array
 
@@ -28,8 +28,9 @@ class TeleopOptions(EngageOptions):
     """Further fields of its configuration, as JSON."""
     names: tuple[str, ...] = ()
     """LeRobot's name of each joint; by default the robot's joint names."""
-    units: str = "degrees"
-    """Units of a teleoperator without a motor bus: "degrees" or "radians"."""
+    units: tuple[Unit, ...] = ()
+    """Unit of each joint of a teleoperator without a motor bus: degrees (the default), radians, millimeters, meters or
+    percent; one for all joints, or one each."""
 
 
 class LeRobotTeleop(Leader):

@@ -69,6 +69,8 @@ class BusDriver[OptionsT: BusOptions, FeedbackT: MotorFeedback]:
     """
 
     Options: ClassVar[type[BusOptions]] = BusOptions
+    per_part: ClassVar[bool] = True
+    """The driver is for one connection: each part of a robot needs its own."""
     id_format: ClassVar[str] = "{}"
     """Format of a motor id in messages."""
     recoverable: ClassVar[tuple[str, ...]] = ()

@@ -116,10 +116,14 @@ def convert_options(values: Mapping[str, str], *kinds: type | None) -> dict[str,
         InvalidValueError: If a text cannot be converted.
     """
     hints = {name: hint for kind in kinds if kind is not None for name, hint in _hints(kind).items()}
-    for name in values:
-        if name not in hints:
+    found: dict[str, object] = {}
+    for name, text in values.items():
+        # An option of one part of a robot is named part.option.
+        field = name.rpartition(".")[2]
+        if field not in hints:
             raise UnknownNameError("option", name, hints)
-    return {name: _convert(name, text, hints[name]) for name, text in values.items()}
+        found[name] = _convert(name, text, hints[field])
+    return found
 
 
 def options_class(driver: str) -> type | None:
@@ -211,7 +215,8 @@ def _noun(hint: Any) -> str:
         *others, last = map(str, arguments)
         return f"{', '.join(others)} or {last}"
     if origin is tuple:
-        return f"a tuple of {NOUNS[arguments[0]]}s"
+        one = arguments[0]
+        return f"a tuple of {NOUNS[one]}s" if one in NOUNS else f"a tuple of {_noun(one)}"
     if origin is Mapping:
         return "pairs of name=value"
     if hint is bool:

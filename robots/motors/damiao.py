@@ -25,5 +25,13 @@ DM_J4340 = Motor(
     voltage=Constant(24.0, "V", "published", DATA_SHEET),
 )
 
-MOTORS: Mapping[str, Motor] = {"dm-j4310": DM_J4310, "dm-j4340": DM_J4340}
+DM_J8009 = Motor(
+    name="Damiao DM-J8009",
+    gear_ratio=Constant(9, "1", "published", DATA_SHEET),
+    rated_torque=Constant(20, "N·m", "published", DATA_SHEET),
+    peak_torque=Constant(40, "N·m", "published", DATA_SHEET),
+    voltage=Constant(24.0, "V", "published", DATA_SHEET),
+)
+
+MOTORS: Mapping[str, Motor] = {"dm-j4310": DM_J4310, "dm-j4340": DM_J4340, "dm-j8009": DM_J8009}
 """Short name -> motor."""

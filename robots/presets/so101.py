@@ -9,6 +9,7 @@ import dataclasses
 
 from waldo.robots.description import Camera, EndEffector, Joint, Robot
 from waldo.robots.motors.feetech import STS3215_7V
+from waldo.robots.presets.pair import pair
 
 SOURCES = (
     "https://github.com/TheRobotStudio/SO-ARM100/blob/main/Simulation/SO101/so101_new_calib.xml",
@@ -63,3 +64,13 @@ SO101_LEADER = Robot(
     sources=SOURCES,
 )
 """The leader arm: the same joints, with torque disabled."""
+
+_FRONT, _WRIST = SO101.cameras
+_WITH_WRIST = dataclasses.replace(SO101, cameras=(_WRIST,))
+BI_SO101 = pair(
+    "bi_so101", "TheRobotStudio SO-101, two followers", _WITH_WRIST, _WITH_WRIST, mjcf="bi_so101.xml", cameras=(_FRONT,)
+)
+BI_SO101_LEADER = pair(
+    "bi_so101_leader", "TheRobotStudio SO-101, two leaders", SO101_LEADER, SO101_LEADER, mjcf="bi_so101.xml"
+)
+"""The leader pair, for `waldo teleop leader --robot bi_so101`."""

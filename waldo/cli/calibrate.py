@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from waldo import console
 from waldo.errors import HardwareError, UnknownNameError, UnsupportedOptionError
 from waldo.robots.description import Robot, load_robot
-from waldo.robots.driver import load_driver
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.calibration import FULL_TURN_RAD, MIDDLE, TURN, ServoCalibration
-from waldo.robots.drivers.options import options_class, parse_options
+from waldo.robots.drivers.options import convert_options, split_options
+from waldo.robots.drivers.parts import PartsDriver, make_driver, option_classes, robots_of_parts
 
 if TYPE_CHECKING:
     from waldo.robots.drivers.servo_robot import SerialServoDriver, ServoOptions
@@ -43,7 +43,10 @@ class Calibrate:
     """
 
     robot: tyro.conf.Positional[str] = "so101"
-    """so101, so101_leader, or the MJCF file of another arm."""
+    """so101, so101_leader, bi_so101 (with --option left.port=... --option right.port=...), or the MJCF file of another
+    arm."""
+    part: str = ""
+    """One arm of a pair, such as left; by default both, one after the other."""
     driver: str = "feetech"
     """Driver of the servos: feetech or dynamixel."""
     port: str = ""
@@ -63,55 +66,77 @@ class Calibrate:
 
     def run(self) -> int:
         """Calibrate the arm, restore a calibration, or print it."""
-        robot = load_robot(self.robot)
-        driver = self._driver(robot)
+        robot = self._load_robot()
+        drivers = self._drivers(robot)
         if self.restore is not None:
-            stored = calibration.load(self.restore, robot.joint_names)
-            if not self.yes:
-                _ask_to_disable_torque(driver)
-            with _opened(driver):
-                driver.store(stored)
-            console.err().print(f"wrote {self.restore} into the servos on {driver.options.port}")
+            stored = [calibration.load(self.restore, driver.robot.joint_names) for driver in drivers]
+            for driver, one in zip(drivers, stored, strict=True):
+                if not self.yes:
+                    _ask_to_disable_torque(driver)
+                with _opened(driver):
+                    driver.store(one)
+                console.err().print(f"wrote {self.restore} into the servos on {driver.options.port}")
         elif self.show:
-            with _opened(driver):
-                _print(robot, driver.stored(), _counts(driver))
+            for driver in drivers:
+                with _opened(driver):
+                    _print(driver.robot, driver.stored(), _counts(driver))
         else:
-            self._calibrate(robot, driver)
+            self._calibrate_all(robot, drivers)
         return 0
 
-    def _driver(self, robot: Robot) -> ServoDriver:
-        """Return the driver, with the torque disabled."""
+    def _load_robot(self) -> Robot:
+        """Return the robot, or the chosen part of it."""
+        robot = load_robot(self.robot)
+        if not self.part:
+            return robot
+        parts = robots_of_parts(robot)
+        if self.part not in parts:
+            raise UnknownNameError(f"part of {robot.name}", self.part, parts)
+        return dataclasses.replace(parts[self.part], name=f"{robot.name}.{self.part}")
+
+    def _drivers(self, robot: Robot) -> list[ServoDriver]:
+        """Return the driver of each part of the robot, with the torque disabled."""
         from waldo.robots.drivers.servo_robot import SerialServoDriver
 
-        options = parse_options(self.option, options_class(self.driver)) | ({"port": self.port} if self.port else {})
-        driver_class: Any = load_driver(self.driver)
-        if not (isinstance(driver_class, type) and issubclass(driver_class, SerialServoDriver)):
+        texts = split_options(self.option)
+        options = convert_options(texts, *option_classes(self.driver, robot, texts)) | {"torque": False}
+        driver = make_driver(self.driver, robot, options | ({"port": self.port} if self.port else {}))
+        found: list[Any] = list(driver.drivers.values()) if isinstance(driver, PartsDriver) else [driver]
+        if not all(isinstance(one, SerialServoDriver) for one in found):
             raise UnsupportedOptionError(
                 "waldo calibrate",
                 f"--driver {self.driver}",
                 ("feetech", "dynamixel"),
                 "use the manufacturer's tool to set the zero positions of other motors",
             )
-        return driver_class(robot, **{**options, "torque": False})
+        return found
 
-    def _calibrate(self, robot: Robot, driver: ServoDriver) -> None:
-        """Calibrate the arm interactively and write the file; on an error, restore the servos' calibration."""
+    def _calibrate_all(self, robot: Robot, drivers: Sequence[ServoDriver]) -> None:
+        """Calibrate each part that has chosen joints, and write one file for the whole robot."""
         if unknown := [name for name in self.joints if name not in robot.joint_names]:
             raise UnknownNameError("joint", unknown[0], robot.joint_names)
+        found = [one for driver in drivers for one in self._calibrate(driver.robot, driver)]
+        path = self.output or Path(f"{robot.name}.calibration.json")
+        calibration.save(path, robot.joint_names, found)
+        _print(robot, found, None)
+        readers = "" if len(drivers) > 1 else ", which LeRobot can read as well"
+        console.err().print(f"stored in the servos and in {path}{readers}")
+
+    def _calibrate(self, robot: Robot, driver: ServoDriver) -> Sequence[ServoCalibration]:
+        """Calibrate an arm interactively and return the result; on an error, restore the servos' calibration."""
         chosen = np.array([not self.joints or name in self.joints for name in robot.joint_names])
+        if not chosen.any():
+            with _opened(driver):
+                return driver.stored()
         _ask_to_disable_torque(driver)
         with _opened(driver):
             before = driver.stored()
             try:
-                found = _by_hand(robot, driver, before, chosen)
+                return _by_hand(robot, driver, before, chosen)
             except BaseException:
                 driver.store(before)
                 console.err().print("the previous calibration was restored")
                 raise
-        path = self.output or Path(f"{robot.name}.calibration.json")
-        calibration.save(path, robot.joint_names, found)
-        _print(robot, found, None)
-        console.err().print(f"stored in the servos and in {path}, which LeRobot can read as well")
 
 
 def _by_hand(

@@ -40,7 +40,8 @@ class RobotCommand:
     driver_field: ClassVar[str] = ""
 
     robot: tyro.conf.Positional[str] = "so101"
-    """Robot: so101 or g1. In a simulation also an MJCF file, or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
+    """Robot: so101, bi_so101 (two arms), openarm_left, openarm_right, bi_openarm or g1. In a simulation also an MJCF
+    file, or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
     driver: str = ""
     """Driver: twin simulates the robot in a task scene, model simulates the robot alone; the default depends on the
     robot. Others control hardware; with --help, their options are listed."""
@@ -68,7 +69,8 @@ class RobotCommand:
     ambient: float | None = None
     """Ambient temperature of the twin [°C]; 25 by default."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Driver option as name=value, such as --option channel=can0; repeatable."""
+    """Driver option as name=value, such as --option channel=can0; repeatable. An option of one of two arms is preceded
+    by the arm's name: --option left.port=/dev/ttyACM0 --option right.port=/dev/ttyACM1."""
     camera: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Camera of a real robot as name=source, such as --camera front=0, wrist=realsense:SERIAL or a video file;
     repeatable."""
@@ -159,12 +161,10 @@ class RobotCommand:
     def make_driver(self) -> Driver:
         """Return the driver with its options and cameras, not yet connected."""
         from waldo.robots.cameras.rig import WithCameras, parse_cameras
-        from waldo.robots.description import presets
-        from waldo.robots.driver import load_driver
+        from waldo.robots.drivers.parts import make_driver
 
-        name = self.driver or ("twin" if self.robot in presets() else "model")
-        driver_class = load_driver(name)
         robot = self._load_robot()
+        name = self.driver or _simulation_of(robot)
         options = self._driver_options(name, robot)
         if self.camera and name in SIMULATIONS:
             raise UnsupportedOptionError("--camera", "a simulation", do="it renders its own cameras")
@@ -173,7 +173,7 @@ class RobotCommand:
                 raise UnsupportedOptionError("--camera-size", f"--driver {name}", do="set the size in the camera")
             robot = resize_cameras(robot, *self.camera_size)
         sources = parse_cameras(self.camera, robot)
-        driver = driver_class(robot, **options)
+        driver = make_driver(name, robot, options)
         return WithCameras(driver, sources, robot.cameras) if sources else driver
 
     def _load_robot(self) -> Robot:
@@ -187,7 +187,8 @@ class RobotCommand:
 
     def _driver_options(self, name: str, robot: Robot) -> dict[str, Any]:
         """Return the driver's options: those that differ from their defaults, --option and --port."""
-        from waldo.robots.drivers.options import options_class, parse_options
+        from waldo.robots.drivers.options import convert_options, split_options
+        from waldo.robots.drivers.parts import option_classes
 
         if (self.option or self.port) and name in SIMULATIONS:
             option = "--option" if self.option else "--port"
@@ -207,7 +208,9 @@ class RobotCommand:
                 for one in dataclasses.fields(options)
                 if getattr(options, one.name) != getattr(default, one.name)
             }
-        shorthand = {**parse_options(self.option, options_class(name)), **({"port": self.port} if self.port else {})}
+        texts = split_options(self.option)
+        shorthand = convert_options(texts, *option_classes(name, robot, texts))
+        shorthand |= {"port": self.port} if self.port else {}
         if twice := sorted(typed.keys() & shorthand.keys()):
             flag = "--port" if twice[0] == "port" and self.port else f"--option {twice[0]}"
             raise ConflictingOptionsError(f"--{self.driver_field}.{twice[0].replace('_', '-')}", flag)
@@ -221,6 +224,13 @@ class RobotCommand:
             if self.ambient is not None:
                 scene["ambient_c"] = self.ambient
         return {**scene, **typed, **shorthand}
+
+
+def _simulation_of(robot: Robot) -> str:
+    """Return the driver that simulates a robot: in a task scene if it has a task, otherwise alone."""
+    from waldo.sim.tasks.task import load_task, task_names
+
+    return "twin" if any(load_task(task).robot == robot.name for task in task_names()) else "model"
 
 
 def resize_cameras(robot: Robot, width: int, height: int) -> Robot:

@@ -25,6 +25,12 @@ def discard_late_answers(device: Any) -> None:
         _Guard(bus)
 
 
+def motor_buses(device: Any) -> dict[str, Any]:
+    """Return prefix of the joints' names -> motor bus; a pair of arms has two, with the prefixes left_ and right_."""
+    arms = {"": device, "left_": getattr(device, "left_arm", None), "right_": getattr(device, "right_arm", None)}
+    return {prefix: arm.bus for prefix, arm in arms.items() if getattr(arm, "bus", None) is not None}
+
+
 def serial_buses(device: Any) -> Iterator[Any]:
     """Yield the buses of serial servos of a LeRobot device and of the devices that it consists of, such as two arms."""
     for part in (device, *vars(device).values()):

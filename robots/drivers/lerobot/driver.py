@@ -8,14 +8,15 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
-from waldo.robots.drivers.lerobot.units import Units, make_device
+from waldo.robots.drivers.lerobot.bus import motor_buses
+from waldo.robots.drivers.lerobot.units import Unit, Units, make_device
 from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
 from waldo.typing import Array
 
@@ -55,8 +56,9 @@ class LeRobotOptions(TypedOptions):
     """Further configuration as JSON: {"cameras": {"front": {"type": "opencv", "index_or_path": 0, ...}}}."""
     joint_names: tuple[str, ...] = ()
     """LeRobot's name of each joint, in the order of the robot's joints; the same names by default."""
-    units: Literal["degrees", "radians"] = "degrees"
-    """Unit of the joint angles of a robot without a motor bus."""
+    units: tuple[Unit, ...] = ()
+    """Unit of each joint of a robot without a motor bus: degrees (the default), radians, millimeters, meters or
+    percent; one for all joints, or one each."""
     sensor_period_s: float = 1.0
     """Period at which temperatures, currents, voltages and faults are read [s]; each needs a bus transfer."""
 
@@ -75,8 +77,7 @@ class LeRobotDriver:
         self._cameras = robot.cameras
         self._previous: tuple[int, Array] | None = None
         self._sensors: dict[str, Array] = {}
-        self._fault_bits = [0] * len(robot.joints)
-        self._fault_register = ""
+        self._faults: list[tuple[str, bool]] = [("", False)] * len(robot.joints)
         self._sensors_read_s = -np.inf
         self._sensors_failed = 0
         self._images: dict[str, Any] = {}
@@ -155,27 +156,30 @@ class LeRobotDriver:
             self._frames.append(Frame(camera=camera.name, stamp_ns=stamp_ns, rgb=np.asarray(image)))
 
     def motors(self) -> MotorSensors:
-        """Return the sensors and faults of the motor bus, read every `sensor_period_s`; NaN if not reported."""
-        bus = getattr(self.device, "bus", None)
-        if bus is not None and time.monotonic() - self._sensors_read_s >= self.options.sensor_period_s:
+        """Return the sensors and faults of the motor buses, read every `sensor_period_s`; NaN if not reported."""
+        buses = motor_buses(self.device)
+        if buses and time.monotonic() - self._sensors_read_s >= self.options.sensor_period_s:
             self._sensors_read_s = time.monotonic()
-            self._update_sensors(bus)
-        faults = [_decode_fault(self._fault_register, bits) for bits in self._fault_bits]
+            self._update_sensors(buses)
         return dataclasses.replace(
             MotorSensors.unknown(len(self._names)),
             **self._sensors,
-            faults=tuple(text for text, _ in faults),
-            disabled=np.array([disabled for _, disabled in faults], dtype=bool),
+            faults=tuple(text for text, _ in self._faults),
+            disabled=np.array([disabled for _, disabled in self._faults], dtype=bool),
         )
 
-    def _update_sensors(self, bus: Any) -> None:
+    def _update_sensors(self, buses: Mapping[str, Any]) -> None:
         """Read sensors and faults; the values before remain after a lost answer, since heat changes slowly."""
         try:
             with self._errors("read the motors' sensors"):
-                self._sensors |= self._read_sensors(bus)
-                for self._fault_register in _common_registers(bus, FAULT_REGISTERS):
-                    bits = bus.sync_read(self._fault_register, normalize=False)
-                    self._fault_bits = [int(bits.get(name, 0)) for name in self._names]
+                for prefix, bus in buses.items():
+                    motors = {i: n.removeprefix(prefix) for i, n in enumerate(self._names) if n.startswith(prefix)}
+                    motors = {i: name for i, name in motors.items() if name in bus.motors}
+                    self._read_sensors(bus, motors)
+                    for register in _common_registers(bus, FAULT_REGISTERS):
+                        bits = bus.sync_read(register, normalize=False)
+                        for i, name in motors.items():
+                            self._faults[i] = _decode_fault(register, int(bits.get(name, 0)))
         except HardwareError:
             self._sensors_failed += 1
             if self._sensors_failed >= SENSOR_ATTEMPTS:
@@ -183,27 +187,14 @@ class LeRobotDriver:
             return
         self._sensors_failed = 0
 
-    def _read_sensors(self, bus: Any) -> dict[str, Array]:
-        """Return field of `MotorSensors` -> values, shape (joints,)."""
-        found: dict[str, Array] = {}
+    def _read_sensors(self, bus: Any, motors: Mapping[int, str]) -> None:
+        """Read the sensors of the motors of one bus: index of the joint -> name of its motor."""
         for register, field in _sensor_registers(bus).items():
             counts = bus.sync_read(register, normalize=False) if _has_table(bus) else bus.sync_read(register)
-            values = np.array([float(counts.get(name, np.nan)) for name in self._names])
-            found[field] = self._in_si_units(bus, register, values)
-        return found
-
-    def _in_si_units(self, bus: Any, register: str, counts: Array) -> Array:
-        """Return the values of a register in SI units or °C, shape (joints,)."""
-        if register.endswith("Voltage"):
-            return counts * 0.1
-        if register != "Present_Current":
-            return counts
-        models = [bus.motors[name].model if name in bus.motors else "" for name in self._names]
-        scale = np.array([AMPERES_PER_COUNT.get(model, np.nan) for model in models])
-        # Feetech: 16-bit sign-magnitude. Dynamixel: two's complement, which LeRobot may have decoded already.
-        if type(bus).__name__.startswith("Feetech"):
-            return np.where(counts >= 0x8000, -(counts - 0x8000), counts) * scale
-        return np.where(counts >= 0x8000, counts - 0x10000, counts) * scale
+            values = self._sensors.get(field, np.full(len(self._names), np.nan)).copy()
+            for i, name in motors.items():
+                values[i] = _in_si_units(bus, name, register, float(counts.get(name, np.nan)))
+            self._sensors[field] = values
 
     def write(self, targets: Array) -> Array:
         """Command position targets, shape (joints,) [rad]; return the targets that LeRobot applied."""
@@ -226,6 +217,19 @@ class LeRobotDriver:
         if device is not None:
             with contextlib.suppress(ConnectionError, RuntimeError, OSError):
                 device.disconnect()
+
+
+def _in_si_units(bus: Any, motor: str, register: str, count: float) -> float:
+    """Return a motor's value of a register in SI units or °C."""
+    if register.endswith("Voltage"):
+        return count * 0.1
+    if register != "Present_Current":
+        return count
+    scale = AMPERES_PER_COUNT.get(bus.motors[motor].model, np.nan)
+    if count < 0x8000:
+        return count * scale
+    # Feetech: 16-bit sign-magnitude. Dynamixel: two's complement, which LeRobot may have decoded already.
+    return (0x8000 - count if type(bus).__name__.startswith("Feetech") else count - 0x10000) * scale
 
 
 def _has_table(bus: Any) -> bool:

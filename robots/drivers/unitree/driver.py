@@ -105,6 +105,8 @@ class UnitreeDriver:
     """A `Driver` for Unitree robots over DDS."""
 
     Options: ClassVar[type[UnitreeOptions]] = UnitreeOptions
+    per_part: ClassVar[bool] = True
+    """The driver is for the motors of the body; hands have drivers of their own."""
 
     def __init__(self, robot: Robot, **options: object) -> None:
         """Create a driver for a robot; `options` are the fields of `UnitreeOptions`.

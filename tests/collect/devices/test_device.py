@@ -124,7 +124,7 @@ class TestLeRobotTeleop(DeviceConformance):
 
         device = LeRobotTeleop(SO101, release_rad=0.5)
         device._device = OfflineTeleoperator()
-        device._units = Units(device._device, SO101, SO101.joint_names, "degrees")
+        device._units = Units(device._device, SO101, SO101.joint_names, ["degrees"])
         return device
 
     def engage(self, device: LeRobotTeleop) -> None:

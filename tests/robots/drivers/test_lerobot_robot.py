@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -17,13 +18,16 @@ from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
 from waldo.collect.devices.lerobot_teleop import LeRobotTeleop
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
-from waldo.robots.description import Camera, Joint, Robot
+from waldo.robots.description import Camera, Joint, Robot, load_robot
+from waldo.robots.drivers import calibration
+from waldo.robots.drivers.feetech import FeetechDriver
 from waldo.robots.drivers.lerobot.driver import LeRobotDriver
 from waldo.robots.drivers.lerobot.units import Units, make_device
 from waldo.robots.drivers.mit import Range
 from waldo.robots.motors.damiao import DM_J4310
 from waldo.sim.emulation.can_bus import DamiaoMotors
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
+from waldo.sim.emulation.feetech import FeetechServos
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -175,15 +179,65 @@ def one_joint() -> Robot:
     [("degrees", 90.0, np.pi / 2), ("range_m100_100", 50.0, np.pi / 4), ("range_0_100", 25.0, 0.0)],
 )
 def test_units_depend_on_the_motor_bus(mode: str, value: float, angle: float) -> None:
-    units = Units(SimpleNamespace(bus=_Bus(mode)), one_joint(), ["a"], "degrees")
+    units = Units(SimpleNamespace(bus=_Bus(mode)), one_joint(), ["a"], ["degrees"])
     np.testing.assert_allclose(units.angles({"a.pos": value}), [angle], atol=1e-12)
     np.testing.assert_allclose(units.action(np.array([angle]))["a.pos"], value, atol=1e-9)
 
 
 def test_units_without_a_motor_bus_are_an_option() -> None:
-    np.testing.assert_allclose(Units(object(), one_joint(), ["a"], "radians").angles({"a.pos": 0.4}), [0.4])
+    expected = {"degrees": 0.4 * np.pi / 180, "radians": 0.4, "millimeters": 0.0004, "meters": 0.4, "percent": -0.492}
+    for unit, position in expected.items():
+        np.testing.assert_allclose(Units(object(), one_joint(), ["a"], [unit]).angles({"a.pos": 0.4}), [position])
     with pytest.raises(UnknownNameError, match=r"unknown LeRobot joint 'a' \(known: b\)"):
-        Units(object(), one_joint(), ["a"], "radians").angles({"b.pos": 1})
+        Units(object(), one_joint(), ["a"], []).angles({"b.pos": 1})
+
+
+def test_each_joint_has_its_own_unit() -> None:
+    arm, gripper = one_joint().joints[0], dataclasses.replace(one_joint().joints[0], name="b", lower=0, upper=0.07)
+    robot = dataclasses.replace(one_joint(), joints=(arm, gripper))
+    units = Units(object(), robot, ["a", "b"], ["degrees", "millimeters"])
+    np.testing.assert_allclose(units.angles({"a.pos": 90, "b.pos": 70}), [np.pi / 2, 0.07])
+    assert units.action(np.array([0.0, 0.035]))["b.pos"] == pytest.approx(35)
+    with pytest.raises(InvalidValueError, match="units"):
+        LeRobotDriver(robot, units=("inches",))
+
+
+def test_a_base_is_refused_by_name() -> None:
+    device = SimpleNamespace(name="lekiwi", action_features={"a.pos": float, "x.vel": float, "theta.vel": float})
+    with pytest.raises(
+        HardwareError, match=r"lekiwi has the actions x\.vel, theta\.vel, which are not joint positions"
+    ):
+        Units(device, one_joint(), ["a"], [])
+
+
+@pytest.mark.usefixtures("lerobot_timeouts")
+def test_lerobots_pair_of_arms_is_read_driven_and_measured(tmp_path: Path) -> None:
+    pair, so101 = load_robot("bi_so101"), load_robot("so101")
+    with FeetechServos(EmulatedJoints(so101)) as left, FeetechServos(EmulatedJoints(so101)) as right:
+        ports = {"left": left.port, "right": right.port}
+        for side, port in ports.items():
+            reader = FeetechDriver(so101, port=port, torque=False, response_timeout_s=1.0)
+            reader.open()
+            calibration.save(tmp_path / f"mine_{side}.json", so101.joint_names, reader.stored())
+            reader.disconnect()
+        config = {"calibration_dir": str(tmp_path), **{f"{s}_arm_config": {"port": p} for s, p in ports.items()}}
+        driver = LeRobotDriver(pair, type="bi_so_follower", id="mine", config=json.dumps(config))
+        driver.connect()
+        # Connecting, LeRobot disables the torque for a moment, and the arms sag.
+        found = np.concatenate([left.joints.position, right.joints.position])
+        np.testing.assert_allclose(driver.read().position, found, atol=0.03)
+        target = pair.home.copy()
+        target[[0, 6]] = [0.2, -0.2]
+        driver.write(target)
+        deadline = time.monotonic() + 60
+        while np.abs(driver.read().position - target)[[0, 6]].max() > 0.02:
+            assert time.monotonic() < deadline
+        right.joints.heat[2, 1] = 61.0
+        sensors = driver.motors()
+        assert np.isfinite(sensors.driver_c).all()
+        assert np.isfinite(sensors.current_a).all()
+        assert sensors.driver_c[8] == pytest.approx(61, abs=1)
+        driver.disconnect()
 
 
 def test_sensor_registers_faults_and_images() -> None:
