@@ -6,11 +6,13 @@ from typing import Any
 
 from waldo.errors import HardwareError, MissingExtraError
 
-LOOPBACK = """<CycloneDDS><Domain Id="any">
-<General><Interfaces><NetworkInterface name="lo"/></Interfaces><AllowMulticast>false</AllowMulticast></General>
+LOOPBACK = """<CycloneDDS><Domain Id="any"><General><Interfaces>
+<NetworkInterface name="lo" priority="default" multicast="default"/>
+</Interfaces></General>
 <Discovery><ParticipantIndex>auto</ParticipantIndex><Peers><Peer Address="127.0.0.1"/></Peers></Discovery>
 </Domain></CycloneDDS>"""
-"""Configuration for the loopback interface, which has no multicast: peers are discovered at its address."""
+"""Configuration for the loopback interface: peers are discovered by multicast, as Unitree's SDK does there too, and at
+the interface's address, for kernels that carry no multicast on it."""
 NAMED = """<CycloneDDS><Domain Id="any"><General><Interfaces>
 <NetworkInterface name="{name}" priority="default" multicast="default"/>
 </Interfaces></General></Domain></CycloneDDS>"""

@@ -57,6 +57,8 @@ class Emulate:
     """python-can channel of a CAN bus."""
     domain: int = 0
     """DDS domain."""
+    controller: str = ""
+    """Unitree robots: the robot's own controller that is active at the start, such as ai; by default none."""
 
     def run(self) -> int:
         """Run until SIGINT or SIGTERM."""
@@ -64,7 +66,7 @@ class Emulate:
 
         done = until_signaled()
         robot = load_robot(self.robot)
-        driver = self.driver or ("unitree" if robot.name == "g1" else "feetech")
+        driver = self.driver or ("unitree" if robot.name.startswith("g1") else "feetech")
         if driver not in EMULATED:
             raise UnknownNameError("emulation", driver, EMULATED)
         with contextlib.ExitStack() as stack:
@@ -97,7 +99,7 @@ class Emulate:
         from waldo.sim.emulation.unitree import EmulatedUnitree
 
         interface = "lo" if self.interface == "udp_multicast" else self.interface
-        stack.enter_context(EmulatedUnitree(robot, self.domain, interface, rate_hz=500.0))
+        stack.enter_context(EmulatedUnitree(robot, self.domain, interface, rate_hz=500.0, controller=self.controller))
         return (
             f"{robot.name} is on DDS domain {self.domain}, interface {interface}; connect with: waldo robot "
             f"{self.robot} --driver unitree --option domain={self.domain} --option interface={interface}"

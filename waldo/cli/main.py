@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "identify": ("waldo.cli.identify:Identify", "fit motors' thermal constants to recorded episodes"),
     "calibrate": ("waldo.cli.calibrate:Calibrate", "calibrate a servo arm, or print its calibration"),
     "emulate": ("waldo.cli.emulate:Emulate", "emulate a robot's motors on a serial port, CAN bus or DDS"),
+    "unitree": ("waldo.cli.unitree:Unitree", "ask or change the state of a Unitree robot's own controller"),
     "motors": ("waldo.cli.robot:Motors", "print the motor library with its sources"),
     "doctor": ("waldo.cli.doctor:Doctor", "check this machine and suggest fixes"),
 }

@@ -1,14 +1,13 @@
 """Driver for Unitree robots (G1, H1-2, Go2, H1) over DDS: `rt/lowstate` in, `rt/lowcmd` or `rt/arm_sdk` out.
 
-Sources: https://github.com/unitreerobotics/unitree_sdk2_python (example/g1/low_level: mode_pr, mode_machine) and
-https://github.com/unitreerobotics/xr_teleoperate (arm_sdk). `rt/lowcmd` requires the robot's debug mode (remote:
-L2+R2), `rt/arm_sdk` its motion service.
+Sources: https://github.com/unitreerobotics/unitree_sdk2_python (example/g1/low_level: mode_pr, mode_machine;
+example/g1/high_level: arm_sdk) and https://github.com/unitreerobotics/xr_teleoperate (gains, arm_sdk). `rt/lowcmd`
+requires that the robot's motion service is released, `rt/arm_sdk` that it is active.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from waldo.errors import HardwareError, InvalidValueError, MissingOptionError, c
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.bus_driver import torque_constants
-from waldo.robots.drivers.dds import join_domain
-from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
+from waldo.robots.drivers.options import build_options, per_joint
+from waldo.robots.drivers.unitree.channel import Channel, ChannelOptions
 from waldo.robots.drivers.unitree.motors import (
+    ARM_SDK_MOTORS,
     ARM_SDK_WEIGHT,
     G1_MOTORS,
     GO_MOTORS,
@@ -31,22 +31,28 @@ from waldo.robots.drivers.unitree.motors import (
     default_gains,
     fault_text,
 )
+from waldo.robots.drivers.unitree.services import MotionSwitcher, ServiceError
 from waldo.robots.drivers.unitree.winding import WindingFinder
 from waldo.typing import Array
 
+REBOOT_TICKS = 1000
+"""A state whose tick is at most this much behind the last one was overtaken; a larger step is a restart [ms]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitreeOptions(TypedOptions):
+class UnitreeOptions(ChannelOptions):
     """Options of the `unitree` driver. Tuples contain one value per joint, or a single one for all joints."""
 
-    interface: str = ""
-    """Network interface to the robot: eth0, lo, ...; chosen by Cyclone DDS by default."""
-    domain: int = 0
-    """DDS domain; 0 on the robots."""
     family: Literal["hg", "go"] = "hg"
     """Message family: hg for G1 and H1-2; go for Go2, B2 and H1."""
-    command_topic: str = "rt/lowcmd"
-    """rt/lowcmd: waldo alone drives every motor. rt/arm_sdk: the robot's own controller stands and walks."""
+    command_topic: Literal["rt/lowcmd", "rt/arm_sdk"] = "rt/lowcmd"
+    """rt/lowcmd: waldo alone drives every motor. rt/arm_sdk: the robot's own controller stands and walks, and waldo
+    drives the waist and the arms; other joints are only read."""
+    motion_service: Literal["check", "release", "ignore"] = "check"
+    """The robot's motion service must not run beside rt/lowcmd, and must run for rt/arm_sdk. check: refuse to connect
+    otherwise. release: stop it before rt/lowcmd is used; a standing robot falls. ignore: do not ask."""
+    weight_ramp_s: float = 2.0
+    """Time in which the weight of rt/arm_sdk rises to 1 after connecting and falls to 0 before disconnecting [s]."""
     state_topic: str = "rt/lowstate"
     """Topic of the robot's state."""
     motor_indices: tuple[int, ...] = ()
@@ -63,21 +69,15 @@ class UnitreeOptions(TypedOptions):
     """Which of the two temperatures is that of the winding; auto infers it. Family go has one: first, or auto."""
     other_sensor: Literal["housing", "driver"] = "housing"
     """Location of the other temperature, and of the only one of family go unless it is that of the winding."""
-    rate_hz: float = 250.0
-    """Rate at which the last command is repeated [Hz]."""
     check_crc: bool = True
-    """Reject states with a wrong checksum (family hg)."""
+    """Reject states with a wrong checksum (family hg). A checksum of 0 is that of a simulator that computes none."""
     on_close: Literal["hold", "release"] = "hold"
-    """Last command: hold the position, or disable the torque, upon which the arms fall."""
-    max_staleness_s: float = 0.25
-    """Age of the last change of the state at which reading fails [s]."""
-    connect_timeout_s: float = 5.0
-    """Longest wait for the first state when connecting [s]."""
+    """Last command on rt/lowcmd: hold the position, or disable the torque, upon which the arms fall."""
 
     def __post_init__(self) -> None:
         """Raise InvalidValueError for a value that cannot be used."""
-        TypedOptions.__post_init__(self)
-        self.require_positive("rate_hz", "max_staleness_s", "connect_timeout_s")
+        ChannelOptions.__post_init__(self)
+        self.require_positive("weight_ramp_s")
 
 
 def empty_command(family: str) -> Any:
@@ -102,7 +102,7 @@ def message_types(family: str) -> tuple[Any, Any]:
 
 
 class UnitreeDriver:
-    """A `Driver` for Unitree robots over DDS."""
+    """A `Driver` for the motors of a Unitree robot's body over DDS."""
 
     Options: ClassVar[type[UnitreeOptions]] = UnitreeOptions
     per_part: ClassVar[bool] = True
@@ -125,20 +125,22 @@ class UnitreeDriver:
             raise InvalidValueError(
                 "motor_indices", self.indices, f"a different index from 0 to {motors - 1} for each joint"
             )
+        self.by_weight = self.options.command_topic == "rt/arm_sdk"
+        self.driven = np.array([not self.by_weight or i in ARM_SDK_MOTORS for i in self.indices])
+        """Which joints are commanded, shape (joints,); the others are only read."""
         gains = [default_gains(name) for name in names]
         self.kp = per_joint("kp", self.options.kp, len(names), [kp for kp, _ in gains])
         self.kd = per_joint("kd", self.options.kd, len(names), [kd for _, kd in gains])
         self._torque_constant = torque_constants(robot)
         self.finder = WindingFinder()
         self.refused = 0
-        """Number of states with a wrong checksum."""
-        self._state: Any = None
-        self._received_ns = self._sorted_ns = 0
-        self._received_s = 0.0
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._participant: Any = None
+        """Number of states with a wrong checksum, values that are not finite, or an older tick than the last one."""
+        self._sorted_ns = 0
+        self._ramp_s, self._ramp_to = 0.0, 0.0
+        state_type, command_type = message_types(self.options.family)
+        self.channel = Channel(
+            self.options, (self.options.state_topic, state_type), (self.options.command_topic, command_type)
+        )
 
     def _indices_by_name(self) -> Sequence[int]:
         """Return the motor index of each joint, if the options do not contain them."""
@@ -156,114 +158,117 @@ class UnitreeDriver:
         """Join the domain, wait for the robot's state, and hold the present position.
 
         Raises:
-            HardwareError: If the domain cannot be joined, or the robot publishes no valid state.
+            HardwareError: If the domain cannot be joined, the robot publishes no valid state, its motion service is in
+                the way, or another program commands it.
         """
-        from cyclonedds.core import Listener
-        from cyclonedds.pub import DataWriter
-        from cyclonedds.sub import DataReader
-        from cyclonedds.topic import Topic
+        self.channel.open(self._accepts, self._refused_text)
+        try:
+            self._check_motion_service()
+            self._command = empty_command(self.options.family)
+            self._prepare()
+            self._set_targets(self._positions())
+        except BaseException:
+            self.channel.close()
+            raise
+        self._ramp_s, self._ramp_to = time.monotonic(), 1.0
+        self.channel.start(self._message)
 
-        options = self.options
-        self._participant = join_domain(options.domain, options.interface)
-        state_type, command_type = message_types(options.family)
-        self._reader: Any = DataReader(self._participant, Topic(self._participant, options.state_topic, state_type))
-        self._writer: Any = DataWriter(
-            self._participant, Topic(self._participant, options.command_topic, command_type), listener=Listener()
-        )
-        deadline = time.monotonic() + options.connect_timeout_s
-        while self._state is None:
-            if time.monotonic() > deadline:
-                self._close()
-                raise HardwareError(self._no_state())
-            self._receive()
-            time.sleep(0.002)
-        self._command = empty_command(options.family)
-        self._prepare()
-        self._set_targets(self._positions())
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._repeat_command, name="unitree command", daemon=True)
-        self._thread.start()
-
-    def _no_state(self) -> str:
-        """Return the message for a robot without a valid state."""
-        options = self.options
-        return (
-            f"no valid state on {options.state_topic} in DDS domain {options.domain} on "
-            f"{options.interface or 'any interface'} within {options.connect_timeout_s:g} s{self._checksum_text()}; "
-            f"check that the robot is on, connected, and of the family {options.family}"
-        )
-
-    def _checksum_text(self) -> str:
+    def _refused_text(self) -> str:
         """Return how many states were rejected, for messages; empty if none was."""
         return f" ({self.refused} with a wrong checksum; check_crc=false accepts them)" if self.refused else ""
 
+    def _accepts(self, state: Any) -> bool:
+        """Return whether a state is valid and newer than the last one."""
+        last = self.channel.state
+        # A simulator that counts no ticks (unitree_mujoco) publishes 0; each of its states is new.
+        if last is not None and state.tick == last.tick and state.tick != 0:
+            return False
+        overtaken = last is not None and 0 < last.tick - state.tick <= REBOOT_TICKS
+        if overtaken or not self._is_intact(state) or not self._is_finite(state):
+            self.refused += 1
+            return False
+        return True
+
+    def _is_intact(self, state: Any) -> bool:
+        from waldo.robots.drivers.unitree.crc import checksum
+
+        checked = self.options.check_crc and self.options.family == "hg" and state.crc != 0
+        return not checked or state.crc == checksum(state)
+
+    def _is_finite(self, state: Any) -> bool:
+        motors = [state.motor_state[i] for i in self.indices]
+        return bool(np.isfinite([(m.q, m.dq, m.tau_est) for m in motors]).all())
+
+    def _check_motion_service(self) -> None:
+        """Compare the robot's motion service with the topic of the commands; simulators have no such service."""
+        options = self.options
+        if options.motion_service == "ignore":
+            return
+        with MotionSwitcher(options.domain, options.interface) as switcher:
+            try:
+                active = switcher.active()
+            except ServiceError:
+                return
+            if self.by_weight and not active:
+                raise HardwareError(
+                    "the robot's motion service is not active, but rt/arm_sdk needs it; let the robot stand first "
+                    "(waldo unitree select ai, then waldo unitree stand)"
+                )
+            if not self.by_weight and active and options.motion_service == "release":
+                switcher.release()
+            elif not self.by_weight and active:
+                raise HardwareError(
+                    f"the robot's motion service {active!r} is active and commands the same motors; suspend the robot, "
+                    "then pass motion_service=release, or press L2+R2 on the remote"
+                )
+
     def _prepare(self) -> None:
         """Set the fields that are the same in every command."""
-        options, command = self.options, self._command
+        options, command, state = self.options, self._command, self.channel.state
         if options.family == "hg":
             command.mode_pr = options.mode_pr
-            command.mode_machine = self._state.mode_machine
+            command.mode_machine = state.mode_machine
         for i, motor in enumerate(command.motor_cmd):
-            held = i not in self.indices and i < len(G1_MOTORS) and options.command_topic == "rt/lowcmd"
+            held = i not in self.indices and i < len(G1_MOTORS) and not self.by_weight
             if held and options.unused_motors != "off":
-                motor.mode, motor.q = 1, float(self._state.motor_state[i].q)
+                motor.mode, motor.q = 1, float(state.motor_state[i].q)
                 motor.kp, motor.kd = (60.0, 1.0) if options.unused_motors == "hold" else (0.0, 2.0)
-        for i, kp, kd in zip(self.indices, self.kp, self.kd, strict=True):
-            command.motor_cmd[i].mode, command.motor_cmd[i].kp, command.motor_cmd[i].kd = 1, float(kp), float(kd)
-        if options.command_topic == "rt/arm_sdk":
-            command.motor_cmd[ARM_SDK_WEIGHT].q = 1.0
+        for i, kp, kd, driven in zip(self.indices, self.kp, self.kd, self.driven, strict=True):
+            if driven:
+                command.motor_cmd[i].mode, command.motor_cmd[i].kp, command.motor_cmd[i].kd = 1, float(kp), float(kd)
 
-    def _repeat_command(self) -> None:
-        """Send the last command periodically, because the motors stop without commands."""
+    def _message(self) -> Any:
+        """Return the command to send now, with its checksum and, on rt/arm_sdk, the weight of this moment."""
         from waldo.robots.drivers.unitree.crc import checksum
 
-        while not self._stop.wait(1 / self.options.rate_hz):
-            with self._lock:
-                self._command.crc = checksum(self._command)
-                self._writer.write(self._command)
-
-    def _receive(self) -> None:
-        """Store the newest state that differs from the last one and has a correct checksum."""
-        from waldo.robots.drivers.unitree.crc import checksum
-
-        for state in self._reader.take(16):
-            if not hasattr(state, "motor_state"):
-                continue
-            checked = self.options.check_crc and self.options.family == "hg"
-            if checked and state.crc != checksum(state):
-                self.refused += 1
-            elif self._state is None or state.tick != self._state.tick:
-                self._state, self._received_ns, self._received_s = state, time.time_ns(), time.monotonic()
+        if self.by_weight:
+            progress = min((time.monotonic() - self._ramp_s) / self.options.weight_ramp_s, 1.0)
+            self._command.motor_cmd[ARM_SDK_WEIGHT].q = progress if self._ramp_to else 1.0 - progress
+        self._command.crc = checksum(self._command)
+        return self._command
 
     def read(self) -> RobotState:
         """Return the newest state.
 
         Raises:
-            HardwareError: If the state has not changed for `max_staleness_s`.
+            HardwareError: If there has been no new state for `max_staleness_s`, or another program publishes states or
+                sends commands.
         """
-        self._receive()
-        if self._state is None:
-            raise HardwareError("the robot has not been read yet; call connect() first")
-        age_s = time.monotonic() - self._received_s
-        if age_s > self.options.max_staleness_s:
-            raise HardwareError(
-                f"no new state on {self.options.state_topic} for {age_s:.2f} s{self._checksum_text()}; check that the "
-                "robot is on and its cable plugged in"
-            )
-        motors = [self._state.motor_state[i] for i in self.indices]
+        state = self.channel.newest()
+        motors = [state.motor_state[i] for i in self.indices]
         return RobotState(
-            stamp_ns=self._received_ns,
+            stamp_ns=self.channel.received_ns,
             position=np.array([m.q for m in motors]),
             velocity=np.array([m.dq for m in motors]),
             effort=np.array([m.tau_est for m in motors]),
         )
 
     def _positions(self) -> Array:
-        return np.array([self._state.motor_state[i].q for i in self.indices])
+        return np.array([self.channel.state.motor_state[i].q for i in self.indices])
 
     def motors(self) -> MotorSensors:
         """Return the motors' sensors and faults; the options determine which temperature is that of the winding."""
-        motors = [self._state.motor_state[i] for i in self.indices]
+        motors = [self.channel.state.motor_state[i] for i in self.indices]
         torque = np.array([m.tau_est for m in motors])
         sensors = dataclasses.replace(
             MotorSensors.unknown(len(motors)), torque_nm=torque, current_a=torque / self._torque_constant
@@ -274,7 +279,7 @@ class UnitreeDriver:
             return dataclasses.replace(
                 sensors,
                 **{only: np.array([float(m.temperature) for m in motors])},
-                voltage_v=np.full(len(motors), self._state.power_v),
+                voltage_v=np.full(len(motors), self.channel.state.power_v),
                 faults=tuple(f"{count(m.lost, 'frame')} lost" if m.lost else "" for m in motors),
             )
         both = np.array([m.temperature for m in motors], dtype=float)
@@ -293,8 +298,8 @@ class UnitreeDriver:
         Args:
             both: Both temperatures of each motor, shape (joints, 2) [°C].
         """
-        dt_s = (self._received_ns - self._sorted_ns) / 1e9 if self._sorted_ns else 0.0
-        self._sorted_ns = self._received_ns
+        dt_s = (self.channel.received_ns - self._sorted_ns) / 1e9 if self._sorted_ns else 0.0
+        self._sorted_ns = self.channel.received_ns
         self.finder.add(both, min(dt_s, 1.0))
         winding = {"first": 0, "second": 1, "auto": self.finder.winding}[self.options.winding_sensor]
         if winding is None:
@@ -303,42 +308,43 @@ class UnitreeDriver:
         return both[:, winding], both[:, 1 - winding]
 
     def write(self, targets: Array) -> Array:
-        """Command position targets, shape (joints,) [rad]; return the applied targets, within the joint limits."""
+        """Command position targets, shape (joints,) [rad].
+
+        Returns:
+            The applied targets, within the joint limits; the present positions of joints that are only read.
+        """
         within = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         if not np.all(np.isfinite(within)):
             raise InvalidValueError("targets", targets, "finite numbers")
+        within = np.where(self.driven, within, self._positions())
         self._set_targets(within)
         return within.astype(np.float32).astype(float)
 
     def _set_targets(self, targets: Array) -> None:
-        with self._lock:
-            for i, target in zip(self.indices, targets, strict=True):
-                self._command.motor_cmd[i].q = float(target)
+        with self.channel.lock:
+            for i, target, driven in zip(self.indices, targets, self.driven, strict=True):
+                if driven:
+                    self._command.motor_cmd[i].q = float(target)
 
     def frames(self) -> Sequence[Frame]:
         """Return no frames: the robot's cameras are read by separate drivers."""
         return ()
 
     def disconnect(self) -> None:
-        """Hold the position or disable the torque, according to `on_close`, and leave the domain."""
-        from waldo.robots.drivers.unitree.crc import checksum
+        """Return the arms to the robot's own controller, hold, or disable the torque, and leave the domain.
 
-        thread, self._thread = self._thread, None
-        if thread is None:
+        On rt/arm_sdk the weight falls to 0 within `weight_ramp_s`; on rt/lowcmd `on_close` decides.
+        """
+        if self.by_weight and self.channel.is_open:
+            with self.channel.lock:
+                self._ramp_s, self._ramp_to = time.monotonic(), 0.0
+            time.sleep(self.options.weight_ramp_s)
+        if not self.channel.stop():
             return
-        self._stop.set()
-        thread.join(10)
-        if self.options.on_close == "release":
+        if self.options.on_close == "release" and not self.by_weight:
             for motor in self._command.motor_cmd:
                 motor.mode, motor.kp, motor.kd = 0, 0.0, 0.0
-            if self.options.command_topic == "rt/arm_sdk":
-                self._command.motor_cmd[ARM_SDK_WEIGHT].q = 0.0
-        self._command.crc = checksum(self._command)
-        self._writer.write(self._command)
+        self.channel.send(self._message())
         # Deleting the writer immediately could discard the sample.
         time.sleep(0.05)
-        self._close()
-
-    def _close(self) -> None:
-        self._reader = self._writer = self._participant = None
-        self._state = None
+        self.channel.close()

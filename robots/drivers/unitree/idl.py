@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import cyclonedds.idl.annotations as annotate
 from cyclonedds.idl import IdlStruct
-from cyclonedds.idl.types import array, float32, int16, int32, uint8, uint16, uint32
+from cyclonedds.idl.types import array, float32, int16, int32, sequence, uint8, uint16, uint32
 
 # Cyclone DDS creates its types at run time, which a type checker cannot evaluate.
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     type f32 = float
     type f32x3 = list[float]
     type f32x4 = list[float]
+    type f32x12 = list[float]
     type i16x2 = list[int]
     type i16x4 = list[int]
     type u16x4 = list[int]
@@ -38,6 +39,7 @@ else:
     u8, u16, u32, i16, i32, f32 = uint8, uint16, uint32, int16, int32, float32
     f32x3 = array[float32, 3]
     f32x4 = array[float32, 4]
+    f32x12 = array[float32, 12]
     i16x2 = array[int16, 2]
     i16x4 = array[int16, 4]
     u16x4 = array[uint16, 4]
@@ -140,6 +142,59 @@ class HgLowState(IdlStruct, typename="unitree_hg.msg.dds_.LowState_"):
     crc: u32
 
 
+if TYPE_CHECKING:
+    type HandMotorCmds = list[HgMotorCmd]
+    type HandMotorStates = list[HgMotorState]
+else:
+    HandMotorCmds = sequence[HgMotorCmd]
+    HandMotorStates = sequence[HgMotorState]
+
+
+@dataclass
+@annotate.final
+@annotate.autoid("sequential")
+class HandCmd(IdlStruct, typename="unitree_hg.msg.dds_.HandCmd_"):
+    """Topics rt/dex3/left/cmd and rt/dex3/right/cmd."""
+
+    motor_cmd: HandMotorCmds
+    reserve: u32x4
+
+
+@dataclass
+@annotate.final
+@annotate.autoid("sequential")
+class PressSensorState(IdlStruct, typename="unitree_hg.msg.dds_.PressSensorState_"):
+    """Pressures and temperatures [°C] of one sensor pad."""
+
+    pressure: f32x12
+    temperature: f32x12
+    lost: u32
+    reserve: u32
+
+
+if TYPE_CHECKING:
+    type PressSensorStates = list[PressSensorState]
+else:
+    PressSensorStates = sequence[PressSensorState]
+
+
+@dataclass
+@annotate.final
+@annotate.autoid("sequential")
+class HandState(IdlStruct, typename="unitree_hg.msg.dds_.HandState_"):
+    """Topics rt/dex3/left/state and rt/dex3/right/state."""
+
+    motor_state: HandMotorStates
+    press_sensor_state: PressSensorStates
+    imu_state: HgImuState
+    power_v: f32
+    power_a: f32
+    system_v: f32
+    device_v: f32
+    error: u32x2
+    reserve: u32x2
+
+
 @dataclass
 @annotate.final
 @annotate.autoid("sequential")
@@ -185,6 +240,32 @@ if TYPE_CHECKING:
     type GoMotorStates = list[GoMotorState]
 else:
     GoMotorStates = array[GoMotorState, 20]
+
+
+if TYPE_CHECKING:
+    type GoMotorCmdList = list[GoMotorCmd]
+    type GoMotorStateList = list[GoMotorState]
+else:
+    GoMotorCmdList = sequence[GoMotorCmd]
+    GoMotorStateList = sequence[GoMotorState]
+
+
+@dataclass
+@annotate.final
+@annotate.autoid("sequential")
+class MotorCmds(IdlStruct, typename="unitree_go.msg.dds_.MotorCmds_"):
+    """Topic rt/inspire/cmd: both hands."""
+
+    cmds: GoMotorCmdList
+
+
+@dataclass
+@annotate.final
+@annotate.autoid("sequential")
+class MotorStates(IdlStruct, typename="unitree_go.msg.dds_.MotorStates_"):
+    """Topic rt/inspire/state: both hands."""
+
+    states: GoMotorStateList
 
 
 @dataclass

@@ -25,6 +25,8 @@ MOTOR_INDICES: Mapping[str, int] = {
 }
 """Joint name -> motor index, for robots whose joints have Unitree's names."""
 
+ARM_SDK_MOTORS = range(12, 29)
+"""Motors that rt/arm_sdk drives: waist and arms (example/g1/high_level/g1_arm7_sdk_dds_example.py)."""
 HG_MOTORS, GO_MOTORS = 35, 20
 """Number of motors in a message of the families hg and go."""
 ARM_SDK_WEIGHT = 29

@@ -82,6 +82,16 @@ EXPECTED = {
         {"gear_ratio": (40, 0.1), "rated_torque_nm": (9, 0.1), "peak_torque_nm": (27, 0.1), "voltage_v": (24.0, 0.1)},
         None,
     ),
+    "dm-j8009": (
+        "Damiao DM-J8009",
+        {
+            "gear_ratio": (9, 0.1),
+            "rated_torque_nm": (20, 0.1),
+            "peak_torque_nm": (40, 0.1),
+            "voltage_v": (24.0, 0.1),
+        },
+        None,
+    ),
     "rs00": (
         "RobStride RS00",
         {
@@ -221,6 +231,39 @@ EXPECTED = {
         },
         (6.552000000000001, 86.24000000000001, 2.0, 5.0, "assumed"),
     ),
+    "dex3-thumb": (
+        "Unitree Dex3-1 thumb base",
+        {
+            "torque_constant_nm_per_a": (0.6, 0.4),
+            "resistance_ohm": (3.111529829889236, 0.4),
+            "rated_torque_nm": (0.8166666666666668, 0.4),
+            "peak_torque_nm": (2.45, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (2.808, 36.96, 3.0, 9.0, "assumed"),
+    ),
+    "dex3-finger": (
+        "Unitree Dex3-1 finger",
+        {
+            "torque_constant_nm_per_a": (0.37, 0.4),
+            "resistance_ohm": (2.7177673505052073, 0.4),
+            "rated_torque_nm": (0.4666666666666666, 0.4),
+            "peak_torque_nm": (1.4, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (1.8719999999999999, 24.64, 4.0, 12.0, "assumed"),
+    ),
+    "inspire-rh56": (
+        "Inspire RH56DFX actuator",
+        {
+            "torque_constant_nm_per_a": (0.37, 0.4),
+            "resistance_ohm": (4.261459205592164, 0.4),
+            "rated_torque_nm": (0.3333333333333333, 0.4),
+            "peak_torque_nm": (1.0, 0.1),
+            "winding_limit_c": (130, 0.4),
+        },
+        (1.404, 18.48, 5.0, 15.0, "assumed"),
+    ),
     "go-m8010-6": ("Unitree GO-M8010-6", {"gear_ratio": (6.33, 0.1), "winding_limit_c": (90, 0.1)}, None),
     "ak80-9": (
         "CubeMars AK80-9",
@@ -317,4 +360,6 @@ def test_fitted_constants_reproduce_the_manufacturers_overload_table(name, table
 def test_an_unknown_motor_is_refused_with_the_closest_name():
     with pytest.raises(UnknownNameError) as error:
         load_motor("sts3215")
-    assert str(error.value).startswith("unknown motor 'sts3215'; did you mean 'sts3215-7v'? (known: ak80-9, dm-j4310,")
+    assert str(error.value).startswith(
+        "unknown motor 'sts3215'; did you mean 'sts3215-7v'? (known: ak80-9, dex3-finger,"
+    )

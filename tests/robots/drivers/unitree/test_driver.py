@@ -57,7 +57,9 @@ def until(done: Callable[[], bool]) -> None:
 
 
 def test_the_driver_holds_its_position_and_follows_commands(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
-    np.testing.assert_allclose(connected.read().position, G1.home, atol=0.1)
+    # Without torque, the arms have sagged until the driver was connected.
+    time.sleep(0.1)
+    np.testing.assert_allclose(connected.read().position, twin.joints.position, atol=0.1)
     target = np.clip(G1.home + 0.2, G1.lower, G1.upper)
     np.testing.assert_allclose(connected.write(target), target, atol=1e-6)
     until(lambda: float(np.abs(connected.read().position - target).max()) < 0.1)
@@ -117,7 +119,7 @@ def test_the_winding_is_identified_by_its_fluctuation(winding_first: bool) -> No
 def test_reading_a_silent_robot_is_an_error(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
     connected.read()
     twin.mute = True
-    connected.options = replace(connected.options, max_staleness_s=0.05)
+    connected.channel.options = replace(connected.options, max_staleness_s=0.05)
     time.sleep(0.3)
     with pytest.raises(HardwareError, match=r"no new state on rt/lowstate for \d+\.\d\d s; check that the robot is on"):
         connected.read()
@@ -133,7 +135,7 @@ def test_connecting_without_valid_states_is_an_error(twin: EmulatedUnitree) -> N
     trusting.connect()
     trusting.read()
     trusting.disconnect()
-    with pytest.raises(HardwareError, match=r"within 0\.2 s; check that the robot is on, connected, and of"):
+    with pytest.raises(HardwareError, match=r"within 0\.2 s; check that the robot is on and connected, and its type"):
         driver(connect_timeout_s=0.2, state_topic="rt/empty").connect()
 
 
@@ -156,13 +158,118 @@ def test_on_close_release_disables_the_torque(twin: EmulatedUnitree) -> None:
     until(lambda: twin.last_command.motor_cmd[15].mode == 0)
 
 
-def test_arm_sdk_does_not_command_the_legs() -> None:
-    made = UnitreeDriver(G1, command_topic="rt/arm_sdk")
-    made._command = empty_command("hg")
-    made._state = type("S", (), {"mode_machine": 3, "motor_state": [type("M", (), {"q": 0.5})()] * 35})()
-    made._prepare()
-    assert made._command.motor_cmd[29].q == 1.0
-    assert [motor.mode for motor in made._command.motor_cmd[:12]] == [0] * 12
+def test_arm_sdk_ramps_its_weight_and_leaves_the_legs_to_the_robot() -> None:
+    body = load_robot("g1_dex3").parts[0].robot
+    with EmulatedUnitree(body, DOMAIN, rate_hz=100, controller="ai") as twin:
+        made = UnitreeDriver(
+            body, interface="lo", domain=DOMAIN, connect_timeout_s=60.0, max_staleness_s=30.0, rate_hz=100,
+            command_topic="rt/arm_sdk", weight_ramp_s=0.5,
+        )  # fmt: skip
+        made.connect()
+        until(lambda: twin.weight > 0)
+        first = twin.weight
+        until(lambda: twin.weight == 1.0)
+        assert first < 1.0
+        target = body.home.copy()
+        knee, elbow = body.joint_names.index("left_knee_joint"), body.joint_names.index("left_elbow_joint")
+        target[knee], target[elbow] = 1.0, 0.5
+        applied = made.write(target)
+        assert applied[elbow] == pytest.approx(0.5)
+        assert abs(applied[knee]) < 0.2  # where it is: the robot's own controller moves the legs
+        until(lambda: abs(made.read().position[elbow] - 0.5) < 0.1)
+        assert [motor.mode for motor in twin.last_command.motor_cmd[:12]] == [0] * 12
+        assert abs(made.read().position[knee]) < 0.2
+        made.disconnect()
+        until(lambda: twin.weight == 0.0)
+        # The arm returns to where the robot's own controller holds it.
+        until(lambda: abs(twin.joints.position[elbow] - body.home[elbow]) < 0.15)
+        assert twin.refused == 0
+
+
+@pytest.mark.parametrize(
+    ("controller", "topic", "message"),
+    [
+        ("ai", "rt/lowcmd", "the robot's motion service 'ai' is active and commands the same motors"),
+        ("", "rt/arm_sdk", "the robot's motion service is not active, but rt/arm_sdk needs it"),
+    ],
+)
+def test_the_motion_service_must_fit_the_topic(controller: str, topic: str, message: str) -> None:
+    with EmulatedUnitree(G1, DOMAIN, rate_hz=100, controller=controller):
+        with pytest.raises(HardwareError, match=message):
+            driver(command_topic=topic).connect()
+        trusting = driver(command_topic=topic, motion_service="ignore", weight_ramp_s=0.1)
+        trusting.connect()
+        trusting.disconnect()
+
+
+def test_the_motion_service_is_released_on_request() -> None:
+    with EmulatedUnitree(G1, DOMAIN, rate_hz=100, controller="ai") as twin:
+        made = driver(motion_service="release")
+        made.connect()
+        assert twin.controller.active == ""
+        until(lambda: twin.taken > 3)
+        made.disconnect()
+
+
+def test_a_simulator_without_ticks_checksums_and_services_is_driven() -> None:
+    """unitree_mujoco's Python simulator publishes states with tick 0 and checksum 0, and has no services."""
+
+    class Plain(EmulatedUnitree):
+        def state(self) -> Any:
+            state = super().state()
+            state.tick = state.crc = 0
+            return state
+
+    with Plain(G1, DOMAIN, rate_hz=100) as twin:
+        twin.controller.close()
+        made = driver()
+        made.connect()
+        target = np.clip(G1.home + 0.2, G1.lower, G1.upper)
+        made.write(target)
+        until(lambda: float(np.abs(made.read().position - target).max()) < 0.1)
+        twin.mute = True
+        made.channel.options = replace(made.options, max_staleness_s=0.05)
+        time.sleep(0.3)
+        with pytest.raises(HardwareError, match="no new state on rt/lowstate"):
+            made.read()
+        made.disconnect()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_states_that_are_not_finite_or_old_are_refused(value: float) -> None:
+    made = UnitreeDriver(G1)
+    twin = EmulatedUnitree(G1)
+    twin._tick = 5000
+    first = twin.state()
+    assert made._accepts(first)
+    made.channel.state = first
+    assert not made._accepts(first)
+    twin._tick = 4990
+    assert not made._accepts(twin.state()), "an overtaken state"
+    twin._tick = 3
+    assert made._accepts(twin.state()), "the robot was restarted"
+    twin._tick = 5001
+    state = twin.state()
+    state.motor_state[15].q = value
+    state.crc = checksum(state)
+    assert not made._accepts(state)
+    assert made.refused == 2
+
+
+def test_two_programs_that_publish_states_are_not_mixed(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
+    with EmulatedUnitree(G1, DOMAIN, rate_hz=100):
+        with pytest.raises(HardwareError, match="two programs publish rt/lowstate"):
+            until(lambda: bool(connected.read() is None))
+
+
+def test_another_program_that_sends_commands_is_noticed(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
+    connected.read()
+    second = driver(rate_hz=100)
+    with pytest.raises(HardwareError, match="another program sends commands on rt/lowcmd"):
+        second.connect()
+    assert not second.channel.is_open
+    # Nothing was sent meanwhile.
+    connected.read()
 
 
 def crc_bit_by_bit(words: list[int]) -> int:
@@ -222,7 +329,7 @@ def test_impossible_options_are_rejected() -> None:
 def test_go_has_one_temperature() -> None:
     made = UnitreeDriver(replace(G1, joints=G1.joints[:1]), family="go", motor_indices=(2,), other_sensor="driver")
     motor = idl.GoMotorState(1, 0.1, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 61, 3, [0, 0])
-    made._state = type("S", (), {"motor_state": [motor] * 20, "power_v": 29.0})()
+    made.channel.state = type("S", (), {"motor_state": [motor] * 20, "power_v": 29.0})()
     sensors = made.motors()
     assert (sensors.driver_c[0], sensors.voltage_v[0], sensors.faults) == (61.0, 29.0, ("3 frames lost",))
     assert np.isnan(sensors.winding_c[0])
