@@ -8,6 +8,7 @@ on scheduling: the same seed gives the same messages with the same stamps.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -17,13 +18,14 @@ from waldo.errors import InvalidValueError
 from waldo.robots import diagnostics
 from waldo.robots.cameras.image_worker import ImageWorker, encode_jpeg
 from waldo.robots.control.arbiter import LABELS
-from waldo.robots.control.cycle import MOTOR_HZ, ControlCycle, CycleConfig, Sensed
+from waldo.robots.control.cycle import MOTOR_HZ, Acted, ControlCycle, CycleConfig, Sensed
 from waldo.robots.control.lockstep import PEERS, Lockstep
 from waldo.robots.control.safety import SafetyChain
 from waldo.robots.control.transport_delay import TransportDelay
 from waldo.robots.diagnostics import ERROR, WARN, ComponentStatus
 from waldo.robots.driver import Driver, Frame, SimulatedDriver
 from waldo.robots.event import Event
+from waldo.robots.operator import LocalOperator
 from waldo.robots.publisher import STATUS, RobotPublisher
 
 if TYPE_CHECKING:
@@ -57,9 +59,18 @@ class NodeConfig(CycleConfig):
 class RobotNode:
     """Runs a driver on the ROS graph."""
 
-    def __init__(self, graph: Graph, driver: Driver, config: NodeConfig) -> None:
-        """Create the topics and services; the driver must be connected."""
-        self.graph, self.driver, self.config = graph, driver, config
+    def __init__(self, graph: Graph, driver: Driver, config: NodeConfig, operator: LocalOperator | None = None) -> None:
+        """Create the topics and services; the driver must be connected.
+
+        Args:
+            graph: The node on the ROS graph, in the robot's namespace.
+            driver: The robot.
+            config: The node's options.
+            operator: A device in this process, which must be open; others send messages.
+        """
+        self.graph, self.driver, self.config, self._operator = graph, driver, config, operator
+        self._local_ns: deque[int] = deque(maxlen=64)
+        """Stamps of the local operator's last commands, whose messages arrive here as well."""
         self._lockstep = Lockstep(config.lockstep)
         self._images = ImageWorker(lambda frame: encode_jpeg(frame, config.jpeg_quality), self._publish_image)
         self.cycle = ControlCycle(driver, config, simulated_time=bool(self._lockstep), monitors=[self._images])
@@ -111,6 +122,8 @@ class RobotNode:
     def _on_command(self, message: Any, info: Any) -> None:
         """Pass a command on; its age counts from its publication, also if this process was too busy to read it."""
         stamp_ns, now_ns = ros.stamp_to_ns(message.header.stamp), time.time_ns()
+        if stamp_ns in self._local_ns:
+            return
         self._lockstep.command(stamp_ns, int(info["publication_sequence_number"]))
         late_ns = 0 if self._lockstep else self._delay.late_ns(int(info["source_timestamp"]), now_ns)
         frame_id = message.header.frame_id
@@ -196,19 +209,37 @@ class RobotNode:
         period_s = 1 / self.config.rate_hz
         deadline = time.monotonic()
         while not done():
+            if self._operator is not None:
+                self._operator.begin(self.cycle.state)
             sensed = self.cycle.sense(time.time_ns(), time.monotonic())
-            self._publish_state(sensed)
-            self._log(sensed.events)
+            if self._operator is not None:
+                # The operator's command is followed before anything else is done in this cycle.
+                self._follow(self._operator)
+                acted = self.cycle.act(time.time_ns(), time.monotonic())
+                self._publish_sensed(sensed)
+                self._publish_acted(acted)
+            else:
+                self._publish_sensed(sensed)
             if self._lockstep:
                 if not self._wait_for_answers(done):
                     return
             else:
                 deadline = max(deadline + period_s, time.monotonic() - period_s)
                 self.graph.spin_for(max(0.0, deadline - time.monotonic()))
-            self._act()
+            if self._operator is None:
+                self._publish_acted(self.cycle.act(time.time_ns(), time.monotonic()))
 
-    def _act(self) -> None:
-        acted = self.cycle.act(time.time_ns(), time.monotonic())
+    def _follow(self, operator: LocalOperator) -> None:
+        command = operator.command()
+        if command is not None:
+            self._local_ns.append(command.stamp_ns)
+            self.cycle.command(command.names, command.positions, time.time_ns(), command.stamp_ns)
+
+    def _publish_sensed(self, sensed: Sensed) -> None:
+        self._publish_state(sensed)
+        self._log(sensed.events)
+
+    def _publish_acted(self, acted: Acted) -> None:
         self._publisher.applied(acted.applied, acted.stamp_ns, LABELS[acted.source])
         if acted.statuses:
             self._statuses, self._statuses_ns = acted.statuses, acted.stamp_ns

@@ -81,6 +81,7 @@ class DynamixelBus(ServoBus):
     goal: ClassVar[Register] = Register(116, 4, signed=True)
     drive_mode: ClassVar[Register | None] = Register(10, 1)
     block: ClassVar[tuple[int, int]] = (124, 23)
+    motion: ClassVar[tuple[int, int]] = (128, 8)
     header: ClassVar[int] = 11
     baud_rates: ClassVar[tuple[int, ...]] = (57_600, 1_000_000, 115_200, 2_000_000, 3_000_000, 4_000_000, 9_600)
     models: ClassVar[Mapping[int, str]] = {
@@ -175,6 +176,11 @@ class DynamixelBus(ServoBus):
     def refused(self, error: int) -> str:
         """Return why a write was rejected, from the error byte of the response; empty if it was not."""
         return REFUSALS.get(error & ~ALERT, "")
+
+    def decode_motion(self, block: bytes) -> tuple[float, float]:
+        """Return position [counts] and speed [counts/s]."""
+        start = self.motion[0]
+        return POSITION.within(block, start), VELOCITY.within(block, start) * COUNTS_PER_S
 
     def homing_offset(self, present: int, wanted: int) -> int:
         """Return the offset (present = actual + offset)."""

@@ -79,6 +79,7 @@ class FeetechBus(ServoBus):
     enable: ClassVar[Register] = Register(40, 1)
     goal: ClassVar[Register] = Register(42, 2, sign_bit=15)
     block: ClassVar[tuple[int, int]] = (56, 15)
+    motion: ClassVar[tuple[int, int]] = (56, 4)
     header: ClassVar[int] = 6
     models: ClassVar[Mapping[int, str]] = {777: "STS3215", 2825: "STS3250"}
     baud_rates: ClassVar[tuple[int, ...]] = (1_000_000, 500_000, 250_000, 128_000, 115_200, 76_800, 57_600, 38_400)
@@ -116,6 +117,11 @@ class FeetechBus(ServoBus):
             fault=fault_text(status),
             disabled=bool(status & TORQUE_OFF_BITS),
         )
+
+    def decode_motion(self, block: bytes) -> tuple[float, float]:
+        """Return position [counts] and speed [counts/s]."""
+        start = self.motion[0]
+        return POSITION.within(block, start), SPEED.within(block, start)
 
     def homing_offset(self, present: int, wanted: int) -> int:
         """Return the offset (present = actual - offset), limited to ±2047."""

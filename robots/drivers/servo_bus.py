@@ -91,6 +91,8 @@ class ServoBus:
     goal: ClassVar[Register]
     block: ClassVar[tuple[int, int]]
     """Address and length [bytes] of the registers that are read in each cycle."""
+    motion: ClassVar[tuple[int, int]]
+    """Address and length [bytes] of position and speed alone."""
     header: ClassVar[int]
     """Length of a status frame without its data [bytes]."""
     drive_mode: ClassVar[Register | None] = None
@@ -124,6 +126,10 @@ class ServoBus:
 
     def decode(self, servo: int, block: bytes, error: int) -> Feedback:
         """Return the reading in a servo's block of registers."""
+        raise NotImplementedError
+
+    def decode_motion(self, block: bytes) -> tuple[float, float]:
+        """Return position [counts] and speed [counts/s] in the registers of `motion`."""
         raise NotImplementedError
 
     def homing_offset(self, present: int, wanted: int) -> int:
@@ -290,13 +296,21 @@ class ServoBus:
 
         Responses may arrive in any order.
         """
-        address, length = self.block
+        found = self._read_blocks(ids, *self.block)
+        return {servo: self.decode(servo, block, error) for servo, (block, error) in found.items()}
+
+    def read_motions(self, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
+        """Read position [counts] and speed [counts/s] of all servos with one request, in half the time of `read_all`."""
+        return {servo: self.decode_motion(block) for servo, (block, _) in self._read_blocks(ids, *self.motion).items()}
+
+    def _read_blocks(self, ids: Sequence[int], address: int, length: int) -> dict[int, tuple[bytes, int]]:
+        """Return servo id -> registers and error byte of the servos that respond to one request."""
         start, total = self._distinct(address, length)
         self.query_all(ids, start, total)
         self.port.setPacketTimeout((self.header + total) * len(ids))
-        found: dict[int, Feedback] = {}
+        found: dict[int, tuple[bytes, int]] = {}
         while len(found) < len(ids) and (frame := self._receive_from(ids, total)) is not None:
-            found[frame[0]] = self.decode(frame[0], frame[2][address - start :], frame[1])
+            found[frame[0]] = frame[2][address - start :], frame[1]
         return found
 
     def write_all(self, register: Register, values: Mapping[int, int]) -> None:

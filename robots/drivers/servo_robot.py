@@ -7,7 +7,8 @@ cost no additional bus time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +27,8 @@ from waldo.typing import Array
 RANGE_MARGIN = 60
 """How far outside its calibrated range a servo may be when its torque is enabled [counts]: 5 degrees."""
 
+SENSORS_S = 0.1
+"""Interval at which the sensors of servos without torque are read [s]."""
 MAX_SPEED = 12 / (2 * np.pi) * TURN
 """Highest plausible speed of a servo, also when a person moves the arm [counts/s]: 12 rad/s."""
 JUMP = 0.02 / (2 * np.pi) * TURN
@@ -70,6 +73,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         if not all(0 <= servo <= 252 for servo in self.ids):
             raise InvalidValueError("ids", self.ids, "ids from 0 to 252")
         self._bus: ServoBus | None = None
+        self._sensors_s = -np.inf
         self._implausible: dict[int, float] = {}
         """Joint -> position that the next reading must confirm [counts]."""
         self.counts: Counts
@@ -220,13 +224,30 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
     # Provided to the base class.
 
     def _query(self, motors: Sequence[int], timeout_s: float) -> Collection[int]:
-        """Read all servos with one sync read; the port applies the response timeout."""
+        """Read all servos with one sync read; the port applies the response timeout.
+
+        Without torque the sensors change slowly, so most readings are of position and speed alone: a leader is followed
+        sooner.
+        """
         del timeout_s
-        found = self.bus.read_all(self.ids)
+        now_s = time.monotonic()
+        if self.options.torque or now_s - self._sensors_s > SENSORS_S or None in self._feedback:
+            found = self.bus.read_all(self.ids)
+            self._sensors_s = now_s
+        else:
+            found = self._with_last_sensors(self.bus.read_motions(self.ids))
         responded = [i for i in motors if self.ids[i] in found and self._is_plausible(i, found[self.ids[i]])]
         for i in responded:
             self._keep(i, found[self.ids[i]])
         return responded
+
+    def _with_last_sensors(self, motions: Mapping[int, tuple[float, float]]) -> dict[int, Feedback]:
+        """Return servo id -> reading, from a new position and speed and the last values of the other sensors."""
+        return {
+            servo: dataclasses.replace(feedback, position=motions[servo][0], speed=motions[servo][1])
+            for servo, feedback in zip(self.ids, self._known(), strict=True)
+            if servo in motions
+        }
 
     def _is_plausible(self, joint: int, feedback: Feedback) -> bool:
         """Return whether a servo can have reached a position since its last one.

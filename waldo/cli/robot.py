@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -13,14 +13,23 @@ import tyro
 
 from waldo import console
 from waldo.cli.support.config import load_yaml
-from waldo.errors import ConflictingOptionsError, FileError, InvalidValueError, UnsupportedOptionError
+from waldo.errors import (
+    ConflictingOptionsError,
+    FileError,
+    InvalidValueError,
+    MissingOptionError,
+    UnsupportedOptionError,
+)
 from waldo.robots.control.safety import SafetyConfig
 from waldo.robots.thermal.monitor import MonitorConfig
 
 if TYPE_CHECKING:
+    from waldo.collect.devices.device import Device
+    from waldo.collect.teleop.local import LocalTeleop
     from waldo.robots.description import Robot
     from waldo.robots.driver import Driver
     from waldo.robots.node import NodeConfig
+    from waldo.ros import Graph
 
 SIMULATIONS = ("twin", "model")
 """Drivers that simulate the robot."""
@@ -74,6 +83,11 @@ class RobotCommand:
     camera: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Camera of a real robot as name=source, such as --camera front=0, wrist=realsense:SERIAL or a video file;
     repeatable."""
+    device: str = ""
+    """Teleoperation device in this process, such as leader: the robot follows it in the cycle in which it was read, a
+    few milliseconds sooner than with waldo teleop. By default commands come as messages only."""
+    device_option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Option of the device as name=value, such as --device-option port=/dev/ttyACM1; repeatable."""
     jpeg_quality: int = 90
     """JPEG quality of the published images, 1 to 100; images that a camera delivers as JPEG are passed through."""
     motors: Path | None = None
@@ -132,13 +146,37 @@ class RobotCommand:
         driver = self.make_driver()
         namespace = self.namespace or driver.robot.name
         state = self.heat_state or (None if isinstance(driver, SimulatedDriver) else state_path(namespace))
+        device = self.make_device(driver.robot)
         driver.connect()
         try:
-            with join_graph("robot", namespace) as graph:
-                RobotNode(graph, driver, self.node_config(state)).run(done)
+            with join_graph("robot", namespace) as graph, contextlib.ExitStack() as stack:
+                operator = None if device is None else stack.enter_context(self._operator(graph, device, driver.robot))
+                node = RobotNode(graph, driver, self.node_config(state), operator)
+                node.run(lambda: done() or (operator is not None and operator.finished))
         finally:
             driver.disconnect()
         return 0
+
+    def make_device(self, robot: Robot) -> Device | None:
+        """Return the device that shares this process, not yet open; None if there is none."""
+        from waldo.collect.devices.device import make_device, parse_device_options
+
+        if not self.device:
+            if self.device_option:
+                raise MissingOptionError("--device-option", "--device")
+            return None
+        if self.lockstep:
+            raise ConflictingOptionsError("--device", "--lockstep", "run the device with waldo teleop")
+        return make_device(self.device, robot, **parse_device_options(self.device, self.device_option))
+
+    def _operator(self, graph: Graph, device: Device, robot: Robot) -> LocalTeleop:
+        """Return the device as an operator in this process."""
+        from waldo.cli.support.notices import show_notices
+        from waldo.collect.teleop.local import LocalTeleop
+
+        if usage := getattr(device, "usage", ""):
+            console.err().print(usage, markup=False)
+        return LocalTeleop(graph, device, robot, period_s=1 / self.rate, notify=show_notices(""))
 
     def node_config(self, heat_state: Path | None) -> NodeConfig:
         """Return the options of the robot node."""
@@ -251,7 +289,7 @@ def _selected_driver(args: Sequence[str], config: Path | None) -> str:
     """Return the driver that the arguments or the YAML file select; empty if none."""
     selected = ""
     if config is not None and config.is_file():
-        with suppress(FileError):  # Reported when the file is loaded.
+        with contextlib.suppress(FileError):  # Reported when the file is loaded.
             selected = str(load_yaml(config)[0].get("driver", ""))
     for at, word in enumerate(args):
         if word.startswith("--driver="):

@@ -117,6 +117,28 @@ def test_random_delays_lead_to_the_true_calibration_or_a_refusal(line: Line) -> 
     assert connected >= 10, refusals
 
 
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_a_leader_s_short_readings_are_safe_too(line: Line, seconds: float) -> None:
+    """Without torque, most readings are of position and speed alone; the sensors follow ten times a second."""
+    rng, driver = random.Random(2), line.driver(torque=False)
+    driver.connect()
+    line.plant.falls = False
+    line.delay = lambda *_: rng.uniform(0.005, 0.1) if rng.random() < 0.02 else 0.0
+    with line.plant.lock:
+        line.plant.heat[:, 1] = 50.0
+    end, readings = time.monotonic() + 1.0 + seconds, 0
+    while time.monotonic() < end:
+        np.testing.assert_allclose(driver.read().position, line.plant.position, atol=0.05)
+        readings += 1
+    assert readings > 50
+    line.delay = lambda *_: 0.0
+    deadline = time.monotonic() + 60
+    while not np.allclose(driver.motors().driver_c, 50.0, atol=3.0):
+        assert time.monotonic() < deadline
+        driver.read()
+    driver.disconnect()
+
+
 def test_responses_that_arrive_twice_are_used_once(line: Line) -> None:
     line.servos.noise = lambda data: data + data
     driver = line.driver()
