@@ -109,11 +109,13 @@ def presets() -> tuple[str, ...]:
 
 
 def load_robot(name: str) -> Robot:
-    """Return a registered robot, or one read from MJCF: "arm.xml", or "menagerie:unitree_g1" from MuJoCo Menagerie.
+    """Return a registered robot, or one of a model: "arm.xml" (MJCF), "arm.urdf", or "menagerie:unitree_g1".
+
+    The latter is a folder of MuJoCo Menagerie.
 
     Raises:
         UnknownNameError: If no robot has this name; the message suggests the closest match.
     """
-    if name.endswith(".xml") or name.startswith("menagerie:"):
+    if name.lower().endswith((".xml", ".urdf")) or name.startswith("menagerie:"):
         return registry.load("waldo.robot_models", "mjcf", "robot model format")(name)
     return registry.load("waldo.robots", name, "robot")

@@ -192,9 +192,11 @@ class Task:
 
     def compile(self, robot: Robot | None = None) -> Model:
         """Build the scene around `robot` (None: the task's preset) and compile it."""
-        from waldo.sim.engine import mujoco
+        from waldo.sim.mjcf.robot_model import load_robot_model
 
-        spec = mujoco.MjSpec.from_file(str((robot or load_robot(self.robot)).mjcf_path))
+        spec = load_robot_model((robot or load_robot(self.robot)).mjcf_path).spec
+        for key in list(spec.keys):
+            spec.delete(key)  # They have no positions for the objects.
         self.build_scene(spec)
         for one in self.bins:
             _add_bin(spec, one, self.surface_m)

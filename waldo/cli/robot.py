@@ -40,7 +40,7 @@ class RobotCommand:
     driver_field: ClassVar[str] = ""
 
     robot: tyro.conf.Positional[str] = "so101"
-    """Robot: so101 or g1. In a simulation also an MJCF file, or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
+    """Robot: so101 or g1, an MJCF or URDF file, or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
     driver: str = ""
     """Driver: twin simulates the robot in a task scene, model simulates the robot alone; the default depends on the
     robot. Others control hardware; with --help, their options are listed."""
