@@ -70,7 +70,7 @@ class Robot:
     joints: tuple[Joint, ...]
     cameras: tuple[Camera, ...]
     mjcf: str
-    """MJCF file: a path, or a file name in `robots/models`. Its joints and actuators have the names of `joints`."""
+    """MJCF file: a path, or a file name in `robots/models`. Its joints have the names of `joints`."""
     end_effectors: tuple[EndEffector, ...] = ()
     """Grippers in the order of UMI's `robot0`, `robot1` ...; empty if the robot has none or they are unknown."""
     sources: tuple[str, ...] = ()

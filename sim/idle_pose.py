@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
 from waldo.sim.engine import Model, mujoco
 from waldo.sim.mjcf.floor import lowest_point
@@ -180,6 +181,9 @@ def _contact_model(robot: Robot) -> Model:
     for geom in spec.geoms:
         geom.contype = geom.conaffinity = 1
     model = spec.compile()
+    known = {joint.name for joint in spec.joints}
+    if unknown := [name for name in robot.joint_names if name not in known]:
+        raise InvalidValueError("mjcf", str(robot.mjcf_path), f"a joint named {unknown[0]!r}")
     data = mujoco.MjData(model)
     for name, position in zip(robot.joint_names, robot.home, strict=True):
         data.qpos[model.joint(name).qposadr[0]] = position

@@ -76,9 +76,9 @@ def find_drives(model: Model, path: Path) -> tuple[tuple[Drive, ...], tuple[str,
     left_out: list[str] = []
     for actuator in range(model.nu):
         transmission = transmission_of(model, actuator)
-        unfit = _unfit(model, actuator)
-        if isinstance(transmission, str) or unfit:
-            left_out.append(f"{actuator_name(model, actuator)} {unfit or transmission}")
+        reason = transmission if isinstance(transmission, str) else _unfit(model, actuator)
+        if isinstance(transmission, str) or reason:
+            left_out.append(f"{actuator_name(model, actuator)} {reason}")
         else:
             found.setdefault(transmission.key, []).append(_drive(model, actuator, transmission, inertia))
     if not found:
@@ -95,6 +95,8 @@ def actuator_name(model: Model, actuator: int) -> str:
 
 def _unfit(model: Model, actuator: int) -> str:
     """Return why no position target can be computed for an actuator, as text; empty if one can."""
+    if model.actuator_plugin[actuator] >= 0:
+        return "is implemented by a plugin"
     gain, bias = mujoco.mjtGain(model.actuator_gaintype[actuator]), mujoco.mjtBias(model.actuator_biastype[actuator])
     dynamics = mujoco.mjtDyn(model.actuator_dyntype[actuator])
     fit = (

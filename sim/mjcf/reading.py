@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def read_spec(path: Path) -> Spec:
     if not path.is_file():
         raise FileError(path, "no such file", "give the path of an MJCF or URDF file")
     try:
-        spec = mujoco.MjSpec.from_file(str(path))
+        spec = _parse(path)
     except ValueError as error:
         raise _unusable(path, error) from error
     taken = {joint.name for joint in spec.joints}
@@ -31,6 +32,21 @@ def read_spec(path: Path) -> Spec:
             taken.add(joint.name)
     cameras = unique_topic_names([camera.name for camera in spec.cameras], "camera")
     rename(spec, mujoco.mjtObj.mjOBJ_CAMERA, dict(zip(spec.cameras, cameras, strict=True)))
+    return spec
+
+
+def _parse(path: Path) -> Spec:
+    """Return the spec of a file; meshes of a URDF that are named by their ROS package are found above the file."""
+    if path.suffix.lower() != ".urdf":
+        return mujoco.MjSpec.from_file(str(path))
+    above = path.absolute().parents
+
+    def find(match: re.Match[str]) -> str:
+        candidates = [folder / match[1] for folder in above]
+        return f"{next((folder for folder in candidates if folder.is_dir()), match[1])}/"
+
+    spec = mujoco.MjSpec.from_string(re.sub(r"package://([^/\"]+)/", find, path.read_text()))
+    spec.modelfiledir = str(path.absolute().parent)
     return spec
 
 

@@ -1,7 +1,7 @@
 """Tasks in simulation: a robot, objects on a table, bins to put them in, and the condition for success.
 
-A task builds its scene around the robot's own MJCF file, so any robot with the same joint and actuator names can be
-used. Contact bits: 1 for objects, 2 for hands; fixtures collide with both, hands do not collide with each other.
+A task builds its scene around the robot's own MJCF file, so any robot with the same joint names can be used. Contact
+bits: 1 for objects, 2 for hands; fixtures collide with both, hands do not collide with each other.
 """
 
 from __future__ import annotations

@@ -90,6 +90,9 @@ MODELS = {
     ),
     # In its home pose, two links touch.
     "panda": Known(path=f"{SUITE}/panda/robot.xml", joints=7, cameras=("robotview", "eye_in_hand"), error=0.08),
+    "panda urdf": Known(
+        path="robosuite/models/assets/bullet_data/panda_description/urdf/panda_arm_hand.urdf", joints=8, error=0.08
+    ),
     "ur5e": Known(path=f"{SUITE}/ur5e/robot.xml", joints=6, cameras=("robotview", "eye_in_hand")),
     "go1": Known(path=f"{QUADRUPEDS}/go1/go1.xml", joints=12, cameras=("tracking",), objects=("trunk",)),
     "go2": Known(path=f"{QUADRUPEDS}/go2/go2.xml", joints=12, objects=("base",)),

@@ -12,7 +12,7 @@ from waldo.sim.mjcf.readings import Readings
 from waldo.sim.mjcf.robot_model import RobotModel, load_robot_model
 
 ARM = """
-<mujoco><option integrator="implicitfast" gravity="0 0 0"/><worldbody><body>
+<mujoco><option integrator="implicitfast" gravity="0 0 0"/><worldbody><body name="1">
   <joint name="hip" axis="0 1 0" range="-1 1" limited="true" armature=".01"/><geom size=".05" pos=".2 0 0"/>
   <body pos=".3 0 0"><joint name="knee" axis="0 1 0" armature=".01"/><geom size=".05" pos=".2 0 0"/></body>
 </body></worldbody><actuator>{}</actuator></mujoco>"""

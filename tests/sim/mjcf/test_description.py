@@ -50,8 +50,10 @@ def test_a_robot_has_a_name_that_a_namespace_may_have(tmp_path: Path) -> None:
 
 
 def test_cameras_keep_their_resolution_as_far_as_codecs_support_it(tmp_path: Path) -> None:
-    cameras = '<camera/><camera name="hd" resolution="1281 721"/><camera name="dot" resolution="5 9000"/><body>'
-    text = RADIAN_ARM.format(SERVOS).replace("<body>", cameras, 1)
+    cameras = (
+        '<camera/><camera name="hd" resolution="1281 721"/><camera name="dot" resolution="5 9000"/><body name="1">'
+    )
+    text = RADIAN_ARM.format(SERVOS).replace('<body name="1">', cameras, 1)
     sizes = {one.name: (one.width, one.height) for one in describe(write(tmp_path, text)).cameras}
     assert sizes == {"camera0": (320, 240), "hd": (1280, 720), "dot": (16, 4096)}
     assert describe(write(tmp_path, RADIAN_ARM.format(SERVOS))).cameras == ()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.sim.mjcf.mjcf_models import ARM, PANDA_HAND, ROBOTIQ_2F85, arm, load, settle
+from tests.sim.mjcf.mjcf_models import ARM, PANDA_HAND, RADIAN_ARM, ROBOTIQ_2F85, arm, load, settle
 from waldo.errors import FileError
 
 
@@ -121,6 +121,13 @@ def test_actuators_without_a_position_are_left_out_by_name(tmp_path: Path) -> No
     )
 
 
+def test_an_actuator_of_a_plugin_is_left_out(tmp_path: Path) -> None:
+    text = RADIAN_ARM.replace("<worldbody>", '<extension><plugin plugin="mujoco.pid"/></extension><worldbody>')
+    plugin = '<plugin name="pid" plugin="mujoco.pid" joint="knee"><config key="kp" value="4"/></plugin>'
+    loaded = arm(tmp_path, '<position joint="hip"/>' + plugin, text)
+    assert (loaded.names, loaded.left_out) == (("hip",), ("actuator 'pid' is implemented by a plugin",))
+
+
 def test_a_velocity_servo_beside_a_position_servo_damps_the_joint(tmp_path: Path) -> None:
     loaded = arm(tmp_path, '<velocity name="hip" joint="hip" kv="3"/><position joint="hip" kp="50"/>')
     assert (len(loaded.drives), loaded.drives[0].actuator, loaded.names) == (1, 1, ("hip",))
@@ -131,6 +138,11 @@ def test_a_velocity_servo_beside_a_position_servo_damps_the_joint(tmp_path: Path
 @pytest.mark.parametrize(
     ("actuators", "message"),
     [
+        (
+            '<adhesion name="suction" body="1" ctrlrange="0 1"/>',
+            "has no actuator that can be driven: actuator 'suction' acts on a body; waldo drives joints and fixed "
+            "tendons, by position, velocity or torque actuators",
+        ),
         (
             '<position name="p" joint="hip"/><position name="q" joint="hip"/>',
             "actuator 'p' and actuator 'q' both control the position of 'hip'; keep one of them",

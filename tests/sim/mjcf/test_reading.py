@@ -44,6 +44,22 @@ def test_included_files_and_meshes_are_found_beside_the_file(tmp_path: Path, mon
         assert compile_spec(read_spec(name), name).joint(0).name == "hip"
 
 
+def test_the_meshes_of_a_urdf_are_found_by_their_package_and_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "ws" / "arm_description" / "meshes").mkdir(parents=True)
+    (tmp_path / "ws" / "arm_description" / "urdf").mkdir()
+    (tmp_path / "ws" / "arm_description" / "meshes" / "cube.obj").write_text(CUBE)
+    (tmp_path / "ws" / "arm_description" / "urdf" / "own.obj").write_text(CUBE)
+    path = tmp_path / "ws" / "arm_description" / "urdf" / "arm.urdf"
+    path.write_text("""
+    <robot name="arm"><link name="base">
+      <collision><geometry><mesh filename="package://arm_description/meshes/cube.obj"/></geometry></collision>
+      <collision><geometry><mesh filename="own.obj"/></geometry></collision></link></robot>""")
+    assert compile_spec(read_spec(path), path).nmesh == 2
+    path.write_text(path.read_text().replace("arm_description", "other"))
+    with pytest.raises(FileError, match=r"Error opening file 'other/meshes/cube.obj'"):
+        compile_spec(read_spec(path), path)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
