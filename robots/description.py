@@ -96,7 +96,7 @@ class Robot:
     joints: tuple[Joint, ...]
     cameras: tuple[Camera, ...]
     mjcf: str
-    """MJCF file: a path, or a file name in `robots/models`. Its joints and actuators have the names of `joints`."""
+    """MJCF file: a path, or a file name in `robots/models`. Its joints have the names of `joints`."""
     end_effectors: tuple[EndEffector, ...] = ()
     """Grippers in the order of UMI's `robot0`, `robot1` ...; empty if the robot has none or they are unknown."""
     sources: tuple[str, ...] = ()
@@ -145,11 +145,13 @@ def presets() -> tuple[str, ...]:
 
 
 def load_robot(name: str) -> Robot:
-    """Return a registered robot, or one read from MJCF: "arm.xml", or "menagerie:unitree_g1" from MuJoCo Menagerie.
+    """Return a registered robot, or one of a model: "arm.xml" (MJCF), "arm.urdf", or "menagerie:unitree_g1".
+
+    The latter is a folder of MuJoCo Menagerie.
 
     Raises:
         UnknownNameError: If no robot has this name; the message suggests the closest match.
     """
-    if name.endswith(".xml") or name.startswith("menagerie:"):
+    if name.lower().endswith((".xml", ".urdf")) or name.startswith("menagerie:"):
         return registry.load("waldo.robot_models", "mjcf", "robot model format")(name)
     return registry.load("waldo.robots", name, "robot")

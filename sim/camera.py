@@ -45,6 +45,9 @@ class Renderer:
             backend = choose_backend()
             if backend is None:
                 raise NoGraphicsError("neither EGL nor OSMesa is installed")
+            # A model's own buffer may be smaller than the image, which MuJoCo refuses.
+            buffer = self._model.vis.global_
+            buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
             try:
                 with warnings.catch_warnings(action="ignore"):  # of GLFW, about the error that it raises as well
                     renderer = mujoco.Renderer(self._model, height=height, width=width)

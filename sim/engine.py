@@ -14,6 +14,8 @@ type Spec = Any
 """A mujoco.MjSpec: a scene that is being built."""
 type Model = Any
 """A mujoco.MjModel: a compiled scene."""
+type Element = Any
+"""A part of a spec, such as an actuator."""
 type Data = Any
 """A mujoco.MjData: the state of a scene."""
 

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
 from waldo.sim.engine import Model, mujoco
+from waldo.sim.mjcf.floor import lowest_point
+from waldo.sim.mjcf.reading import read_spec
 from waldo.typing import Array
 
 DISTANCE_WEIGHT = 0.01
@@ -173,18 +176,20 @@ def _watts_per_nm2(robot: Robot) -> Array:
 
 def _contact_model(robot: Robot) -> Model:
     """Return the robot's model with contacts enabled for every geom, on a floor at its lowest point at home."""
-    spec = mujoco.MjSpec.from_file(str(robot.mjcf_path))
+    spec = read_spec(robot.mjcf_path)
     # Visual geoms, and geoms that collide with objects only, have contacts with the robot disabled.
     for geom in spec.geoms:
         geom.contype = geom.conaffinity = 1
     model = spec.compile()
+    known = {joint.name for joint in spec.joints}
+    if unknown := [name for name in robot.joint_names if name not in known]:
+        raise InvalidValueError("mjcf", str(robot.mjcf_path), f"a joint named {unknown[0]!r}")
     data = mujoco.MjData(model)
     for name, position in zip(robot.joint_names, robot.home, strict=True):
         data.qpos[model.joint(name).qposadr[0]] = position
     mujoco.mj_kinematics(model, data)
-    rows = data.geom_xmat.reshape(-1, 3, 3)[:, 2]
-    middle, half = model.geom_aabb[:, :3], model.geom_aabb[:, 3:]
-    lowest = data.geom_xpos[:, 2] + np.sum(rows * middle, axis=1) - np.sum(np.abs(rows) * half, axis=1)
-    floor = spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, float(lowest.min())])
+    floor = spec.worldbody.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, lowest_point(model, data)]
+    )
     floor.contype = floor.conaffinity = 1
     return spec.compile()

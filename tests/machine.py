@@ -74,17 +74,33 @@ def install_apart(folder: Path, *packages: str) -> Path:
         folder: Where to create the environment.
         packages: Requirements or folders of packages.
     """
-    uv, root = os.environ.get("UV") or shutil.which("uv"), Path(__file__).parents[1]
+    python = folder / "bin" / "python"
+    _uv("venv", "--python", sys.executable, str(folder))
+    _uv("pip", "install", "--python", str(python), *packages)
+    return python
+
+
+def unpack_packages(folder: Path, *packages: str) -> Path:
+    """Unpack packages into a folder, without what they depend on, for the files in them; skip without a package index.
+
+    Args:
+        folder: Where to unpack them.
+        packages: Requirements.
+    """
+    _uv("pip", "install", "--no-deps", "--python", sys.executable, "--target", str(folder), *packages)
+    return folder
+
+
+def _uv(*words: str) -> None:
+    """Run uv; skip the test if it is not installed, or cannot reach the package index."""
+    uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:
         pytest.skip(INDEX)
-    python = folder / "bin" / "python"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True, cwd=root)
-    command = [uv, "pip", "install", "--quiet", "--python", str(python), *packages]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    command = [uv, words[0], "--quiet", *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     if done.returncode and UNREACHABLE.search(done.stderr):
         pytest.skip(INDEX)
     assert done.returncode == 0, done.stderr
-    return python
 
 
 @pytest.fixture

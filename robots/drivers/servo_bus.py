@@ -300,7 +300,7 @@ class ServoBus:
         return {servo: self.decode(servo, block, error) for servo, (block, error) in found.items()}
 
     def read_motions(self, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
-        """Read position [counts] and speed [counts/s] of all servos with one request, in half the time of `read_all`."""
+        """Read position [counts] and speed [counts/s] of all servos with one short request."""
         return {servo: self.decode_motion(block) for servo, (block, _) in self._read_blocks(ids, *self.motion).items()}
 
     def _read_blocks(self, ids: Sequence[int], address: int, length: int) -> dict[int, tuple[bytes, int]]:

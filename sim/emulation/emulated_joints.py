@@ -16,6 +16,7 @@ from waldo.robots.motor import ThermalConstants
 from waldo.robots.thermal.limits import AMBIENT_C
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.sim.engine import Model, mujoco
+from waldo.sim.mjcf.robot_model import load_robot_model
 from waldo.typing import Array
 
 HEAT_S = 0.05
@@ -48,11 +49,12 @@ class EmulatedJoints:
         """
         self.robot, self.falls = robot, True
         path = robot.mjcf_path if model_path is None else model_path
-        self._model = mujoco.MjModel.from_xml_path(str(path)) if model is None else model
+        self._model = load_robot_model(path).model if model is None else model
         self._data = mujoco.MjData(self._model)
         names = robot.joint_names
         for name in names:
-            if mujoco.mj_name2id(self._model, mujoco.mjtObj.mjOBJ_ACTUATOR, name) < 0:
+            kinds = (mujoco.mjtObj.mjOBJ_JOINT, mujoco.mjtObj.mjOBJ_ACTUATOR)
+            if any(mujoco.mj_name2id(self._model, kind, name) < 0 for kind in kinds):
                 raise InvalidValueError("mjcf", str(path), f"a joint and an actuator named {name!r}")
         self._qpos = np.array([self._model.joint(name).qposadr[0] for name in names])
         self._qvel = np.array([self._model.joint(name).dofadr[0] for name in names])

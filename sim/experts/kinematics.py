@@ -12,6 +12,7 @@ import numpy as np
 
 from waldo.robots.description import Robot
 from waldo.sim.engine import mujoco
+from waldo.sim.mjcf.reading import compile_spec, read_spec
 from waldo.typing import Array
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Kinematics:
     def __init__(self, robot: Robot) -> None:
         """Load the robot's model, with the joint limits of its description."""
         self.robot = robot
-        self.model = mujoco.MjModel.from_xml_path(str(robot.mjcf_path))
+        self.model = compile_spec(read_spec(robot.mjcf_path), robot.mjcf_path)
         self.data = mujoco.MjData(self.model)
         joints = [self.model.joint(name) for name in robot.joint_names]
         self._qpos = np.array([joint.qposadr[0] for joint in joints])

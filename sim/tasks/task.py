@@ -1,7 +1,7 @@
 """Tasks in simulation: a robot, objects on a table, bins to put them in, and the condition for success.
 
-A task builds its scene around the robot's own MJCF file, so any robot with the same joint and actuator names can be
-used. Contact bits: 1 for objects, 2 for hands; fixtures collide with both, hands do not collide with each other.
+A task builds its scene around the robot's own MJCF file, so any robot with the same joint names can be used. Contact
+bits: 1 for objects, 2 for hands; fixtures collide with both, hands do not collide with each other.
 """
 
 from __future__ import annotations
@@ -192,9 +192,11 @@ class Task:
 
     def compile(self, robot: Robot | None = None) -> Model:
         """Build the scene around `robot` (None: the task's preset) and compile it."""
-        from waldo.sim.engine import mujoco
+        from waldo.sim.mjcf.robot_model import load_robot_model
 
-        spec = mujoco.MjSpec.from_file(str((robot or load_robot(self.robot)).mjcf_path))
+        spec = load_robot_model((robot or load_robot(self.robot)).mjcf_path).spec
+        for key in list(spec.keys):
+            spec.delete(key)  # They have no positions for the objects.
         self.build_scene(spec)
         for one in self.bins:
             _add_bin(spec, one, self.surface_m)

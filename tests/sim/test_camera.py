@@ -6,6 +6,8 @@ import pytest
 from tests.machine import GL
 from waldo.errors import UnknownNameError
 from waldo.graphics import NoGraphicsError
+from waldo.sim.camera import Renderer
+from waldo.sim.engine import mujoco
 from waldo.sim.world import World
 
 
@@ -49,3 +51,17 @@ def test_an_unknown_camera_is_rejected_with_a_suggestion(world):
     with pytest.raises(UnknownNameError) as error:
         world.render(0, "frnt")
     assert str(error.value) == "unknown camera 'frnt'; did you mean 'front'? (known: front, wrist)"
+
+
+@pytest.mark.usefixtures("gl")
+def test_an_image_may_be_larger_than_the_buffer_of_the_model():
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><visual><global offwidth="32" offheight="24"/></visual><worldbody><camera name="a" pos="0 0 1"/>'
+        '<geom size=".3" rgba="1 0 0 1"/></worldbody></mujoco>'
+    )
+    data, renderer = mujoco.MjData(model), Renderer(model)
+    mujoco.mj_forward(model, data)
+    small, large = renderer.render(data, "a", 16, 12), renderer.render(data, "a", 640, 480)
+    renderer.close()
+    assert (small.shape, large.shape) == ((12, 16, 3), (480, 640, 3))
+    assert large[240, 320, 0] > 60 > large[0, 0, 0]

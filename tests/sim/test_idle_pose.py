@@ -4,6 +4,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from waldo.errors import InvalidValueError
 from waldo.robots.description import load_robot
 from waldo.robots.thermal.rest_pose import RestPoseAdvisor
 from waldo.sim.experts.kinematics import Kinematics
@@ -87,3 +88,10 @@ def test_advice_is_returned_once_and_only_for_robots_with_a_model():
     nothing.request(STRETCHED, np.full(6, 20.0))
     nothing.join()
     assert nothing.pop_message() == ""
+
+
+def test_a_joint_that_the_model_does_not_have_is_rejected():
+    joints = (*ARM.joints[:-1], replace(ARM.joints[-1], name="tendon"))
+    with pytest.raises(InvalidValueError) as error:
+        HoldingHeat(replace(ARM, joints=joints))
+    assert str(error.value) == f"mjcf is {str(ARM.mjcf_path)!r}, expected a joint named 'tendon'"

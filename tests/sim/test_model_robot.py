@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from waldo.errors import FileError
+from tests.sim.mjcf.test_robot_model import URDF
+from waldo.errors import FileError, InvalidValueError
 from waldo.robots.description import load_robot
 from waldo.robots.driver import SimulatedDriver, load_driver
 from waldo.sim import menagerie
+from waldo.sim.model_robot import ModelDriver
 from waldo.sim.twin import stamp_of
 
 MODEL = """
@@ -67,29 +70,90 @@ def test_the_driver_moves_the_joint_and_reports_no_temperature(model: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("actuator", "message"),
+    ("actuator", "note"),
     [
-        ("", "has no actuators; use a model with position actuators"),
+        ("", "has no actuators; position control of 1 joint is assumed"),
         (
-            '<motor name="torque" joint="hip"/>',
-            "actuator 'torque' is not a position actuator; waldo supports joint position actuators only",
+            SERVO + '<muscle name="biceps" joint="hip" lengthrange="0 1"/>',
+            "actuator 'biceps' is not a position, velocity or torque actuator (gain muscle, bias muscle, dynamics "
+            "muscle); it is not commanded",
         ),
     ],
 )
-def test_a_model_without_position_actuators_is_rejected(tmp_path: Path, actuator: str, message: str) -> None:
+def test_an_assumed_drive_and_an_actuator_without_target_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], actuator: str, note: str
+) -> None:
     path = tmp_path / "odd.xml"
     path.write_text(MODEL.format(actuator=actuator))
-    with pytest.raises(FileError) as error:
-        load_robot(str(path))
-    assert str(error.value) == f"{path}: {message}"
+    driver = ModelDriver(dataclasses.replace(load_robot(str(path)), cameras=()))
+    driver.connect()
+    assert capsys.readouterr().err == f"waldo: {path}: {note}\n"
+
+
+def test_a_model_with_other_joints_than_the_robot_is_rejected(model: Path, tmp_path: Path) -> None:
+    robot = load_robot(str(model))
+    model.write_text(model.read_text().replace('"hip"', '"knee"'))
+    with pytest.raises(InvalidValueError) as error:
+        ModelDriver(robot)
+    assert str(error.value) == f"mjcf is {str(model)!r}, expected a model with the joints hip; it has knee"
+
+
+DOG = """
+<mujoco><compiler angle="radian"/><option timestep="{timestep}"/><worldbody>
+  <body name="trunk" pos="0 0 1"><freejoint/><geom type="box" size=".2 .1 .05" mass="4"/>
+    <body pos="0 0 -.1"><joint name="lift" type="slide" axis="0 0 1" range="-.1 .1" limited="true"/>
+      <geom type="box" size=".2 .1 .05" pos="0 0 -.2" mass="1"/></body></body></worldbody>
+  <actuator><motor joint="lift" ctrlrange="-300 300"/></actuator>
+  <keyframe><key name="down" qpos="0 0 .3 1 0 0 0 0.1"/>
+  <key name="home" qpos="1 2 .4 1 0 0 0 .05"/></keyframe></mujoco>"""
+
+
+@pytest.mark.parametrize("timestep", [0.0005, 0.003, 0.01])
+def test_a_floating_robot_stands_at_home_on_a_floor_with_any_time_step(tmp_path: Path, timestep: float) -> None:
+    path = tmp_path / "dog.xml"
+    path.write_text(DOG.format(timestep=timestep))
+    driver = ModelDriver(load_robot(str(path)))
+    driver.connect()
+    assert driver.robot.home.tolist() == [0.05]
+    names, start = driver.environment()
+    assert names == tuple(f"trunk.{part}" for part in ("x", "y", "z", "qw", "qx", "qy", "qz"))
+    np.testing.assert_allclose(start, [1, 2, 0.4, 1, 0, 0, 0])
+    for _ in range(120):
+        driver.advance()
+    np.testing.assert_allclose(driver.environment()[1], start, atol=0.015)
+    assert driver.read().position[0] == pytest.approx(0.05, abs=0.015)
+    driver.write(np.array([0.0]))
+    for _ in range(60):
+        driver.advance()
+    driver.reset(1)
+    np.testing.assert_allclose(driver.environment()[1], start)
+    assert driver.read().position[0] == 0.05
+
+
+def test_a_filtered_drive_starts_at_rest(tmp_path: Path) -> None:
+    path = tmp_path / "slow.xml"
+    key = '<keyframe><key qpos="0.5"/></keyframe></mujoco>'
+    slow = '<position joint="hip" kp="900" kv="30" timeconst="0.2"/>'
+    path.write_text(MODEL.format(actuator=slow).replace("</mujoco>", key))
+    driver = ModelDriver(dataclasses.replace(load_robot(str(path)), cameras=()))
+    driver.connect()
+    for _ in range(30):
+        driver.advance()
+    assert driver.read().position[0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_urdf_is_a_robot(tmp_path: Path) -> None:
+    path = tmp_path / "arm.urdf"
+    path.write_text(URDF)
+    assert load_robot(str(path)).joint_names == ("shoulder", "elbow")
 
 
 def test_a_missing_or_invalid_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileError) as error:
         load_robot(str(tmp_path / "none.xml"))
-    assert str(error.value) == f"{tmp_path / 'none.xml'}: no such file; give the path of an MJCF file"
+    assert str(error.value) == f"{tmp_path / 'none.xml'}: no such file; give the path of an MJCF or URDF file"
     (tmp_path / "text.xml").write_text("hello")
-    with pytest.raises(FileError, match=r"is not an MJCF model \("):
+    with pytest.raises(FileError, match=r"is not a model that MuJoCo can load \("):
         load_robot(str(tmp_path / "text.xml"))
 
 

@@ -196,10 +196,28 @@ def test_a_task_of_another_robot_is_rejected():
 
 def test_a_model_without_the_named_joints_is_rejected(tmp_path):
     path = tmp_path / "bare.xml"
-    path.write_text("<mujoco><worldbody/></mujoco>")
+    path.write_text('<mujoco><worldbody><body><joint name="hip"/><geom size=".1"/></body></worldbody></mujoco>')
     with pytest.raises(InvalidValueError) as error:
         World("lift", robot=dataclasses.replace(load_robot("so101"), mjcf=str(path)))
     assert str(error.value) == f"mjcf is {str(path)!r}, expected a joint and an actuator named 'shoulder_pan'"
+
+
+def test_a_model_of_the_robot_may_have_keyframes_cameras_without_names_and_other_actuators(tmp_path):
+    path, robot = tmp_path / "motors.xml", load_robot("so101")
+    text = robot.mjcf_path.read_text()
+    servo = '<position class="so101" name="shoulder_pan"'
+    assert servo in text
+    key = '<keyframe><key qpos="0 0 0 0 0 0"/></keyframe></mujoco>'
+    text = text.replace(servo, '<motor name="m1" forcerange="-3 3"').replace("</mujoco>", key)
+    path.write_text(text.replace("<worldbody>", '<worldbody><camera pos="0 0 1"/>'))
+    world = World("lift", threads=1, robot=dataclasses.replace(robot, mjcf=str(path)))
+    world.reset([0])
+    target = world.position[0] + np.array([0.3, 0, 0, 0, 0, 0])
+    for _ in range(120):
+        world.step(target[None])
+    assert world.position[0, 0] == pytest.approx(target[0], abs=0.02)
+    assert world.model.camera(0).name == "camera0"
+    world.close()
 
 
 def test_each_world_needs_a_seed():

@@ -130,7 +130,7 @@ def test_a_device_that_blocks_lets_the_watchdog_hold_the_robot(make_toy_driver: 
         until(lambda: node.cycle.source is Source.PERSON)
         hand.wait_s = 2.0
         until(lambda: node.cycle.source is Source.HOLD)
-        # The control cycle goes on meanwhile.
+        # The control cycle continues meanwhile.
         before = node.cycle._cycle
         until(lambda: node.cycle._cycle > before + 10)
         hand.wait_s = 0.0
