@@ -1,6 +1,6 @@
 """Any MJCF or URDF model as a robot, and a driver that simulates it on its own.
 
-A model file contains no motor constants, so motor heat is not simulated.
+A model file contains no motor constants: motor heat is simulated for a described robot whose motors have them all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.sim.camera import CameraThread
 from waldo.sim.engine import Data, mujoco
+from waldo.sim.heat import SimulatedHeat
 from waldo.sim.menagerie import PREFIX, find_model
 from waldo.sim.mjcf.bodies import FreeBodies
 from waldo.sim.mjcf.description import describe
@@ -67,9 +68,17 @@ class ModelDriver:
         self._substeps = math.ceil(1 / CONTROL_HZ / self._model.opt.timestep - 1e-6)
         self._model.opt.timestep = 1 / CONTROL_HZ / self._substeps
         self._bodies = FreeBodies(self._model)
+        self._heat = self._simulated_heat()
         self._tick = self._seed = 0
         self._frames: list[Frame] = []
         self.reset(0)
+
+    def _simulated_heat(self) -> SimulatedHeat | None:
+        """Return the heat of the robot's motors; None unless all their constants are known."""
+        motors = [joint.motor for joint in self.robot.joints]
+        if any(None in (motor.thermal, motor.resistance_ohm, motor.torque_constant_nm_per_a) for motor in motors):
+            return None
+        return SimulatedHeat(self.robot, 1, 1 / CONTROL_HZ, self._actuators, self._model.nu)
 
     def connect(self) -> None:
         """Render the first images; without graphics the robot has no cameras."""
@@ -89,9 +98,18 @@ class ModelDriver:
         )
 
     def motors(self) -> MotorSensors:
-        """Return the torques; the other motor readings are unknown."""
-        unknown = MotorSensors.unknown(len(self.robot.joints))
-        return dataclasses.replace(unknown, torque_nm=self._readings.effort(self._data))
+        """Return the torques and, if the motors' constants are known, their currents and temperatures."""
+        effort = self._readings.effort(self._data)
+        sensors = dataclasses.replace(MotorSensors.unknown(len(self.robot.joints)), torque_nm=effort)
+        if self._heat is None:
+            return sensors
+        state_c = self._heat.state_c[0]
+        return dataclasses.replace(
+            sensors,
+            current_a=effort / self._heat.torque_constant,
+            winding_c=state_c[:, 0].copy(),
+            housing_c=state_c[:, 1].copy(),
+        )
 
     def write(self, targets: Array) -> Array:
         """Set the position targets (joints,) [rad or m]; return them clipped to the joint limits."""
@@ -111,6 +129,8 @@ class ModelDriver:
     def advance(self) -> None:
         """Advance one control period; at the end of every second one each camera exposes an image."""
         mujoco.mj_step(self._model, self._data, self._substeps)
+        if self._heat is not None:
+            self._heat.add(self._data.actuator_force[None])
         self._tick += 1
         if self._tick % FRAME_TICKS == 0:
             self._expose()

@@ -198,3 +198,21 @@ def test_a_failed_download_names_the_alternatives(tmp_path: Path, monkeypatch: p
         load_robot("menagerie:unitree_g1")
     assert str(error.value).startswith("file:///nowhere: cannot be downloaded (")
     assert str(error.value).endswith("; set MUJOCO_MENAGERIE to a local checkout, or give the path of an MJCF file")
+
+
+@pytest.mark.parametrize("name", ["bi_so101", "bi_openarm", "g1_dex3", "g1_inspire"])
+def test_robots_without_a_task_are_simulated_alone(name: str) -> None:
+    robot = load_robot(name)
+    driver = ModelDriver(robot)
+    target = robot.home + 0.1 * (robot.upper - robot.home)
+    for _ in range(240):
+        driver.write(target)
+        driver.advance()
+    assert float(np.abs(driver.read().position - target).max()) < 0.15
+    sensors = driver.motors()
+    known = all(joint.motor.thermal is not None for joint in robot.joints)
+    assert np.isfinite(sensors.winding_c).all() == known
+    if known:
+        assert sensors.winding_c.max() > 25.0
+        assert np.isfinite(sensors.current_a).all()
+    driver.disconnect()
