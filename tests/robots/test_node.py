@@ -21,7 +21,7 @@ from waldo.robots.control.safety import Mode
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, ComponentStatus, components_from_message, from_message
 from waldo.robots.driver import Frame
-from waldo.robots.drivers.topic_map import TopicMapDriver
+from waldo.robots.drivers.topics.driver import TopicMapDriver
 from waldo.robots.node import NodeConfig, RobotNode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from tests.robots.drivers.can_bench import ARM, DAMIAO_RANGE
-from tests.robots.drivers.test_topic_map import Controlled
+from tests.robots.drivers.topics.test_driver import Controlled
 from waldo.robots.description import Joint, Robot, load_robot
 from waldo.robots.driver import Driver
 from waldo.robots.drivers import damiao, dynamixel, feetech, robstride
 from waldo.robots.drivers.conformance import DriverConformance, HardwareConformance
 from waldo.robots.drivers.lerobot.driver import LeRobotDriver
-from waldo.robots.drivers.topic_map import TopicMapDriver
+from waldo.robots.drivers.topics.driver import TopicMapDriver
 from waldo.robots.drivers.unitree.driver import UnitreeDriver
 from waldo.robots.motors.damiao import DM_J4310
 from waldo.robots.motors.robstride import RS03

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from waldo import ros
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Robot
-from waldo.robots.drivers.topic_map import TopicMapDriver
+from waldo.robots.drivers.topics.driver import TopicMapDriver
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
@@ -29,6 +31,7 @@ class Controlled:
         self.mute = False
         self.with_effort = True
         self.split = False
+        self.forwarded = ("A", "B")
         self.images = [{"step": 8, "encoding": "bgr8", "data": bytes([1, 2, 3, 4, 5, 6, 0, 0] * 2)}]
         self._stop, self._ready = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work)
@@ -48,7 +51,7 @@ class Controlled:
 
     def _forward(self, message: Any) -> None:
         self.received.append(message)
-        self.position |= dict(zip(("A", "B"), message.data, strict=True))
+        self.position |= dict(zip(self.forwarded, message.data, strict=True))
 
     def _work(self) -> None:
         from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -163,6 +166,92 @@ def test_forward_commands_have_the_order_of_joint_names(robot: Robot, controlled
     made.disconnect()
 
 
+def test_each_controller_receives_its_joints(robot: Robot, controlled: Controlled) -> None:
+    controlled.forwarded = ("B",)
+    made = driver(robot, commands={"/jtc/joint_trajectory": "A", "/fpc/commands": "B"})
+    made.connect()
+    made.write(np.array([0.4, 0.7]))
+    until(lambda: np.allclose(made.read().position, [0.4, 0.7]))
+    trajectory = next(message for message in controlled.received if hasattr(message, "points"))
+    assert list(trajectory.joint_names) == ["A"]
+    made.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("commands", "error", "message"),
+    [
+        ({"/jtc/joint_trajectory": "A"}, InvalidValueError, "one controller for each joint, also for B"),
+        ({"/a/commands": "A+B", "/b/commands": "B"}, InvalidValueError, "also for B"),
+        ({"/a/commands": "A+C"}, UnknownNameError, "unknown joint 'C'"),
+    ],
+)
+def test_every_joint_has_one_controller(
+    robot: Robot, commands: dict[str, str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        driver(robot, commands=commands)
+
+
+class Goal:
+    """A goal of either action, with the fields that are set."""
+
+    def __init__(self) -> None:
+        self.trajectory = SimpleNamespace(joint_names=[], points=[])
+        self.command = SimpleNamespace(position=0.0, max_effort=0.0)
+
+
+class ActionClient:
+    """rclpy's action client, without the types of control_msgs, which no package index has."""
+
+    goals: ClassVar[list[tuple[str, Any]]] = []
+
+    def __init__(self, node: Any, kind: Any, name: str) -> None:
+        self.name = name
+
+    def server_is_ready(self) -> bool:
+        return True
+
+    def send_goal_async(self, goal: Any) -> None:
+        self.goals.append((self.name, goal))
+
+
+def test_controllers_may_be_action_servers(
+    robot: Robot, controlled: Controlled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = SimpleNamespace(FollowJointTrajectory=SimpleNamespace(Goal=Goal), GripperCommand=SimpleNamespace(Goal=Goal))
+    commands = {"/arm/follow_joint_trajectory": "A", "/gripper/gripper_cmd": "B"}
+    with pytest.raises(HardwareError, match=r"/arm/follow_joint_trajectory needs the package control_msgs"):
+        driver(robot, commands=commands).connect()
+    monkeypatch.setitem(sys.modules, "control_msgs.action", kinds)
+    monkeypatch.setattr("rclpy.action.ActionClient", ActionClient)
+    ActionClient.goals.clear()
+    made = driver(robot, commands=commands)
+    made.connect()
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        made.write(np.array([0.4, 0.7]))
+        time.sleep(0.01)
+    grips = [goal.command.position for name, goal in ActionClient.goals if name == "/gripper/gripper_cmd"]
+    assert grips == pytest.approx([0.2, 0.7])  # the position when connecting, then one goal for the new target
+    trajectories = [goal.trajectory for name, goal in ActionClient.goals if name != "/gripper/gripper_cmd"]
+    assert 2 <= len(trajectories) <= 7
+    assert trajectories[-1].joint_names == ["A"]
+    assert trajectories[-1].points[0].positions.tolist() == pytest.approx([0.4])
+    made.disconnect()
+
+
+def test_states_that_are_not_finite_are_dropped(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, max_staleness_s=0.5)
+    made.connect()
+    controlled.position["wheel"] = math.nan  # not a joint of the robot
+    time.sleep(0.1)
+    made.read()
+    controlled.position["B"] = math.nan
+    with pytest.raises(HardwareError, match="no joint states on /joint_states"):
+        until(lambda: made.read() is None)
+    made.disconnect()
+
+
 def test_temperatures_come_from_diagnostics_without_waldos_own_estimates(robot: Robot, controlled: Controlled) -> None:
     made = driver(robot, temperature_source="diagnostics", temperature_location="winding")
     made.connect()
@@ -239,7 +328,7 @@ def test_errors_name_the_missing_topic_or_camera(robot: Robot, controlled: Contr
         HardwareError, match=r"no state of all joints \(A, B\) received on /nowhere within 0\.3 s; check"
     ):
         driver(robot, joint_states="/nowhere", connect_timeout_s=0.3).connect()
-    with pytest.raises(HardwareError, match="no subscriber on /nowhere within 3 s; check that the controller"):
+    with pytest.raises(HardwareError, match="no controller receives /nowhere within 3 s; check that it is active"):
         driver(robot, command="/nowhere", connect_timeout_s=3.0).connect()
     with pytest.raises(UnknownNameError, match="unknown camera 'side'"):
         driver(robot, cameras={"side": "/x"})

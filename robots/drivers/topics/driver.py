@@ -1,8 +1,7 @@
 """Driver for a robot that is already on the ROS graph, under ros2_control or its manufacturer's driver.
 
-The options map the robot's topics: states from sensor_msgs/JointState; commands to a joint_trajectory_controller
-(trajectory_msgs/JointTrajectory), to a forward_command_controller (std_msgs/Float64MultiArray) or as JointState;
-temperatures and faults as in `topic_temperatures`; images from image topics.
+The options map the robot's topics: states from sensor_msgs/JointState; commands to one controller or several, as in
+`commands`; temperatures and faults as in `temperatures`; images from image topics.
 """
 
 from __future__ import annotations
@@ -19,21 +18,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from waldo import ros
-from waldo.errors import HardwareError, ImageError, InvalidValueError, MissingExtraError, UnknownNameError
+from waldo.errors import HardwareError, ImageError, InvalidValueError, UnknownNameError
 from waldo.robots.cameras import ros_images
 from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
-from waldo.robots.drivers.topic_temperatures import Source, TopicTemperatures
+from waldo.robots.drivers.topics.commands import Controller, controllers_of, open_controller
+from waldo.robots.drivers.topics.temperatures import Source, TopicTemperatures
 from waldo.robots.joint_parts import JointParts
 from waldo.typing import Array
 
-COMMAND_TYPES = {
-    "trajectory": "trajectory_msgs/msg/JointTrajectory",
-    "forward": "std_msgs/msg/Float64MultiArray",
-    "joint_state": "sensor_msgs/msg/JointState",
-}
-"""Value of `command_type` -> message type."""
 CLOCK_TOLERANCE_S = 1.0
 """A stamp that differs more than this from the time of receipt comes from another clock and is ignored [s]."""
 MAX_FRAMES = 60
@@ -49,7 +43,11 @@ class TopicMapOptions(TypedOptions):
     command: str = "/joint_trajectory_controller/joint_trajectory"
     """Topic of the commands; a relative name is resolved in the robot's namespace."""
     command_type: Literal["trajectory", "forward", "joint_state"] = "trajectory"
-    """Message type: JointTrajectory, Float64MultiArray (in the order of `joint_names`), or JointState."""
+    """Message type of a topic: JointTrajectory, Float64MultiArray (in the order of `joint_names`), or JointState."""
+    commands: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Controllers of a robot that has several, instead of `command`: topic or action -> its joints, separated by "+":
+    /arm/joint_trajectory=j1+j2, /gripper/gripper_cmd=finger. The name determines the type: .../joint_trajectory,
+    .../commands (Float64MultiArray), or the actions .../follow_joint_trajectory and .../gripper_cmd (control_msgs)."""
     joint_names: tuple[str, ...] = ()
     """The robot's own name of each joint; by default the names in the robot's description."""
     time_from_start_s: float = 0.1
@@ -102,7 +100,11 @@ class TopicMapDriver:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
         self._graph: Any = None
-        self._publisher: Any = None
+        self._controllers: list[tuple[Controller, list[int]]] = []
+        """Each controller with the indices of its joints."""
+        self._commands = (
+            controllers_of(chosen.commands, self._names) if chosen.commands else {chosen.command: tuple(self._names)}
+        )
 
     def connect(self) -> None:
         """Join the graph, wait for the robot's state and its controller, and hold the present position.
@@ -120,11 +122,12 @@ class TopicMapDriver:
                 f"no state of all joints ({', '.join(self._names)}) received on {options.joint_states}",
                 "check that the robot's driver is running in the same ROS_DOMAIN_ID, and joint_names",
             )
-            self._await(
-                lambda: self._publisher.get_subscription_count() > 0,
-                f"no subscriber on {options.command}",
-                "check that the controller is active (ros2 control list_controllers)",
-            )
+            for controller, _ in self._controllers:
+                self._await(
+                    controller.is_ready,
+                    f"no controller receives {controller.name}",
+                    "check that it is active (ros2 control list_controllers)",
+                )
             self.write(self.read().position)
         except BaseException:
             self.disconnect()
@@ -163,18 +166,23 @@ class TopicMapDriver:
             graph.subscribe(kind, topic, partial(self._on_image, decode, camera), qos_profile_sensor_data)
         self._temperatures.subscribe(graph)
         self._logger = node.get_logger()
-        self._publisher = node.create_publisher(self._command_class(), options.command, ros.stream_qos(10))
-
-    def _command_class(self) -> Any:
-        try:
-            return ros.message_type(COMMAND_TYPES[self.options.command_type])
-        except ImportError:
-            raise MissingExtraError("ros-trajectory-msgs", "collect") from None
+        self._controllers = [
+            (
+                open_controller(graph, name, options.command_type, joints, options.time_from_start_s),
+                [self._names.index(joint) for joint in joints],
+            )
+            for name, joints in self._commands.items()
+        ]
 
     def _on_state(self, message: Any) -> None:
         """Store a state, which several messages may complete: an arm and its gripper may have publishers each."""
         count = len(message.name)
         if len(message.position) != count:
+            return
+        positions = dict(zip(message.name, message.position, strict=True))
+        if bad := [name for name in self._names if not math.isfinite(positions.get(name, 0.0))]:
+            topic = self.options.joint_states
+            self._report(f"{topic}: the position of {', '.join(bad)} is not finite; such states are dropped")
             return
         fields = [
             values if len(values) == count else [math.nan] * count
@@ -248,27 +256,11 @@ class TopicMapDriver:
         within = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
         if not np.all(np.isfinite(within)):
             raise InvalidValueError("targets", targets, "finite numbers")
-        if self._publisher is None:
+        if not self._controllers:
             raise HardwareError("the robot is not connected; call connect() first")
-        self._publisher.publish(self._message(within))
+        for controller, joints in self._controllers:
+            controller.send(within[joints])
         return within
-
-    def _message(self, targets: Array) -> Any:
-        kind = self._command_class()
-        if self.options.command_type == "forward":
-            return kind(data=targets.tolist())
-        if self.options.command_type == "joint_state":
-            message = kind(name=list(self._names), position=targets.tolist())
-            message.header.stamp = ros.ns_to_stamp(time.time_ns())
-            return message
-        from builtin_interfaces.msg import Duration
-        from trajectory_msgs.msg import JointTrajectoryPoint
-
-        seconds = self.options.time_from_start_s
-        duration = Duration(sec=int(seconds), nanosec=round((seconds - int(seconds)) * 1e9))
-        # A stamp of zero starts the trajectory immediately.
-        point = JointTrajectoryPoint(positions=targets.tolist(), time_from_start=duration)
-        return kind(joint_names=list(self._names), points=[point])
 
     def frames(self) -> Sequence[Frame]:
         """Return the images received since the last call."""
@@ -282,7 +274,7 @@ class TopicMapDriver:
         if thread is not None:
             self._stop.set()
             thread.join(30)
-        self._publisher = None
+        self._controllers = []
         self._state = None
         self._error = None
 

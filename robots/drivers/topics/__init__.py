@@ -1,0 +1,1 @@
+"""Robots that are already on the ROS graph: the `topics` driver, its commands and temperatures."""
