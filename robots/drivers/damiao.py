@@ -40,6 +40,10 @@ ENABLE, DISABLE, SET_ZERO, CLEAR = 0xFC, 0xFD, 0xFE, 0xFB
 KT, OT_LIMIT, MST_ID, TIMEOUT, CTRL_MODE, PHASE_OHM, GEAR, PMAX, VMAX, TMAX = 1, 2, 7, 9, 10, 17, 20, 21, 22, 23
 """Register numbers (RID): torque constant [N·m/A], winding temperature limit [°C], feedback id, CAN timeout [50 µs],
 control mode, phase resistance [Ω], gear ratio, and full-scale position [rad], velocity [rad/s] and torque [N·m]."""
+VBUS = 60
+"""Register with the supply voltage [V]; older firmware has none."""
+VOLTAGE_PERIOD_CYCLES = 60
+"""Number of cycles between two readings of a motor's supply voltage."""
 INTEGERS = {MST_ID, 8, TIMEOUT, CTRL_MODE, 13, 14, 15, 16, 35, 36}
 """Registers that contain a 32-bit unsigned integer; the others contain a 32-bit float."""
 MIT = 1
@@ -146,6 +150,8 @@ class DamiaoProtocol:
         self._motor_of = {can_id: motor for motor, can_id in enumerate(ids)}
         self.ranges: list[Range] = []
         self.parameters: list[Parameters] = []
+        self._voltages = np.full(len(ids), np.nan)
+        self._queries = [0] * len(ids)
 
     def identify(self) -> None:
         """Read each motor's full-scale values and constants, and select MIT mode.
@@ -179,6 +185,7 @@ class DamiaoProtocol:
                     can_timeout_s=timeout * 50e-6,
                 )
             )
+            self._voltages[motor] = self.read_register(motor, VBUS, OPTIONAL_ATTEMPTS)
             if self.read_register(motor, CTRL_MODE) != MIT:
                 self.write_register(motor, CTRL_MODE, MIT)
 
@@ -224,8 +231,11 @@ class DamiaoProtocol:
         return np.nan
 
     def query(self, motor: int) -> None:
-        """Send a refresh frame, to which the motor responds with its feedback."""
+        """Send a refresh frame, to which the motor responds with its feedback; now and then ask for the voltage."""
         self._register(motor, REFRESH, 0, bytes(4))
+        self._queries[motor] += 1
+        if self._queries[motor] % VOLTAGE_PERIOD_CYCLES == 0 and np.isfinite(self._voltages[motor]):
+            self._register(motor, READ, VBUS, bytes(4))
 
     def enable(self, motor: int) -> None:
         """Switch the power stage on."""
@@ -261,6 +271,9 @@ class DamiaoProtocol:
         if message.is_extended_id or message.arbitration_id not in self._feedback_ids:
             return None
         motor = self._motor_of.get(data[0] & 0x0F) if len(data) == 8 else None
+        if motor is not None and is_register_reply(data, self._ids[motor]) and data[2:4] == bytes([READ, VBUS]):
+            self._voltages[motor] = struct.unpack_from("<f", data, 4)[0]
+            return None
         if (
             motor is None
             or message.arbitration_id != self._feedback_ids[motor]
@@ -272,8 +285,8 @@ class DamiaoProtocol:
         return motor, unpack_feedback(data, self.ranges[motor])
 
     def voltages(self) -> Array:
-        """Return NaN, shape (motors,): Damiao motors do not report their supply voltage."""
-        return np.full(len(self._ids), np.nan)
+        """Return the supply voltages, shape (motors,) [V]; NaN for motors whose firmware has no register for it."""
+        return self._voltages.copy()
 
 
 class DamiaoDriver(CanMotorDriver[DamiaoOptions]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pytest
 
 from waldo import registry
 from waldo.cli.main import main, parse
-from waldo.cli.robot import RobotCommand
+from waldo.cli.robot import RobotCommand, missing_cameras
 from waldo.errors import ConfigError, UnknownNameError
 from waldo.robots.cameras.rig import WithCameras
 from waldo.robots.control.cycle import ControlCycle
@@ -234,3 +235,14 @@ def test_a_robot_in_real_time_does_not_wait_for_its_subscribers(
     with pytest.raises(Joined):
         parse("robot", ["so101", "--no-cameras", *words]).run()
     assert os.environ.get(variable) == expected
+
+
+def test_cameras_that_are_not_connected_are_named() -> None:
+    robot = load_robot("so101")
+    without = dataclasses.replace(robot, cameras=())
+    front = dataclasses.replace(robot, cameras=robot.cameras[:1])
+    assert missing_cameras(robot, robot) == missing_cameras(without, without) == ""
+    assert missing_cameras(robot, front) == (
+        "waldo: no images of wrist: connect the cameras with --camera wrist=0, or pass --no-cameras"
+    )
+    assert "--camera front=0 --camera wrist=1" in missing_cameras(robot, without)

@@ -143,11 +143,14 @@ class RobotCommand:
         done = until_signaled()
         if not self.lockstep:
             publish_asynchronously()
-        driver = self.make_driver()
+        driver, described = self.make_driver(), self._load_robot()
         namespace = self.namespace or driver.robot.name
         state = self.heat_state or (None if isinstance(driver, SimulatedDriver) else state_path(namespace))
         device = self.make_device(driver.robot)
         driver.connect()
+        missing = "" if isinstance(driver, SimulatedDriver) else missing_cameras(described, driver.robot)
+        if missing:
+            console.err().print(missing, markup=False, soft_wrap=True)
         try:
             with join_graph("robot", namespace) as graph, contextlib.ExitStack() as stack:
                 operator = None if device is None else stack.enter_context(self._operator(graph, device, driver.robot))
@@ -262,6 +265,16 @@ class RobotCommand:
             if self.ambient is not None:
                 scene["ambient_c"] = self.ambient
         return {**scene, **typed, **shorthand}
+
+
+def missing_cameras(described: Robot, connected: Robot) -> str:
+    """Return a notice on cameras of the description that the connected robot does not have; empty if there are none."""
+    present = {camera.name for camera in connected.cameras}
+    missing = [camera.name for camera in described.cameras if camera.name not in present]
+    if not missing:
+        return ""
+    examples = " ".join(f"--camera {name}={number}" for number, name in enumerate(missing))
+    return f"waldo: no images of {', '.join(missing)}: connect the cameras with {examples}, or pass --no-cameras"
 
 
 def _simulation_of(robot: Robot) -> str:
