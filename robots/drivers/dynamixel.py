@@ -82,6 +82,7 @@ class DynamixelBus(ServoBus):
     drive_mode: ClassVar[Register | None] = Register(10, 1)
     block: ClassVar[tuple[int, int]] = (124, 23)
     motion: ClassVar[tuple[int, int]] = (128, 8)
+    turns: ClassVar[bool] = True
     header: ClassVar[int] = 11
     baud_rates: ClassVar[tuple[int, ...]] = (57_600, 1_000_000, 115_200, 2_000_000, 3_000_000, 4_000_000, 9_600)
     models: ClassVar[Mapping[int, str]] = {

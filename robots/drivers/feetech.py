@@ -1,7 +1,8 @@
 """Driver for Feetech STS and SMS servos, as used in the SO-100 and SO-101 arms.
 
 Registers are those of Feetech's "STS/SMS memory table" (also in lerobot 0.6.1, motors/feetech/tables.py). Signed values
-are in sign-magnitude form with the sign in bit 15, or bit 10 for the load, as in Feetech's SMS_STS library. Position,
+are in sign-magnitude form with the sign in bit 15, or bit 10 for the load, as in Feetech's SMS_STS library (ReadPos,
+ReadSpeed, ReadLoad, ReadCurrent); the sign of the current is that of the direction in which it drives. Position,
 speed, load, voltage, temperature, status and current are adjacent (registers 56 to 70), so that one sync read per
 cycle returns all of them.
 """
@@ -82,12 +83,18 @@ class FeetechBus(ServoBus):
     motion: ClassVar[tuple[int, int]] = (56, 4)
     header: ClassVar[int] = 6
     models: ClassVar[Mapping[int, str]] = {777: "STS3215", 2825: "STS3250"}
+    series: ClassVar[int] = 9
+    """Low byte of the model number, the major version of the servo, of every STS servo: they share one memory table."""
     baud_rates: ClassVar[tuple[int, ...]] = (1_000_000, 500_000, 250_000, 128_000, 115_200, 76_800, 57_600, 38_400)
 
     def __init__(self, port: SerialPort, handler: Any, options: FeetechOptions) -> None:
         """Use an open port, the SDK's packet handler, and the gains of `options`."""
         super().__init__(port, handler)
         self.options = options
+
+    def supports(self, number: int) -> bool:
+        """Return whether a model number is that of an STS servo."""
+        return number & 0xFF == self.series
 
     def query(self, servo: int, address: int, length: int) -> None:
         """Send a read."""

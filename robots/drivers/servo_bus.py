@@ -99,6 +99,8 @@ class ServoBus:
     """Register whose bit 0 reverses the servo's direction; None if the servo has no such setting."""
     models: ClassVar[Mapping[int, str]]
     """Supported servos: model number -> name."""
+    turns: ClassVar[bool] = False
+    """Whether positions continue over several turns, but start within one turn when the servo is switched on."""
     baud_rates: ClassVar[tuple[int, ...]]
     """Baud rates that a servo may be set to [bit/s], the factory's first."""
 
@@ -160,6 +162,10 @@ class ServoBus:
         raise NotImplementedError
 
     # Common to all vendors.
+
+    def supports(self, number: int) -> bool:
+        """Return whether a servo of this model number has the registers of this class."""
+        return number in self.models
 
     def ping(self, servo: int) -> bool:
         """Return whether a servo responds, and store its model number."""

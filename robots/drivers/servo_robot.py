@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
@@ -73,6 +74,8 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         if not all(0 <= servo <= 252 for servo in self.ids):
             raise InvalidValueError("ids", self.ids, "ids from 0 to 252")
         self._bus: ServoBus | None = None
+        self._turns: NDArray[np.int64] = np.zeros(len(self.ids), dtype=np.int64)
+        """What is added to each servo's positions, whole turns [counts]."""
         self._sensors_s = -np.inf
         self._implausible: dict[int, float] = {}
         """Joint -> position that the next reading must confirm [counts]."""
@@ -92,6 +95,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         bus = self.open()
         try:
             self._load_calibration(self.stored())
+            self._turns[:] = 0
             self._first_reading()
             self._refuse_faults()
             for i, servo in enumerate(self.ids):
@@ -101,6 +105,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
                     bus.write(servo, bus.enable, 0)
             # The operating mode may have changed how positions are reported.
             self._first_reading()
+            self._find_turns()
             if self.options.torque:
                 for i in range(len(self.ids)):
                     self._hold(i)
@@ -124,7 +129,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
                     f"{self._advice(bus, port)}"
                 )
             for i, servo in enumerate(self.ids):
-                if bus.model[servo] not in bus.models:
+                if not bus.supports(bus.model[servo]):
                     known = ", ".join(f"{name} ({number})" for number, name in bus.models.items())
                     raise HardwareError(
                         f"{self._names([i])} has model number {bus.model[servo]}, expected {known}; select the "
@@ -234,6 +239,8 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         if self.options.torque or now_s - self._sensors_s > SENSORS_S or None in self._feedback:
             found = self.bus.read_all(self.ids)
             self._sensors_s = now_s
+            if self._turns.any():
+                found = {servo: self._in_turn(servo, one) for servo, one in found.items()}
         else:
             found = self._with_last_sensors(self.bus.read_motions(self.ids))
         responded = [i for i in motors if self.ids[i] in found and self._is_plausible(i, found[self.ids[i]])]
@@ -241,13 +248,33 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
             self._keep(i, found[self.ids[i]])
         return responded
 
+    def _find_turns(self) -> None:
+        """Find the whole turns by which a servo's positions differ from its calibration.
+
+        A servo that counts turns starts within one when it is switched on. If its joint crosses the zero of the
+        encoder, the range was calibrated in the turn before or behind.
+        """
+        if not self.bus.turns:
+            return
+        position = np.array([f.position for f in self._known()])
+        middle = (self.counts.low + self.counts.high) / 2
+        outside = (position < self.counts.low - RANGE_MARGIN) | (position > self.counts.high + RANGE_MARGIN)
+        self._turns = np.where(outside, TURN * np.round((middle - position) / TURN), 0).astype(np.int64)
+        if self._turns.any():
+            self._feedback = [None] * len(self.ids)
+            self._first_reading()
+
     def _with_last_sensors(self, motions: Mapping[int, tuple[float, float]]) -> dict[int, Feedback]:
         """Return servo id -> reading, from a new position and speed and the last values of the other sensors."""
         return {
-            servo: dataclasses.replace(feedback, position=motions[servo][0], speed=motions[servo][1])
-            for servo, feedback in zip(self.ids, self._known(), strict=True)
+            servo: dataclasses.replace(feedback, position=motions[servo][0] + turns, speed=motions[servo][1])
+            for servo, feedback, turns in zip(self.ids, self._known(), self._turns.tolist(), strict=True)
             if servo in motions
         }
+
+    def _in_turn(self, servo: int, feedback: Feedback) -> Feedback:
+        """Return a reading with its position in the turn of the calibration."""
+        return dataclasses.replace(feedback, position=feedback.position + int(self._turns[self.ids.index(servo)]))
 
     def _is_plausible(self, joint: int, feedback: Feedback) -> bool:
         """Return whether a servo can have reached a position since its last one.
@@ -284,7 +311,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
 
     def _command(self, targets: Array) -> Array:
         goals = self.counts.goals(targets)
-        self.bus.write_all(self.bus.goal, dict(zip(self.ids, goals.tolist(), strict=True)))
+        self.bus.write_all(self.bus.goal, dict(zip(self.ids, (goals - self._turns).tolist(), strict=True)))
         return np.clip(self.counts.angles(goals.astype(float)), self.robot.lower, self.robot.upper)
 
     def _clear(self, motor: int) -> None:
@@ -324,6 +351,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
             )
         if bus.read(servo, bus.enable) == 1:
             return
+        goal -= int(self._turns[joint])
         bus.write(servo, bus.goal, goal)
         if (found := bus.read(servo, bus.goal)) != goal:
             raise HardwareError(
