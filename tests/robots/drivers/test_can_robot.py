@@ -84,7 +84,7 @@ def test_signs_and_offsets_apply_to_states_and_commands(bench: Bench) -> None:
     bench.motors.enabled = [True, True]
     driver._command(np.array([0.1, 0.2]))
     driver.read()
-    np.testing.assert_allclose(bench.motors._law[0], [0.4, 0.2], atol=5e-4)
+    np.testing.assert_allclose([bench.motors.law(i).position for i in (0, 1)], [0.4, 0.2], atol=5e-4)
     driver.disconnect()
 
 
@@ -245,8 +245,8 @@ def test_robstride_faults_persist_until_the_motor_is_enabled(bench: Bench) -> No
 
 
 @pytest.mark.parametrize("bench", ["robstride"], indirect=True)
-def test_a_robstride_motor_in_another_run_mode_is_rejected(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.motors, "run_mode", 5)
+def test_a_robstride_motor_in_another_run_mode_is_rejected(bench: Bench) -> None:
+    bench.motors.parameters[0][0x7005] = 5
     with pytest.raises(HardwareError, match=r"shoulder \(id 0x01\) is in run mode 5, expected 0 \(MIT\)"):
         bench.driver().connect()
 

@@ -155,8 +155,12 @@ def test_a_replaced_servo_is_reported_as_not_calibrated(bench: Bench) -> None:
 def test_a_dynamixel_with_reversed_drive_mode_is_not_reversed_twice(tmp_path: Path) -> None:
     """A servo with a reversed drive mode, such as the elbow of LeRobot's koch_leader, reports reversed positions."""
     bench = Bench("dynamixel")
-    with bench.servos:
-        bench.servos.servos[2].put(10, 1, 1)
+    with bench.servos as servos:
+        before = servos.position_of(2, servos.actual_counts()[2])
+        servos.directions[2] = -1
+        servos.servos[2].put(10, 1, 1)
+        after = servos.position_of(2, servos.actual_counts()[2])
+        servos.servos[2].put(20, 4, servos.servos[2].signed(20, 4) + round(before - after))
         driver = bench.driver(torque=False)
         driver.connect()
         stored = driver.stored()
@@ -387,9 +391,10 @@ def test_an_emulated_feetech_servo_moves_at_its_goal_speed() -> None:
 def test_every_x_model_with_the_same_control_table_is_driven(number: int, milliamperes: float | None) -> None:
     bench = Bench("dynamixel")
     with bench.servos:
+        model = dataclasses.replace(bench.servos.models[0], number=number, milliamperes=milliamperes or 2.69)
+        bench.servos.models = [model] * 6
         for servo in bench.servos.servos:
             servo.put(0, 2, number)
-        bench.servos.milliamperes = milliamperes or 2.69
         driver = bench.driver()
         driver.connect()
         driver.write(SO101.home + 0.1)
