@@ -148,7 +148,7 @@ def _body(joint: str, axis: int, height_m: float, x_m: float, limits: str, motor
     return (
         f'<body pos="{x_m} 0 {height_m}">'
         f'<joint name="{joint}" axis="0 {axis % 2} {1 - axis % 2}" {limits}'
-        f' damping="{peak / 40}" armature="{peak / 200}"/>'
+        f' damping="{peak / 40}" frictionloss="{peak / 60}" armature="{peak / 200}"/>'
         f'<geom type="capsule" size=".01" fromto="0 0 0 {LINK_M} 0 0" mass="{min(LINK_KG, peak / 50)}"'
         ' contype="0" conaffinity="0"/>'
     )

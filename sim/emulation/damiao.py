@@ -80,7 +80,8 @@ def factory_registers(can_id: int, full: Range, torque_constant: float, resistan
         27: Register(50.0, lower=0), 28: Register(1.0, lower=0), OV: Register(32.0), 30: Register(1.0, upper=1),
         31: Register(4.0, lower=1, upper=30), 32: Register(30.0, upper=500), 33: Register(1000.0), 34: Register(50.0),
         35: whole(4, 4), 36: fixed(1, is_integer=True), 50: fixed(0.0), 51: fixed(0.0), 52: fixed(1.0), 53: fixed(0.0),
-        54: fixed(0.0), 55: fixed(1.0), 80: fixed(0.0), 81: fixed(0.0),
+        54: fixed(0.0), 55: fixed(1.0), 56: fixed(0.0), 59: fixed(10.26), 60: fixed(24.0), 61: fixed(25.0),
+        62: fixed(25.0), 63: fixed(0.0), 64: fixed(0.0), 65: fixed(0.0), 80: fixed(0.0), 81: fixed(0.0),
     }  # fmt: skip
 
 
@@ -214,9 +215,14 @@ class DamiaoMotors(CanMotors):
             feedback_id, own = int(self.registers[motor][MST_ID]), data[:4]
             if request == WRITE:
                 self._write(motor, number, struct.unpack_from(form, data, 4)[0])
-            value = self.angle(motor) if number in (80, 81) else self.registers[motor][number]
+            value = self._live(motor).get(number, self.registers[motor][number])
             packed = struct.pack(form, int(value) if one.is_integer else value)
             self.send(feedback_id, own + packed, extended=False)
+
+    def _live(self, motor: int) -> dict[int, float]:
+        """Return the registers that are measured: supply voltage, temperatures of board and winding, angles."""
+        winding_c, angle = float(self.joints.heat[motor, 0]), self.angle(motor)
+        return {60: self.supply_v, 61: float(self.driver_c[motor]), 62: winding_c, 80: angle, 81: angle}
 
     def _write(self, motor: int, number: int, value: float) -> None:
         """Write a register, unless it is read-only or the value is out of its range."""

@@ -56,6 +56,8 @@ class Model:
     """Gains: velocity I (76), velocity P (78), position D (80), position P (84)."""
     shutdown: int = 52
     """Errors (70) that disable the torque (63)."""
+    pwm_slope: int = 0
+    """PWM slope (62) [1.977 mV/ms]; 0 if the model has no such register."""
     modes: tuple[int, ...] = ALL_MODES
     """Operating modes (11)."""
     indirect: tuple[tuple[int, int, int], ...] = ((168, 224, 28), (578, 634, 28))
@@ -75,6 +77,7 @@ _XL330 = {
     "voltages": (35, 70),
     "gains": (1600, 180, 0, 400),
     "shutdown": 53,
+    "pwm_slope": 140,
     "indirect": ((168, 208, 20),),
 }
 
@@ -134,6 +137,8 @@ def table_of(model: Model) -> dict[int, Item]:
     if model.current_limit:
         table[38] = Item(2, True, 0, model.current_limit)
         table[102] = Item(2, True, -model.current_limit, model.current_limit)
+    if model.pwm_slope:
+        table[62] = Item(1, True, 1, 255)
     for address, data, number in model.indirect:
         table |= {address + 2 * k: Item(2, True, EEPROM_SIZE, model.size - 1) for k in range(number)}
         table |= {data + k: Item(1, True, 0, 255) for k in range(number)}
@@ -151,7 +156,7 @@ def factory_values(model: Model, volts: float) -> dict[int, int]:
     return {
         0: model.number, 6: 48, 7: 1, 8: 1, 9: 250, 11: POSITION_MODE, 12: 255, 13: 2, 24: 10,
         31: model.temperature_limit, 32: high, 34: low, 36: 885, 38: model.current_limit, 44: model.velocity_limit,
-        48: 4095, 63: model.shutdown,
+        48: 4095, 62: model.pwm_slope, 63: model.shutdown,
     }  # fmt: skip
 
 

@@ -118,7 +118,9 @@ before = read2(SERVO, 56)
 for _ in range(2):
     write2(SERVO, 42, 200)
 until(lambda: (read2(SERVO, 56) - before - 400 + 10) % 4096 < 20)
+write1(SERVO, 40, 0)
 write1(SERVO, 33, 0)
+until(lambda: read1(SERVO, 66) == 0)
 
 # A new id is stored if the memory is unlocked; the old one is free.
 write1(OTHER, 40, 0)
