@@ -41,6 +41,8 @@ RESET_ALL, RESET_EXCEPT_ID, RESET_EXCEPT_ID_AND_RATE = 0xFF, 1, 2
 CLEAR_TURNS = bytes([1, 0x44, 0x58, 0x4C, 0x22])
 """Parameters of the clear instruction: make a multi-turn position one within a turn."""
 BROADCAST = 0xFE
+FACTORY_RATE = 57_600
+"""Baud rate of a new servo [bit/s]."""
 
 
 class DynamixelServos(DynamixelDrives):
@@ -74,7 +76,8 @@ class DynamixelServos(DynamixelDrives):
                 raise UnknownNameError("Dynamixel servo", name, MODELS)
         self.models = [MODELS[name] for name in names]
         self._tables = [table_of(model) for model in self.models]
-        self._rate_code = next(code for code, rate in self.baud_rates.items() if rate == baudrate)
+        rate = FACTORY_RATE if one_by_one else baudrate
+        self._rate_code = next(code for code, known in self.baud_rates.items() if known == rate)
         super().__init__(joints, ids, baudrate=baudrate, calibrated=calibrated, one_by_one=one_by_one)
 
     def make_servo(self, joint: int, calibrated: bool) -> Servo:

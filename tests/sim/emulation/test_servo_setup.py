@@ -44,9 +44,8 @@ def vendor(request: pytest.FixtureRequest) -> str:
 def test_lerobot_s_program_sets_up_new_servos_one_after_another() -> None:
     with FeetechServos(EmulatedJoints(SO101), calibrated=False, one_by_one=True) as servos:
         assert [servo.id for servo in servos.servos] == [1] * 6
-        printed = run_lerobot(
-            "setup_motors", "--robot.type=so101_follower", f"--robot.port={servos.port}", input_text="\n" * 6
-        )
+        setup = ["setup_motors", "--robot.type=so101_follower", f"--robot.port={servos.port}"]
+        printed = run_lerobot(setup, input_text="\n" * 6)
         assert printed.count("motor id set to") == 6
         assert [servo.id for servo in servos.servos] == [1, 2, 3, 4, 5, 6]
         servos.power_cycle()
