@@ -27,6 +27,7 @@ pytest_plugins = (
     "tests.recordings",
     "tests.dashboards",
     "tests.trainings",
+    "tests.lerobot_timeouts",
 )
 """Fixtures that tests of several rooms use."""
 

@@ -2,9 +2,10 @@
 
 For tests, and for trying a driver, waldo's or LeRobot's, without the arm. The emulation is written from the
 manufacturers' protocols and memory tables, independently of the drivers, so that an error on one side is detected.
-Faults can be injected: a servo that does not respond, noise, a disconnected cable.
+Faults can be injected: a servo that does not respond, noise, a disconnected cable, a wrong supply voltage.
 
-`Servo` is the memory of one servo. `SerialServos` is the bus; a subclass per manufacturer adds protocol and registers.
+`SerialServos` is the bus. Two classes per manufacturer complete it: one for operating modes and protections, one for
+the protocol.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import and_
 from types import TracebackType
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
-from waldo.robots.description import Robot
+from waldo.sim.emulation.drives import Drives, Law
+from waldo.sim.emulation.joints import Joints
+from waldo.sim.emulation.motion_profile import MotionProfiles
+from waldo.sim.emulation.servos.servo import Servo
 from waldo.typing import Array
 
 STEP_S = 0.002
@@ -41,7 +45,6 @@ BITS_PER_BYTE = 10
 INTERNAL_OHM = 0.05
 """Resistance of supply and cable: the voltage drops under load [Ω]."""
 
-
 TCGETS2, OUTPUT_SPEED = 0x802C542A, 40
 """Linux's request for the settings of a port with any baud rate, and the offset of the rate in the answer."""
 
@@ -55,87 +58,10 @@ def host_baud_rate(port: int) -> int | None:
     return struct.unpack_from("I", settings, OUTPUT_SPEED)[0]
 
 
-class Joints(Protocol):
-    """The joints that the servos drive: `EmulatedJoints` or `EmulatedLeader`. Arrays have shape (joints,)."""
-
-    robot: Robot
-    lock: threading.RLock
-    heat: Array
-    """Winding and housing temperatures, (joints, 2) [°C]."""
-    falls: bool
-    """Whether the joints fall when the motors are disabled."""
-    stiffness: Array
-    """Position gains [N·m/rad]."""
-    damping: Array
-    """Velocity gains [N·m·s/rad]."""
-    resistance: Array
-    """Winding resistances [Ω]."""
-    torque_constant: Array
-    """Torque constants [N·m/A]."""
-
-    @property
-    def position(self) -> Array:
-        """Joint positions [rad]."""
-        ...
-
-    @property
-    def velocity(self) -> Array:
-        """Joint velocities [rad/s]."""
-        ...
-
-    @property
-    def effort(self) -> Array:
-        """Torques of the drives [N·m]."""
-        ...
-
-    def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:
-        """Set the torque kp (position - q) + kd (velocity - dq) + torque [N·m]."""
-        ...
-
-    def limit_effort(self, ratio: Array) -> None:
-        """Limit the torques to a fraction of their maximum, 0 to 1."""
-        ...
-
-    def advance(self, seconds: float) -> None:
-        """Advance by `seconds` [s]."""
-        ...
-
-
-class Servo:
-    """Memory and fault bits of one servo."""
-
-    def __init__(self, size: int, id_register: int) -> None:
-        """Create a servo with `size` bytes of memory, whose id is at the address `id_register`."""
-        self.memory = bytearray(size)
-        self._id_register = id_register
-        self.persistent = b""
-        """Persistent part of the memory (EEPROM)."""
-        self.waiting: tuple[int, bytes] | None = None
-        """Address and data of a registered write, executed by the next action instruction."""
-        self.fault = 0
-        """Fault bits, in the manufacturer's numbering."""
-        self.overloaded_s = 0.0
-        """Duration of the present overload [s]."""
-
-    @property
-    def id(self) -> int:
-        """The servo's id on the bus."""
-        return self.memory[self._id_register]
-
-    def get(self, address: int, size: int) -> int:
-        """Return an unsigned little-endian value."""
-        return int.from_bytes(self.memory[address : address + size], "little")
-
-    def put(self, address: int, size: int, value: int) -> None:
-        """Set a little-endian value; a negative one is stored as its two's complement."""
-        self.memory[address : address + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
-
-
-class SerialServos:
+class SerialServos(Drives):
     """Servos on one bus, in their own thread; a context manager. Joint i is the servo with `ids[i]`."""
 
-    memory_size: ClassVar[int]
-    """Size of a servo's memory [bytes]."""
+    lead: ClassVar[float] = 100
     persistent_size: ClassVar[int]
     """Size of its persistent part, from address 0 [bytes]."""
     return_delay: ClassVar[int]
@@ -181,12 +107,18 @@ class SerialServos:
         """Number of valid frames received."""
         # The horns are mounted at arbitrary angles: each encoder has its own offset.
         self._mounted = np.array([700 + 311 * i % 1400 for i in range(count)], dtype=float)
-        self._volts = np.array([joint.motor.voltage_v or 12.0 for joint in joints.robot.joints])
+        self.directions = np.ones(count)
+        """Direction in which each servo is mounted, 1 or -1, (joints,); writable."""
+        self.supply_v = np.array([joint.motor.voltage_v or 12.0 for joint in joints.robot.joints])
+        """Supply voltage of each servo, (joints,) [V]; writable."""
+        self.paths = MotionProfiles(self.actual_counts())
+        """Setpoints of the servos [counts]."""
         self._peak = np.array([joint.motor.peak_torque_nm or 1.0 for joint in joints.robot.joints])
         self._byte_s = BITS_PER_BYTE / baudrate
         self.servos = [self.make_servo(i, calibrated) for i in range(count)]
-        for servo in self.servos:
+        for i, servo in enumerate(self.servos):
             servo.persistent = bytes(servo.memory)
+            self.start(i)
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         self.port = os.ttyname(self._slave)
@@ -232,11 +164,17 @@ class SerialServos:
     def power_cycle(self) -> None:
         """Switch the power off and on: volatile memory is reset and torque is disabled."""
         with self.joints.lock:
-            for servo in self.servos:
-                servo.memory[: self.persistent_size] = servo.persistent[: self.persistent_size]
-                servo.fault = 0
-                self.reset_volatile(servo)
+            for joint in range(len(self.servos)):
+                self.restart(joint)
             self.apply()
+
+    def restart(self, joint: int) -> None:
+        """Set a servo's memory to its state after power-on."""
+        servo = self.servos[joint]
+        servo.memory[: self.persistent_size] = servo.persistent[: self.persistent_size]
+        servo.fault = 0
+        servo.waiting = servo.timed = None
+        self.start(joint)
 
     # Provided by the subclass of a manufacturer.
 
@@ -244,8 +182,8 @@ class SerialServos:
         """Return a servo in its factory state, or calibrated to its joint."""
         raise NotImplementedError
 
-    def reset_volatile(self, servo: Servo) -> None:
-        """Set the volatile memory to its state after power-on."""
+    def start(self, joint: int) -> None:
+        """Set the volatile memory of a servo to its state after power-on."""
         raise NotImplementedError
 
     def homing_offset(self, servo: Servo) -> int:
@@ -264,20 +202,8 @@ class SerialServos:
         """Write the sensor readings to the memory of every servo."""
         raise NotImplementedError
 
-    def drives(self) -> tuple[Array, Array, Array]:
-        """Return torque enabled (0 or 1), goal [counts] and torque limit (0 to 1) of each servo, (joints,)."""
-        raise NotImplementedError
-
-    def stiffness_ratio(self) -> Array:
-        """Return the position gain of each servo divided by that of the model, (joints,)."""
-        return np.ones(len(self.servos))
-
-    def moves_gradually(self) -> bool:
-        """Return whether a servo moves to its goal at a speed of its own, so that the target changes by itself."""
-        return False
-
-    def protect(self, seconds: float) -> None:
-        """Apply the protection against heat and overload for the elapsed time [s]."""
+    def is_on(self, joint: int) -> bool:
+        """Return whether the power stage of a servo is on."""
         raise NotImplementedError
 
     # Common to all manufacturers.
@@ -314,15 +240,23 @@ class SerialServos:
 
     def return_delay_s(self) -> float:
         """Return the delay of a response [s]."""
-        return max(servo.get(self.return_delay, 1) for servo in self.servos) * 2e-6
+        return max(servo.memory[self.return_delay] for servo in self.servos) * 2e-6
+
+    def measured(self) -> Array:
+        """Return the encoder counts before any homing offset, (joints,)."""
+        return self.actual_counts()
 
     def actual_counts(self) -> Array:
         """Return the encoder counts before any homing offset, (joints,)."""
-        return self._mounted + np.asarray(self.joints.position) * COUNTS_PER_RAD
+        return self._mounted + self.directions * np.asarray(self.joints.position) * COUNTS_PER_RAD
+
+    def speeds(self) -> Array:
+        """Return the measured speeds, (joints,) [counts/s]."""
+        return self.directions * np.asarray(self.joints.velocity) * COUNTS_PER_RAD
 
     def joint_of_actual(self, counts: Array) -> Array:
         """Return the joint positions of encoder counts, (joints,) [rad]."""
-        return (counts - self._mounted) / COUNTS_PER_RAD
+        return self.directions * (counts - self._mounted) / COUNTS_PER_RAD
 
     def calibration(self, joint: int) -> tuple[int, int, int]:
         """Return the middle of a joint's range, and its limits around 2047 as LeRobot calibrates them [counts]."""
@@ -333,22 +267,25 @@ class SerialServos:
         middle = self._mounted[joint] + (one.lower + one.upper) / 2 * COUNTS_PER_RAD
         return round(float(middle)), 2047 - int(span / 2), 2047 + int(span / 2)
 
-    def electrical(self) -> tuple[Array, Array, float]:
-        """Return currents (joints,) [A], duty cycles (joints,) from -1 to 1, and the supply voltage [V]."""
-        current = self.joints.effort / self.joints.torque_constant
-        back = self.joints.torque_constant * self.joints.velocity
-        duty = np.clip((current * self.joints.resistance + back) / self._volts, -1, 1)
-        volts = float(self._volts[0] - INTERNAL_OHM * np.abs(current * duty).sum())
-        return current, duty, volts
+    def electrical(self) -> tuple[Array, Array, Array]:
+        """Return currents [A], duty cycles from -1 to 1, and supply voltages [V], each (joints,)."""
+        current = self.directions * self.joints.effort / self.joints.torque_constant
+        back = self.directions * self.joints.torque_constant * self.joints.velocity
+        duty = np.clip((current * self.joints.resistance + back) / self.supply_v, -1, 1)
+        return current, duty, self.supply_v - INTERNAL_OHM * np.abs(current * duty).sum()
 
-    def apply(self) -> None:
-        """Command the joints according to the memory of the servos."""
-        on, goals, limit = self.drives()
-        gain = self.stiffness_ratio() * on
-        target = self.joint_of_actual(goals)
-        zero = np.zeros(len(target))
-        self.joints.command(target, zero, self.joints.stiffness * gain, self.joints.damping * np.sqrt(gain), zero)
-        self.joints.limit_effort(limit)
+    def hold(self, joint: int, limit: float, gain: float = 1.0) -> Law:
+        """Return the law of a servo that follows its setpoint, with a fraction `gain` of the model's stiffness."""
+        position = float(self.joint_of_actual(self.paths.position)[joint])
+        velocity = float(self.directions[joint] * self.paths.velocity[joint]) / COUNTS_PER_RAD
+        stiffness, damping = float(self.joints.stiffness[joint]), float(self.joints.damping[joint])
+        return Law(position, velocity, stiffness * gain, damping * gain**0.5, 0.0, limit)
+
+    def drive(self, joint: int, duty: float, limit: float) -> Law:
+        """Return the law of a servo at a duty cycle, -1 to 1: a voltage over the winding and its back-EMF."""
+        constant, resistance = float(self.joints.torque_constant[joint]), float(self.joints.resistance[joint])
+        torque = constant * duty * float(self.directions[joint] * self.supply_v[joint]) / resistance
+        return Law(kd=constant**2 / resistance, torque=torque, limit=limit)
 
     def _work(self) -> None:
         last = time.monotonic()
@@ -357,12 +294,10 @@ class SerialServos:
             ready, _, _ = select.select([self._master], [], [], STEP_S)
             now = time.monotonic()
             with self.joints.lock:
-                self._propped = self._propped and not self.drives()[0].any()
+                self._propped = self._propped and not any(map(self.is_on, range(len(self.servos))))
                 if not self._propped:
                     self.joints.advance(now - last)
-                    self.protect(now - last)
-                    if self.moves_gradually():
-                        self.apply()
+                self.advance(now - last)
             last = now
             if not ready:
                 # A program that was killed leaves a pseudo-terminal exclusive, unlike a port of a real adapter.

@@ -14,7 +14,7 @@ NOT_IMPLEMENTED, WRONG_PARAMETER, NOT_AVAILABLE, NO_SUCH_STATE = 3203, 3204, 730
 """Result codes."""
 ZERO_TORQUE, DAMP, STAND = 0, 1, 500
 """States of the G1's locomotion that the emulation distinguishes."""
-STATES = {ZERO_TORQUE, DAMP, 2, 3, 4, STAND, 501, 702, 706, 801}
+STATES = {ZERO_TORQUE, DAMP, 2, 3, 4, 200, STAND, 501, 702, 706, 801}
 """States of the G1's locomotion; in those not named, the emulated robot stands."""
 
 type Handler = Callable[[Mapping[str, Any]], tuple[int, Any]]

@@ -10,18 +10,30 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tyro
 
 from waldo import console
-from waldo.errors import FileError, InvalidValueError, UnknownNameError, UnsupportedOptionError
-from waldo.robots.description import Robot, load_robot
+from waldo.errors import (
+    ConflictingOptionsError,
+    FileError,
+    InvalidValueError,
+    UnknownNameError,
+    UnsupportedOptionError,
+)
+from waldo.robots.description import Robot
 
 if TYPE_CHECKING:
+    from waldo.sim.emulation.dynamixel import DynamixelServos
+    from waldo.sim.emulation.emulated_robot import EmulatedRobot
     from waldo.sim.emulation.emulated_scene import EmulatedScene
+    from waldo.sim.emulation.feetech import FeetechServos
+    from waldo.sim.emulation.joints import Joints
 
-EMULATED = ("feetech", "dynamixel", "damiao", "robstride", "unitree")
+SERIAL = ("feetech", "dynamixel")
+"""Drivers of serial servos."""
+EMULATED = (*SERIAL, "damiao", "robstride", "unitree")
 """Drivers that have an emulation."""
 
 
@@ -30,9 +42,16 @@ class Emulate:
     """Emulate a robot's motors until Ctrl-C; `waldo robot` and LeRobot's programs control them like real ones."""
 
     robot: tyro.conf.Positional[str] = "so101"
-    """so101, so101_leader (an arm that is moved gently by hand), g1, or the MJCF file of another robot."""
+    """so101, bi_so101, openarm_left, openarm_right, bi_openarm, g1, g1_dex3, g1_inspire, or the MJCF file of another
+    robot; koch, omx or robstride_arm (real motors and ids, a simple model); so101_leader, bi_so101_leader, koch_leader
+    or omx_leader (arms that are moved gently by hand); motors (those of --motors, side by side, that turn without
+    limits)."""
     driver: str = ""
     """Protocol: feetech, dynamixel, damiao, robstride or unitree. Default: depends on the robot."""
+    motors: tuple[str, ...] = ()
+    """Motor of each joint, or one for all, such as xl430-w250, sts3250, dm4340 or rs02."""
+    ids: tuple[int, ...] = ()
+    """Id of each motor; 1, 2, 3 ... or those of the robot by default."""
     link: Path | None = None
     """Symbolic link to create to the serial port, so that its name does not change."""
     task: str = ""
@@ -47,14 +66,17 @@ class Emulate:
     calibrated: bool = True
     """Start serial servos with a calibration; --no-calibrated: in their factory state."""
     rehearsal: bool = False
-    """Emulate an arm in a hand that moves it through `waldo calibrate`, to try that command; serial servos only."""
+    """Emulate an arm in a hand that moves it through `waldo calibrate` or lerobot-calibrate; serial servos only."""
+    hand: Path | None = None
+    """Emulate an arm in a hand that moves it along a CSV file: time_s [s], then a column per joint [rad]; commands have
+    no effect."""
     one_by_one: bool = False
     """New servos, all with the id 1, that are connected one after another, the last joint's first, as programs that set
     up motors ask for (lerobot-setup-motors); serial servos only."""
     interface: str = "udp_multicast"
     """python-can interface of a CAN bus, such as socketcan with --channel vcan0; network interface for DDS (lo)."""
     channel: str = "239.74.163.2"
-    """python-can channel of a CAN bus."""
+    """python-can channel of a CAN bus; one for each arm of a pair: vcan0,vcan1."""
     domain: int = 0
     """DDS domain."""
     controller: str = ""
@@ -65,35 +87,79 @@ class Emulate:
         from waldo.process import until_signaled
 
         done = until_signaled()
-        robot = load_robot(self.robot)
-        driver = self.driver or ("unitree" if robot.name.startswith("g1") else "feetech")
-        if driver not in EMULATED:
-            raise UnknownNameError("emulation", driver, EMULATED)
         with contextlib.ExitStack() as stack:
-            message = self._start(robot, driver, stack)
+            message = self._start(stack)
             console.err().print(message, markup=False, soft_wrap=True)
             while not done():
                 time.sleep(0.1)
         return 0
 
-    def _start(self, robot: Robot, driver: str, stack: contextlib.ExitStack) -> str:
+    def _start(self, stack: contextlib.ExitStack) -> str:
         """Start the emulation and return how to connect to it."""
-        if self.rehearsal and driver not in ("feetech", "dynamixel"):
-            raise UnsupportedOptionError("--rehearsal", f"--driver {driver}", ("feetech", "dynamixel"))
-        if self.one_by_one and driver not in ("feetech", "dynamixel"):
-            raise UnsupportedOptionError("--one-by-one", f"--driver {driver}", ("feetech", "dynamixel"))
-        if self.task and (self.rehearsal or driver not in ("feetech", "dynamixel")):
-            setting = "--rehearsal" if self.rehearsal else f"--driver {driver}"
-            raise UnsupportedOptionError("--task", setting, ("feetech", "dynamixel"))
-        if driver == "unitree":
-            return self._start_unitree(robot, stack)
-        if driver in ("damiao", "robstride"):
-            stack.enter_context(self._can(robot, driver))
-            return (
-                f"{robot.name}'s motors are on {self.interface}:{self.channel}; connect with: waldo robot {self.robot} "
-                f"--driver {driver} --option interface={self.interface} --option channel={self.channel}"
-            )
-        return self._start_servos(robot, driver, stack)
+        from waldo.sim.emulation.emulated_robot import load_emulated
+
+        robot = load_emulated(self.robot, self.driver, self.motors, self.ids)
+        if robot.driver not in EMULATED:
+            raise UnknownNameError("emulation", robot.driver, EMULATED)
+        self._check(robot.driver)
+        if robot.driver == "unitree":
+            return self._start_unitree(robot.robot, stack)
+        if robot.parts:
+            return self._start_parts(robot, stack)
+        if robot.driver in ("damiao", "robstride"):
+            return self._start_can(robot, stack)
+        return self._start_servos(robot, stack)
+
+    def _start_parts(self, robot: EmulatedRobot, stack: contextlib.ExitStack) -> str:
+        """Start each part of a robot on a port or bus of its own, and return how to connect to all of them."""
+        for option, given in (("--rehearsal", self.rehearsal), ("--task", bool(self.task)), ("--hand", self.hand)):
+            if given:
+                raise UnsupportedOptionError(option, self.robot, do="emulate one of its arms")
+        options: list[str] = []
+        for number, (name, part) in enumerate(robot.parts.items()):
+            if part.driver in SERIAL:
+                port = self._open_servos(part, part.joints(), stack, suffix=f".{name}")
+                options.append(f"--option {name}.port={port}")
+            else:
+                channel = self._channels(len(robot.parts))[number]
+                self._open_can(part, channel, stack)
+                options.append(f"--option {name}.channel={channel}")
+        if robot.driver not in SERIAL:
+            options.insert(0, f"--option interface={self.interface}")
+        command = f"waldo robot {self.robot} --driver {robot.driver}"
+        if robot.is_leader:
+            follower = self.robot.removesuffix("_leader")
+            command = f"waldo teleop leader --robot {follower} --option driver={robot.driver}"
+        return f"{robot.robot.name} is emulated; connect with: {command} {' '.join(options)}"
+
+    def _channels(self, count: int) -> list[str]:
+        """Return a channel for each part: those that are given, or the following multicast addresses.
+
+        Raises:
+            InvalidValueError: If the number of channels is another one.
+        """
+        given = self.channel.split(",")
+        if len(given) == 1 and self.interface == "udp_multicast":
+            start, _, last = self.channel.rpartition(".")
+            return [f"{start}.{int(last) + number}" for number in range(count)]
+        if len(given) != count:
+            raise InvalidValueError("--channel", self.channel, f"{count} channels, such as vcan0,vcan1")
+        return given
+
+    def _check(self, driver: str) -> None:
+        """Raise for options that have no effect with a driver, or exclude each other."""
+        if driver not in SERIAL:
+            for option, given in (("rehearsal", self.rehearsal), ("one-by-one", self.one_by_one), ("task", self.task)):
+                if given:
+                    raise UnsupportedOptionError(f"--{option}", f"--driver {driver}", SERIAL)
+        if self.task and self.rehearsal:
+            raise UnsupportedOptionError("--task", "--rehearsal", SERIAL)
+        if self.hand is not None:
+            if driver == "unitree":
+                raise UnsupportedOptionError("--hand", "--driver unitree", (*SERIAL, "damiao", "robstride"))
+            for option, given in (("--rehearsal", self.rehearsal), ("--task", bool(self.task))):
+                if given:
+                    raise ConflictingOptionsError("--hand", option)
 
     def _start_unitree(self, robot: Robot, stack: contextlib.ExitStack) -> str:
         from waldo.sim.emulation.unitree import EmulatedUnitree
@@ -105,39 +171,62 @@ class Emulate:
             f"{self.robot} --driver unitree --option domain={self.domain} --option interface={interface}"
         )
 
-    def _start_servos(self, robot: Robot, driver: str, stack: contextlib.ExitStack) -> str:
-        from waldo.sim.emulation.dynamixel import DynamixelServos
-        from waldo.sim.emulation.emulated_joints import EmulatedJoints
+    def _start_servos(self, robot: EmulatedRobot, stack: contextlib.ExitStack) -> str:
         from waldo.sim.emulation.emulated_leader import EmulatedLeader
-        from waldo.sim.emulation.feetech import FeetechServos
         from waldo.sim.emulation.rehearsal import CalibrationHand
 
-        leader = all(joint.effort == 0 for joint in robot.joints)
-        servo_class = FeetechServos if driver == "feetech" else DynamixelServos
-        scene = self._scene(robot, stack) if self.task else None
-        joints = scene or (EmulatedLeader(robot) if leader or self.rehearsal else EmulatedJoints(robot))
-        servos = servo_class(joints, calibrated=self.calibrated and not self.one_by_one, one_by_one=self.one_by_one)
+        servo_class = _servo_class(robot.driver)
+        scene = self._scene(robot.robot, stack) if self.task else None
+        joints = scene or (EmulatedLeader(robot.robot) if self.rehearsal else robot.joints(self.hand))
+        servos = servo_class(
+            joints,
+            () if self.one_by_one else robot.ids,
+            models=robot.motors,
+            calibrated=self.calibrated and not self.one_by_one,
+            one_by_one=self.one_by_one,
+        )
         if isinstance(joints, EmulatedLeader) and self.rehearsal:
-            joints.path = CalibrationHand(robot, lambda: servos.is_centered)
+            joints.path = CalibrationHand(robot.robot, lambda: servos.is_centered)
         stack.enter_context(servos)
-        port = servos.port
-        if self.link is not None:
-            _link(self.link, port)
-            stack.callback(self.link.unlink, missing_ok=True)
-            port = str(self.link)
-        if self.one_by_one:
-            command = f"lerobot-setup-motors --robot.type=so101_follower --robot.port={port}"
-        elif self.rehearsal:
-            command = f"waldo calibrate {self.robot} --driver {driver} --port {port}"
-        elif leader:
-            option = "" if driver == "feetech" else f" --option driver={driver}"
-            command = f"waldo teleop leader --port {port}{option}"
-        else:
-            command = f"waldo robot {self.robot} --driver {driver} --port {port}"
+        port = self._linked(servos.port, stack)
+        command = self._command(robot, port)
         if scene is not None:
             command += "".join(f" --camera {name}={url}" for name, url in scene.urls.items())
             command += f'\nin front of it: {self.task}, seed {self.seed}; the goal: "{scene.instruction}"'
-        return f"{robot.name}'s servos are on {port}; connect with: {command}"
+        return f"{robot.robot.name}'s servos are on {port}; connect with: {command}"
+
+    def _open_servos(self, robot: EmulatedRobot, joints: Joints, stack: contextlib.ExitStack, suffix: str = "") -> str:
+        """Start emulated servos on a port and return its name."""
+        servo_class = _servo_class(robot.driver)
+        servos = servo_class(joints, robot.ids, models=robot.motors, calibrated=self.calibrated)
+        return self._linked(stack.enter_context(servos).port, stack, suffix)
+
+    def _linked(self, port: str, stack: contextlib.ExitStack, suffix: str = "") -> str:
+        """Return the name of a port: that of the symbolic link to it, if there is one."""
+        if self.link is None:
+            return port
+        link = self.link.with_name(self.link.name + suffix)
+        _link(link, port)
+        stack.callback(link.unlink, missing_ok=True)
+        return str(link)
+
+    def _command(self, robot: EmulatedRobot, port: str) -> str:
+        """Return a command that uses the servos on a port."""
+        kind = robot.lerobot_type or "so101_follower"
+        role = "teleop" if robot.is_leader else "robot"
+        if self.one_by_one:
+            return f"lerobot-setup-motors --{role}.type={kind} --{role}.port={port}"
+        if robot.lerobot_type:
+            return f"lerobot-calibrate --{role}.type={kind} --{role}.port={port}"
+        if not robot.is_described:
+            return f"any program that drives {robot.driver} servos, ids {', '.join(map(str, robot.ids))}"
+        if self.rehearsal:
+            return f"waldo calibrate {self.robot} --driver {robot.driver} --port {port}"
+        ids = f" --option ids={','.join(map(str, robot.ids))}" if self.ids else ""
+        if robot.is_leader:
+            option = "" if robot.driver == "feetech" else f" --option driver={robot.driver}"
+            return f"waldo teleop leader --port {port}{option}{ids}"
+        return f"waldo robot {self.robot} --driver {robot.driver} --port {port}{ids}"
 
     def _scene(self, robot: Robot, stack: contextlib.ExitStack) -> EmulatedScene:
         from waldo.sim.emulation.emulated_scene import EmulatedScene
@@ -155,27 +244,34 @@ class Emulate:
         )
         return stack.enter_context(scene)
 
-    def _can(self, robot: Robot, driver: str) -> Any:
-        """Return emulated motors on an open CAN bus."""
+    def _start_can(self, robot: EmulatedRobot, stack: contextlib.ExitStack) -> str:
+        """Start emulated motors on a CAN bus and return how to connect to them."""
+        self._open_can(robot, self.channel, stack)
+        ids = f" --option ids={','.join(map(str, robot.ids))}" if self.ids else ""
+        command = f"waldo robot {self.robot} --driver {robot.driver} --option interface={self.interface}"
+        command += f" --option channel={self.channel}{ids}"
+        use = f"; connect with: {command}" if robot.is_described else f", with the ids {', '.join(map(str, robot.ids))}"
+        return f"{robot.robot.name}'s motors are on {self.interface}:{self.channel}{use}"
+
+    def _open_can(self, robot: EmulatedRobot, channel: str, stack: contextlib.ExitStack) -> None:
+        """Start emulated motors on a CAN bus."""
         import can
 
-        from waldo.robots.drivers.mit import Range
-        from waldo.robots.drivers.robstride import RANGES
-        from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors
-        from waldo.sim.emulation.emulated_joints import EmulatedJoints
+        from waldo.sim.emulation.damiao import DamiaoMotors
+        from waldo.sim.emulation.robstride import RobStrideMotors
 
-        ids = range(1, len(robot.joints) + 1)
-        bus = can.Bus(interface=self.interface, channel=self.channel)
-        if driver == "damiao":
-            efforts = [max(1.0, joint.effort) for joint in robot.joints]
-            ranges = [Range(position_rad=12.5, velocity_rad_s=30, torque_nm=effort) for effort in efforts]
-            return DamiaoMotors(EmulatedJoints(robot), bus, ids, ranges)
-        names = [joint.motor.name for joint in robot.joints]
-        if unknown := sorted({name for name in names if name not in RANGES}):
-            bus.shutdown()
-            expected = f"a robot whose motors are all among {', '.join(RANGES)}"
-            raise InvalidValueError("robot", f"{self.robot} with {', '.join(unknown)}", expected)
-        return RobStrideMotors(EmulatedJoints(robot), bus, ids, [RANGES[name] for name in names])
+        ranges = robot.ranges()
+        motor_class = DamiaoMotors if robot.driver == "damiao" else RobStrideMotors
+        bus = can.Bus(interface=self.interface, channel=channel)
+        stack.enter_context(motor_class(robot.joints(self.hand), bus, robot.ids, ranges))
+
+
+def _servo_class(driver: str) -> type[FeetechServos] | type[DynamixelServos]:
+    """Return the emulation of a manufacturer's servos."""
+    from waldo.sim.emulation.dynamixel import DynamixelServos
+    from waldo.sim.emulation.feetech import FeetechServos
+
+    return FeetechServos if driver == "feetech" else DynamixelServos
 
 
 def _link(path: Path, port: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -35,8 +36,22 @@ FSM: Mapping[str, int] = {"zero_torque": 0, "damp": 1, "sit": 3, "stand": 500, "
 """Action -> state of the G1's locomotion (g1/loco/g1_loco_client.py: Damp, Start, Sit, ...)."""
 
 
+REPEAT_S = 0.4
+"""Interval at which a request is repeated until it is answered [s]: the service may not be connected to this program
+yet when this program is connected to the service. The functions below have the same effect when called twice."""
+
+
+OLDER_START, NO_SUCH_STATE = 200, 7302
+"""State in which older firmware of the G1 stands and walks, and the code with which others refuse a state."""
+
+
 class ServiceError(HardwareError):
-    """A service that does not respond, or that reports an error."""
+    """A service that does not respond, or that reports an error; `code` is 0 or that of the error."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        """Store the message and the code."""
+        super().__init__(message)
+        self.code = code
 
 
 class Service:
@@ -91,15 +106,19 @@ class Service:
 
         self._find()
         identity = Identity(time.monotonic_ns(), function)
-        self._writer.write(Request(RequestHeader(identity, Lease(0), Policy(0, False)), json.dumps(parameter), []))
+        request = Request(RequestHeader(identity, Lease(0), Policy(0, False)), json.dumps(parameter), [])
+        sent_s = -math.inf
         deadline = time.monotonic() + self._timeout_s
-        while time.monotonic() < deadline:
+        while (now_s := time.monotonic()) < deadline:
+            if now_s - sent_s > REPEAT_S:
+                self._writer.write(request)
+                sent_s = now_s
             for response in self._reader.take(10):
                 if getattr(response, "header", None) is None or response.header.identity.id != identity.id:
                     continue
                 if code := response.header.status.code:
                     text = CODES.get(code, "unknown error")
-                    raise ServiceError(f"the robot's service {self.name!r} reports error {code} ({text})")
+                    raise ServiceError(f"the robot's service {self.name!r} reports error {code} ({text})", code)
                 with contextlib.suppress(ValueError):
                     return json.loads(response.data)
                 return None
@@ -154,4 +173,9 @@ class Locomotion(Service):
 
     def act(self, action: str) -> None:
         """Change to a state of `FSM`, such as "damp" or "stand"."""
-        self.call(7101, data=FSM[action])
+        try:
+            self.call(7101, data=FSM[action])
+        except ServiceError as error:
+            if action != "stand" or error.code != NO_SUCH_STATE:
+                raise
+            self.call(7101, data=OLDER_START)

@@ -14,8 +14,10 @@ from waldo.robots.drivers.can_robot import CanMotorDriver
 from waldo.robots.drivers.mit import Range
 from waldo.robots.motors.damiao import DM_J4310
 from waldo.robots.motors.robstride import RS03
-from waldo.sim.emulation.can_bus import CanMotors, DamiaoMotors, RobStrideMotors
+from waldo.sim.emulation.can_bus import CanMotors
+from waldo.sim.emulation.damiao import DamiaoMotors
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
+from waldo.sim.emulation.robstride import RobStrideMotors
 
 ARM = """
 <mujoco model="arm">

@@ -84,7 +84,7 @@ def test_signs_and_offsets_apply_to_states_and_commands(bench: Bench) -> None:
     bench.motors.enabled = [True, True]
     driver._command(np.array([0.1, 0.2]))
     driver.read()
-    np.testing.assert_allclose(bench.motors._law[0], [0.4, 0.2], atol=5e-4)
+    np.testing.assert_allclose([bench.motors.law(i).position for i in (0, 1)], [0.4, 0.2], atol=5e-4)
     driver.disconnect()
 
 
@@ -245,8 +245,8 @@ def test_robstride_faults_persist_until_the_motor_is_enabled(bench: Bench) -> No
 
 
 @pytest.mark.parametrize("bench", ["robstride"], indirect=True)
-def test_a_robstride_motor_in_another_run_mode_is_rejected(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.motors, "run_mode", 5)
+def test_a_robstride_motor_in_another_run_mode_is_rejected(bench: Bench) -> None:
+    bench.motors.parameters[0][0x7005] = 5
     with pytest.raises(HardwareError, match=r"shoulder \(id 0x01\) is in run mode 5, expected 0 \(MIT\)"):
         bench.driver().connect()
 
@@ -286,3 +286,15 @@ def test_echoes_of_sent_frames_are_not_feedback(bench: Bench) -> None:
         frame = can.Message(arbitration_id=frame_id, data=data, is_extended_id=extended)
         assert driver.protocol.parse(frame) is None, frame
     driver.disconnect()
+
+
+def test_the_supply_voltage_of_damiao_motors_is_read_from_its_register(tmp_path: Path) -> None:
+    bench = Bench(small_arm("damiao", tmp_path), "damiao")
+    with bench.motors:
+        driver = bench.driver()
+        driver.connect()
+        np.testing.assert_allclose(driver.motors().voltage_v, 24.0)
+        bench.motors.supply_v = 23.0
+        until(driver, lambda _: bool(np.allclose(driver.motors().voltage_v, 23.0)))
+        assert driver.damiao.foreign == 0  # type: ignore[attr-defined]
+        driver.disconnect()

@@ -25,10 +25,11 @@ from waldo.robots.drivers.topics.driver import TopicMapDriver
 from waldo.robots.drivers.unitree.driver import UnitreeDriver
 from waldo.robots.motors.damiao import DM_J4310
 from waldo.robots.motors.robstride import RS03
-from waldo.sim.emulation.can_bus import DamiaoMotors, RobStrideMotors
+from waldo.sim.emulation.damiao import DamiaoMotors
 from waldo.sim.emulation.dynamixel import DynamixelServos
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
+from waldo.sim.emulation.robstride import RobStrideMotors
 from waldo.sim.emulation.unitree import EmulatedUnitree
 from waldo.sim.model_robot import ModelDriver, load_model_robot
 from waldo.sim.twin import TwinDriver

@@ -25,7 +25,7 @@ from waldo.robots.drivers.lerobot.driver import LeRobotDriver
 from waldo.robots.drivers.lerobot.units import Units, make_device
 from waldo.robots.drivers.mit import Range
 from waldo.robots.motors.damiao import DM_J4310
-from waldo.sim.emulation.can_bus import DamiaoMotors
+from waldo.sim.emulation.damiao import DamiaoMotors
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
 

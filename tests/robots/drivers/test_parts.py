@@ -22,7 +22,7 @@ from waldo.robots.drivers.feetech import FeetechDriver
 from waldo.robots.drivers.mit import Range
 from waldo.robots.drivers.options import convert_options
 from waldo.robots.drivers.parts import PartsDriver, make_driver, option_classes
-from waldo.sim.emulation.can_bus import DamiaoMotors
+from waldo.sim.emulation.damiao import DamiaoMotors
 from waldo.sim.emulation.dynamixel import DynamixelServos
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos

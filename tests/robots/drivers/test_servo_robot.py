@@ -15,9 +15,13 @@ import pytest
 from tests.robots.drivers.servo_bench import DRIVERS, SO101, Bench, until
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.drivers import calibration, dynamixel, feetech
+from waldo.robots.drivers.dynamixel import DynamixelDriver
+from waldo.robots.drivers.feetech import FeetechBus
+from waldo.sim.emulation.dynamixel import DynamixelServos
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.emulated_leader import EmulatedLeader
 from waldo.sim.emulation.feetech import FeetechServos
+from waldo.sim.emulation.servos.servo import Servo
 
 
 @pytest.fixture(params=list(DRIVERS))
@@ -155,8 +159,12 @@ def test_a_replaced_servo_is_reported_as_not_calibrated(bench: Bench) -> None:
 def test_a_dynamixel_with_reversed_drive_mode_is_not_reversed_twice(tmp_path: Path) -> None:
     """A servo with a reversed drive mode, such as the elbow of LeRobot's koch_leader, reports reversed positions."""
     bench = Bench("dynamixel")
-    with bench.servos:
-        bench.servos.servos[2].put(10, 1, 1)
+    with bench.servos as servos:
+        before = servos.position_of(2, servos.actual_counts()[2])
+        servos.directions[2] = -1
+        servos.servos[2].put(10, 1, 1)
+        after = servos.position_of(2, servos.actual_counts()[2])
+        servos.servos[2].put(20, 4, servos.servos[2].signed(20, 4) + round(before - after))
         driver = bench.driver(torque=False)
         driver.connect()
         stored = driver.stored()
@@ -387,9 +395,10 @@ def test_an_emulated_feetech_servo_moves_at_its_goal_speed() -> None:
 def test_every_x_model_with_the_same_control_table_is_driven(number: int, milliamperes: float | None) -> None:
     bench = Bench("dynamixel")
     with bench.servos:
+        model = dataclasses.replace(bench.servos.models[0], number=number, milliamperes=milliamperes or 2.69)
+        bench.servos.models = [model] * 6
         for servo in bench.servos.servos:
             servo.put(0, 2, number)
-        bench.servos.milliamperes = milliamperes or 2.69
         driver = bench.driver()
         driver.connect()
         driver.write(SO101.home + 0.1)
@@ -444,3 +453,39 @@ def test_servos_that_respond_to_few_instructions_are_driven(bench: Bench) -> Non
     driver.write(target)
     until(driver, lambda state: np.abs(state.position - target).max() < 0.05)
     driver.disconnect()
+
+
+class Crossing(DynamixelServos):
+    """Servos whose encoders cross their zero within the range of each joint."""
+
+    def make_servo(self, joint: int, calibrated: bool) -> Servo:
+        self._mounted[joint] = 4000.0
+        return super().make_servo(joint, calibrated)
+
+
+@pytest.mark.parametrize("torque", [True, False])
+def test_a_joint_that_crosses_the_zero_of_its_encoder_survives_a_power_cycle(torque: bool) -> None:
+    plant = EmulatedJoints(SO101)
+    plant.falls = False
+    with Crossing(plant) as servos:
+        pose = np.clip(SO101.home + 0.3, SO101.lower, SO101.upper)
+        plant.place(pose)
+        servos.lay_down()
+        servos.power_cycle()
+        driver = DynamixelDriver(SO101, port=servos.port, torque=torque, motor_timeout_s=20.0, response_timeout_s=1.0)
+        driver.connect()
+        assert driver._turns.any()
+        for _ in range(5):
+            np.testing.assert_allclose(driver.read().position, plant.position, atol=0.03)
+        if torque:
+            target = pose.copy()
+            target[0] = -0.4  # back across the zero
+            driver.write(target)
+            until(driver, lambda state: bool(abs(state.position[0] + 0.4) < 0.02))
+            np.testing.assert_allclose(plant.position[0], -0.4, atol=0.03)
+        driver.disconnect()
+
+
+def test_every_sts_servo_is_accepted_and_other_series_are_not() -> None:
+    assert FeetechBus.supports(FeetechBus.__new__(FeetechBus), 9 | 20 << 8)
+    assert not FeetechBus.supports(FeetechBus.__new__(FeetechBus), 1284)  # an SCS0009, whose registers are big-endian

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from tests.robots.drivers.can_bench import DAMIAO_RANGE
 from tests.robots.drivers.servo_bench import DRIVERS, SO101
 from waldo.robots.drivers.robstride import RANGES
-from waldo.sim.emulation.can_bus import CanMotors, DamiaoMotors, RobStrideMotors
+from waldo.sim.emulation.can_bus import CanMotors
+from waldo.sim.emulation.damiao import DamiaoMotors
 from waldo.sim.emulation.dynamixel import crc16
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
+from waldo.sim.emulation.robstride import RobStrideMotors
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +10,7 @@ from lerobot.motors import Motor, MotorNormMode
 from lerobot.motors.dynamixel import DynamixelMotorsBus
 from lerobot.motors.feetech import FeetechMotorsBus
 
+from tests.lerobot_program import run_lerobot
 from tests.robots.drivers.servo_bench import DRIVERS, SO101
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.feetech import FeetechServos
@@ -22,7 +19,6 @@ from waldo.sim.emulation.servo_bus import SerialServos
 RETRIES = 20
 """LeRobot waits 34 or 50 ms; a busy machine may not schedule the emulation in that time."""
 LEROBOT = {"feetech": (FeetechMotorsBus, "sts3215"), "dynamixel": (DynamixelMotorsBus, "xm430-w350")}
-SETUP = Path(sys.executable).with_name("lerobot-setup-motors")
 
 
 def bus_of(servos: SerialServos, vendor: str, ids: tuple[int, ...] = (1, 2, 3, 4, 5, 6)):
@@ -48,17 +44,9 @@ def vendor(request: pytest.FixtureRequest) -> str:
 def test_lerobot_s_program_sets_up_new_servos_one_after_another() -> None:
     with FeetechServos(EmulatedJoints(SO101), calibrated=False, one_by_one=True) as servos:
         assert [servo.id for servo in servos.servos] == [1] * 6
-        done = subprocess.run(
-            [SETUP, "--robot.type=so101_follower", f"--robot.port={servos.port}"],
-            input="\n" * 6,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert done.stdout.count("motor id set to") == 6
+        setup = ["setup_motors", "--robot.type=so101_follower", f"--robot.port={servos.port}"]
+        printed = run_lerobot(setup, input_text="\n" * 6)
+        assert printed.count("motor id set to") == 6
         assert [servo.id for servo in servos.servos] == [1, 2, 3, 4, 5, 6]
         servos.power_cycle()
         assert [servo.id for servo in servos.servos] == [1, 2, 3, 4, 5, 6], "stored"

@@ -41,6 +41,15 @@ def test_the_locomotion_changes_its_state(g1: EmulatedUnitree) -> None:
             locomotion.call(9999)
 
 
+def test_older_firmware_stands_in_another_state(g1: EmulatedUnitree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("waldo.sim.emulation.unitree_services.STATES", {0, 1, 200})
+    with Locomotion(DOMAIN, "lo", timeout_s=60) as locomotion:
+        locomotion.act("stand")
+        assert locomotion.state() == 200
+        with pytest.raises(ServiceError, match="no such state"):
+            locomotion.act("sit")
+
+
 def test_responses_to_another_program_are_not_taken(g1: EmulatedUnitree) -> None:
     with MotionSwitcher(DOMAIN, "lo", timeout_s=60) as one, Locomotion(DOMAIN, "lo", timeout_s=60) as other:
         assert [one.active(), other.state(), one.active()] == ["ai", FSM["stand"], "ai"]

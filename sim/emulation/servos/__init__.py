@@ -1,0 +1,1 @@
+"""Memory, operating modes and protections of emulated servos."""
