@@ -12,6 +12,18 @@ BUS_OFF = 0x40
 """Bit of an error frame's id that reports the bus-off state (linux/can/error.h, CAN_ERR_BUSOFF)."""
 
 
+def bus_address(interface: str, channel: str) -> dict[str, Any]:
+    """Return python-can's parameters for a channel; one of udp_multicast may contain a port: 239.74.163.2:43114.
+
+    Buses of udp_multicast need different ports: the kernel delivers all groups of a port to every socket on it.
+    """
+    group, colon, port = channel.rpartition(":")
+    # An IPv6 address contains colons itself.
+    if interface == "udp_multicast" and colon and "." in group:
+        return {"interface": interface, "channel": group, "port": int(port)}
+    return {"interface": interface, "channel": channel}
+
+
 class CanLink:
     """An open bus; frames are python-can messages."""
 
@@ -34,7 +46,7 @@ class CanLink:
         self._can, self._fd = can, fd
         self.name = f"{interface}:{channel}"
         try:
-            self._bus: Any = can.Bus(interface=interface, channel=channel, bitrate=bitrate, fd=fd)
+            self._bus: Any = can.Bus(**bus_address(interface, channel), bitrate=bitrate, fd=fd)
         except (can.CanError, OSError, ValueError) as error:
             raise HardwareError(
                 f"CAN bus {self.name} cannot be opened ({' '.join(str(error).split())}); "

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SERIAL = ("feetech", "dynamixel")
 """Drivers of serial servos."""
+FIRST_PORT = 43114
+"""Port of the first of several buses of udp_multicast; python-can's default for a single one is 43113."""
 EMULATED = (*SERIAL, "damiao", "robstride", "unitree")
 """Drivers that have an emulation."""
 
@@ -133,15 +135,14 @@ class Emulate:
         return f"{robot.robot.name} is emulated; connect with: {command} {' '.join(options)}"
 
     def _channels(self, count: int) -> list[str]:
-        """Return a channel for each part: those that are given, or the following multicast addresses.
+        """Return a channel for each part: those that are given, or ports of the multicast address.
 
         Raises:
             InvalidValueError: If the number of channels is another one.
         """
         given = self.channel.split(",")
         if len(given) == 1 and self.interface == "udp_multicast":
-            start, _, last = self.channel.rpartition(".")
-            return [f"{start}.{int(last) + number}" for number in range(count)]
+            return [f"{self.channel}:{FIRST_PORT + number}" for number in range(count)]
         if len(given) != count:
             raise InvalidValueError("--channel", self.channel, f"{count} channels, such as vcan0,vcan1")
         return given
@@ -257,12 +258,13 @@ class Emulate:
         """Start emulated motors on a CAN bus."""
         import can
 
+        from waldo.robots.drivers.can_link import bus_address
         from waldo.sim.emulation.damiao import DamiaoMotors
         from waldo.sim.emulation.robstride import RobStrideMotors
 
         ranges = robot.ranges()
         motor_class = DamiaoMotors if robot.driver == "damiao" else RobStrideMotors
-        bus = can.Bus(interface=self.interface, channel=channel)
+        bus = can.Bus(**bus_address(self.interface, channel))
         stack.enter_context(motor_class(robot.joints(self.hand), bus, robot.ids, ranges))
 
 

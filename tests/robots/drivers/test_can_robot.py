@@ -17,6 +17,7 @@ from tests.robots.drivers.can_bench import DAMIAO_RANGE, Bench, small_arm
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Joint, Robot
 from waldo.robots.drivers import damiao, robstride
+from waldo.robots.drivers.can_link import bus_address
 from waldo.robots.drivers.can_robot import CanMotorDriver
 from waldo.robots.drivers.mit import Setpoint, from_count, to_count
 from waldo.robots.motors.damiao import DM_J4310
@@ -298,3 +299,12 @@ def test_the_supply_voltage_of_damiao_motors_is_read_from_its_register(tmp_path:
         until(driver, lambda _: bool(np.allclose(driver.motors().voltage_v, 23.0)))
         assert driver.damiao.foreign == 0  # type: ignore[attr-defined]
         driver.disconnect()
+
+
+def test_a_channel_of_udp_multicast_may_contain_a_port() -> None:
+    assert bus_address("udp_multicast", "239.74.163.2:43114") == {
+        "interface": "udp_multicast", "channel": "239.74.163.2", "port": 43114
+    }  # fmt: skip
+    assert bus_address("udp_multicast", "239.74.163.2") == {"interface": "udp_multicast", "channel": "239.74.163.2"}
+    assert bus_address("udp_multicast", "ff15:7079::1")["channel"] == "ff15:7079::1"
+    assert bus_address("slcan", "/dev/ttyACM0:1")["channel"] == "/dev/ttyACM0:1"
