@@ -27,7 +27,7 @@ from waldo.robots.description import Robot
 from waldo.robots.drivers.bus_driver import BusOptions
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
-from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
+from waldo.robots.drivers.mit import Range, Setpoint, from_count, pack_command, unpack_command
 from waldo.typing import Array
 
 REGISTERS = 0x7FF
@@ -90,28 +90,6 @@ class Parameters:
     """Rotor turns per turn of the output shaft."""
     can_timeout_s: float
     """Time without frames after which the motor controller disables the torque [s]; 0 disables this timeout."""
-
-
-def pack_command(setpoint: Setpoint, full: Range) -> bytes:
-    """Return the 8 bytes of a MIT command."""
-    q = to_count(setpoint.position_rad, -full.position_rad, full.position_rad, 16)
-    dq = to_count(setpoint.velocity_rad_s, -full.velocity_rad_s, full.velocity_rad_s, 12)
-    kp = to_count(setpoint.kp, 0, full.kp, 12)
-    kd = to_count(setpoint.kd, 0, full.kd, 12)
-    t = to_count(setpoint.torque_nm, -full.torque_nm, full.torque_nm, 12)
-    return (q << 48 | dq << 36 | kp << 24 | kd << 12 | t).to_bytes(8, "big")
-
-
-def unpack_command(data: bytes, full: Range) -> Setpoint:
-    """Return the setpoint in the 8 bytes of a MIT command."""
-    bits = int.from_bytes(data, "big")
-    return Setpoint(
-        position_rad=from_count(bits >> 48, -full.position_rad, full.position_rad, 16),
-        velocity_rad_s=from_count(bits >> 36 & 0xFFF, -full.velocity_rad_s, full.velocity_rad_s, 12),
-        kp=from_count(bits >> 24 & 0xFFF, 0, full.kp, 12),
-        kd=from_count(bits >> 12 & 0xFFF, 0, full.kd, 12),
-        torque_nm=from_count(bits & 0xFFF, -full.torque_nm, full.torque_nm, 12),
-    )
 
 
 def is_register_reply(data: bytes, can_id: int) -> bool:

@@ -52,3 +52,25 @@ class Setpoint:
     """Damping [N·m·s/rad]."""
     torque_nm: float = 0.0
     """Feed-forward torque [N·m]."""
+
+
+def pack_command(setpoint: Setpoint, full: Range) -> bytes:
+    """Return a MIT command in 8 bytes: q 16, dq 12, kp 12, kd 12, t 12 bits, most significant bit first."""
+    q = to_count(setpoint.position_rad, -full.position_rad, full.position_rad, 16)
+    dq = to_count(setpoint.velocity_rad_s, -full.velocity_rad_s, full.velocity_rad_s, 12)
+    kp = to_count(setpoint.kp, 0, full.kp, 12)
+    kd = to_count(setpoint.kd, 0, full.kd, 12)
+    t = to_count(setpoint.torque_nm, -full.torque_nm, full.torque_nm, 12)
+    return (q << 48 | dq << 36 | kp << 24 | kd << 12 | t).to_bytes(8, "big")
+
+
+def unpack_command(data: bytes, full: Range) -> Setpoint:
+    """Return the setpoint in the 8 bytes of a MIT command."""
+    bits = int.from_bytes(data, "big")
+    return Setpoint(
+        position_rad=from_count(bits >> 48, -full.position_rad, full.position_rad, 16),
+        velocity_rad_s=from_count(bits >> 36 & 0xFFF, -full.velocity_rad_s, full.velocity_rad_s, 12),
+        kp=from_count(bits >> 24 & 0xFFF, 0, full.kp, 12),
+        kd=from_count(bits >> 12 & 0xFFF, 0, full.kd, 12),
+        torque_nm=from_count(bits & 0xFFF, -full.torque_nm, full.torque_nm, 12),
+    )

@@ -33,17 +33,17 @@ def _motor(
     name: str,
     *,
     gear: float,
-    kt: float,
+    kt: float | None,
     rated: float,
     peak: float,
     resistance: float | None = None,
     thermal: ThermalConstants | None = None,
 ) -> Motor:
-    """Return a motor; `kt` is in N·m per ampere rms, torques in N·m, the resistance in Ω."""
+    """Return a motor; `kt` is in N·m per ampere rms, torques in N·m, the resistance in Ω; None if not published."""
     return Motor(
         name=f"RobStride {name}",
         gear_ratio=Constant(gear, "1", "published", MANUAL),
-        torque_constant=Constant(kt, "N·m/A", "published", f"{MANUAL}, N·m per A rms"),
+        torque_constant=None if kt is None else Constant(kt, "N·m/A", "published", f"{MANUAL}, N·m per A rms"),
         resistance=None if resistance is None else Constant(resistance, "Ω", "fitted", FITTED_RESISTANCE),
         rated_torque=Constant(rated, "N·m", "published", MANUAL),
         peak_torque=Constant(peak, "N·m", "published", MANUAL),
@@ -57,11 +57,25 @@ RS02_THERMAL = _thermal(13.5, 229, 0.659, 0.885, 0.405)
 RS03_THERMAL = _thermal(35.6, 492, 0.657, 1.537, 0.88)
 
 RS00 = _motor("RS00", gear=10, kt=1.48, rated=5, peak=14)
+RS01 = _motor("RS01", gear=7.75, kt=None, rated=6, peak=17)
 RS02 = _motor("RS02", gear=7.75, kt=1.22, rated=6, peak=17, resistance=0.996, thermal=RS02_THERMAL)
 RS03 = _motor("RS03", gear=9, kt=2.36, rated=20, peak=60, resistance=0.448, thermal=RS03_THERMAL)
 RS04 = _motor("RS04", gear=9, kt=2.1, rated=40, peak=120)
 RS05 = _motor("RS05", gear=7.75, kt=0.94, rated=1.6, peak=5.5)
 RS06 = _motor("RS06", gear=9, kt=1.09, rated=11, peak=36)
+EL05 = Motor(
+    name="RobStride EL05",
+    peak_torque=Constant(6, "N·m", "published", "RobStride EL05 manual of 2026-07-13, full scale of the torque"),
+)
 
-MOTORS: Mapping[str, Motor] = {"rs00": RS00, "rs02": RS02, "rs03": RS03, "rs04": RS04, "rs05": RS05, "rs06": RS06}
+MOTORS: Mapping[str, Motor] = {
+    "rs00": RS00,
+    "rs01": RS01,
+    "rs02": RS02,
+    "rs03": RS03,
+    "rs04": RS04,
+    "rs05": RS05,
+    "rs06": RS06,
+    "el05": EL05,
+}
 """Short name -> motor."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from waldo.errors import InvalidValueError, MissingOptionError, UnknownNameError
 from waldo.robots.description import Robot, load_robot, presets
 from waldo.robots.drivers.mit import Range
-from waldo.robots.drivers.robstride import RANGES as ROBSTRIDE_RANGES
+from waldo.robots.drivers.robstride.models import RANGES as ROBSTRIDE_RANGES
 from waldo.sim.emulation.arms import ARMS, make_arm, make_bare_motors
 from waldo.sim.emulation.damiao import RANGES as DAMIAO_RANGES
 from waldo.sim.emulation.emulated_joints import EmulatedJoints

@@ -1,7 +1,7 @@
-"""Emulated RobStride motors in their private protocol.
+"""Emulated RobStride motors in their private protocol, or in the MIT protocol after they were switched to it.
 
 Source: product manual of the RS02, "Driver protocol and instructions" (https://github.com/RobStride/Product_Information).
-Frames have extended ids: communication type, data area, target; `waldo.robots.drivers.robstride` lists them.
+Frames have extended ids: communication type, data area, target; `waldo.robots.drivers.robstride.private` lists them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ TIMEOUT_S = 1 / 20_000
 """Unit of canTimeout (0x7028) [s]."""
 REPORT_S, REPORT_STEP_S = 0.010, 0.005
 """Interval of reports with EPScan_time (0x7026) = 1, and what each further unit adds [s]."""
+MIT_PROTOCOL = 2
+"""Value of SET_PROTOCOL: 0 private, 1 CANopen, 2 MIT; a real motor changes after the next power-on."""
+MIT_SPECIAL = {0xFC, 0xFD, 0xFE, 0xFB}
+"""Last byte of special frames of the MIT protocol: enable or run mode, disable, set zero, clear or read faults."""
 BROADCAST = 0xFE
 """Target of the frame that contains a motor's id."""
 
@@ -74,6 +78,8 @@ class RobStrideMotors(CanMotors):
         """Parameters of each motor: index -> value; writable."""
         for motor, full in enumerate(ranges):
             self.parameters[motor][0x700B] = full.torque_nm
+        self.mit = [False] * len(ids)
+        """Whether each motor has been switched to the MIT protocol; writable."""
         self._hosts = [0xFD] * len(ids)
         self._reporting = [False] * len(ids)
         self._reported_s = np.zeros(len(ids))
@@ -81,11 +87,14 @@ class RobStrideMotors(CanMotors):
     def answer(self, message: Any) -> None:
         """Respond to a frame for one of the motors."""
         identity = message.arbitration_id
+        if not message.is_extended_id and identity in self.ids and self.mit[self.ids.index(identity)]:
+            self._answer_mit(self.ids.index(identity), bytes(message.data))
+            return
         kind, area, target = identity >> 24, identity >> 8 & 0xFFFF, identity & 0xFF
         if not message.is_extended_id or target not in self.ids:
             return
         motor = self.ids.index(target)
-        if motor in self.silent:
+        if motor in self.silent or self.mit[motor]:
             return
         self.quiet_s[motor] = 0.0
         data = bytes(message.data)
@@ -97,6 +106,8 @@ class RobStrideMotors(CanMotors):
         if kind in (GET_ID, SET_ID, SET_RATE, SET_PROTOCOL):
             if kind == SET_ID:
                 self.ids[motor] = area >> 8
+            if kind == SET_PROTOCOL:
+                self.mit[motor] = data[6] == MIT_PROTOCOL
             self.send(GET_ID << 24 | self.ids[motor] << 8 | BROADCAST, bytes(7) + bytes([motor]), extended=True)
         elif kind == READ:
             self._read(motor, data)
@@ -123,6 +134,55 @@ class RobStrideMotors(CanMotors):
                 self.parameters[motor][index] = struct.unpack_from(PARAMETERS[index].form, data, 4)[0]
         elif kind == REPORT:
             self._reporting[motor] = data[6] == 1
+
+    def _answer_mit(self, motor: int, data: bytes) -> None:
+        """Respond to a frame of the MIT protocol."""
+        if motor in self.silent or len(data) != 8:
+            return
+        self.quiet_s[motor] = 0.0
+        if data[:6] == b"\xff" * 6 and data[7] in MIT_SPECIAL:
+            self._special_mit(motor, data[6], data[7])
+        elif self._in_mode(motor, MIT):
+            bits, full = int.from_bytes(data, "big"), self.ranges[motor]
+            self.command(
+                motor,
+                Law(
+                    from_count(bits >> 48, -full.position_rad, full.position_rad, 16),
+                    from_count(bits >> 36 & 0xFFF, -full.velocity_rad_s, full.velocity_rad_s, 12),
+                    from_count(bits >> 24 & 0xFFF, 0, full.kp, 12),
+                    from_count(bits >> 12 & 0xFFF, 0, full.kd, 12),
+                    from_count(bits & 0xFFF, -full.torque_nm, full.torque_nm, 12),
+                ),
+            )
+        if data[7] == 0xFB and data[6] != 0xFF and data[:6] == b"\xff" * 6:
+            bits = FAULT_FRAME.get(self.fault[motor], 0)
+            self.send(self._hosts[motor], bytes([self.ids[motor]]) + struct.pack("<I", bits) + bytes(3), extended=False)
+        else:
+            self._send_mit_feedback(motor)
+
+    def _special_mit(self, motor: int, mode: int, last: int) -> None:
+        """Execute a special frame of the MIT protocol."""
+        if last == 0xFC and mode == 0xFF:
+            self.switch(motor, True)
+        elif last == 0xFC:
+            self.parameters[motor][0x7005] = {0: MIT, 1: CYCLIC_POSITION, 2: VELOCITY}.get(mode, MIT)
+        elif last == 0xFD:
+            self.switch(motor, False)
+        elif last == 0xFE:
+            self.set_zero(motor)
+        elif mode == 0xFF:
+            self.fault[motor] = 0
+
+    def _send_mit_feedback(self, motor: int) -> None:
+        full, joints = self.ranges[motor], self.joints
+        bits = (
+            self.ids[motor] << 56
+            | to_count(self.angle(motor), full.position_rad, 16) << 40
+            | to_count(float(joints.velocity[motor]), full.velocity_rad_s, 12) << 28
+            | to_count(float(joints.effort[motor]), full.torque_nm, 12) << 16
+            | round(float(joints.heat[motor, 0]) * 10)
+        )
+        self.send(self._hosts[motor], bits.to_bytes(8, "big"), extended=False)
 
     def _in_mode(self, motor: int, mode: int) -> bool:
         """Return whether a motor runs in a mode."""

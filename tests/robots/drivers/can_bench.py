@@ -9,9 +9,11 @@ from typing import Any
 import can
 
 from waldo.robots.description import Joint, Robot
-from waldo.robots.drivers import damiao, robstride
+from waldo.robots.drivers import damiao
 from waldo.robots.drivers.can_robot import CanMotorDriver
 from waldo.robots.drivers.mit import Range
+from waldo.robots.drivers.robstride.driver import RobStrideDriver
+from waldo.robots.drivers.robstride.models import RANGES
 from waldo.robots.motors.damiao import DM_J4310
 from waldo.robots.motors.robstride import RS03
 from waldo.sim.emulation.can_bus import CanMotors
@@ -41,7 +43,7 @@ CHANNELS = count()
 DAMIAO_RANGE = Range(position_rad=12.5, velocity_rad_s=30, torque_nm=10)
 EMULATED: dict[str, tuple[type[CanMotors], type[CanMotorDriver], Any, Range]] = {
     "damiao": (DamiaoMotors, damiao.DamiaoDriver, DM_J4310, DAMIAO_RANGE),
-    "robstride": (RobStrideMotors, robstride.RobStrideDriver, RS03, robstride.RANGES["RobStride RS03"]),
+    "robstride": (RobStrideMotors, RobStrideDriver, RS03, RANGES["RobStride RS03"]),
 }
 
 

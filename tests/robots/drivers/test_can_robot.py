@@ -16,10 +16,13 @@ import pytest
 from tests.robots.drivers.can_bench import DAMIAO_RANGE, Bench, small_arm
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Joint, Robot
-from waldo.robots.drivers import damiao, robstride
+from waldo.robots.drivers import damiao
 from waldo.robots.drivers.can_link import bus_address
 from waldo.robots.drivers.can_robot import CanMotorDriver
 from waldo.robots.drivers.mit import Setpoint, from_count, to_count
+from waldo.robots.drivers.robstride import private
+from waldo.robots.drivers.robstride.driver import RobStrideDriver
+from waldo.robots.drivers.robstride.models import RANGES, WARNING
 from waldo.robots.motors.damiao import DM_J4310
 
 
@@ -182,8 +185,8 @@ def test_impossible_options_are_rejected() -> None:
     with pytest.raises(InvalidValueError, match=r"ids is \(17,\), expected ids from 1 to 15"):
         damiao.DamiaoDriver(robot, ids=(17,))
     with pytest.raises(InvalidValueError, match="motors is 'Damiao DM-J4310', expected a RobStride motor at j"):
-        robstride.RobStrideDriver(robot)
-    assert robstride.RobStrideDriver(robot, motors=("rs00",)).robot.joints[0].motor.name == "RobStride RS00"
+        RobStrideDriver(robot)
+    assert RobStrideDriver(robot, motors=("rs00",)).robot.joints[0].motor.name == "RobStride RS00"
     with pytest.raises(InvalidValueError, match="on_close is 'fall', expected hold or release"):
         damiao.DamiaoDriver(robot, on_close="fall")
     with pytest.raises(InvalidValueError, match=r"signs is \(2.0,\), expected 1 or -1 for each motor"):
@@ -213,15 +216,13 @@ def test_damiao_frames_agree_with_the_manual() -> None:
 
 def test_robstride_frames_agree_with_the_manual() -> None:
     # Example of the manual: read loc_kp (0x701E) of motor 0x7F from host 0xFD.
-    assert robstride.frame_id(17, 0xFD, 0x7F) == 0x1100FD7F
-    full = robstride.RANGES["RobStride RS03"]
-    area, data = robstride.pack_command(
-        Setpoint(position_rad=99, velocity_rad_s=-20, kp=5000, kd=0, torque_nm=60), full
-    )
+    assert private.frame_id(17, 0xFD, 0x7F) == 0x1100FD7F
+    full = RANGES["RobStride RS03"]
+    area, data = private.pack_command(Setpoint(position_rad=99, velocity_rad_s=-20, kp=5000, kd=0, torque_nm=60), full)
     assert (area, data.hex()) == (0xFFFF, "ffff0000ffff0000")
-    assert robstride.unpack_command(area, data, full).kp == 5000
+    assert private.unpack_command(area, data, full).kp == 5000
     area = 2 << 14 | 0b010100 << 8 | 0x05
-    feedback = robstride.unpack_feedback(area, struct.pack(">HHHh", 0xFFFF, 0, 0xFFFF, 853), full)
+    feedback = private.unpack_feedback(area, struct.pack(">HHHh", 0xFFFF, 0, 0xFFFF, 853), full)
     assert (feedback.velocity_rad_s, feedback.torque_nm) == (-20, 60)
     assert (feedback.winding_c, feedback.enabled) == (85.3, True)
     assert feedback.fault == "winding over-temperature, stall overload"
@@ -234,7 +235,7 @@ def test_robstride_faults_persist_until_the_motor_is_enabled(bench: Bench) -> No
     driver.read()
     np.testing.assert_allclose(driver.motors().voltage_v, 48.0)
     bench.motors.send_faults(0, 0, 1)
-    until(driver, lambda _: driver.motors().faults[0] == robstride.WARNING)
+    until(driver, lambda _: driver.motors().faults[0] == WARNING)
     bench.motors.switch(0, False)
     bench.motors.send_faults(0, 1 << 3 | 1 << 1, 0)
     until(driver, lambda _: driver.motors().faults[0] == "driver chip fault, over-voltage")

@@ -18,9 +18,11 @@ from tests.robots.drivers.can_bench import ARM, DAMIAO_RANGE
 from tests.robots.drivers.topics.test_driver import Controlled
 from waldo.robots.description import Joint, Robot, load_robot
 from waldo.robots.driver import Driver
-from waldo.robots.drivers import damiao, dynamixel, feetech, robstride
+from waldo.robots.drivers import damiao, dynamixel, feetech
 from waldo.robots.drivers.conformance import DriverConformance, HardwareConformance
 from waldo.robots.drivers.lerobot.driver import LeRobotDriver
+from waldo.robots.drivers.robstride.driver import RobStrideDriver
+from waldo.robots.drivers.robstride.models import RANGES
 from waldo.robots.drivers.topics.driver import TopicMapDriver
 from waldo.robots.drivers.unitree.driver import UnitreeDriver
 from waldo.robots.motors.damiao import DM_J4310
@@ -131,8 +133,8 @@ class TestDamiao(CanConformance):
 
 class TestRobStride(CanConformance):
     __test__ = True
-    vendor, emulator, motor = robstride.RobStrideDriver, RobStrideMotors, RS03
-    full = robstride.RANGES["RobStride RS03"]
+    vendor, emulator, motor = RobStrideDriver, RobStrideMotors, RS03
+    full = RANGES["RobStride RS03"]
 
 
 class TestUnitree(HardwareConformance):

@@ -104,6 +104,17 @@ EXPECTED = {
         },
         None,
     ),
+    "rs01": (
+        "RobStride RS01",
+        {
+            "gear_ratio": (7.75, 0.1),
+            "rated_torque_nm": (6, 0.1),
+            "peak_torque_nm": (17, 0.1),
+            "voltage_v": (48.0, 0.1),
+            "winding_limit_c": (145, 0.1),
+        },
+        None,
+    ),
     "rs02": (
         "RobStride RS02",
         {
@@ -166,6 +177,7 @@ EXPECTED = {
         },
         None,
     ),
+    "el05": ("RobStride EL05", {"peak_torque_nm": (6, 0.1)}, None),
     "g1-5020": (
         "Unitree 5020",
         {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.robots.drivers.can_bench import DAMIAO_RANGE
 from tests.robots.drivers.servo_bench import DRIVERS, SO101
-from waldo.robots.drivers.robstride import RANGES
+from waldo.robots.drivers.robstride.models import RANGES
 from waldo.sim.emulation.can_bus import CanMotors
 from waldo.sim.emulation.damiao import DamiaoMotors
 from waldo.sim.emulation.dynamixel import crc16

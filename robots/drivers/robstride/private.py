@@ -1,4 +1,4 @@
-"""Driver for RobStride motors (RS00 to RS06) over CAN, in the vendor's private protocol.
+"""RobStride's private protocol, in which the motors are delivered.
 
 Frames have extended ids, as in RobStride's product manuals (https://github.com/RobStride/Product_Information, RS02,
 chapter 4)::
@@ -16,21 +16,19 @@ The temperature is that of the thermistor on the winding, in 0.1 °C.
 from __future__ import annotations
 
 import dataclasses
-import math
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from waldo.errors import HardwareError, InvalidValueError
-from waldo.robots.description import Robot
-from waldo.robots.drivers.bus_driver import BusOptions
+from waldo.errors import HardwareError
 from waldo.robots.drivers.can_link import CanLink
-from waldo.robots.drivers.can_robot import CanMotorDriver, CanOptions, Feedback, MotorProtocol
+from waldo.robots.drivers.can_robot import Feedback
 from waldo.robots.drivers.mit import Range, Setpoint, from_count, to_count
+from waldo.robots.drivers.robstride.models import FAULTS, FEEDBACK_FAULTS, WARNING, fault_text
+from waldo.robots.drivers.robstride.options import RobStrideOptions
 from waldo.typing import Array
 
 COMMAND, FEEDBACK, ENABLE, STOP, SET_ZERO, READ, WRITE, FAULT, REPORT = 1, 2, 3, 4, 6, 17, 18, 21, 24
@@ -41,62 +39,6 @@ ATTEMPTS = 5
 """Number of times that a parameter is read before the motor counts as not responding."""
 VOLTAGE_PERIOD_CYCLES = 60
 """Number of cycles between two readings of a motor's supply voltage."""
-
-FEEDBACK_FAULTS = (
-    (0, "under-voltage"),
-    (1, "over-current"),
-    (2, "winding over-temperature"),
-    (3, "magnetic encoder fault"),
-    (4, "stall overload"),
-    (5, "encoder not calibrated"),
-)
-"""Bit of the fault field in the id of a feedback frame (bits 16 to 21) -> text."""
-FAULTS = (
-    (0, "winding over-temperature"),
-    (1, "driver chip fault"),
-    (2, "under-voltage"),
-    (3, "over-voltage"),
-    (4, "over-current in phase B"),
-    (5, "over-current in phase C"),
-    (7, "encoder not calibrated"),
-    (8, "hardware not identified"),
-    (9, "position not initialized"),
-    (14, "stall overload"),
-    (16, "over-current in phase A"),
-)
-"""Bit of the faults in a fault frame -> text."""
-WARNING = "winding near its limit"
-"""Bit 0 of the warnings in a fault frame ("motor overtemperature warning")."""
-
-FULL_SCALE_RAD = 4 * math.pi
-"""Full-scale angle of every model [rad]."""
-
-
-def _range(velocity_rad_s: float, torque_nm: float, kp: float = 500.0, kd: float = 5.0) -> Range:
-    return Range(position_rad=FULL_SCALE_RAD, velocity_rad_s=velocity_rad_s, torque_nm=torque_nm, kp=kp, kd=kd)
-
-
-RANGES = {
-    "RobStride RS00": _range(33, 14),
-    "RobStride RS02": _range(44, 17),
-    "RobStride RS03": _range(20, 60, 5000, 100),
-    "RobStride RS04": _range(15, 120, 5000, 100),
-    "RobStride RS05": _range(50, 5.5),
-    "RobStride RS06": _range(50, 36, 5000, 100),
-}
-"""Motor -> full-scale values, from communication type 1 in each model's manual of 2026-04-28.
-
-The full-scale gains differ between models by a factor of ten, so the type of each motor must be correct."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RobStrideOptions(CanOptions):
-    """Options of the `robstride` driver."""
-
-    host: int = 0xFD
-    """CAN id of this computer."""
-    can_timeout_s: float = 0.0
-    """Time without frames after which the motors disable their torque [s]; with 0 they hold indefinitely."""
 
 
 def frame_id(kind: int, area: int, target: int) -> int:
@@ -125,11 +67,6 @@ def unpack_command(area: int, data: bytes, full: Range) -> Setpoint:
         kd=from_count(kd, 0, full.kd, 16),
         torque_nm=from_count(area, -full.torque_nm, full.torque_nm, 16),
     )
-
-
-def fault_text(bits: int, table: Sequence[tuple[int, str]]) -> str:
-    """Return the text of every bit that is set, separated by commas."""
-    return ", ".join(text for bit, text in table if bits >> bit & 1)
 
 
 def unpack_feedback(area: int, data: bytes, full: Range) -> Feedback:
@@ -265,28 +202,3 @@ class RobStrideProtocol:
     def voltages(self) -> Array:
         """Return the supply voltages, shape (motors,) [V]."""
         return self._voltages.copy()
-
-
-class RobStrideDriver(CanMotorDriver[RobStrideOptions]):
-    """A `Driver` for robots with RobStride motors."""
-
-    Options: ClassVar[type[BusOptions]] = RobStrideOptions
-    recoverable: ClassVar[tuple[str, ...]] = (WARNING,)
-
-    def __init__(self, robot: Robot, **options: object) -> None:
-        """Create a driver for a robot; `options` are the fields of `RobStrideOptions`.
-
-        Raises:
-            InvalidValueError: If the motor of a joint is not a RobStride motor.
-        """
-        super().__init__(robot, **options)
-        for joint in self.robot.joints:
-            if joint.motor.name not in RANGES:
-                known = ", ".join(name.split()[-1].lower() for name in RANGES)
-                raise InvalidValueError("motors", joint.motor.name, f"a RobStride motor at {joint.name} ({known})")
-
-    def make_protocol(self, link: CanLink) -> MotorProtocol:
-        """Return RobStride's frames on an open bus."""
-        ranges = [RANGES[joint.motor.name] for joint in self.robot.joints]
-        self.robstride = RobStrideProtocol(link, self.ids, self.robot.joint_names, ranges, self.options)
-        return self.robstride

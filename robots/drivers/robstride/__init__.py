@@ -1,0 +1,1 @@
+"""RobStride motors: the driver, its two protocols, and the models."""
