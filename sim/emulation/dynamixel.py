@@ -221,6 +221,8 @@ class DynamixelServos(DynamixelDrives):
         A servo that does not respond interrupts it, since the next one waits for its part.
         """
         length = 1 + sum(4 + size for _, _, size in requests)
+        if length > MAX_LENGTH:
+            return
         frame = b"\xff\xff\xfd\x00" + bytes([BROADCAST]) + length.to_bytes(2, "little") + b"\x55"
         for identity, address, size in requests:
             found = [servo for servo in self.at(identity) if servo.memory[68] and servo.id not in self.silent]

@@ -7,7 +7,7 @@ from typing import Any
 
 import can
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.robots.drivers.can_bench import DAMIAO_RANGE
@@ -41,9 +41,10 @@ def framed(servos: Any, identity: int, instruction: int, data: bytes) -> bytes:
 
 
 @MANY
+@example(1, 0x8A, b"\x00\x00\x00\x80\x00\x00")  # a fast read of 32 KiB
 @given(
     st.sampled_from([1, 6, 7, 0xFE]),
-    st.sampled_from([1, 2, 3, 4, 5, 6, 8, 0x82, 0x83, 0x92, 0x93, 0x77]),
+    st.sampled_from([1, 2, 3, 4, 5, 6, 8, 0x10, 0x82, 0x83, 0x8A, 0x92, 0x93, 0x9A, 0x77]),
     st.binary(max_size=20),
 )
 def test_servos_survive_any_parameters(servos: Any, identity: int, instruction: int, data: bytes) -> None:
