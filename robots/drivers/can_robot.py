@@ -22,8 +22,8 @@ FULL_EFFORT_RAD = 0.25
 """Deflection at which the default stiffness applies the joint's full effort [rad]."""
 UNKNOWN_EFFORT_NM = 10.0
 """Effort from which the default stiffness is computed for a joint without an effort limit [N·m]."""
-ATTEMPTS = 5
-"""Number of times that a motor is queried when connecting before it counts as missing."""
+ATTEMPTS = 8
+"""Number of times that a motor is queried when connecting before it counts as missing; two answers must agree."""
 LATEST_S = 0.35
 """Time after a missing answer in which it may still arrive [s]."""
 MAX_BURST = 500
@@ -137,6 +137,8 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         self.protocol: MotorProtocol
         self.motions = Motions(count)
         """What the positions are compared with, and how many were refused."""
+        self._unconfirmed: list[tuple[bool, str] | None] = [None] * count
+        """Per motor, a change of enabled and fault that only one answer has reported."""
         self._missed_s = -np.inf
 
     def make_protocol(self, link: CanLink) -> MotorProtocol:
@@ -161,9 +163,14 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
             silent = list(range(len(self.ids)))
             for _ in range(ATTEMPTS):
                 self._exchange(silent, self.options.motor_timeout_s)
-                if not (silent := [i for i, feedback in enumerate(self._feedback) if feedback is None]):
+                if not (silent := [i for i in silent if not self.motions.confirmed(i)]):
                     break
             else:
+                if answered := [i for i in silent if self._feedback[i] is not None]:
+                    raise HardwareError(
+                        f"{self._names(answered)} reports different positions at each reading on {link.name}; keep "
+                        "the arm still, and check noise on the bus and that no two motors have the same id"
+                    )
                 raise HardwareError(
                     f"no response from {self._names(silent)} on {link.name}; check power, wiring, bit rate and ids"
                 )
@@ -215,8 +222,18 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         motor, feedback = parsed
         if not self.motions.continues(motor, feedback.position_rad, feedback.velocity_rad_s):
             return -1
+        if not self._is_confirmed(motor, feedback):
+            self.protocol.query(motor)
+            return -1
         self._keep(motor, feedback)
         return motor
+
+    def _is_confirmed(self, motor: int, feedback: Feedback) -> bool:
+        """Return whether a motor's status is the one before, or two answers have reported the new one."""
+        before, status = self._feedback[motor], (feedback.enabled, feedback.fault)
+        known = before is None or status in ((before.enabled, before.fault), self._unconfirmed[motor])
+        self._unconfirmed[motor] = None if known else status
+        return known
 
     def _state(self, feedback: Sequence[Feedback]) -> tuple[Array, Array, Array]:
         position = self.signs * (np.array([f.position_rad for f in feedback]) - self.offsets)

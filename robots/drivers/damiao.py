@@ -42,6 +42,8 @@ KT, OT_LIMIT, MST_ID, TIMEOUT, CTRL_MODE, PHASE_OHM, GEAR, PMAX, VMAX, TMAX = 1,
 control mode, phase resistance [Ω], gear ratio, and full-scale position [rad], velocity [rad/s] and torque [N·m]."""
 VBUS = 60
 """Register with the supply voltage [V]; older firmware has none."""
+VOLTAGE_NOISE = 0.05
+"""Relative difference of two readings of the voltage."""
 VOLTAGE_PERIOD_CYCLES = 60
 """Number of cycles between two readings of a motor's supply voltage."""
 INTEGERS = {MST_ID, 8, TIMEOUT, CTRL_MODE, 13, 14, 15, 16, 35, 36}
@@ -163,19 +165,32 @@ class DamiaoProtocol:
                     can_timeout_s=timeout * 50e-6,
                 )
             )
-            self._voltages[motor] = self.read_register(motor, VBUS, OPTIONAL_ATTEMPTS)
+            self._voltages[motor] = self.read_register(motor, VBUS, OPTIONAL_ATTEMPTS, tolerance=VOLTAGE_NOISE)
             if self.read_register(motor, CTRL_MODE) != MIT:
                 self.write_register(motor, CTRL_MODE, MIT)
 
-    def read_register(self, motor: int, rid: int, attempts: int = ATTEMPTS) -> float:
-        """Return the value of a register; NaN if the motor does not respond."""
-        value = np.nan
-        for _ in range(attempts):
+    def read_register(self, motor: int, rid: int, attempts: int = ATTEMPTS, *, tolerance: float = 0.0) -> float:
+        """Return the value of a register, read until two readings in succession agree.
+
+        Args:
+            motor: Index of the motor.
+            rid: Register.
+            attempts: Number of times that a motor which does not respond is asked.
+            tolerance: Relative difference of two readings that agree.
+
+        Returns:
+            The value; NaN if the motor does not respond, or no two readings agree.
+        """
+        before = np.nan
+        for attempt in range(2 * attempts):
             self._register(motor, READ, rid, bytes(4))
             value = self._await_register(motor, READ, rid)
-            if np.isfinite(value):
+            if abs(value - before) <= tolerance * abs(before):
+                return value
+            before = value
+            if np.isnan(value) and attempt >= attempts - 1:
                 break
-        return value
+        return np.nan
 
     def write_register(self, motor: int, rid: int, value: float) -> None:
         """Write a register in volatile memory.

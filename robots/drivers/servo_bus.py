@@ -12,9 +12,12 @@ from waldo.robots.drivers.serial_port import SerialPort
 
 ATTEMPTS = 5
 """Number of times that a register is read or written before the servo counts as not responding."""
+READ_ATTEMPTS = 7
+"""Number of requests for one reading: behind a response that is 0.3 s late, there are three of them."""
 SILENT_S = 0.02
 """Time without a byte after which the line counts as silent [s], after the first timeout; doubled after each further
-one, so that a response that is 0.3 s late does not make a servo count as not responding."""
+one, up to `LONGEST_SILENT_S`."""
+LONGEST_SILENT_S = 0.16
 DISTURBED = 3
 """Readings of a servo that are damaged before it counts as disturbed by another one with its id."""
 LENGTHS = 8
@@ -251,11 +254,11 @@ class ServoBus:
             "check its power supply and that its model matches the driver"
         )
 
-    def _read_bytes(self, servo: int, address: int, length: int, attempts: int = ATTEMPTS) -> bytes:
+    def _read_bytes(self, servo: int, address: int, length: int, attempts: int = READ_ATTEMPTS) -> bytes:
         """Return the bytes of adjacent registers."""
         for attempt in range(attempts):
             if attempt:
-                self.port.drain(SILENT_S * 2 ** (attempt - 1))
+                self.port.drain(min(SILENT_S * 2 ** (attempt - 1), LONGEST_SILENT_S))
             start, total = self._distinct(address, length)
             self.query(servo, start, total)
             self.port.setPacketTimeout(self.header + total)

@@ -121,15 +121,22 @@ class RobStrideProtocol:
                     f"{self._names[motor]} (id 0x{can_id:02X}) is in run mode {data[0]}, expected 0 (MIT); stop "
                     "it and set parameter 0x7005 to 0, or power-cycle it"
                 )
-            voltage = self.read_parameter(motor, VBUS)
+            voltage = self.read_parameter(motor, VBUS, confirm=False)
             self._voltages[motor] = np.nan if voltage is None else struct.unpack("<f", voltage)[0]
 
-    def read_parameter(self, motor: int, index: int) -> bytes | None:
-        """Return the 4 bytes of a parameter; None if the motor does not respond."""
+    def read_parameter(self, motor: int, index: int, *, confirm: bool = True) -> bytes | None:
+        """Return the 4 bytes of a parameter, read until two readings in succession agree if `confirm` is set.
+
+        Returns:
+            The bytes; None if the motor does not respond, or no two readings agree.
+        """
+        before: bytes | None = None
         for _ in range(ATTEMPTS):
             self._send(READ, self._host, motor, struct.pack("<HHI", index, 0, 0))
-            if (data := self._await_parameter(motor, index)) is not None:
+            data = self._await_parameter(motor, index)
+            if data is not None and (data == before or not confirm):
                 return data
+            before = data
         return None
 
     def _await_parameter(self, motor: int, index: int) -> bytes | None:

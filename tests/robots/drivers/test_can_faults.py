@@ -240,7 +240,8 @@ def test_a_position_that_does_not_continue_the_motion_is_refused(clock: Callable
 
 def test_a_motion_that_did_change_is_accepted_after_some_answers(clock: Callable[[float], None]) -> None:
     motions = Motions(2)
-    assert motions.continues(0, 0.0, 0.0)
+    for _ in range(2):
+        assert motions.continues(0, 0.0, 0.0)
     assert motions.continues(1, 1.0, 0.0)
     found = []
     for _ in range(REFUSALS + 2):
@@ -248,6 +249,84 @@ def test_a_motion_that_did_change_is_accepted_after_some_answers(clock: Callable
         found.append(motions.continues(0, 1.0, 0.0))
     assert found == [False] * REFUSALS + [True] * 2
     assert motions.continues(1, 1.0, 0.0), "of another motor"
+
+
+def test_the_first_positions_count_once_two_agree(clock: Callable[[float], None]) -> None:
+    motions = Motions(2)
+    confirmed = []
+    # The second one has a wrong bit.
+    for position in (0.5, 0.5 + 0.39, 0.5, 0.5004):
+        assert motions.continues(0, position, 0.0)
+        clock(0.001)
+        confirmed.append(motions.confirmed(0))
+    assert confirmed == [False, False, False, True]
+    assert not motions.confirmed(1)
+    # A joint that moves is at another position at each reading.
+    assert motions.continues(1, 0.0, 2.0)
+    clock(0.005)
+    assert motions.continues(1, 0.01, 2.0)
+    assert motions.confirmed(1)
+
+
+@contextmanager
+def corrupted(vendor: str, folder: Path, corrupt: Callable[[bytes], bytes]) -> Iterator[Bench]:
+    """An arm whose answers are changed."""
+
+    class Corrupted(EMULATED[vendor][0]):
+        def send(self, frame_id: int, data: bytes, *, extended: bool) -> None:
+            super().send(frame_id, corrupt(data), extended=extended)
+
+    bench = Bench(small_arm(vendor, folder), vendor, Corrupted)
+    with bench.motors:
+        yield bench
+
+
+@pytest.mark.parametrize("vendor", list(EMULATED))
+def test_one_wrong_bit_while_connecting_changes_neither_pose_nor_scale(vendor: str, tmp_path: Path) -> None:
+    """Every answer in turn has a wrong bit, as by a faulty adapter; a CAN controller discards such a frame."""
+    rng, answers = random.Random(3), iter(range(0))
+
+    def corrupt(data: bytes) -> bytes:
+        if next(answers, 1) != 0:
+            return data
+        changed = bytearray(data)
+        changed[rng.randrange(1, 8)] ^= 0x40
+        return bytes(changed)
+
+    with corrupted(vendor, tmp_path, corrupt) as bench:
+        pose = bench.plant.position.copy()
+        for number in range(0, 40, 2):
+            answers = count(-number)
+            driver = bench.driver(motor_timeout_s=1.0)
+            driver.connect()
+            np.testing.assert_allclose(driver.read().position, bench.plant.position, atol=0.02)
+            driver.disconnect()
+            bench.plant.place(pose)
+
+
+def test_a_status_that_one_answer_reports_is_asked_again(tmp_path: Path) -> None:
+    wrong = [0]
+
+    def corrupt(data: bytes) -> bytes:
+        if wrong[0] == 0:
+            return data
+        wrong[0] -= 1
+        return bytes([data[0] ^ 0x90, *data[1:]])
+
+    with corrupted("damiao", tmp_path, corrupt) as bench:
+        driver = bench.driver()
+        driver.connect()
+        for _ in range(20):
+            wrong[0] = 1
+            driver.read()
+            assert not any(driver.motors().faults)
+            assert not driver.motors().disabled.any()
+        bench.motors.fault[1] = 9
+        bench.motors.switch(1, False)
+        driver.read()
+        assert driver.motors().faults[1]
+        assert driver.motors().disabled[1]
+        driver.disconnect()
 
 
 @given(
