@@ -15,8 +15,8 @@ checksum, so of CAN frames 2 % are lost; with `--flip` they are delivered with t
   each goal that a motor receives from what was commanded in the last second;
 - without torque: how often a motor that should hold did not.
 
-Serial motors share their line: an answer that is late delays all of them. Motion is therefore measured with a motor
-time-out of 1 s, instead of 0.25 s, after which a robot stops and holds.
+Serial motors share their line: an answer that is late delays all of them. The motor time-out, after which a robot stops
+and holds, is therefore 1 s instead of 0.25 s.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ SWAY_RAD, SWAY_RAD_S = 0.3, 0.5
 """Amplitude and largest speed of the motion."""
 CURRENT_S = 0.05
 """Age up to which a reported position counts as the present one [s]."""
+TIMEOUT_S = 1.0
+"""Time without a response after which the driver stops [s]."""
 PERIOD_S = 0.02
 """Control cycle [s]."""
 
@@ -56,7 +58,7 @@ def connect_often(arm: Arm, times: int) -> dict[str, float]:
     arm.faults.on = True
     refusals, errors = list[str](), list[float]()
     for number in range(times):
-        driver = arm.driver()
+        driver = arm.driver(motor_timeout_s=TIMEOUT_S)
         try:
             driver.connect()
             for _ in range(3):
@@ -65,6 +67,7 @@ def connect_often(arm: Arm, times: int) -> dict[str, float]:
                 driver.write(pose)
         except HardwareError as error:
             refusals.append(str(error))
+            note(str(error))
         except KeyboardInterrupt:
             times = number
             break
@@ -73,8 +76,6 @@ def connect_often(arm: Arm, times: int) -> dict[str, float]:
         if number % 100 == 99:
             note(f"{number + 1} connections, {len(refusals)} refused")
     arm.faults.on = arm.joints.watching = False
-    if refusals:
-        note(f"last refusal: {refusals[-1]}")
     return {
         "connections": times,
         "refused": len(refusals),
@@ -102,7 +103,7 @@ def first(arm: Arm) -> Iterator[Any]:
 
 def move(arm: Arm, seconds: float) -> dict[str, float]:
     """Sway all joints and compare each reported position with the joints'."""
-    driver = arm.driver(motor_timeout_s=1.0)
+    driver = arm.driver(motor_timeout_s=TIMEOUT_S)
     driver.connect()
     center = np.clip(driver.read().position, driver.robot.lower + SWAY_RAD, driver.robot.upper - SWAY_RAD)
     for share in np.linspace(0, 1, 50):
@@ -122,7 +123,7 @@ def move(arm: Arm, seconds: float) -> dict[str, float]:
             stops += 1
             note(str(error))
             driver.disconnect()
-            driver = arm.driver(motor_timeout_s=1.0)
+            driver = arm.driver(motor_timeout_s=TIMEOUT_S)
             driver.connect()
             continue
         now = time.time()

@@ -1,7 +1,9 @@
 """Which positions of CAN motors are current: an answer carries the id of its motor, but not what it answers.
 
-The answers of one motor keep their order, and an adapter that stalls delays all of them: the newest one counts. An
-answer that was overtaken by others is recognized by its position, which does not continue the motion.
+An adapter that stalls delays all answers: those that follow may answer earlier requests. After an answer has been
+missing, each request is therefore followed by a mark, the reading of a parameter that changes from request to request;
+a position counts once the reply to its mark has arrived. An answer that was overtaken by others is recognized by its
+position, which does not continue the motion.
 """
 
 from __future__ import annotations
@@ -71,3 +73,51 @@ class Motions:
             confirmed = True
         self._last[motor] = _Motion(position_rad, velocity_rad_s, now_s, confirmed)
         return True
+
+
+UNMARKED = 10
+"""Number of marks without a reply after which a motor counts as one that does not reply to them."""
+
+
+class Marks[FeedbackT]:
+    """For motors whose answers may be late, the mark that was sent last and the feedback that awaits its reply."""
+
+    def __init__(self, motors: int) -> None:
+        """Initialize; all motors are trusted."""
+        self.late: set[int] = set()
+        """Motors whose answers may be those to earlier requests."""
+        self._number = [0] * motors
+        self._replied = [False] * motors
+        self._waiting: list[FeedbackT | None] = [None] * motors
+        self._unanswered = [0] * motors
+
+    def next(self, motor: int) -> int:
+        """Return the number of the mark that follows a request; feedback from before it is discarded."""
+        self._number[motor] += 1
+        self._waiting[motor] = None
+        self._unanswered[motor] += 1
+        if not self._replied[motor] and self._unanswered[motor] > UNMARKED:
+            self.late.discard(motor)
+        return self._number[motor]
+
+    def unknown(self) -> list[int]:
+        """Return the motors that have not replied to a mark."""
+        return [motor for motor, replied in enumerate(self._replied) if not replied]
+
+    def hold(self, motor: int, feedback: FeedbackT) -> None:
+        """Keep the feedback of a motor until the reply to its mark arrives."""
+        self._waiting[motor] = feedback
+
+    def reply(self, motor: int, number: int, numbers: int) -> FeedbackT | None:
+        """Accept a reply; return the feedback that is current if it is that to the last mark.
+
+        Args:
+            motor: The motor.
+            number: Number of the mark, modulo `numbers`.
+            numbers: Number of different marks.
+        """
+        self._replied[motor], self._unanswered[motor] = True, 0
+        if motor not in self.late or number != self._number[motor] % numbers:
+            return None
+        self.late.discard(motor)
+        return self._waiting[motor]

@@ -12,7 +12,7 @@ import numpy as np
 from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot
 from waldo.robots.drivers.bus_driver import BusDriver, BusOptions
-from waldo.robots.drivers.can_answers import Motions
+from waldo.robots.drivers.can_answers import Marks, Motions
 from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.mit import Setpoint
 from waldo.robots.drivers.options import per_joint
@@ -79,12 +79,23 @@ class Feedback:
 class MotorProtocol(Protocol):
     """The frames of one vendor; motors are indices from 0."""
 
+    marks: int
+    """Number of different marks; 0 if the protocol has none."""
+
     def identify(self) -> None:
         """Read what must be known before the first command; raises HardwareError if a motor does not respond."""
         ...
 
     def query(self, motor: int) -> None:
         """Send a frame to which a motor responds with its feedback, without moving."""
+        ...
+
+    def mark(self, motor: int, number: int) -> None:
+        """Send a frame whose reply tells by itself which of `marks` numbers it replies to."""
+        ...
+
+    def mark_of(self, message: Any) -> tuple[int, int] | None:
+        """Return the motor and number if a frame is the reply to a mark."""
         ...
 
     def enable(self, motor: int) -> None:
@@ -137,6 +148,8 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         self.protocol: MotorProtocol
         self.motions = Motions(count)
         """What the positions are compared with, and how many were refused."""
+        self.marks = Marks[Feedback](count)
+        """Which motors' answers may be those to earlier requests."""
         self._unconfirmed: list[tuple[bool, str] | None] = [None] * count
         """Per motor, a change of enabled and fault that only one answer has reported."""
         self._missed_s = -np.inf
@@ -159,7 +172,7 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         try:
             self.protocol = self.make_protocol(link)
             self.protocol.identify()
-            self.motions = Motions(len(self.ids))
+            self.motions, self.marks = Motions(len(self.ids)), Marks(len(self.ids))
             silent = list(range(len(self.ids)))
             for _ in range(ATTEMPTS):
                 self._exchange(silent, self.options.motor_timeout_s)
@@ -174,6 +187,7 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
                 raise HardwareError(
                     f"no response from {self._names(silent)} on {link.name}; check power, wiring, bit rate and ids"
                 )
+            self._find_marks()
             self._refuse_faults()
             if self.options.torque:
                 for motor in range(len(self.ids)):
@@ -183,6 +197,15 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         except BaseException:
             self._close()
             raise
+
+    def _find_marks(self) -> None:
+        """Find out which motors reply to marks, so that a stall of the adapter is not taken for old firmware."""
+        for _ in range(2 if self.protocol.marks else 0):
+            for motor in self.marks.unknown():
+                self.protocol.mark(motor, self.marks.next(motor) % self.protocol.marks)
+            deadline = time.monotonic() + self.options.motor_timeout_s
+            while self.marks.unknown() and (message := self.link.receive(deadline - time.monotonic())) is not None:
+                self._accept(message)
 
     @property
     def link(self) -> CanLink:
@@ -199,12 +222,16 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
             self._accept(message)
         for motor in motors:
             self.protocol.query(motor)
+            if motor in self.marks.late:
+                self.protocol.mark(motor, self.marks.next(motor) % self.protocol.marks)
         start = time.monotonic()
         deadline = start + timeout_s
         waiting = set(motors)
         while waiting and (message := self.link.receive(deadline - time.monotonic())) is not None:
             waiting.discard(self._accept(message))
-        if waiting:
+        if self.protocol.marks:
+            self.marks.late |= waiting
+        elif waiting:
             self._missed_s = time.monotonic()
         elif start - self._missed_s < LATEST_S:
             # The answers to earlier requests may arrive now, those to this one behind them.
@@ -216,10 +243,21 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
 
     def _accept(self, message: Any) -> int:
         """Store the feedback of a frame; return its motor, or -1 for other frames and old positions."""
+        if (mark := self.protocol.mark_of(message)) is not None:
+            motor, number = mark
+            feedback = self.marks.reply(motor, number, self.protocol.marks)
+            return -1 if feedback is None else self._accept_feedback(motor, feedback)
         parsed = self.protocol.parse(message)
         if parsed is None:
             return -1
         motor, feedback = parsed
+        if motor in self.marks.late:
+            self.marks.hold(motor, feedback)
+            return -1
+        return self._accept_feedback(motor, feedback)
+
+    def _accept_feedback(self, motor: int, feedback: Feedback) -> int:
+        """Store a motor's feedback; return the motor, or -1 for an old position and a status to be confirmed."""
         if not self.motions.continues(motor, feedback.position_rad, feedback.velocity_rad_s):
             return -1
         if not self._is_confirmed(motor, feedback):

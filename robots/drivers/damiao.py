@@ -46,6 +46,8 @@ VOLTAGE_NOISE = 0.05
 """Relative difference of two readings of the voltage."""
 VOLTAGE_PERIOD_CYCLES = 60
 """Number of cycles between two readings of a motor's supply voltage."""
+MARKS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 12, 16, 17, 18, 19, 20, 24, 25, 26, 27, 28, 29, 31)
+"""Registers whose replies are marks: not those that other programs poll."""
 INTEGERS = {MST_ID, 8, TIMEOUT, CTRL_MODE, 13, 14, 15, 16, 35, 36}
 """Registers that contain a 32-bit unsigned integer; the others contain a 32-bit float."""
 MIT = 1
@@ -120,6 +122,8 @@ def unpack_feedback(data: bytes, full: Range) -> Feedback:
 
 class DamiaoProtocol:
     """Damiao's frames, as a `MotorProtocol`."""
+
+    marks = len(MARKS)
 
     def __init__(self, link: CanLink, ids: Sequence[int], names: Sequence[str], timeout_s: float) -> None:
         """Use an open bus; `timeout_s` is the longest wait for a register [s]."""
@@ -229,6 +233,19 @@ class DamiaoProtocol:
         self._queries[motor] += 1
         if self._queries[motor] % VOLTAGE_PERIOD_CYCLES == 0 and np.isfinite(self._voltages[motor]):
             self._register(motor, READ, VBUS, bytes(4))
+
+    def mark(self, motor: int, number: int) -> None:
+        """Read a register."""
+        self._register(motor, READ, MARKS[number], bytes(4))
+
+    def mark_of(self, message: Any) -> tuple[int, int] | None:
+        """Return the motor and number if a frame is the value of one of the registers `MARKS`."""
+        data = bytes(message.data)
+        if message.is_extended_id or message.arbitration_id not in self._feedback_ids or len(data) != 8:
+            return None
+        motor = self._motor_of.get(data[0])
+        is_mark = motor is not None and is_register_reply(data, self._ids[motor]) and data[2] == READ
+        return (motor, MARKS.index(data[3])) if motor is not None and is_mark and data[3] in MARKS else None
 
     def enable(self, motor: int) -> None:
         """Switch the power stage on."""

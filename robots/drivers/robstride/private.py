@@ -35,6 +35,9 @@ COMMAND, FEEDBACK, ENABLE, STOP, SET_ZERO, READ, WRITE, FAULT, REPORT = 1, 2, 3,
 """Communication types; 24 is feedback that a motor sends periodically."""
 RUN_MODE, VBUS, CAN_TIMEOUT = 0x7005, 0x701C, 0x7028
 """Parameter indices: control mode (0 is MIT), supply voltage [V], CAN timeout [50 µs]."""
+LOW_MARKS = (0x7006, 0x700A, 0x700B, 0x7010, 0x7011, 0x7014, 0x7016)
+HIGH_MARKS = (0x7017, 0x7018, 0x701A, 0x701B, 0x701E, 0x701F, 0x7020)
+"""Parameters whose replies are marks: one for each digit of its number, the lower digit first."""
 ATTEMPTS = 5
 """Number of times that a parameter is read before the motor counts as not responding."""
 VOLTAGE_PERIOD_CYCLES = 60
@@ -85,6 +88,8 @@ def unpack_feedback(area: int, data: bytes, full: Range) -> Feedback:
 class RobStrideProtocol:
     """RobStride's frames, as a `MotorProtocol`."""
 
+    marks = len(LOW_MARKS) * len(HIGH_MARKS)
+
     def __init__(
         self,
         link: CanLink,
@@ -102,6 +107,8 @@ class RobStrideProtocol:
         self._faults, self._warnings = [""] * len(ids), [""] * len(ids)
         self._voltages = np.full(len(ids), np.nan)
         self._queries = [0] * len(ids)
+        self._low: list[int | None] = [None] * len(ids)
+        """Lower digit of the mark that is arriving."""
 
     def identify(self) -> None:
         """Check that every motor responds and is in MIT mode (run mode 0), and read its supply voltage.
@@ -158,6 +165,27 @@ class RobStrideProtocol:
         self._queries[motor] += 1
         if self._queries[motor] % VOLTAGE_PERIOD_CYCLES == 0:
             self._send(READ, self._host, motor, struct.pack("<HHI", VBUS, 0, 0))
+
+    def mark(self, motor: int, number: int) -> None:
+        """Read two parameters."""
+        high, low = divmod(number, len(LOW_MARKS))
+        for index in (LOW_MARKS[low], HIGH_MARKS[high]):
+            self._send(READ, self._host, motor, struct.pack("<HHI", index, 0, 0))
+
+    def mark_of(self, message: Any) -> tuple[int, int] | None:
+        """Return the motor and number if a frame is the value of a parameter that completes a mark."""
+        data = bytes(message.data)
+        kind, area = message.arbitration_id >> 24, message.arbitration_id >> 8 & 0xFFFF
+        motor = self._motor_of.get(area & 0xFF)
+        if not message.is_extended_id or kind != READ or motor is None or len(data) != 8:
+            return None
+        index = struct.unpack_from("<H", data)[0]
+        if index in LOW_MARKS:
+            self._low[motor] = LOW_MARKS.index(index)
+        if index not in HIGH_MARKS or (low := self._low[motor]) is None:
+            return None
+        self._low[motor] = None
+        return motor, HIGH_MARKS.index(index) * len(LOW_MARKS) + low
 
     def enable(self, motor: int) -> None:
         """Switch the power stage on."""

@@ -56,6 +56,8 @@ def unpack_feedback(data: bytes, full: Range) -> Feedback:
 class MitProtocol:
     """RobStride's MIT frames, as a `MotorProtocol`."""
 
+    marks = 0
+
     def __init__(
         self,
         link: CanLink,
@@ -116,6 +118,14 @@ class MitProtocol:
         self._queries[motor] += 1
         if self._queries[motor] % FAULT_PERIOD_CYCLES == 0:
             self._ask_for_faults(motor)
+
+    def mark(self, motor: int, number: int) -> None:
+        """Raise an error: no reply of this protocol tells what it replies to."""
+        raise NotImplementedError
+
+    def mark_of(self, message: Any) -> None:
+        """Return None: no frame is a mark."""
+        del message
 
     def enable(self, motor: int) -> None:
         """Switch the power stage on."""
