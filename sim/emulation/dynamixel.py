@@ -202,7 +202,7 @@ class DynamixelServos(SerialServos):
             servo.put(128, 4, round(float(speeds[i])))
             servo.put(132, 4, round(float(counts[i])) + self.homing_offset(servo))
             servo.put(144, 2, round(volts * 10))
-            servo.put(146, 1, round(float(self.joints.heat[i, 1])))
+            servo.put(146, 1, round(float(self.joints.driver_c[i])))
             servo.put(122, 1, int(abs(speeds[i]) > 1))
             servo.put(70, 1, servo.fault)
 
@@ -218,7 +218,7 @@ class DynamixelServos(SerialServos):
         efforts = np.abs(self.joints.effort) / self._peak
         for i, servo in enumerate(self.servos):
             servo.overloaded_s = servo.overloaded_s + seconds if efforts[i] > 0.95 else 0.0
-            hot = self.joints.heat[i, 1] >= servo.get(31, 1)
+            hot = self.joints.driver_c[i] >= servo.get(31, 1)
             fault = (0x04 if hot else 0) | (0x20 if servo.overloaded_s > 2.0 else 0)
             if fault & ~servo.fault:
                 servo.fault |= fault

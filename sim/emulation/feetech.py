@@ -149,7 +149,7 @@ class FeetechServos(SerialServos):
             ):
                 servo.put(address, 2, abs(value) | (1 << bit if value < 0 else 0))
             servo.put(62, 1, round(volts * 10))
-            servo.put(63, 1, round(float(self.joints.heat[i, 1])))
+            servo.put(63, 1, round(float(self.joints.driver_c[i])))
             servo.put(65, 1, servo.fault)
             servo.put(66, 1, int(abs(speeds[i]) > 3))
 
@@ -192,7 +192,7 @@ class FeetechServos(SerialServos):
         efforts = np.abs(self.joints.effort) / self._peak
         before = [servo.fault for servo in self.servos]
         for i, servo in enumerate(self.servos):
-            hot = self.joints.heat[i, 1] >= servo.get(13, 1)
+            hot = self.joints.driver_c[i] >= servo.get(13, 1)
             servo.fault = servo.fault & ~0x04 | (0x04 if hot else 0)
             over = efforts[i] * 100 > servo.get(36, 1)
             servo.overloaded_s = servo.overloaded_s + seconds if over else 0.0

@@ -74,6 +74,11 @@ class Joints(Protocol):
     """Torque constants [N·m/A]."""
 
     @property
+    def driver_c(self) -> Array:
+        """Temperatures of the sensors on the drives' boards [°C]."""
+        ...
+
+    @property
     def position(self) -> Array:
         """Joint positions [rad]."""
         ...
