@@ -76,7 +76,6 @@ class Joints(Protocol):
     @property
     def driver_c(self) -> Array:
         """Temperatures of the sensors on the drives' boards [°C]."""
-        ...
 
     @property
     def position(self) -> Array:
