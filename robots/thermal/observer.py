@@ -28,6 +28,10 @@ from waldo.typing import Array
 WINDING, HOUSING, AMBIENT, SCALE = range(4)
 """Indices of the states: three temperatures [°C] and the logarithm of the heat scale."""
 
+STATED_ERROR_RATIO = 0.6
+"""Fraction of a stated standard deviation of the thermal resistances that adds to the errors of the model: the heat
+scale and the air temperature follow the rest (benchmarks/heat_coverage.py)."""
+
 SCALE_ON_SIGMA, SCALE_OFF_SIGMA = 3.0, 2.0
 """A heat scale is reported from the first bound on until it is below the second, in expected standard deviations."""
 
@@ -54,9 +58,6 @@ class ObserverConfig:
     """Correlation time of the ambient temperature and the heat scale [s]."""
     model_error: float = 0.04
     """Relative error of the thermal resistances; it limits how far the model is trusted between readings."""
-    stated_error_ratio: float = 0.3
-    """Fraction of a stated standard deviation of the thermal resistances that adds to `model_error`: the heat scale and
-    the air temperature follow the rest."""
     model_error_s: float = 60.0
     """Time for which such an error acts in the same direction [s]."""
     sensor_correlation_s: float = 2.0
@@ -181,7 +182,7 @@ class HeatObserver:
             dt_s: Length of the step [s].
         """
         model, c = self.model, self.config
-        error = np.hypot(c.model_error, c.stated_error_ratio * model.resistance_std)
+        error = np.hypot(c.model_error, STATED_ERROR_RATIO * model.resistance_std)
         density = np.square(error) * 2 * min(c.model_error_s, 1e9) * dt_s
         flow1, flow2 = winding_rise_k / model.r1, housing_rise_k / model.r2
         self.covariance[:, WINDING, WINDING] += density * np.square(flow1 / model.cw)
