@@ -1,22 +1,24 @@
 """Runs a guided experiment through a robot's control cycle, so that limits, watchdog and governor apply.
 
-All other joints stay where they are. Time comes from a `Clock`, so tests run without one. When the experiment ends, for
-whatever reason, control is released and the robot holds its position.
+The other joints move to the requested pose and stay there. Time comes from a `Clock`, so tests run without one. When
+the experiment ends, for whatever reason, control is released and the robot holds its position.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from waldo.errors import HardwareError, WaldoError
+from waldo.errors import HardwareError, InvalidValueError, UnknownNameError, WaldoError
 from waldo.robots.control.cycle import MOTOR_HZ, ControlCycle
 from waldo.robots.control.safety import Mode
-from waldo.robots.guided.program import GuidedConfig, Measured, Program
+from waldo.robots.description import Robot
+from waldo.robots.guided.program import MOVE_RAD_S, GuidedConfig, Measured, Program
 from waldo.robots.guided.record import HeatRecord, Run
 from waldo.robots.motor_readings import MotorReadings
 
@@ -62,16 +64,18 @@ class GuidedExperiment:
         config: GuidedConfig,
         record: HeatRecord,
         *,
+        pose: Mapping[str, float] = MappingProxyType({}),
         save: Callable[[HeatRecord], None] = lambda record: None,
         clock: Clock | None = None,
     ) -> None:
-        """Prepare the program around the joint's present position.
+        """Prepare the program around the joint's position in `pose`, or its present one.
 
         Args:
             cycle: The robot's control cycle; the driver must be connected.
             joint: Name of the joint.
             config: Limits of the experiment.
             record: Record that the measurements are added to.
+            pose: Joint name -> position [rad] that is approached slowly before the program, and held by the others.
             save: Called with the record every few seconds and at the end.
             clock: Clocks; those of the machine by default.
         """
@@ -81,7 +85,11 @@ class GuidedExperiment:
         motor = self.joint.motor
         motor.need("resistance_ohm", "an experiment")
         limit_c = motor.need("winding_limit_c", "an experiment")
-        self.program = Program(self.joint, config, float(cycle.state.position[self.index]), limit_c)
+        self._pose = {name: _within_limits(cycle.robot, name, position) for name, position in pose.items()}
+        present = dict(zip(cycle.robot.joint_names, cycle.state.position.tolist(), strict=True))
+        self._targets = {name: present[name] for name in self._pose}
+        """Commanded positions of the joints of the pose [rad]."""
+        self.program = Program(self.joint, config, self._pose.get(joint, present[joint]), limit_c)
         self.motor_c = math.nan
         """Highest known temperature of the motor [°C]."""
         self._readings: MotorReadings | None = None
@@ -128,16 +136,31 @@ class GuidedExperiment:
         if sensed.readings is not None:
             self._measure(sensed.readings, run, now_s)
             advance(self)
-        torque = math.nan if self._readings is None else float(self._readings.torque_nm[self.index])
-        position = float(sensed.state.position[self.index])
-        target = program.step(Measured(position=position, torque_nm=torque, motor_c=self.motor_c), period_s)
-        if target is None:
-            return False
+        if not self._approach(period_s):
+            torque = math.nan if self._readings is None else float(self._readings.torque_nm[self.index])
+            position = float(sensed.state.position[self.index])
+            target = program.step(Measured(position=position, torque_nm=torque, motor_c=self.motor_c), period_s)
+            if target is None:
+                return False
+            self._targets[self.joint.name] = target
         now_ns = clock.now_ns()
-        cycle.command([self.joint.name], [target], now_ns, now_ns)
+        cycle.command(list(self._targets), list(self._targets.values()), now_ns, now_ns)
         cycle.act(now_ns, now_s)
         self._check_following(now_s)
         return True
+
+    def _approach(self, period_s: float) -> bool:
+        """Move the targets one step towards the pose; return whether they were not there yet."""
+        if self._pose == {}:
+            return False
+        step, far = MOVE_RAD_S * period_s, False
+        for name, goal in self._pose.items():
+            distance = goal - self._targets[name]
+            far |= abs(distance) > step
+            self._targets[name] += min(max(distance, -step), step)
+        if not far:
+            self._pose = {}
+        return far
 
     def _measure(self, readings: MotorReadings, run: Run, now_s: float) -> None:
         """Add the readings of the motor to the record."""
@@ -181,3 +204,13 @@ class GuidedExperiment:
             self.cycle.act(now_ns, self.clock.monotonic_s())
         except HardwareError:
             return
+
+
+def _within_limits(robot: Robot, name: str, position: float) -> float:
+    """Return a position of a pose [rad], or raise if the robot cannot have it."""
+    if name not in robot.joint_names:
+        raise UnknownNameError("joint", name, robot.joint_names)
+    joint = robot.joints[robot.joint_names.index(name)]
+    if not joint.lower <= position <= joint.upper:
+        raise InvalidValueError(f"pose of {name}", position, f"{joint.lower:g} to {joint.upper:g}")
+    return position

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from waldo.errors import HardwareError
+from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.control.cycle import ControlCycle, CycleConfig
 from waldo.robots.control.safety import Mode
 from waldo.robots.description import load_robot
@@ -145,6 +145,29 @@ def test_an_interrupted_experiment_is_saved_and_continued(tmp_path):
     both = load_record(path)
     assert [len(run.copper_w) for run in both.runs] == pytest.approx([60, 30], abs=2)
     assert both.recordings()[1].gap_s == pytest.approx(30, abs=2)
+
+
+def test_a_pose_is_approached_slowly_before_the_program():
+    arm = Arm()
+    one = experiment(arm, GuidedConfig(load_nm=0.8, minutes=4), pose={"shoulder_lift": 0.2, "elbow_flex": 0.3})
+    assert (one.program.low, one.program.high) == (pytest.approx(-0.2), pytest.approx(0.6))
+    one.run(lambda: arm.seconds > 1.0)
+    assert arm.joints.position[2] == pytest.approx(-0.5 + 0.3, abs=0.1)
+    one = experiment(arm, GuidedConfig(load_nm=0.8, minutes=4), pose={"shoulder_lift": 0.2, "elbow_flex": 0.3})
+    one.run(lambda: arm.seconds > 8.0)
+    np.testing.assert_allclose(arm.joints.position[1:3], [0.2, 0.3], atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("pose", "error", "message"),
+    [
+        ({"elbow": 0.1}, UnknownNameError, "unknown joint 'elbow'"),
+        ({"gripper": 9.0}, InvalidValueError, "pose of gripper is 9"),
+    ],
+)
+def test_an_impossible_pose_is_refused(pose, error, message):
+    with pytest.raises(error, match=message):
+        experiment(Arm(), GuidedConfig(load_nm=0.8), pose=pose)
 
 
 def test_a_robot_that_disconnects_ends_the_experiment_and_the_record_is_saved():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from waldo import console
-from waldo.errors import MissingOptionError, UnknownNameError, UnsupportedOptionError
+from waldo.errors import InvalidValueError, MissingOptionError, UnknownNameError, UnsupportedOptionError
 from waldo.robots.guided.program import GuidedConfig
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ class GuidedOptions:
     """Serial port of a robot with serial servos, such as /dev/ttyACM0."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Driver option as name=value; repeatable."""
+    pose: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Position of a joint as name=rad, such as --pose elbow_flex=-0.5; repeatable. These joints move there slowly
+    before the experiment, so that the joint carries a load; the others stay where they are."""
     angle: float = GuidedConfig().angle_rad
-    """Largest distance of the joint from its present position [rad]; the space must be free."""
+    """Largest distance of the joint from its position at the start [rad]; the space must be free."""
     load: float | None = None
     """Torque to hold [N·m]; the motor's rated torque by default. A weight on the arm makes it possible."""
     margin: float = GuidedConfig().margin_k
@@ -83,7 +86,8 @@ def measure(robot: str, joints: tuple[str, ...], options: GuidedOptions) -> tupl
     record = _record(path, driver.robot.name, joints[0])
     driver.connect()
     try:
-        experiment = GuidedExperiment(ControlCycle(driver), joints[0], config, record, save=lambda one: one.save(path))
+        cycle, pose = ControlCycle(driver), _pose(options.pose)
+        experiment = GuidedExperiment(cycle, joints[0], config, record, pose=pose, save=lambda one: one.save(path))
         _announce(experiment)
         completed = _run(experiment, done)
     finally:
@@ -93,6 +97,18 @@ def measure(robot: str, joints: tuple[str, ...], options: GuidedOptions) -> tupl
     if not completed:
         console.err().print(f"interrupted; the measurements are in {path}; the same command continues")
     return record, path
+
+
+def _pose(texts: Sequence[str]) -> dict[str, float]:
+    """Return joint name -> position [rad] of options such as "elbow_flex=-0.5"."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, position = text.partition("=")
+        try:
+            found[name] = float(position)
+        except ValueError:
+            raise InvalidValueError("--pose", text, "a joint and a position in rad, such as elbow_flex=-0.5") from None
+    return found
 
 
 def _record(path: Path, robot: str, joint: str) -> HeatRecord:
