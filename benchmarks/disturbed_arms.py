@@ -1,4 +1,4 @@
-"""Emulated arms on a bus with late, corrupted and foreign answers, which note what their motors are told."""
+"""Emulated arms on a bus with late, corrupted and foreign answers, which note what their motors receive."""
 
 from __future__ import annotations
 

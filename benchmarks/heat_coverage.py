@@ -4,8 +4,10 @@ Usage: uv run python benchmarks/heat_coverage.py [--runs 2000]
 
 Each run is one motor of the library with individual properties: a gear efficiency that deviates and varies, unmodeled
 friction, a varying air temperature, deviating thermal constants, a torque sensor with an error, temperature sensors
-with an offset that round to 1 °C. The observer receives the torque and the sensor readings. At a random time its
-temperature and time to limit are recorded; then the load continues at about its recent level.
+with an offset that round to 1 °C. The last rows are servos whose constants are fitted to published tests: their
+constants and the place of the sensor on the board deviate by the stated standard deviations. The observer receives
+the torque and the sensor readings. At a random time its temperature and time to limit are recorded; then the load
+continues at about its recent level.
 """
 
 from __future__ import annotations
@@ -64,6 +66,8 @@ class Fleet:
         self.config, self.rng, n = config, rng, config.runs
         self.nominal = TwoNodeModel([_thermal(m) for m in motors])
         self.true = TwoNodeModel([_disturbed(_thermal(m), config.constants_std, rng) for m in motors])
+        place = self.nominal.driver_sensor_ratio + self.nominal.driver_sensor_std * rng.normal(0, 1, n)
+        self.true.driver_sensor_ratio = np.clip(place, 0, 1)
         self.losses = LossModel(motors)
         # The torque with a steady state at the limit; the resistance is that of the hot winding.
         rise = np.array([m.need("winding_limit_c", "a benchmark") for m in motors]) - AMBIENT_C
@@ -74,7 +78,9 @@ class Fleet:
         self.efficiency = rng.normal(0, config.efficiency_std, n)
         self.friction = np.abs(rng.normal(0, config.friction_ratio, n)) * self.rated
         self.gain = np.exp(rng.normal(0, 0.03, n))
-        self.offset = rng.normal(0, 1, (n, 2)) * [1.0, 1.5]
+        self.offset = {
+            name: rng.normal(0, std, n) for name, std in (("winding", 1.0), ("housing", 1.5), ("driver", 4.0))
+        }
         self.state = np.repeat((AMBIENT_C + self.ambient)[:, None], 2, axis=1)
         self.recent_w = np.zeros(n)
         self.tripped: NDArray[np.bool_] = np.zeros(n, dtype=bool)
@@ -100,9 +106,10 @@ class Fleet:
         self.tripped = (winding > self.limit_c) | (self.tripped & (winding > self.limit_c - 15))
         return np.where(self.tripped, 0.0, torque_nm)
 
-    def sensor(self, node: int) -> Array:
-        """Return the readings of a sensor on a node, with offset, rounded to 1 °C."""
-        return np.round(self.state[:, node] + self.offset[:, node])
+    def sensor(self, name: str) -> Array:
+        """Return the readings of a kind of sensor, with offset, rounded to 1 °C."""
+        real = self.true.driver_c(self.state) if name == "driver" else self.state[:, ("winding", "housing").index(name)]
+        return np.round(real + self.offset[name])
 
     def measured(self, torque_nm: Array) -> Load:
         """Return the load computed from the torque sensor."""
@@ -115,7 +122,7 @@ def _thermal(motor: Motor) -> ThermalConstants:
 
 
 def _disturbed(constants: ThermalConstants, std: float, rng: np.random.Generator) -> ThermalConstants:
-    cw, ch, r1, r2 = np.exp(rng.normal(0, std, 4))
+    cw, ch, r1, r2 = np.exp(rng.normal(0, 1, 4) * (constants.std or std))
     return ThermalConstants(
         winding_j_per_k=constants.winding_j_per_k * cw,
         housing_j_per_k=constants.housing_j_per_k * ch,
@@ -126,10 +133,17 @@ def _disturbed(constants: ThermalConstants, std: float, rng: np.random.Generator
     )
 
 
-def run(config: Config, sensors: tuple[str, ...]) -> list[str]:
-    """Simulate all runs with a set of sensors and return the row of the table."""
+def run(config: Config, sensors: tuple[str, ...], *, servos: bool = False) -> list[str]:
+    """Simulate all runs with a set of sensors and return the row of the table.
+
+    Args:
+        config: The simulation.
+        sensors: Kinds of sensor that the motors have.
+        servos: Simulate servos with a sensor on the board, instead of the other motors.
+    """
     rng = np.random.default_rng(config.seed)
-    usable = [m for m in MOTORS.values() if m.thermal and m.resistance_ohm and m.torque_constant_nm_per_a]
+    known = [m for m in MOTORS.values() if m.thermal and m.resistance_ohm and m.torque_constant_nm_per_a]
+    usable = [m for m in known if (_thermal(m).driver_sensor_ratio > 0) is servos]
     motors = [usable[k % len(usable)] for k in range(config.runs)]
     fleet = Fleet(config, motors, rng)
     observer = HeatObserver(fleet.nominal, ObserverConfig())
@@ -143,13 +157,14 @@ def run(config: Config, sensors: tuple[str, ...]) -> list[str]:
         actual = fleet.allowed(torque[k])
         fleet.heat(actual, config.dt_s)
         measured = fleet.measured(actual)
-        readings = {name: fleet.sensor(node) for node, name in enumerate(("winding", "housing")) if name in sensors}
+        readings = {name: fleet.sensor(name) for name in sensors}
         observer.step(measured, config.dt_s, readings)
         recent += config.dt_s / RECENT_S * (measured.copper_w - recent)
         due = stop == k
         if due.any():
             estimates.take(due, observer, Load(recent.copy(), np.zeros_like(recent)), fleet, config)
-    return estimates.row(sensors, fleet, rng, config)
+    label = ("servos: " if servos else "") + (" + ".join(sensors) or "none")
+    return estimates.row(label, fleet, rng, config)
 
 
 def _torques(config: Config, fleet: Fleet, steps: int, rng: np.random.Generator) -> Array:
@@ -181,7 +196,7 @@ class _Estimates:
         for kept, now in pairs:
             kept[due] = now[due]
 
-    def row(self, sensors: tuple[str, ...], fleet: Fleet, rng: np.random.Generator, config: Config) -> list[str]:
+    def row(self, label: str, fleet: Fleet, rng: np.random.Generator, config: Config) -> list[str]:
         """Continue the load, find when each winding reaches its limit, and compare."""
         error = self.winding - self.true[:, 0]
         inside = np.abs(error) <= Z95 * self.std
@@ -194,7 +209,7 @@ class _Estimates:
         # An infinite upper bound cannot be wrong: the expected coverage is 95 %.
         closed, open_ = stated & np.isfinite(self.high), stated & ~np.isfinite(self.high)
         return [
-            " + ".join(sensors) or "none",
+            label,
             f"{len(error):,}",
             f"{np.median(np.abs(error)):.1f} / {np.quantile(np.abs(error), 0.9):.1f} / {np.abs(error).max():.1f}",
             f"{inside.mean():.1%}",
@@ -207,6 +222,7 @@ def main() -> None:
     """Run with each set of sensors and print the table."""
     config = tyro.cli(Config, description=__doc__)
     rows = [run(config, sensors) for sensors in (("winding", "housing"), ("winding",), ("housing",), ())]
+    rows += [run(config, sensors, servos=True) for sensors in (("driver",), ())]
     columns = ["sensors", "runs", "winding error K, median / p90 / maximum", "winding in its 90 % interval"]
     columns += [
         "time to limit in its 90 % interval",

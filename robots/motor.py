@@ -33,7 +33,7 @@ THERMAL_UNITS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThermalConstants:
-    """The four constants of a motor's two-node thermal model. They are obtained together: one basis, one source."""
+    """The constants of a motor's two-node thermal model. They are obtained together: one basis, one source."""
 
     winding_j_per_k: float
     """Heat capacity of the winding C_w [J/K]."""
@@ -47,12 +47,22 @@ class ThermalConstants:
     """How the values were obtained."""
     source: str
     """Where the values were published, or the data or reasoning that they rest on."""
+    driver_sensor_ratio: float = 0.0
+    """Where the temperature sensor on the drive's board is, from the housing (0) to the winding (1): it measures
+    T_h + ratio (T_w - T_h)."""
+    driver_sensor_std: float = 0.0
+    """Standard deviation of `driver_sensor_ratio`."""
+    std: tuple[float, float, float, float] | None = None
+    """Standard deviations of the four constants as fractions of their values, in the order of the fields; None for the
+    default of the basis."""
 
     def __post_init__(self) -> None:
-        """Raise unless all values are positive and the basis is known."""
+        """Raise unless the four constants are positive, the sensor is inside the motor and the basis is known."""
         for name in THERMAL_UNITS:
             if not getattr(self, name) > 0:
                 raise InvalidValueError(name, getattr(self, name), "a number above 0")
+        if not 0 <= self.driver_sensor_ratio <= 1:
+            raise InvalidValueError("driver_sensor_ratio", self.driver_sensor_ratio, "0 to 1")
         require_basis(self.basis)
 
     @property
@@ -61,10 +71,17 @@ class ThermalConstants:
         return self.winding_to_housing_k_per_w + self.housing_to_ambient_k_per_w
 
     def constants(self) -> dict[str, Constant]:
-        """Return field name -> constant with its unit, basis and source."""
-        return {
-            name: Constant(getattr(self, name), unit, self.basis, self.source) for name, unit in THERMAL_UNITS.items()
+        """Return field name -> constant with its unit, basis, source and uncertainty."""
+        std = self.std or (None,) * len(THERMAL_UNITS)
+        found = {
+            name: Constant(getattr(self, name), unit, self.basis, self.source, one)
+            for (name, unit), one in zip(THERMAL_UNITS.items(), std, strict=True)
         }
+        ratio = self.driver_sensor_ratio
+        if ratio > 0:
+            relative = self.driver_sensor_std / ratio
+            found["driver_sensor_ratio"] = Constant(ratio, "1", self.basis, self.source, relative)
+        return found
 
 
 UNITS: Mapping[str, str] = MappingProxyType(

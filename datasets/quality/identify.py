@@ -89,14 +89,13 @@ def _recording(episode: Episode, joint: str, resistance_ohm: float) -> tuple[int
     # A step without a row has the load of the previous one.
     filled = np.maximum.accumulate(np.where(rows > 0, np.arange(steps), 0))
     last = np.searchsorted(step, np.arange(steps), side="right") - 1
-    housing = column("housing_sensor")
-    housing = np.where(np.isfinite(housing), housing, column("driver_sensor"))
     recording = Recording(
         dt_s=STEP_S,
         copper_w=mean[filled],
         other_w=np.zeros(steps),
         winding_c=column("winding_sensor")[last],
-        housing_c=housing[last],
+        housing_c=column("housing_sensor")[last],
+        driver_c=column("driver_sensor")[last],
     )
     return int(time_ns[0]), int(time_ns[-1]), recording
 

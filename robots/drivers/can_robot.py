@@ -91,7 +91,7 @@ class MotorProtocol(Protocol):
         ...
 
     def mark(self, motor: int, number: int) -> None:
-        """Send a frame whose reply tells by itself which of `marks` numbers it replies to."""
+        """Send a frame whose reply contains one of `marks` numbers."""
         ...
 
     def mark_of(self, message: Any) -> tuple[int, int] | None:

@@ -2,7 +2,8 @@
 
 A table determines time constants and the ratio of heat to squared torque, but not watts: here, 1 N·m produces 1 W at
 25 °C. Near its peak torque the iron of a motor saturates, and heat grows faster than the square of the torque:
-`κ τ² (1 + (τ/τ_s)²)`.
+`κ τ² (1 + (τ/τ_s)⁴)`. Saturation sets in late and steeply: with the power 2 the times of rows that are held out are
+wrong by 35 % (p90), with 4 by 25 % (`benchmarks/heat_tables.py`).
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ GAIN_STD = 1.5
 """Standard deviation of the logarithm of the heat per squared torque, around a guess from the lowest torque."""
 
 SATURATION_STD = 0.7
-"""Standard deviation of τ_max / τ_s; 0 is a motor without saturation."""
+"""Standard deviation of (τ_max / τ_s)²; 0 is a motor without saturation."""
+
+SATURATION_POWER = 4
+"""Power of the torque with which saturation adds heat."""
 
 MODEL_STD = 0.05
 """Standard deviation of the logarithm of a time, because two nodes only approximate a motor."""
@@ -85,7 +89,7 @@ class TableFit:
     constants: ThermalConstants
     """The constants, in units of heat in which 1 N·m produces 1 W at 25 °C."""
     saturation: float
-    """(τ_max / τ_s)²: relative increase of the heat at the highest torque by saturation."""
+    """(τ_max / τ_s)⁴: relative increase of the heat at the highest torque by saturation."""
     max_torque_nm: float
     """Highest torque of the table [N·m]."""
     table: OverloadTable
@@ -194,7 +198,7 @@ def fit_table(table: OverloadTable, *, saturates: bool = True) -> TableFit:
 
 
 def _table_fit(table: OverloadTable, point: Array, saturates: bool) -> TableFit:
-    """Return the fit of a point (5,): deviations of three logarithms from `TYPICAL`, log gain, and τ_max / τ_s."""
+    """Return the fit of a point (5,): deviations of three logarithms from `TYPICAL`, log gain, and (τ_max / τ_s)²."""
     cw, ch, r1, r2 = (float(part[0]) for part in _constants(table, point[None]))
     constants = ThermalConstants(
         winding_j_per_k=cw,
@@ -224,7 +228,7 @@ def _constants(table: OverloadTable, points: Array) -> tuple[Array, Array, Array
 
 def _heat(torque_nm: Array, saturation: Array | float, max_torque_nm: float) -> Array:
     """Return the copper loss of torques [N·m] at 25 °C, in the unit of a table."""
-    return np.square(torque_nm) * (1 + saturation * np.square(torque_nm / max_torque_nm))
+    return np.square(torque_nm) * (1 + saturation * (torque_nm / max_torque_nm) ** SATURATION_POWER)
 
 
 def _times(table: OverloadTable, model: TwoNodeModel, heat: Array) -> Array:

@@ -1,7 +1,8 @@
 """File of constants that were identified on a robot's own motors, for `waldo robot --motors`.
 
 JSON: {"format": "waldo-motors", "schema_version": 1, "robot": name, "joints": {name: {the four thermal constants,
-"heat_scale", "relative_std", "unexplained_k", "source"}}}.
+"heat_scale", "driver_sensor_ratio", "driver_sensor_std", "relative_std", "unexplained_k", "source"}}}. Files without
+the place of the sensor on the drive's board are read with that of the motor library.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def save(path: Path, robot: str, fits: Mapping[str, ThermalFit]) -> None:
         joint: {
             "heat_scale": fit.heat_scale,
             **{name: getattr(fit.constants, name) for name in NAMES[1:]},
+            "driver_sensor_ratio": fit.constants.driver_sensor_ratio,
+            "driver_sensor_std": fit.constants.driver_sensor_std,
             "relative_std": dict(zip(NAMES, fit.std.tolist(), strict=True)),
             "unexplained_k": fit.rms_k,
             "source": fit.constants.source,
@@ -79,9 +82,22 @@ def _joint(joint: Joint, values: object, path: Path) -> Joint:
             raise FileError(path, f"has {name} {shown(value)} for {joint.name}, expected a number above 0")
     scale = float(numbers.pop("heat_scale") or 1.0)
     source = shown(str(values.get("source", path)), 300)
+    numbers |= _sensor(joint, values, path)
     thermal = ThermalConstants(basis="fitted", source=source, **cast("Any", numbers))
     resistance = joint.motor.resistance
     if resistance is not None:
         scaled_source = f"{resistance.source}; multiplied by the heat scale {scale:.3g} of {source}"
         resistance = replace(resistance, value=resistance.value * scale, basis="fitted", source=scaled_source)
     return replace(joint, motor=replace(joint.motor, thermal=thermal, resistance=resistance))
+
+
+def _sensor(joint: Joint, values: Mapping[str, Any], path: Path) -> dict[str, float]:
+    """Return the place of the sensor on the drive's board: that of the file, or else that of the motor library."""
+    known = joint.motor.thermal
+    found: dict[str, float] = {}
+    for name in ("driver_sensor_ratio", "driver_sensor_std"):
+        value = values.get(name, 0.0 if known is None else getattr(known, name))
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise FileError(path, f"has {name} {shown(value)} for {joint.name}, expected a number from 0 to 1")
+        found[name] = float(value)
+    return found

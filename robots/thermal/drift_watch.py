@@ -31,8 +31,8 @@ CLEAR_RATIO, CLEAR_S = 0.7, 60.0
 PLAUSIBLE_C = (-20.0, 180.0)
 """Range of usable readings [°C]; readings outside it are reported by `SensorWatch`."""
 
-NODES = {"winding": WINDING, "housing": HOUSING, "driver": HOUSING}
-"""Kind of sensor -> node that it measures, in order of preference."""
+KINDS = ("winding", "housing", "driver")
+"""Kinds of sensor, in order of preference."""
 
 
 class DriftWatch:
@@ -70,15 +70,14 @@ class DriftWatch:
         """Return each motor's best reading [°C], its prediction [°C] and the standard deviation between them [K]."""
         model = self._model
         measured, expected, std = (np.full(len(self.alarm), np.nan) for _ in range(3))
-        for kind, node in NODES.items():
+        for kind in KINDS:
             values = readings.get(kind)
             if values is None:
                 continue
             take = np.isnan(measured) & (values > PLAUSIBLE_C[0]) & (values < PLAUSIBLE_C[1])
-            sensor = getattr(model.config, kind)
-            spread = np.sqrt(model.covariance[:, node, node] + sensor.std_k**2 + sensor.step_k**2 / 12)
+            reading, spread = model.expected(kind)
             measured = np.where(take, values, measured)
-            expected, std = np.where(take, model.mean[:, node], expected), np.where(take, spread, std)
+            expected, std = np.where(take, reading, expected), np.where(take, spread, std)
         return measured, expected, std
 
     def _start(self, measured: Array) -> None:

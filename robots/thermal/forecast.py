@@ -1,7 +1,8 @@
 """Time to the temperature limit and cool-down time as quantiles, under the recent load or a planned one.
 
 The winding temperature under a constant load is known exactly (two_node.py), and so are its derivatives with respect to
-the uncertain quantities: the present temperatures, the ambient temperature, the heat scale and the load. These stay
+the uncertain quantities: the present temperatures, the ambient temperature, the heat scale, the load and, where their
+uncertainty is stated, the thermal resistances. These stay
 constant for minutes, so the trajectory is uncertain as a whole: the quantiles of a time are the crossings of
 mean + z σ(t) with the limit. Shapes (..., motors).
 """
@@ -14,7 +15,7 @@ from functools import cache
 
 import numpy as np
 
-from waldo.robots.thermal.observer import AMBIENT, HOUSING, SCALE, WINDING
+from waldo.robots.thermal.observer import AMBIENT, HOUSING, SCALE, STATED_ERROR_RATIO, WINDING
 from waldo.robots.thermal.two_node import Load, TwoNodeModel
 from waldo.typing import Array
 
@@ -96,6 +97,8 @@ def predict(
     gradient = np.stack([r.e11[0], r.e12[0], by_ambient, by_scale], axis=-1)
     variance = np.sum(gradient @ covariance * gradient, axis=-1)
     variance += np.square(by_scale * np.asarray(load_std)[..., None])
+    # The rise under a load is nearly proportional to the resistances, as it is to the load.
+    variance += np.square(by_scale * STATED_ERROR_RATIO * model.resistance_std[..., None])
     return Trajectory(seconds, winding, np.sqrt(np.maximum(variance, 0)))
 
 

@@ -2,7 +2,8 @@
 
 The loss is `i² R(T)` in the winding plus speed-dependent losses (iron, friction). The current that belongs to a torque
 depends on the direction of the power flow: a gear with efficiency η adds its loss to the motor's torque when the motor
-drives the load, and subtracts it when the load drives the motor. Shapes (..., motors); NaN for unknown.
+drives the load, and subtracts it when the load drives the motor. At standstill friction may act in either direction,
+and the current is taken between the two: that of a gear without loss. Shapes (..., motors); NaN for unknown.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from waldo.typing import Array
 
 MEASURED, FROM_TORQUE, FROM_DUTY, UNKNOWN = 0, 1, 2, 3
 """Origins of a current, in order of preference."""
+
+
+STANDSTILL_RAD_S = 0.01
+"""Speed of the joint below which the motor neither drives the load nor is driven by it [rad/s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,8 @@ class LossModel:
 
     def current_from_torque(self, torque_nm: Array, velocity_rad_s: Array) -> Array:
         """Return the current [A] of a joint torque [N·m] at a joint speed [rad/s]."""
-        driving = torque_nm * velocity_rad_s >= 0
-        return torque_nm / self.kt * np.where(driving, 1 / self.efficiency, self.efficiency)
+        direction = np.where(np.abs(velocity_rad_s) < STANDSTILL_RAD_S, 0.0, np.sign(torque_nm * velocity_rad_s))
+        return torque_nm / self.kt * self.efficiency**-direction
 
     def current_from_duty(self, duty_ratio: Array, voltage_v: Array, velocity_rad_s: Array, winding_c: Array) -> Array:
         """Return the current [A] of a brushed motor from PWM ratio (-1 to 1), supply voltage [V] and speed [rad/s]."""

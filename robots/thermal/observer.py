@@ -3,8 +3,8 @@
 An extended Kalman filter with four states per motor: the winding and housing temperatures [°C], the ambient temperature
 at the housing [°C], and the logarithm of the heat scale, the ratio of the actual heat to the modeled heat (friction, a
 gear, a wrong constant). The last two are first-order Gauss-Markov processes around their expected values, so a
-prediction without sensors has a bounded standard deviation. The offset of a sensor is constant: it does not average
-out, and it does not affect how fast a motor appears to warm up (Schmidt-Kalman filter).
+prediction without sensors has a bounded standard deviation. The offset of a sensor and its place are constant: their
+errors do not average out, and an offset does not affect how fast a motor appears to warm up (Schmidt-Kalman filter).
 
 Sensors may be rounded, delayed, implausible, stuck or missing; `health` describes the readings that are rejected.
 Shapes: (motors,).
@@ -28,6 +28,10 @@ from waldo.typing import Array
 WINDING, HOUSING, AMBIENT, SCALE = range(4)
 """Indices of the states: three temperatures [°C] and the logarithm of the heat scale."""
 
+STATED_ERROR_RATIO = 0.6
+"""Fraction of a stated standard deviation of the thermal resistances that adds to the errors of the model: the heat
+scale and the air temperature follow the rest (benchmarks/heat_coverage.py)."""
+
 SCALE_ON_SIGMA, SCALE_OFF_SIGMA = 3.0, 2.0
 """A heat scale is reported from the first bound on until it is below the second, in expected standard deviations."""
 
@@ -41,7 +45,7 @@ class ObserverConfig:
     housing: Sensor = field(default_factory=lambda: Sensor(std_k=1.5))
     """A sensor on the housing."""
     driver: Sensor = field(default_factory=lambda: Sensor(std_k=4.0))
-    """A sensor on the motor controller's board, used as an inaccurate housing sensor."""
+    """A sensor on the motor controller's board; the thermal constants contain its place between housing and winding."""
     ambient_c: float = AMBIENT_C
     """Expected air temperature [°C]."""
     start_c: float | None = None
@@ -82,8 +86,13 @@ class HeatObserver:
         self.watches: Mapping[str, SensorWatch] = {
             name: SensorWatch(count, getattr(c, name)) for name in ("winding", "housing", "driver")
         }
-        self._offsets: Array = np.zeros((count, 4, len(self.watches)))
-        """Covariances of the states with the offsets of the kinds of sensor, (motors, 4, kinds)."""
+        self._places: Mapping[str, Array] = _places(model)
+        offset_std = [np.full(count, watch.sensor.std_k) for watch in self.watches.values()]
+        self._error_variance: Array = np.square(np.stack([*offset_std, model.driver_sensor_std], axis=-1))
+        """Variances of the constant errors (motors, errors): the offset of each kind of sensor [K²], and the place of
+        the sensor on the board between housing and winding."""
+        self._errors: Array = np.zeros((count, 4, len(offset_std) + 1))
+        """Covariances of the states with these errors, (motors, 4, errors)."""
         self._delay_s = max(watch.sensor.delay_s for watch in self.watches.values())
         self._past: deque[tuple[float, Array]] = deque()
         self._load_step_k: Array = np.zeros((count, 2))
@@ -160,7 +169,7 @@ class HeatObserver:
         mean[:, AMBIENT] = c.ambient_c + stay * (mean[:, AMBIENT] - c.ambient_c)
         mean[:, SCALE] *= stay
         self.covariance = transition @ self.covariance @ transition.swapaxes(-1, -2)
-        self._offsets = transition @ self._offsets
+        self._errors = transition @ self._errors
         self._diffuse(w - h, h - mean[:, AMBIENT], stay, dt_s)
 
     def _diffuse(self, winding_rise_k: Array, housing_rise_k: Array, stay: float, dt_s: float) -> None:
@@ -173,7 +182,8 @@ class HeatObserver:
             dt_s: Length of the step [s].
         """
         model, c = self.model, self.config
-        density = c.model_error**2 * 2 * min(c.model_error_s, 1e9) * dt_s
+        error = np.hypot(c.model_error, STATED_ERROR_RATIO * model.resistance_std)
+        density = np.square(error) * 2 * min(c.model_error_s, 1e9) * dt_s
         flow1, flow2 = winding_rise_k / model.r1, housing_rise_k / model.r2
         self.covariance[:, WINDING, WINDING] += density * np.square(flow1 / model.cw)
         self.covariance[:, HOUSING, HOUSING] += density * (np.square(flow1) + np.square(flow2)) / np.square(model.ch)
@@ -196,17 +206,15 @@ class HeatObserver:
 
     def _correct(self, name: str, values: Array, dt_s: float) -> None:
         """Correct the estimate with the readings of one kind of sensor."""
-        watch, c = self.watches[name], self.config
-        node = WINDING if name == "winding" else HOUSING
-        expected = self._estimate_before(watch.sensor.delay_s)[:, node]
-        std = np.sqrt(self.covariance[:, node, node])
-        good = watch.accept(values, expected, std, self._load_step_k[:, node], dt_s)
+        watch, c, place = self.watches[name], self.config, self._places[name]
+        expected = _at(place, self._estimate_before(watch.sensor.delay_s))
+        good = watch.accept(values, expected, self._sensor_std_k(place), _at(place, self._load_step_k), dt_s)
         if not good.any():
             return
         # The rounding error is up to half a step, and constant while the temperature stays within one step.
         noise = watch.sensor.noise_k**2 + watch.sensor.step_k**2 / 12
         noise *= max(1.0, c.sensor_correlation_s / max(dt_s, 1e-9))
-        self._update(node, good, values - expected, np.full(len(good), noise), name)
+        self._update(place, good, values - expected, np.full(len(good), noise), name)
 
     def correct_winding(self, values: Array, std_k: Array, dt_s: float) -> None:
         """Correct the estimate with winding temperatures of known uncertainty, such as those from a resistance.
@@ -223,37 +231,57 @@ class HeatObserver:
         good = np.abs(innovation) < OUTLIER_SIGMA * spread
         if good.any():
             correlated = max(1.0, self.config.sensor_correlation_s / max(dt_s, 1e-9))
-            self._update(WINDING, good, innovation, np.square(std_k) * correlated)
+            self._update(self._places["winding"], good, innovation, np.square(std_k) * correlated)
 
     def _update(
-        self, node: int, good: NDArray[np.bool_], innovation: Array, variance: Array, sensor: str | None = None
+        self, place: Array, good: NDArray[np.bool_], innovation: Array, variance: Array, sensor: str | None = None
     ) -> None:
         """Update the states of the motors `good`.
 
-        The offset of a sensor is not estimated, but the filter accounts for its being constant: further readings of the
-        same sensor do not reduce the uncertainty that it causes.
+        The constant errors of a sensor are not estimated, but the filter accounts for their being constant: further
+        readings of the same sensor do not reduce the uncertainty that they cause.
 
         Args:
-            node: WINDING or HOUSING.
+            place: Fractions of winding and housing temperature in a reading, (motors, 2).
             good: Motors with a usable reading, (motors,).
             innovation: Readings minus expected readings, (motors,) [K].
             variance: Variances of the readings without the offset, (motors,) [K²].
             sensor: Kind of sensor; None for readings without a constant offset.
         """
-        with_node, total = self.covariance[:, :, node], self.covariance[:, node, node] + variance
-        # Covariance of this reading with the offsets of the sensors, (motors, kinds).
-        with_offsets = self._offsets[:, node].copy()
+        with_reading = np.einsum("mij,mj->mi", self.covariance[:, :, :2], place)
+        total = _at(place, with_reading) + variance
+        # Covariance of this reading with the constant errors, (motors, errors).
+        with_errors = np.einsum("mjk,mj->mk", self._errors[:, :2], place)
         if sensor is not None:
-            kind, own = list(self.watches).index(sensor), self.watches[sensor].sensor.std_k ** 2
-            total = total + 2 * with_offsets[:, kind] + own
-            with_node = with_node + self._offsets[:, :, kind]
-            with_offsets[:, kind] += own
-        gain = np.where(good, with_node.T / total, 0.0).T
+            by_error = self._by_error(sensor)
+            own = by_error * self._error_variance
+            total = total + np.sum(by_error * (2 * with_errors + own), axis=-1)
+            with_reading = with_reading + np.einsum("mik,mk->mi", self._errors, by_error)
+            with_errors = with_errors + own
+        gain = np.where(good, with_reading.T / total, 0.0).T
         self.mean += gain * np.where(good, innovation, 0.0)[:, None]
-        self.covariance -= gain[:, :, None] * with_node[:, None, :]
+        self.covariance -= gain[:, :, None] * with_reading[:, None, :]
         # Keep the covariance symmetric in spite of rounding errors.
         self.covariance = (self.covariance + self.covariance.swapaxes(-1, -2)) / 2
-        self._offsets -= gain[:, :, None] * with_offsets[:, None, :]
+        self._errors -= gain[:, :, None] * with_errors[:, None, :]
+
+    def _sensor_std_k(self, place: Array) -> Array:
+        """Return the standard deviations of the temperatures at a place (motors, 2), (motors,) [K]."""
+        return np.sqrt(np.einsum("mi,mij,mj->m", place, self.covariance[:, :2, :2], place))
+
+    def expected(self, sensor: str) -> tuple[Array, Array]:
+        """Return what a kind of sensor is expected to read [°C], and its standard deviation [K], both (motors,)."""
+        place, step_k = self._places[sensor], self.watches[sensor].sensor.step_k
+        constant = np.sum(np.square(self._by_error(sensor)) * self._error_variance, axis=-1)
+        return _at(place, self.state_c), np.sqrt(self._sensor_std_k(place) ** 2 + constant + step_k**2 / 12)
+
+    def _by_error(self, sensor: str) -> Array:
+        """Return the derivatives of a reading with respect to the constant errors, (motors, errors)."""
+        out = np.zeros_like(self._error_variance)
+        out[:, list(self.watches).index(sensor)] = 1
+        if sensor == "driver":
+            out[:, -1] = self.mean[:, WINDING] - self.mean[:, HOUSING]
+        return out
 
     def health(self) -> list[str]:
         """Return the faults of each motor's sensors and model as text; empty where there is none."""
@@ -262,3 +290,15 @@ class HeatObserver:
         for i in np.flatnonzero(self._scaled):
             texts[i].append(f"heat is {scale[i]:.1f} times the modeled heat: blocked fan or a different motor?")
         return ["; ".join(filter(None, parts)) for parts in texts]
+
+
+def _places(model: TwoNodeModel) -> Mapping[str, Array]:
+    """Return kind of sensor -> fractions of winding and housing temperature in a reading, (motors, 2)."""
+    zero = np.zeros(len(model))
+    ratios = {"winding": zero + 1, "housing": zero, "driver": model.driver_sensor_ratio}
+    return {name: np.stack([ratio, 1 - ratio], axis=-1) for name, ratio in ratios.items()}
+
+
+def _at(place: Array, state_c: Array) -> Array:
+    """Return the temperatures at a place (motors, 2) from those of winding and housing (motors, 2...), (motors,)."""
+    return np.sum(place * state_c[:, :2], axis=-1)

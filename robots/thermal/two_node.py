@@ -83,6 +83,12 @@ class TwoNodeModel:
             np.array([c.winding_to_housing_k_per_w for c in constants]),
             np.array([c.housing_to_ambient_k_per_w for c in constants]),
         )
+        self.driver_sensor_ratio = np.array([c.driver_sensor_ratio for c in constants])
+        """Positions of the sensors on the drives' boards, from the housing (0) to the winding (1), (motors,)."""
+        self.driver_sensor_std = np.array([c.driver_sensor_std for c in constants])
+        """Standard deviations of these positions, (motors,)."""
+        self.resistance_std = np.array([max(c.std[2:]) if c.std else 0.0 for c in constants])
+        """Stated relative standard deviations of the thermal resistances, (motors,); 0 if none is stated."""
 
     def _set(self, cw: Array, ch: Array, r1: Array, r2: Array) -> None:
         self.cw = cw
@@ -103,6 +109,7 @@ class TwoNodeModel:
         """Return a model with constants given as arrays of one shape [J/K, J/K, K/W, K/W]."""
         model = cls(())
         model._set(cw, ch, r1, r2)
+        model.driver_sensor_ratio = model.driver_sensor_std = model.resistance_std = np.zeros_like(cw)
         return model
 
     def __len__(self) -> int:
@@ -112,6 +119,11 @@ class TwoNodeModel:
     def at_ambient(self, ambient_c: float, worlds: tuple[int, ...] = ()) -> Array:
         """Return the state of motors at ambient temperature, shape (*worlds, motors, 2) [°C]."""
         return np.full((*worlds, len(self), 2), float(ambient_c))
+
+    def driver_c(self, state_c: Array) -> Array:
+        """Return what the sensors on the drives' boards measure in states (..., motors, 2), (..., motors) [°C]."""
+        winding, housing = state_c[..., 0], state_c[..., 1]
+        return housing + self.driver_sensor_ratio * (winding - housing)
 
     def response(self, copper_w: Array, seconds: Array | float) -> Response:
         """Return the response after `seconds` under a copper loss at 25 °C; both broadcast against (..., motors)."""

@@ -128,6 +128,11 @@ class EmulatedJoints:
         self._heat_due_s = 0.0
 
     @property
+    def driver_c(self) -> Array:
+        """Temperatures of the sensors on the drives' boards, (joints,) [°C]."""
+        return self.thermal.driver_c(self.heat)
+
+    @property
     def position(self) -> Array:
         """Joint positions, (joints,) [rad]."""
         return self._data.qpos[self._qpos].copy()

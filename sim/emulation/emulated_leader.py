@@ -45,6 +45,11 @@ class EmulatedLeader:
         self.effort: Array = np.zeros(count)
         """Torques of the drives, zero [N·m]."""
 
+    @property
+    def driver_c(self) -> Array:
+        """Temperatures of the sensors on the drives' boards: those of the air [°C]."""
+        return self.heat[:, 1]
+
     def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:
         """Ignore the command: the hand is stronger."""
 

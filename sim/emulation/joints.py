@@ -42,6 +42,11 @@ class Joints(Protocol):
         """Torques of the drives [N·m]."""
         ...
 
+    @property
+    def driver_c(self) -> Array:
+        """Temperatures of the sensors on the drives' boards [°C]."""
+        ...
+
     def command(self, position: Array, velocity: Array, kp: Array, kd: Array, torque: Array) -> None:
         """Set the torque kp (position - q) + kd (velocity - dq) + torque [N·m]."""
         ...

@@ -16,7 +16,7 @@ def test_a_motor_is_printed_with_unit_uncertainty_basis_and_source(capsys: pytes
     assert cells["rated_torque"] == ["not published", "", ""]
 
 
-def test_assumed_thermal_constants_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_thermal_constants_have_an_uncertainty_and_a_basis(capsys: pytest.CaptureFixture[str]) -> None:
     assert Motors(name="sts3215-7v").run() == 0
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
-    assert ["winding_j_per_k", "5", "J/K", "assumed"] in [row[:4] for row in rows]
+    assert ["winding_j_per_k", "4.5 ±37%", "J/K", "fitted"] in [row[:4] for row in rows]

@@ -22,7 +22,7 @@ def near_stretched():
 
 def test_holding_heat_is_the_copper_loss_of_gravity():
     torque = Kinematics(ARM).load(STRETCHED)
-    assert HoldingHeat(ARM).watts(STRETCHED) == pytest.approx(np.sum((torque / 0.78) ** 2 * 2.68))
+    assert HoldingHeat(ARM).watts(STRETCHED) == pytest.approx(np.sum((torque / 1.21) ** 2 * 2.68))
 
 
 @pytest.mark.parametrize("near", [STRETCHED, ARM.home])

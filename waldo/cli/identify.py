@@ -1,9 +1,9 @@
-"""`waldo identify`: fit a motor's thermal constants to recorded episodes, or to a manufacturer's overload table."""
+"""`waldo identify`: fit a motor's thermal constants to episodes, a guided experiment, or a manufacturer's table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,25 +11,36 @@ import numpy as np
 import tyro
 
 from waldo import console
-from waldo.errors import InvalidValueError, UnsupportedOptionError
+from waldo.cli.support.guided import GuidedOptions, advice, fit_record, measure
+from waldo.errors import InvalidValueError, MissingOptionError, UnsupportedOptionError
 
 if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.robots.description import Joint, Robot
+    from waldo.robots.guided.record import HeatRecord
     from waldo.robots.thermal.fit import ThermalFit
+
+
+NOT_DETERMINED = "not determined by the data"
+"""Note beside a constant whose uncertainty is that of the prior."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identify:
     """Fit the thermal constants of a robot's motors to recordings, with their uncertainty.
 
-    From a dataset: every motor whose temperature changed by some kelvins. From a CSV file with the columns
-    torque_nm,seconds: one motor, and the error of predicting rows that the fit has not seen.
+    From a dataset: every motor whose temperature changed by some kelvins. With --guided: one joint of a real robot,
+    which rests, holds a load, swings and cools down within limits. From a CSV file with the columns torque_nm,seconds:
+    one motor, and the error of predicting rows that the fit has not seen.
     """
 
     source: tyro.conf.Positional[str]
-    """Dataset folder, or overload table (.csv)."""
-    joints: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Dataset folder, record of a guided experiment (.json), or overload table (.csv); with --guided the robot, such as
+    so101."""
+    guided: bool = False
+    """Run an experiment on a joint of a robot: waldo identify so101 --guided --driver feetech --port /dev/ttyACM0
+    --joint elbow_flex."""
+    joints: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(aliases=["--joint"])] = ()
     """Joint whose motor is fitted; may be given several times. Default: all joints."""
     out: Path | None = None
     """File to write the constants to, for `waldo robot --motors FILE`."""
@@ -37,10 +48,43 @@ class Identify:
     """Air temperature [°C]. Default: fitted for a dataset, 25 for a table."""
     limit_c: float = 145.0
     """Temperature limit of an overload table [°C]."""
+    experiment: Annotated[GuidedOptions, tyro.conf.arg(name="")] = field(default_factory=GuidedOptions)
+    """Options of a guided experiment."""
 
     def run(self) -> int:
         """Fit the constants and print them."""
+        if self.guided:
+            return self._fit_record(*measure(self.source, self.joints, self.experiment))
+        if self.experiment != GuidedOptions():
+            changed = next(f for f in fields(GuidedOptions) if getattr(self.experiment, f.name) != f.default)
+            raise MissingOptionError(f"--{changed.name}", "--guided")
+        if self.source.endswith(".json"):
+            from waldo.robots.guided.record import load_record
+
+            return self._fit_record(load_record(Path(self.source)), Path(self.source))
         return self._table() if self.source.endswith(".csv") else self._dataset()
+
+    def _fit_record(self, record: HeatRecord, path: Path) -> int:
+        """Fit the record of a guided experiment, and print what it determines and what it does not."""
+        from waldo.robots.thermal import constants_file
+        from waldo.robots.thermal.fit import InsufficientDataError
+
+        try:
+            fit = fit_record(record, self.ambient_c)
+        except InsufficientDataError as error:
+            console.out().print(f"{record.joint}: {error}")
+            return 1
+        console.out().print(_show({record.joint: fit}))
+        has_driver_sensor = any(np.isfinite(run.driver_c).any() for run in record.runs)
+        for text in advice(fit, has_driver_sensor):
+            console.out().print(f"[yellow]{record.joint}: {text}[/yellow]")
+        minutes = f"{record.seconds / 60:.0f} min of measurements"
+        console.out().print(f"{minutes} in {path}; fit again: waldo identify {path}")
+        if self.out is not None:
+            constants_file.save(self.out, record.robot, {record.joint: fit})
+            use = f"waldo robot {record.robot} --motors {self.out}"
+            console.out().print(f"constants written to {self.out}; use: {use}")
+        return 0
 
     def _dataset(self) -> int:
         from waldo.datasets.dataset import Dataset
@@ -120,7 +164,10 @@ def _show(fits: Mapping[str, ThermalFit]) -> object:
     for joint, fit in fits.items():
         values = [fit.heat_scale, *(getattr(fit.constants, name) for name in NAMES[1:])]
         for name, value, std in zip(NAMES, values, fit.std, strict=True):
-            note = "" if fit.is_identified(name) else "not determined by the data"
+            note = "" if fit.is_identified(name) else NOT_DETERMINED
             table.add_row(joint, name, f"{value:.3g} ±{std:.0%}", note)
+        c = fit.constants
+        note = "" if fit.is_sensor_identified else NOT_DETERMINED
+        table.add_row(joint, "driver_sensor_ratio", f"{c.driver_sensor_ratio:.2f} ±{c.driver_sensor_std:.2f}", note)
         table.add_row(joint, "ambient", f"{fit.ambient_c:.1f} °C", f"{fit.rms_k:.2f} K unexplained")
     return table

@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("waldo.cli.policies.plan:Plan", "decompose an instruction into subtasks"),
     "eval": ("waldo.cli.policies.eval:Evaluate", "evaluate a policy in simulation, including motor heat"),
     "fleet": ("waldo.cli.fleet:Fleet", "serve a dashboard of the robots on this network"),
-    "identify": ("waldo.cli.identify:Identify", "fit motors' thermal constants to recorded episodes"),
+    "identify": ("waldo.cli.identify:Identify", "fit motors' thermal constants to episodes or a guided experiment"),
     "calibrate": ("waldo.cli.calibrate:Calibrate", "calibrate a servo arm, or print its calibration"),
     "emulate": ("waldo.cli.emulate:Emulate", "emulate a robot's motors on a serial port, CAN bus or DDS"),
     "unitree": ("waldo.cli.unitree:Unitree", "ask or change the state of a Unitree robot's own controller"),

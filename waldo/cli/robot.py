@@ -348,7 +348,8 @@ class Motors:
             if motor.thermal is not None:
                 source = motor.thermal.source
                 for name, constant in motor.thermal.constants().items():
-                    table.add_row(name, f"{constant.value:g}", constant.unit, constant.basis, source)
+                    value = f"{constant.value:g} ±{constant.relative_std:.0%}"
+                    table.add_row(name, value, constant.unit, constant.basis, source)
                     source = "as above"
             console.out().print(table)
         return 0

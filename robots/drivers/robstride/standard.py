@@ -120,7 +120,7 @@ class MitProtocol:
             self._ask_for_faults(motor)
 
     def mark(self, motor: int, number: int) -> None:
-        """Raise an error: no reply of this protocol tells what it replies to."""
+        """Raise an error: no reply of this protocol contains a number."""
         raise NotImplementedError
 
     def mark_of(self, message: Any) -> None:

@@ -140,7 +140,7 @@ class DynamixelDrives(SerialServos):
         for i, servo in enumerate(self.servos):
             servo.overloaded_s = servo.overloaded_s + seconds if efforts[i] > OVERLOAD_RATIO else 0.0
             servo.fault |= 0 if servo.get(34, 2) <= round(volts[i] * 10) <= servo.get(32, 2) else VOLTAGE
-            servo.fault |= OVERHEATED if self.joints.heat[i, 1] >= servo.memory[31] else 0
+            servo.fault |= OVERHEATED if self.joints.driver_c[i] >= servo.memory[31] else 0
             servo.fault |= OVERLOAD if servo.overloaded_s > OVERLOAD_S else 0
             if servo.fault & servo.memory[63]:
                 servo.memory[64] = 0
@@ -178,4 +178,4 @@ class DynamixelDrives(SerialServos):
             servo.put(136, 4, sign * round(float(self.paths.velocity[i] / VELOCITY)))
             servo.put(140, 4, round(self.position_of(i, float(self.paths.position[i]))))
             servo.put(144, 2, round(float(volts[i]) * 10))
-            servo.put(146, 1, round(float(self.joints.heat[i, 1])))
+            servo.put(146, 1, round(float(self.joints.driver_c[i])))

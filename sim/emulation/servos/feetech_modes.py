@@ -120,7 +120,7 @@ class FeetechDrives(SerialServos):
         efforts = np.abs(self.joints.effort) / self._peak
         for i, servo in enumerate(self.servos):
             live = VOLTAGE if not servo.memory[15] <= round(volts[i] * 10) <= servo.memory[14] else 0
-            live |= OVERHEATED if self.joints.heat[i, 1] >= servo.memory[13] else 0
+            live |= OVERHEATED if self.joints.driver_c[i] >= servo.memory[13] else 0
             servo.fault = servo.fault & ~(VOLTAGE | OVERHEATED) | live
             over = efforts[i] * 100 > servo.memory[36]
             servo.overloaded_s = servo.overloaded_s + seconds if over else 0.0
@@ -141,7 +141,7 @@ class FeetechDrives(SerialServos):
             servo.put_magnitude(58, 15, round(float(speeds[i]) / unit))
             servo.put_magnitude(60, 10, round(float(duty[i]) * 1000))
             servo.put(62, 1, round(float(volts[i]) * 10))
-            servo.put(63, 1, round(float(self.joints.heat[i, 1])))
+            servo.put(63, 1, round(float(self.joints.driver_c[i])))
             servo.put(64, 1, int(servo.waiting is not None))
             servo.put(65, 1, servo.fault)
             servo.put(66, 1, int(abs(speeds[i]) > MOVING or bool(self.paths.velocity[i])))

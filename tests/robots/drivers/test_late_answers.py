@@ -125,7 +125,7 @@ def test_a_leader_s_short_readings_are_safe_too(line: Line, seconds: float) -> N
     line.plant.falls = False
     line.delay = lambda *_: rng.uniform(0.005, 0.1) if rng.random() < 0.02 else 0.0
     with line.plant.lock:
-        line.plant.heat[:, 1] = 50.0
+        line.plant.heat[:] = 50.0
     end, readings = time.monotonic() + 1.0 + seconds, 0
     while time.monotonic() < end:
         np.testing.assert_allclose(driver.read().position, line.plant.position, atol=0.05)

@@ -232,7 +232,7 @@ def test_lerobots_pair_of_arms_is_read_driven_and_measured(tmp_path: Path) -> No
         deadline = time.monotonic() + 60
         while np.abs(driver.read().position - target)[[0, 6]].max() > 0.02:
             assert time.monotonic() < deadline
-        right.joints.heat[2, 1] = 61.0
+        right.joints.heat[2] = 61.0
         sensors = driver.motors()
         assert np.isfinite(sensors.driver_c).all()
         assert np.isfinite(sensors.current_a).all()

@@ -23,7 +23,7 @@ from waldo.robots.drivers.options import (
     per_joint,
 )
 
-WITH_OPTIONS = ("damiao", "dynamixel", "feetech", "lerobot", "robstride", "topics", "unitree")
+WITH_OPTIONS = ("damiao", "dex3", "dynamixel", "feetech", "inspire", "lerobot", "robstride", "topics", "unitree")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ def test_the_driver_moves_the_arm_and_reports_its_load(bench: Bench, driver: Any
     assert sensors.faults == ("",) * 6
     # Holding shoulder and elbow against gravity needs current: duty cycle times voltage divided by resistance.
     assert np.abs(sensors.current_a[1:3]).max() > 0.1
-    np.testing.assert_allclose(sensors.torque_nm, sensors.current_a * 0.78, rtol=1e-9)
+    np.testing.assert_allclose(sensors.torque_nm, sensors.current_a * 1.21, rtol=1e-9)
     np.testing.assert_allclose(sensors.pwm_ratio * sensors.voltage_v / 2.68, sensors.current_a, atol=0.1)
     np.testing.assert_allclose(sensors.voltage_v, 7.4, atol=0.3)
 

@@ -42,11 +42,11 @@ def test_a_measured_current_is_preferred_to_a_torque_and_a_torque_to_a_duty_cycl
     assert (unknown.origin[0], unknown.current_a[0]) == (UNKNOWN, 0.0)
 
 
-def test_a_gear_adds_its_loss_when_driving_and_subtracts_it_when_driven():
+def test_a_gear_adds_its_loss_when_driving_and_subtracts_it_when_driven_and_neither_at_standstill():
     model = LossModel([MOTOR])
     assert model.current_from_torque(array(8.0), array(1.0))[0] == pytest.approx(5.0)
     assert model.current_from_torque(array(8.0), array(-1.0))[0] == pytest.approx(3.2)
-    assert model.current_from_torque(array(8.0), array(0.0))[0] == pytest.approx(5.0)
+    assert model.current_from_torque(array(8.0), array(0.0))[0] == pytest.approx(4.0)
 
 
 def test_the_current_of_a_duty_cycle_accounts_for_back_emf_and_temperature():

@@ -24,7 +24,7 @@ def watch(monitor, readings, seconds):
 
 
 def test_a_current_alone_is_enough_for_an_estimate_and_a_forecast():
-    readings = watch(HeatMonitor(ROBOT), sensors(current_a=1.5), 120)
+    readings = watch(HeatMonitor(ROBOT), sensors(current_a=1.0), 120)
     assert (readings.winding_c > 35).all()
     assert (readings.winding_std_k > 1).all()
     assert (readings.time_to_limit_p10_s < readings.time_to_limit_s).all()
@@ -78,12 +78,12 @@ def test_the_predicted_number_of_episodes_fits_and_is_reported_once():
     assert np.isnan(readings.episodes_left).all()
     assert np.isnan(readings.time_to_limit_planned_s).all()
     for _ in range(3):
-        record(monitor, 1.5, 30, 5)
+        record(monitor, 1.3, 20, 15)
         text = monitor.pop_episode_message()
         assert monitor.pop_episode_message() == ""
     assert text == "about 7 more episodes like the last 3 before shoulder_pan reaches its temperature limit"
     assert (monitor.step(sensors(current_a=0.05), STILL, 0.1, 0).episodes_left == 7).all()
-    peaks = [record(monitor, 1.5, 30, 5) for _ in range(8)]
+    peaks = [record(monitor, 1.3, 20, 15) for _ in range(8)]
     # The governor acts 4 K below the limit.
     assert [peak < monitor.limit_c[0] - 4 for peak in peaks] == [True] * 7 + [False]
 

@@ -33,6 +33,7 @@ class Servos:
         self.r25 = MOTOR.need("resistance_ohm", "a test") * np.exp(rng.normal(0, 0.1, count))
         self.offset = rng.normal(0, 1.5, count)
         self.state = np.full((count, 2), 24.0)
+        self.rng = rng
 
     def hold(self, amperes, dt_s=0.1):
         current = np.full(self.count, amperes)
@@ -41,7 +42,8 @@ class Servos:
         pwm = current * resistance_at(self.r25, self.state[:, 0]) / VOLTS
         return replace(
             MotorSensors.unknown(self.count),
-            current_a=np.round(current / 0.0065) * 0.0065,
+            # The ripple of a current has the size of its resolution, so that rounding averages out.
+            current_a=np.round((current + self.rng.normal(0, 0.003, self.count)) / 0.0065) * 0.0065,
             pwm_ratio=np.round(pwm, 3),
             voltage_v=np.full(self.count, VOLTS),
             housing_c=np.round(self.state[:, 1] + self.offset),
@@ -63,7 +65,7 @@ def quarter_hour():
         # Forecasts do not affect the estimates and take most of the time.
         patch.setattr(monitor_module, "FORECAST_EVERY_S", 1e9)
         for k in range(900):
-            sensors = servos.hold(0.02 if k < 10 else (1.4, 0.6, 1.1)[k // 30 % 3], 1.0)
+            sensors = servos.hold(0.4 if k < 60 else (1.1, 0.5, 0.9)[k // 30 % 3], 1.0)
             readings = [monitor.step(sensors, np.zeros(18), 1.0, 0) for monitor in monitors]
             found.append([one.winding_c - servos.state[:, 0] for one in readings])
     without, with_it = np.array(found)[60:].swapaxes(0, 1)

@@ -63,9 +63,9 @@ def test_every_motor_has_load_and_heat(result):
         assert 25.0 < motor.mean_max_winding_c <= motor.max_winding_c < 70
         assert 0 < motor.duty_percent <= 100
         assert motor.joules > 0
-        assert motor.thermal_basis == "assumed"
+        assert motor.thermal_basis == "fitted"
         mean_loss = motor.joules * 6 / sum(found.seconds)
-        assert motor.steady_winding_c == pytest.approx(25 + mean_loss * (4.0 + 2.8))
+        assert motor.steady_winding_c == pytest.approx(25 + mean_loss * (6.1 + 7.9))
         assert motor.utilization_ratio == pytest.approx((motor.steady_winding_c - 25) / (motor.limit_c - 25))
         assert motor.utilization_ratio < 1
         assert motor.seconds_to_limit is None

@@ -14,7 +14,8 @@ from waldo.sim.tasks.goal import Goal
 from waldo.train.runner.subtask_runner import RunConfig, run_instruction
 
 RECORDED = json.loads(Path(__file__).with_name("replay.json").read_text())
-"""Results of replaying `replay.npz`, recorded before evaluation and runner shared a loop."""
+"""Results of replaying `replay.npz`, recorded before evaluation and runner shared a loop; temperatures and heat are
+those of the motor library's present constants."""
 COMMANDS = np.load(Path(__file__).with_name("replay.npz"))
 """Position targets (ticks, worlds, joints) [rad] of scripted experts."""
 

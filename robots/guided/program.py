@@ -1,0 +1,221 @@
+"""The program of motions that identifies a motor's thermal constants: rest, search a load, hold it, swing, cool down.
+
+::
+
+    REST      stand still: the sensor shows the temperature of the air or of earlier work
+    SEARCH    move slowly over the range and learn the torque that each position needs
+    HOLD      hold the position whose torque is nearest to the requested load, and not above it
+    COOL      stand at the position that needs the least torque
+    SWING     move to and fro: friction and iron losses
+    COOL
+
+HOLD and SWING end early when the motor is within the margin of its limit or needs more torque than is allowed. The
+program is a plain class with time passed in; it only returns targets, which pass through the robot's safety chain.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from waldo.errors import InvalidValueError
+from waldo.robots.description import Joint
+
+
+class Stage(Enum):
+    """Parts of the program, in order; the values are shown."""
+
+    REST = "rest"
+    SEARCH = "searching a load"
+    HOLD = "holding"
+    COOL = "cooling down"
+    SWING = "swinging"
+
+
+STAGES = (Stage.REST, Stage.SEARCH, Stage.HOLD, Stage.COOL, Stage.SWING, Stage.COOL)
+"""The stages in their order."""
+
+RATIOS = (0.05, 0.0, 0.35, 0.2, 0.2, 0.2)
+"""Fraction of the program's time of each of `STAGES`; SEARCH has a fixed duration."""
+
+SEARCH_S = 24.0
+"""Duration of SEARCH, in which the range is traversed once to either side and back [s]."""
+
+MOVE_RAD_S = 0.3
+"""Speed between the positions of two stages [rad/s]."""
+
+SWING_SPEED_RATIO = 0.3
+"""Peak speed of SWING as a fraction of the joint's largest commanded speed."""
+
+MAX_SWING_RAD_S = 3.0
+"""Largest angular frequency of SWING [rad/s]."""
+
+TORQUE_FILTER_S = 1.0
+"""Time constant of the mean torque that is compared with the allowed one [s]; accelerations are shorter."""
+
+OVERLOAD_RATIO = 1.3
+"""Ratio of mean torque to requested load at which a stage ends."""
+
+MIN_ANGLE = 0.02
+"""Smallest range of motion to either side [rad]."""
+
+DEFAULT_LOAD_RATIO = 0.25
+"""Load as a fraction of the peak torque if neither a load nor a rated torque is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuidedConfig:
+    """Limits of a guided experiment."""
+
+    angle_rad: float = 0.4
+    """Largest distance of the joint from its position at the start [rad]."""
+    load_nm: float | None = None
+    """Torque to hold [N·m]; the motor's rated torque by default, otherwise a quarter of its peak torque."""
+    margin_k: float = 15.0
+    """The motor is no longer loaded within this margin of its temperature limit [K]."""
+    minutes: float = 25.0
+    """Duration of the program [min]. The heat of a servo needs several minutes to reach its case."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("angle_rad", MIN_ANGLE, math.pi), ("margin_k", 5.0, 60.0), ("minutes", 2.0, 240.0)):
+            if not low <= getattr(self, name) <= high:
+                raise InvalidValueError(name, getattr(self, name), f"{low:g} to {high:.3g}")
+        if self.load_nm is not None and not self.load_nm > 0:
+            raise InvalidValueError("load_nm", self.load_nm, "a number above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What the program is given in each cycle, of its one joint."""
+
+    position: float
+    """Position [rad]."""
+    torque_nm: float
+    """Torque of the motor [N·m]; NaN if the motor reports none."""
+    motor_c: float
+    """Highest known temperature of the motor: estimated winding, or a sensor [°C]."""
+
+
+class Program:
+    """The program for one joint."""
+
+    def __init__(self, joint: Joint, config: GuidedConfig, start: float, limit_c: float) -> None:
+        """Prepare the program around the position `start` [rad] for a motor with a temperature limit [°C].
+
+        Raises:
+            InvalidValueError: If the joint limits leave no room at this position.
+        """
+        self.joint, self.config = joint, config
+        self.low, self.high = max(joint.lower, start - config.angle_rad), min(joint.upper, start + config.angle_rad)
+        if self.high - self.low < 2 * MIN_ANGLE:
+            expected = f"a position at least {MIN_ANGLE:g} rad inside {joint.lower:g} to {joint.upper:g}"
+            raise InvalidValueError(f"position of {joint.name}", round(start, 3), expected)
+        self.load_nm = requested_load(joint, config)
+        """Requested load [N·m]."""
+        self.stop_c = limit_c - config.margin_k
+        """Temperature at which the motor is no longer loaded [°C]."""
+        total = config.minutes * 60 - SEARCH_S
+        self.durations = [SEARCH_S if s is Stage.SEARCH else r * total for s, r in zip(STAGES, RATIOS, strict=True)]
+        """Longest duration of each stage [s]."""
+        self.index = 0
+        """Index of the present stage; the number of stages once the program has ended."""
+        self.notes: list[str] = []
+        """Why stages ended early, as text."""
+        self._start, self._target, self._in_stage_s = start, start, 0.0
+        self._torque: float | None = None
+        self._found: list[tuple[float, float]] = []
+        """Position [rad] and torque [N·m] during SEARCH."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """The present stage; None once the program has ended."""
+        return STAGES[self.index] if self.index < len(STAGES) else None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time for progress displays [s]: that of the stages before, in full, and that in the present one."""
+        return sum(self.durations[: self.index]) + self._in_stage_s
+
+    def step(self, measured: Measured, dt_s: float) -> float | None:
+        """Advance by `dt_s` [s] and return the target of the joint [rad]; None once the program has ended."""
+        self._in_stage_s += dt_s
+        self._filter(measured.torque_nm, dt_s)
+        stage = self.stage
+        if stage is None:
+            return None
+        if stage is Stage.SEARCH and math.isfinite(measured.torque_nm):
+            self._found.append((measured.position, abs(measured.torque_nm)))
+        reason = self._reason_to_end(stage, measured)
+        if reason:
+            self.notes.append(reason)
+        if reason or self._in_stage_s >= self.durations[self.index]:
+            self.index, self._in_stage_s = self.index + 1, 0.0
+            stage = self.stage
+            if stage is None:
+                return None
+        goal = self._goal(stage)
+        # SEARCH and SWING are smooth paths; the way to their start and to the other stages is traversed slowly.
+        step = MOVE_RAD_S * dt_s if stage is not Stage.SWING else self._swing_speed() * dt_s
+        self._target += min(max(goal - self._target, -step), step)
+        return self._target
+
+    def _filter(self, torque_nm: float, dt_s: float) -> None:
+        if math.isfinite(torque_nm):
+            before = abs(torque_nm) if self._torque is None else self._torque
+            self._torque = before + min(1.0, dt_s / TORQUE_FILTER_S) * (abs(torque_nm) - before)
+
+    def _reason_to_end(self, stage: Stage, measured: Measured) -> str:
+        """Return why the present stage ends early, as text; empty if it does not."""
+        if stage not in (Stage.SEARCH, Stage.HOLD, Stage.SWING):
+            return ""
+        if measured.motor_c >= self.stop_c:
+            return f"{stage.value} ended at {measured.motor_c:.0f} °C, {self.config.margin_k:g} K below the limit"
+        if stage is not Stage.SEARCH and self._torque is not None and self._torque > OVERLOAD_RATIO * self.load_nm:
+            return f"{stage.value} ended at {self._torque:.2f} N·m; the requested load is {self.load_nm:.2f} N·m"
+        return ""
+
+    def _goal(self, stage: Stage) -> float:
+        middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+        if stage is Stage.SEARCH:
+            # start -> high -> low -> start, within the range.
+            turns = self._in_stage_s / SEARCH_S
+            return min(max(self._start + self.config.angle_rad * math.sin(2 * math.pi * turns), self.low), self.high)
+        if stage is Stage.HOLD:
+            return self.hold_position
+        if stage is Stage.COOL:
+            return self.rest_position
+        if stage is Stage.SWING:
+            return middle + half * math.sin(self._frequency() * self._in_stage_s)
+        return self._start
+
+    def _frequency(self) -> float:
+        half = (self.high - self.low) / 2
+        return min(MAX_SWING_RAD_S, SWING_SPEED_RATIO * self.joint.velocity / half)
+
+    def _swing_speed(self) -> float:
+        return 1.5 * self._frequency() * (self.high - self.low) / 2
+
+    @property
+    def hold_position(self) -> float:
+        """Position whose torque is nearest to the requested load and not above it [rad]."""
+        allowed = [(torque, position) for position, torque in self._found if torque <= self.load_nm]
+        return max(allowed)[1] if allowed else self.rest_position
+
+    @property
+    def rest_position(self) -> float:
+        """Position that needs the least torque [rad]."""
+        return min(self._found, key=lambda pair: pair[1])[0] if self._found else self._start
+
+
+def requested_load(joint: Joint, config: GuidedConfig) -> float:
+    """Return the load to hold [N·m].
+
+    Raises:
+        InvalidValueError: If the load is above the torque limit of the joint.
+    """
+    motor = joint.motor
+    load = config.load_nm or motor.rated_torque_nm or DEFAULT_LOAD_RATIO * motor.need("peak_torque_nm", "the load")
+    if load > joint.effort:
+        raise InvalidValueError("load_nm", load, f"at most {joint.effort:g}, the torque limit of {joint.name}")
+    return load
