@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 ACCELERATION_RAD_S2 = 150.0
 """Acceleration beyond which a position does not continue the motion [rad/s²]: several times that of a loaded joint."""
@@ -75,11 +76,27 @@ class Motions:
         return True
 
 
+APART_S = 0.03
+"""Longest time between two measurements that a motor sends between two marks [s]."""
 UNMARKED = 10
 """Number of marks without a reply after which a motor counts as one that does not reply to them."""
 
 
-class Marks[FeedbackT]:
+class Moving(Protocol):
+    """A reading of a motor."""
+
+    @property
+    def position_rad(self) -> float:
+        """Position [rad]."""
+        ...
+
+    @property
+    def velocity_rad_s(self) -> float:
+        """Velocity [rad/s]."""
+        ...
+
+
+class Marks[FeedbackT: Moving]:
     """For motors whose answers may be late, the mark that was sent last and the feedback that awaits its reply."""
 
     def __init__(self, motors: int) -> None:
@@ -88,13 +105,13 @@ class Marks[FeedbackT]:
         """Motors whose answers may be those to earlier requests."""
         self._number = [0] * motors
         self._replied = [False] * motors
-        self._waiting: list[FeedbackT | None] = [None] * motors
+        self._waiting: list[list[FeedbackT]] = [[] for _ in range(motors)]
         self._unanswered = [0] * motors
 
     def next(self, motor: int) -> int:
         """Return the number of the mark that follows a request; feedback from before it is discarded."""
         self._number[motor] += 1
-        self._waiting[motor] = None
+        self._waiting[motor].clear()
         self._unanswered[motor] += 1
         if not self._replied[motor] and self._unanswered[motor] > UNMARKED:
             self.late.discard(motor)
@@ -106,10 +123,12 @@ class Marks[FeedbackT]:
 
     def hold(self, motor: int, feedback: FeedbackT) -> None:
         """Keep the feedback of a motor until the reply to its mark arrives."""
-        self._waiting[motor] = feedback
+        self._waiting[motor].append(feedback)
 
     def reply(self, motor: int, number: int, numbers: int) -> FeedbackT | None:
         """Accept a reply; return the feedback that is current if it is that to the last mark.
+
+        An answer that was overtaken may be among the feedback; then none of it counts.
 
         Args:
             motor: The motor.
@@ -117,7 +136,12 @@ class Marks[FeedbackT]:
             numbers: Number of different marks.
         """
         self._replied[motor], self._unanswered[motor] = True, 0
-        if motor not in self.late or number != self._number[motor] % numbers:
+        waiting, self._waiting[motor] = self._waiting[motor], []
+        if motor not in self.late or number != self._number[motor] % numbers or not waiting:
+            return None
+        positions = [one.position_rad for one in waiting]
+        fastest = max(abs(one.velocity_rad_s) for one in waiting)
+        if max(positions) - min(positions) > ROUNDING_RAD + fastest * APART_S:
             return None
         self.late.discard(motor)
-        return self._waiting[motor]
+        return waiting[-1]

@@ -28,6 +28,8 @@ LATEST_S = 0.35
 """Time after a missing answer in which it may still arrive [s]."""
 MAX_BURST = 500
 """Most frames that are read at once after a missing answer."""
+MARKED_S = 0.05
+"""Longest wait for the first reply to a mark [s]."""
 QUIET_S = 0.002
 """Time without a frame after which there is none left [s]."""
 DAMPING_S = 0.025
@@ -203,7 +205,7 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         for _ in range(2 if self.protocol.marks else 0):
             for motor in self.marks.unknown():
                 self.protocol.mark(motor, self.marks.next(motor) % self.protocol.marks)
-            deadline = time.monotonic() + self.options.motor_timeout_s
+            deadline = time.monotonic() + MARKED_S
             while self.marks.unknown() and (message := self.link.receive(deadline - time.monotonic())) is not None:
                 self._accept(message)
 

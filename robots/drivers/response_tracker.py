@@ -22,6 +22,8 @@ class ResponseTracker:
         self.missed = [""] * motors
         """Per motor, why its reading is old, such as "no response for 40 ms"; empty if it is current."""
         self._monotonic_s = np.full(motors, -np.inf)
+        self._missing_s = np.zeros(motors)
+        """Time at which each motor missed a cycle after one in which it responded."""
 
     def responded(self, motor: int) -> None:
         """Record a response that has just arrived."""
@@ -36,12 +38,15 @@ class ResponseTracker:
         now_s = time.monotonic()
         for motor in queried:
             age_ms = (now_s - self._monotonic_s[motor]) * 1e3
+            if not self.missed[motor]:
+                self._missing_s[motor] = now_s
             text = f"no response for {age_ms:.0f} ms" if np.isfinite(age_ms) else "no response yet"
             self.missed[motor] = text if motor in silent else ""
 
     def lost(self, timeout_s: float) -> list[int]:
-        """Return the motors that have not responded for longer than `timeout_s` [s]."""
-        age_s = time.monotonic() - self._monotonic_s
+        """Return the motors that have been queried for longer than `timeout_s` [s] without a response."""
+        since_s = np.where(np.isfinite(self._monotonic_s), np.maximum(self._monotonic_s, self._missing_s), -np.inf)
+        age_s = time.monotonic() - since_s
         return [motor for motor, missed in enumerate(self.missed) if missed and age_s[motor] > timeout_s]
 
     @property

@@ -258,7 +258,7 @@ class ServoBus:
         """Return the bytes of adjacent registers."""
         for attempt in range(attempts):
             if attempt:
-                self.port.drain(min(SILENT_S * 2 ** (attempt - 1), LONGEST_SILENT_S))
+                self.recover(attempt)
             start, total = self._distinct(address, length)
             self.query(servo, start, total)
             self.port.setPacketTimeout(self.header + total)
@@ -267,6 +267,10 @@ class ServoBus:
         raise HardwareError(
             f"no response from servo {servo} on {self.port.name}; check its power supply, cable and bus noise"
         )
+
+    def recover(self, attempt: int) -> None:
+        """Wait until the line is silent, before the n-th repetition of a request."""
+        self.port.drain(min(SILENT_S * 2 ** (attempt - 1), LONGEST_SILENT_S))
 
     def _distinct(self, address: int, length: int) -> tuple[int, int]:
         """Return the start and length of a block that contains registers and has a length that was not used lately."""

@@ -22,7 +22,7 @@ from waldo.robots.drivers import calibration
 from waldo.robots.drivers.bus_driver import BusDriver, BusOptions
 from waldo.robots.drivers.calibration import FULL_TURN_RAD, TURN, Counts, ServoCalibration
 from waldo.robots.drivers.serial_port import SerialPort
-from waldo.robots.drivers.servo_bus import ATTEMPTS, SILENT_S, Feedback, ServoBus
+from waldo.robots.drivers.servo_bus import READ_ATTEMPTS, Feedback, ServoBus
 from waldo.typing import Array
 
 RANGE_MARGIN = 60
@@ -367,13 +367,13 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
 
     def _first_reading(self) -> None:
         """Read all servos at least once; raises HardwareError for a servo that does not respond to a sync read."""
-        for attempt in range(ATTEMPTS):
+        silent: list[int] = list(range(len(self.ids)))
+        for attempt in range(READ_ATTEMPTS):
             if attempt:
-                self.bus.port.drain(SILENT_S * 2 ** (attempt - 1))
-            self._exchange(range(len(self.ids)), self.options.response_timeout_s)
-            if not any(self._responses.missed):
+                self.bus.recover(attempt)
+            self._exchange(silent, self.options.response_timeout_s)
+            if not (silent := [i for i in silent if self._responses.missed[i]]):
                 return
-        silent = [i for i, missed in enumerate(self._responses.missed) if missed]
         raise HardwareError(
             f"{self._names(silent)} responds to a ping, but not to a sync read; check that no two servos have the same "
             "id, noise on the bus and its termination"

@@ -347,24 +347,43 @@ def test_every_motion_within_the_acceleration_is_accepted(velocity: float, steps
 # marks
 
 
+def at(position_rad: float) -> Feedback:
+    """A reading of a motor that moves at 0.5 rad/s."""
+    return Feedback(position_rad=position_rad, velocity_rad_s=0.5, torque_nm=0.0)
+
+
 def test_feedback_behind_a_stall_counts_once_its_own_mark_has_returned() -> None:
-    marks = Marks[str](2)
+    marks = Marks[Feedback](2)
     first = marks.next(0)
     assert marks.reply(0, first, 10) is None, "not late"
     assert marks.unknown() == [1]
     marks.late = {0, 1}
     old = marks.next(0)
-    marks.hold(0, "old")
+    marks.hold(0, at(0.0))
     new = marks.next(0)
+    marks.hold(0, at(0.1))
     assert marks.reply(0, old, 10) is None
-    marks.hold(0, "of the request before")
-    marks.hold(0, "new")
-    assert marks.reply(0, new, 10) == "new"
+    marks.hold(0, at(0.2))
+    marks.hold(0, at(0.21))
+    assert marks.reply(0, new, 10) == at(0.21)
     assert marks.late == {1}
 
 
+def test_an_answer_that_was_overtaken_makes_the_others_before_a_mark_uncertain() -> None:
+    marks = Marks[Feedback](1)
+    marks.late = {0}
+    number = marks.next(0)
+    marks.hold(0, at(0.2))
+    marks.hold(0, at(0.1))
+    assert marks.reply(0, number, 10) is None
+    assert marks.late == {0}
+    number = marks.next(0)
+    assert marks.reply(0, number, 10) is None, "without feedback"
+    assert marks.late == {0}
+
+
 def test_a_motor_that_never_replies_to_marks_is_trusted_again() -> None:
-    marks = Marks[str](1)
+    marks = Marks[Feedback](1)
     marks.late = {0}
     for _ in range(UNMARKED):
         marks.next(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from waldo.robots.drivers import response_tracker
 from waldo.robots.drivers.response_tracker import ResponseTracker
 
 
@@ -20,6 +22,24 @@ def test_a_motor_is_unknown_in_the_cycle_it_misses_and_lost_after_the_timeout() 
     tracker.responded(1)
     tracker.end_cycle([1], set())
     assert tracker.lost(timeout_s=-1) == []
+
+
+def test_a_motor_that_was_not_queried_for_long_is_not_lost_with_its_first_missed_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(response_tracker.time, "monotonic", lambda: now_s)
+    tracker = ResponseTracker(1)
+    tracker.responded(0)
+    tracker.end_cycle([0], set())
+    now_s += 2.0
+    tracker.end_cycle([0], {0})
+    assert tracker.missed == ["no response for 2000 ms"]
+    assert tracker.lost(timeout_s=0.25) == []
+    for _ in range(3):
+        now_s += 0.1
+        tracker.end_cycle([0], {0})
+    assert tracker.lost(timeout_s=0.25) == [0]
 
 
 def test_motors_that_were_not_queried_keep_their_state() -> None:
