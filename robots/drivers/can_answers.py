@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 ACCELERATION_RAD_S2 = 150.0
 """Acceleration beyond which a position does not continue the motion [rad/s²]: several times that of a loaded joint."""
 MEASURED_S = 0.01
@@ -78,7 +80,12 @@ class Motions:
 
 APART_S = 0.03
 """Longest time between two measurements that a motor sends between two marks [s]."""
-UNMARKED = 10
+FRESH_S = 0.03
+"""Longest time from a mark to its reply for a position to count as current [s]."""
+REPEAT_S, LONGEST_REPEAT_S = 0.015, 0.15
+"""Time after which a mark without a reply is followed by another one [s]: doubled each time, so that a line that is
+late is not given more to do."""
+UNMARKED = 2
 """Number of marks without a reply after which a motor counts as one that does not reply to them."""
 
 
@@ -107,10 +114,18 @@ class Marks[FeedbackT: Moving]:
         self._replied = [False] * motors
         self._waiting: list[list[FeedbackT]] = [[] for _ in range(motors)]
         self._unanswered = [0] * motors
+        self._sent_s = [-np.inf] * motors
+        """Time at which the last mark was sent; -inf once its reply has arrived."""
+
+    def is_due(self, motor: int) -> bool:
+        """Return whether a motor that is late shall be queried: not while the reply to its mark is expected."""
+        repeat_s = min(REPEAT_S * 2 ** max(0, self._unanswered[motor] - 1), LONGEST_REPEAT_S)
+        return time.monotonic() - self._sent_s[motor] > repeat_s
 
     def next(self, motor: int) -> int:
         """Return the number of the mark that follows a request; feedback from before it is discarded."""
         self._number[motor] += 1
+        self._sent_s[motor] = time.monotonic()
         self._waiting[motor].clear()
         self._unanswered[motor] += 1
         if not self._replied[motor] and self._unanswered[motor] > UNMARKED:
@@ -126,7 +141,7 @@ class Marks[FeedbackT: Moving]:
         self._waiting[motor].append(feedback)
 
     def reply(self, motor: int, number: int, numbers: int) -> FeedbackT | None:
-        """Accept a reply; return the feedback that is current if it is that to the last mark.
+        """Accept a reply; return the feedback that is current if it is that to the last mark, and soon after it.
 
         An answer that was overtaken may be among the feedback; then none of it counts.
 
@@ -135,9 +150,13 @@ class Marks[FeedbackT: Moving]:
             number: Number of the mark, modulo `numbers`.
             numbers: Number of different marks.
         """
-        self._replied[motor], self._unanswered[motor] = True, 0
+        self._replied[motor] = True
+        if number != self._number[motor] % numbers:
+            return None
         waiting, self._waiting[motor] = self._waiting[motor], []
-        if motor not in self.late or number != self._number[motor] % numbers or not waiting:
+        is_fresh = time.monotonic() - self._sent_s[motor] < FRESH_S
+        self._sent_s[motor], self._unanswered[motor] = -np.inf, 0
+        if motor not in self.late or not waiting or not is_fresh:
             return None
         positions = [one.position_rad for one in waiting]
         fastest = max(abs(one.velocity_rad_s) for one in waiting)

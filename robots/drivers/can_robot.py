@@ -223,8 +223,11 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         while (message := self.link.receive(0)) is not None:
             self._accept(message)
         for motor in motors:
+            is_late = motor in self.marks.late
+            if is_late and not self.marks.is_due(motor):
+                continue
             self.protocol.query(motor)
-            if motor in self.marks.late:
+            if is_late:
                 self.protocol.mark(motor, self.marks.next(motor) % self.protocol.marks)
         start = time.monotonic()
         deadline = start + timeout_s

@@ -361,7 +361,6 @@ def test_feedback_behind_a_stall_counts_once_its_own_mark_has_returned() -> None
     old = marks.next(0)
     marks.hold(0, at(0.0))
     new = marks.next(0)
-    marks.hold(0, at(0.1))
     assert marks.reply(0, old, 10) is None
     marks.hold(0, at(0.2))
     marks.hold(0, at(0.21))
@@ -382,6 +381,28 @@ def test_an_answer_that_was_overtaken_makes_the_others_before_a_mark_uncertain()
     assert marks.late == {0}
 
 
+def test_a_line_that_is_late_is_given_less_to_do(clock: Callable[[float], None]) -> None:
+    marks = Marks[Feedback](1)
+    marks.reply(0, 0, 10)
+    marks.late = {0}
+    sent = 0
+    for _ in range(60):
+        if marks.is_due(0):
+            number = marks.next(0)
+            marks.hold(0, at(0.0))
+            sent += 1
+        clock(0.01)
+    assert 5 < sent < 9
+    # The reply shows that the line is free, but it came too late for the position to count.
+    assert marks.reply(0, number, 10) is None
+    assert marks.is_due(0)
+    number = marks.next(0)
+    marks.hold(0, at(0.1))
+    clock(0.01)
+    assert not marks.is_due(0)
+    assert marks.reply(0, number, 10) == at(0.1)
+
+
 def test_a_motor_that_never_replies_to_marks_is_trusted_again() -> None:
     marks = Marks[Feedback](1)
     marks.late = {0}
@@ -390,7 +411,7 @@ def test_a_motor_that_never_replies_to_marks_is_trusted_again() -> None:
         assert marks.late == {0}
     marks.next(0)
     assert not marks.late
-    # One that did reply is not, as long as its line is late.
+    # One that did reply before is not, as long as its line is late.
     marks.reply(0, 0, 10)
     marks.late = {0}
     for _ in range(10 * UNMARKED):
