@@ -195,10 +195,10 @@ class BusDriver[OptionsT: BusOptions, FeedbackT: MotorFeedback]:
 
     # For subclasses.
 
-    def _keep(self, motor: int, feedback: FeedbackT) -> None:
-        """Store a motor's feedback that has just arrived."""
+    def _keep(self, motor: int, feedback: FeedbackT, age_s: float = 0.0) -> None:
+        """Store a motor's feedback that has just arrived, and is up to `age_s` old [s]."""
         self._feedback[motor] = feedback
-        self._responses.responded(motor)
+        self._responses.responded(motor, age_s)
 
     def _exchange(self, motors: Sequence[int], timeout_s: float) -> None:
         """Query motors and record which of them responded."""

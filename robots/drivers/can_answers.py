@@ -50,12 +50,12 @@ class Motions:
         last = self._last[motor]
         return last is not None and last.confirmed
 
-    def continues(self, motor: int, position_rad: float, velocity_rad_s: float) -> bool:
-        """Return whether a position that has just arrived continues the motion of a motor; keep it if it does.
+    def continues(self, motor: int, position_rad: float, velocity_rad_s: float, age_s: float = 0.0) -> bool:
+        """Return whether a position that was measured `age_s` ago continues the motion of a motor; keep it if it does.
 
         The first positions are kept until two agree.
         """
-        now_s = time.monotonic()
+        now_s = time.monotonic() - age_s
         before = self._last[motor]
         confirmed = False
         if before is not None and not before.confirmed:
@@ -81,7 +81,7 @@ class Motions:
 APART_S = 0.03
 """Longest time between two measurements that a motor sends between two marks [s]."""
 FRESH_S = 0.03
-"""Longest time from a mark to its reply for a position to count as current [s]."""
+"""Longest time from a mark to its reply after which a motor is no longer late [s]."""
 REPEAT_S, LONGEST_REPEAT_S = 0.015, 0.15
 """Time after which a mark without a reply is followed by another one [s]: doubled each time, so that a line that is
 late is not given more to do."""
@@ -140,8 +140,8 @@ class Marks[FeedbackT: Moving]:
         """Keep the feedback of a motor until the reply to its mark arrives."""
         self._waiting[motor].append(feedback)
 
-    def reply(self, motor: int, number: int, numbers: int) -> FeedbackT | None:
-        """Accept a reply; return the feedback that is current if it is that to the last mark, and soon after it.
+    def reply(self, motor: int, number: int, numbers: int) -> tuple[FeedbackT, float] | None:
+        """Accept a reply; return the feedback before it and its largest age [s] if it is that to the last mark.
 
         An answer that was overtaken may be among the feedback; then none of it counts.
 
@@ -154,13 +154,14 @@ class Marks[FeedbackT: Moving]:
         if number != self._number[motor] % numbers:
             return None
         waiting, self._waiting[motor] = self._waiting[motor], []
-        is_fresh = time.monotonic() - self._sent_s[motor] < FRESH_S
+        age_s = time.monotonic() - self._sent_s[motor]
         self._sent_s[motor], self._unanswered[motor] = -np.inf, 0
-        if motor not in self.late or not waiting or not is_fresh:
+        if motor not in self.late or not waiting:
             return None
         positions = [one.position_rad for one in waiting]
         fastest = max(abs(one.velocity_rad_s) for one in waiting)
         if max(positions) - min(positions) > ROUNDING_RAD + fastest * APART_S:
             return None
-        self.late.discard(motor)
-        return waiting[-1]
+        if age_s < FRESH_S:
+            self.late.discard(motor)
+        return waiting[-1], age_s

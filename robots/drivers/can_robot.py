@@ -250,8 +250,8 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         """Store the feedback of a frame; return its motor, or -1 for other frames and old positions."""
         if (mark := self.protocol.mark_of(message)) is not None:
             motor, number = mark
-            feedback = self.marks.reply(motor, number, self.protocol.marks)
-            return -1 if feedback is None else self._accept_feedback(motor, feedback)
+            current = self.marks.reply(motor, number, self.protocol.marks)
+            return -1 if current is None else self._accept_feedback(motor, *current)
         parsed = self.protocol.parse(message)
         if parsed is None:
             return -1
@@ -259,16 +259,16 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         if motor in self.marks.late:
             self.marks.hold(motor, feedback)
             return -1
-        return self._accept_feedback(motor, feedback)
+        return self._accept_feedback(motor, feedback, 0.0)
 
-    def _accept_feedback(self, motor: int, feedback: Feedback) -> int:
+    def _accept_feedback(self, motor: int, feedback: Feedback, age_s: float) -> int:
         """Store a motor's feedback; return the motor, or -1 for an old position and a status to be confirmed."""
-        if not self.motions.continues(motor, feedback.position_rad, feedback.velocity_rad_s):
+        if not self.motions.continues(motor, feedback.position_rad, feedback.velocity_rad_s, age_s):
             return -1
         if not self._is_confirmed(motor, feedback):
             self.protocol.query(motor)
             return -1
-        self._keep(motor, feedback)
+        self._keep(motor, feedback, age_s)
         return motor
 
     def _is_confirmed(self, motor: int, feedback: Feedback) -> bool:

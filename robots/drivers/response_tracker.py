@@ -25,9 +25,10 @@ class ResponseTracker:
         self._missing_s = np.zeros(motors)
         """Time at which each motor missed a cycle after one in which it responded."""
 
-    def responded(self, motor: int) -> None:
-        """Record a response that has just arrived."""
-        self.stamp_ns[motor], self._monotonic_s[motor] = time.time_ns(), time.monotonic()
+    def responded(self, motor: int, age_s: float = 0.0) -> None:
+        """Record a response that has just arrived, and whose values are up to `age_s` old [s]."""
+        self.stamp_ns[motor] = time.time_ns() - int(age_s * 1e9)
+        self._monotonic_s[motor] = time.monotonic() - age_s
 
     def age_s(self, motor: int) -> float:
         """Return the time since a motor's last response [s]; infinity before the first one."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
 
 from waldo.errors import HardwareError
 from waldo.robots.drivers.serial_port import SerialPort
@@ -21,7 +23,9 @@ LONGEST_SILENT_S = 0.16
 DISTURBED = 3
 """Readings of a servo that are damaged before it counts as disturbed by another one with its id."""
 LENGTHS = 8
-"""Number of successive requests whose responses all differ in length."""
+"""Number of different lengths of responses to the same request."""
+LATEST_S = 0.35
+"""Time after a request in which its response may still arrive [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,8 @@ class ServoBus:
     """The frames and registers of one vendor's servos on an open serial port.
 
     A response carries the id of its servo, but not what it responds to. A response that arrives after the timeout of
-    its request must not be taken for the response to the next one, which may be a different register. Therefore each
-    request asks for so many adjacent registers that its response differs in length from those of the requests before,
+    its request must not be taken for the response to a later one, which may be a different register. Therefore each
+    request asks for so many adjacent registers that its response differs in length from those that may still arrive,
     and a response with another length is discarded.
     """
 
@@ -112,8 +116,10 @@ class ServoBus:
         self.port, self.handler = port, handler
         self.model: dict[int, int] = {}
         """Servo id -> model number of the servos that have responded to a ping."""
-        self._lengths: deque[int] = deque(maxlen=LENGTHS - 1)
-        """Lengths of the responses to the last requests."""
+        self._used: dict[int, float] = {}
+        """Length of a response -> time of the last request for it [s]."""
+        self._open: dict[int, float] = {}
+        """The same for requests without a response, which may still arrive."""
 
     # Provided by a vendor's class.
 
@@ -181,6 +187,7 @@ class ServoBus:
     def finds(self, ids: Sequence[int], baudrate: int) -> bool:
         """Return whether one of some servos responds at another baud rate [bit/s]; the rate is kept."""
         self.port.set_baudrate(baudrate)
+        self._open.clear()
         for servo in ids:
             try:
                 self._read_bytes(servo, self.number.address, self.number.size, attempts=1)
@@ -259,10 +266,15 @@ class ServoBus:
         for attempt in range(attempts):
             if attempt:
                 self.recover(attempt)
-            start, total = self._distinct(address, length)
+            while (distinct := self._distinct(address, length)) is None and attempts > 1:
+                time.sleep(SILENT_S)
+            if distinct is None:
+                break
+            start, total = distinct
             self.query(servo, start, total)
             self.port.setPacketTimeout(self.header + total)
             if (response := self._receive_from({servo}, total)) is not None:
+                self._open.pop(total, None)
                 return response[2][address - start :][:length]
         raise HardwareError(
             f"no response from servo {servo} on {self.port.name}; check its power supply, cable and bus noise"
@@ -272,12 +284,20 @@ class ServoBus:
         """Wait until the line is silent, before the n-th repetition of a request."""
         self.port.drain(min(SILENT_S * 2 ** (attempt - 1), LONGEST_SILENT_S))
 
-    def _distinct(self, address: int, length: int) -> tuple[int, int]:
-        """Return the start and length of a block that contains registers and has a length that was not used lately."""
-        extra = next(extra for extra in range(LENGTHS) if length + extra not in self._lengths)
-        self._lengths.append(length + extra)
+    def _distinct(self, address: int, length: int) -> tuple[int, int] | None:
+        """Return the start and length of a block that contains registers, for a request that is sent now.
+
+        No response of this length is expected any more, and it was not used lately. None if there is no such length.
+        """
+        now_s = time.monotonic()
+        totals = range(length, length + LENGTHS)
+        free = [total for total in totals if now_s - self._open.get(total, -np.inf) > LATEST_S]
+        if not free:
+            return None
+        total = min(free, key=lambda one: self._used.get(one, -np.inf))
+        self._used[total] = self._open[total] = now_s
         # Registers before the address: after the last one there may be none.
-        return max(0, address - extra), length + extra
+        return max(0, address - (total - length)), total
 
     def _receive_from(self, ids: Collection[int], length: int) -> tuple[int, int, bytes] | None:
         """Return the next frame of one of some servos with so many bytes of data; None at the port's timeout."""
@@ -318,12 +338,16 @@ class ServoBus:
 
     def _read_blocks(self, ids: Sequence[int], address: int, length: int) -> dict[int, tuple[bytes, int]]:
         """Return servo id -> registers and error byte of the servos that respond to one request."""
-        start, total = self._distinct(address, length)
+        if (distinct := self._distinct(address, length)) is None:
+            return {}
+        start, total = distinct
         self.query_all(ids, start, total)
         self.port.setPacketTimeout((self.header + total) * len(ids))
         found: dict[int, tuple[bytes, int]] = {}
         while len(found) < len(ids) and (frame := self._receive_from(ids, total)) is not None:
             found[frame[0]] = frame[2][address - start :], frame[1]
+        if len(found) == len(ids):
+            self._open.pop(total, None)
         return found
 
     def write_all(self, register: Register, values: Mapping[int, int]) -> None:
