@@ -101,6 +101,18 @@ def first(arm: Arm) -> Iterator[Any]:
         driver.disconnect()
 
 
+def reconnected(arm: Arm) -> Any:
+    """Return a driver that is connected again, after as many attempts as it takes."""
+    while True:
+        driver = arm.driver(motor_timeout_s=TIMEOUT_S)
+        try:
+            driver.connect()
+        except HardwareError as error:
+            note(str(error))
+        else:
+            return driver
+
+
 def move(arm: Arm, seconds: float) -> dict[str, float]:
     """Sway all joints and compare each reported position with the joints'."""
     driver = arm.driver(motor_timeout_s=TIMEOUT_S)
@@ -123,8 +135,7 @@ def move(arm: Arm, seconds: float) -> dict[str, float]:
             stops += 1
             note(str(error))
             driver.disconnect()
-            driver = arm.driver(motor_timeout_s=TIMEOUT_S)
-            driver.connect()
+            driver = reconnected(arm)
             continue
         now = time.time()
         if now - state.stamp_ns / 1e9 < CURRENT_S:
