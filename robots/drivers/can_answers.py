@@ -35,6 +35,14 @@ class _Motion:
     """Whether the position continues one before."""
     refused: int = 0
 
+    def continued_by(self, position_rad: float, velocity_rad_s: float, at_s: float) -> bool:
+        """Return whether the motor can have moved to a position until then."""
+        passed_s = at_s - self.at_s
+        expected = self.position_rad + passed_s * (self.velocity_rad_s + velocity_rad_s) / 2
+        fastest = max(abs(self.velocity_rad_s), abs(velocity_rad_s))
+        allowed = ROUNDING_RAD + ACCELERATION_RAD_S2 * passed_s**2 / 4 + fastest * MEASURED_S
+        return abs(position_rad - expected) <= allowed
+
 
 class Motions:
     """The last motion of each motor, which the next position must continue."""
@@ -42,6 +50,10 @@ class Motions:
     def __init__(self, motors: int) -> None:
         """Initialize without positions."""
         self._last: list[_Motion | None] = [None] * motors
+        self._behind: list[_Motion | None] = [None] * motors
+        """The first position of each motor behind missing answers, which the next one must continue."""
+        self.interrupted: set[int] = set()
+        """Motors with missing answers: after a while, many positions would continue the motion."""
         self.refused = 0
         """Number of positions that were refused."""
 
@@ -64,16 +76,19 @@ class Motions:
             confirmed = abs(position_rad - before.position_rad) <= allowed
         elif before is not None and before.refused < REFUSALS:
             confirmed = True
-            passed_s = now_s - before.at_s
-            expected = before.position_rad + passed_s * (before.velocity_rad_s + velocity_rad_s) / 2
-            fastest = max(abs(before.velocity_rad_s), abs(velocity_rad_s))
-            allowed = ROUNDING_RAD + ACCELERATION_RAD_S2 * passed_s**2 / 4 + fastest * MEASURED_S
-            if abs(position_rad - expected) > allowed:
+            if not before.continued_by(position_rad, velocity_rad_s, now_s):
                 before.refused += 1
                 self.refused += 1
                 return False
+            if motor in self.interrupted:
+                behind = self._behind[motor]
+                if behind is None or not behind.continued_by(position_rad, velocity_rad_s, now_s):
+                    self._behind[motor] = _Motion(position_rad, velocity_rad_s, now_s)
+                    return False
         elif before is not None:
             confirmed = True
+        self.interrupted.discard(motor)
+        self._behind[motor] = None
         self._last[motor] = _Motion(position_rad, velocity_rad_s, now_s, confirmed)
         return True
 

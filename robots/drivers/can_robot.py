@@ -234,6 +234,7 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         waiting = set(motors)
         while waiting and (message := self.link.receive(deadline - time.monotonic())) is not None:
             waiting.discard(self._accept(message))
+        self.motions.interrupted |= waiting
         if self.protocol.marks:
             self.marks.late |= waiting
         elif waiting:

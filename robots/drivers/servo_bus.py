@@ -24,8 +24,8 @@ DISTURBED = 3
 """Readings of a servo that are damaged before it counts as disturbed by another one with its id."""
 LENGTHS = 8
 """Number of different lengths of responses to the same request."""
-LATEST_S = 0.35
-"""Time after a request in which its response may still arrive [s]."""
+LATEST_S = 1.0
+"""Time after a request in which its response may still arrive [s], unless the response to a later one has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class ServoBus:
             if attempt:
                 self.recover(attempt)
             while (distinct := self._distinct(address, length)) is None and attempts > 1:
-                time.sleep(SILENT_S)
+                self._listen()
             if distinct is None:
                 break
             start, total = distinct
@@ -303,10 +303,22 @@ class ServoBus:
         """Return the next frame of one of some servos with so many bytes of data; None at the port's timeout."""
         while True:
             frame = self.receive()
-            if frame is not None and frame[0] in ids and len(frame[2]) == length:
-                return frame
+            if frame is not None:
+                self._settle(len(frame[2]))
+                if frame[0] in ids and len(frame[2]) == length:
+                    return frame
             if self.port.isPacketTimeout():
                 return None
+
+    def _settle(self, total: int) -> None:
+        """Forget the requests before the one whose response has this length: responses keep their order on a line."""
+        if (sent_s := self._open.get(total)) is not None:
+            self._open = {one: at_s for one, at_s in self._open.items() if at_s >= sent_s}
+
+    def _listen(self) -> None:
+        """Discard responses that arrive late, for a moment."""
+        self.port.setPacketTimeout(self.header)
+        self._receive_from((), -1)
 
     def refused(self, error: int) -> str:
         """Return why a write was rejected, from the error byte of the response; empty if it was not."""
@@ -339,6 +351,7 @@ class ServoBus:
     def _read_blocks(self, ids: Sequence[int], address: int, length: int) -> dict[int, tuple[bytes, int]]:
         """Return servo id -> registers and error byte of the servos that respond to one request."""
         if (distinct := self._distinct(address, length)) is None:
+            self._listen()
             return {}
         start, total = distinct
         self.query_all(ids, start, total)

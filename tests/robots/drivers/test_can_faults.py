@@ -251,6 +251,25 @@ def test_a_motion_that_did_change_is_accepted_after_some_answers(clock: Callable
     assert motions.continues(1, 1.0, 0.0), "of another motor"
 
 
+def test_behind_missing_answers_a_position_counts_once_the_next_one_continues_it(
+    clock: Callable[[float], None],
+) -> None:
+    motions = Motions(1)
+    position, found = 0.0, []
+    for _ in range(10):
+        assert motions.continues(0, position, 0.5)
+        clock(0.02)
+        position += 0.01
+    motions.interrupted.add(0)
+    clock(0.08)
+    position += 0.04
+    # The first one was overtaken; it is near enough after this time.
+    for reported in (position - 0.1, position, position + 0.01, position + 0.02):
+        found.append(motions.continues(0, reported, 0.5))
+        clock(0.02)
+    assert found == [False, False, True, True]
+
+
 def test_the_first_positions_count_once_two_agree(clock: Callable[[float], None]) -> None:
     motions = Motions(2)
     confirmed = []
