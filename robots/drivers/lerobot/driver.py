@@ -36,6 +36,8 @@ SENSOR_REGISTERS = {
     "Present_Input_Voltage": "voltage_v",
 }
 """Register of a servo -> field of `MotorSensors`."""
+CONNECT_ATTEMPTS = 3
+"""Number of times that LeRobot connects if a response is lost."""
 SENSOR_ATTEMPTS = 3
 """Failed readings of the sensors in a row after which the robot counts as disconnected."""
 FAULT_REGISTERS = ("Status", "Hardware_Error_Status")
@@ -61,6 +63,23 @@ class LeRobotOptions(TypedOptions):
     percent; one for all joints, or one each."""
     sensor_period_s: float = 1.0
     """Period at which temperatures, currents, voltages and faults are read [s]; each needs a bus transfer."""
+
+
+def _connect(device: Any) -> None:
+    """Connect LeRobot's robot without calibrating it, again if one response of a motor was lost.
+
+    While connecting, LeRobot writes each register once; a single lost response ends it.
+    """
+    for attempt in range(CONNECT_ATTEMPTS):
+        try:
+            return device.connect(calibrate=False)
+        except ConnectionError as error:
+            if attempt == CONNECT_ATTEMPTS - 1 or "status packet" not in str(error):
+                raise
+            for bus in motor_buses(device).values():
+                with contextlib.suppress(ConnectionError):
+                    bus.disconnect(disable_torque=False)
+    return None
 
 
 class LeRobotDriver:
@@ -103,7 +122,7 @@ class LeRobotDriver:
             "lerobot.robots", options.type, options.config, make_robot_from_config, id=options.id, port=options.port
         )
         with self._errors("connect"):
-            device.connect(calibrate=False)
+            _connect(device)
         self._device = device
         if not device.is_calibrated:
             self.disconnect()

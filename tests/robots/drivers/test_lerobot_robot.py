@@ -21,7 +21,7 @@ from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
 from waldo.robots.description import Camera, Joint, Robot, load_robot
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.feetech import FeetechDriver
-from waldo.robots.drivers.lerobot.driver import LeRobotDriver
+from waldo.robots.drivers.lerobot.driver import LeRobotDriver, _connect
 from waldo.robots.drivers.lerobot.units import Units, make_device
 from waldo.robots.drivers.mit import Range
 from waldo.robots.motors.damiao import DM_J4310
@@ -255,6 +255,23 @@ def test_sensor_registers_faults_and_images() -> None:
 
 
 @pytest.mark.usefixtures("lerobot_timeouts")
+def test_a_lost_response_while_lerobot_connects_is_no_missing_robot() -> None:
+    lost, closed = iter([True, True, False]), []
+
+    def connect(*, calibrate: bool) -> None:
+        assert not calibrate
+        if next(lost):
+            raise ConnectionError("Failed to write 'Lock' on id_=6 [TxRxResult] There is no status packet!")
+
+    bus = SimpleNamespace(disconnect=lambda disable_torque: closed.append(disable_torque))
+    _connect(SimpleNamespace(connect=connect, bus=bus))
+    # The torque stays as it is.
+    assert closed == [False, False]
+    lost = iter([True] * 9)
+    with pytest.raises(ConnectionError):
+        _connect(SimpleNamespace(connect=connect, bus=bus))
+
+
 def test_lerobots_leader_is_a_device(bench: Bench) -> None:
     bench.calibrate()
     leader = LeRobotTeleop(bench.robot, type="openarm_leader", id="mine", port=bench.channel, config=bench.config)
