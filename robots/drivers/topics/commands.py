@@ -29,6 +29,8 @@ MESSAGES: Mapping[str, str] = {
 """Kind of a topic -> message type."""
 GOAL_CHANGE = 1e-3
 """A gripper receives another goal if the target has changed by this much [rad or m]."""
+REJECTIONS = 3
+"""Successive goals that an action server rejects; then the robot counts as one that does not follow."""
 GOAL_PERIOD_S = 0.1
 """Shortest interval between two goals of an action [s]."""
 
@@ -38,6 +40,11 @@ class Controller(Protocol):
 
     name: str
     """Name of its topic or action."""
+
+    @property
+    def fault(self) -> str:
+        """Why the controller does not follow, as text; empty if nothing is known against it."""
+        ...
 
     def is_ready(self) -> bool:
         """Whether the controller receives commands."""
@@ -89,6 +96,8 @@ def open_controller(
 class TopicController:
     """A controller that subscribes to a topic."""
 
+    fault = ""
+
     def __init__(
         self, graph: ros.Graph, name: str, kind: Kind, joints: Sequence[str], time_from_start_s: float
     ) -> None:
@@ -117,7 +126,7 @@ class TopicController:
 
 
 class ActionController:
-    """A controller that is an action server; a new goal replaces the last one, and results are not awaited."""
+    """A controller that is an action server; a new goal replaces the last one, whose result is not awaited."""
 
     action: str
     """Type of the action in control_msgs."""
@@ -136,6 +145,12 @@ class ActionController:
         self.name, self._joints = name, list(joints)
         self._client: Any = ActionClient(graph.node, self._type, name)
         self._sent_s = -np.inf
+        self._rejected = 0
+
+    @property
+    def fault(self) -> str:
+        """Why the server does not follow, as text; empty if it accepts goals."""
+        return f"the action server {self.name} rejects goals" if self._rejected >= REJECTIONS else ""
 
     def is_ready(self) -> bool:
         """Whether the action server is on the graph."""
@@ -143,7 +158,11 @@ class ActionController:
 
     def _send(self, goal: Any) -> None:
         self._sent_s = time.monotonic()
-        self._client.send_goal_async(goal)
+        self._client.send_goal_async(goal).add_done_callback(lambda future: self._answered(future.result().accepted))
+
+    def _answered(self, accepted: bool) -> None:
+        """Count successive goals that were rejected."""
+        self._rejected = 0 if accepted else self._rejected + 1
 
 
 class TrajectoryAction(ActionController):
@@ -182,9 +201,16 @@ class GripperAction(ActionController):
         super().__init__(graph, name, joints)
         self._goal = np.nan
 
+    def _answered(self, accepted: bool) -> None:
+        """Send a goal again that was rejected."""
+        super()._answered(accepted)
+        if not accepted:
+            self._goal = np.nan
+
     def send(self, targets: Array) -> None:
         """Send a goal if the target has changed."""
         (target,) = targets.tolist()
+        # The comparison is false for NaN.
         if abs(target - self._goal) < GOAL_CHANGE or time.monotonic() - self._sent_s < GOAL_PERIOD_S:
             return
         goal = self._type.Goal()

@@ -228,7 +228,7 @@ class TopicMapDriver:
         """Return the newest state.
 
         Raises:
-            HardwareError: If the last joint state is older than `max_staleness_s`.
+            HardwareError: If the last joint state is older than `max_staleness_s`, or a controller rejects goals.
         """
         if self._error is not None:
             raise HardwareError(f"the ROS graph was lost ({self._error}); connect again") from self._error
@@ -241,6 +241,8 @@ class TopicMapDriver:
                 f"no joint states on {self.options.joint_states} for {age_s:.2f} s; check that the robot's driver is "
                 "running"
             )
+        if faults := [controller.fault for controller, _ in self._controllers if controller.fault]:
+            raise HardwareError(f"{'; '.join(faults)}; check its log and the limits of its joints")
         return state
 
     def motors(self) -> MotorSensors:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from rclpy.task import Future
 
 from waldo import ros
 from waldo.errors import HardwareError, InvalidValueError, UnknownNameError
@@ -204,6 +205,7 @@ class ActionClient:
     """rclpy's action client, without the types of control_msgs, which no package index has."""
 
     goals: ClassVar[list[tuple[str, Any]]] = []
+    accepts: ClassVar[bool] = True
 
     def __init__(self, node: Any, kind: Any, name: str) -> None:
         self.name = name
@@ -211,21 +213,33 @@ class ActionClient:
     def server_is_ready(self) -> bool:
         return True
 
-    def send_goal_async(self, goal: Any) -> None:
+    def send_goal_async(self, goal: Any) -> Future[Any]:
         self.goals.append((self.name, goal))
+        future: Future[Any] = Future()
+        future.set_result(SimpleNamespace(accepted=self.accepts))
+        return future
 
 
-def test_controllers_may_be_action_servers(
-    robot: Robot, controlled: Controlled, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def actions(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = SimpleNamespace(FollowJointTrajectory=SimpleNamespace(Goal=Goal), GripperCommand=SimpleNamespace(Goal=Goal))
-    commands = {"/arm/follow_joint_trajectory": "A", "/gripper/gripper_cmd": "B"}
-    with pytest.raises(HardwareError, match=r"/arm/follow_joint_trajectory needs the package control_msgs"):
-        driver(robot, commands=commands).connect()
     monkeypatch.setitem(sys.modules, "control_msgs.action", kinds)
     monkeypatch.setattr("rclpy.action.ActionClient", ActionClient)
+    monkeypatch.setattr(ActionClient, "accepts", True)
     ActionClient.goals.clear()
-    made = driver(robot, commands=commands)
+
+
+ACTIONS = {"/arm/follow_joint_trajectory": "A", "/gripper/gripper_cmd": "B"}
+
+
+def test_actions_need_control_msgs(robot: Robot, controlled: Controlled) -> None:
+    with pytest.raises(HardwareError, match=r"/arm/follow_joint_trajectory needs the package control_msgs"):
+        driver(robot, commands=ACTIONS).connect()
+
+
+@pytest.mark.usefixtures("actions")
+def test_controllers_may_be_action_servers(robot: Robot, controlled: Controlled) -> None:
+    made = driver(robot, commands=ACTIONS)
     made.connect()
     end = time.monotonic() + 0.5
     while time.monotonic() < end:
@@ -237,6 +251,26 @@ def test_controllers_may_be_action_servers(
     assert 2 <= len(trajectories) <= 7
     assert trajectories[-1].joint_names == ["A"]
     assert trajectories[-1].points[0].positions.tolist() == pytest.approx([0.4])
+    made.disconnect()
+
+
+@pytest.mark.usefixtures("actions")
+def test_an_action_server_that_rejects_goals_is_an_error(
+    robot: Robot, controlled: Controlled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = driver(robot, commands=ACTIONS)
+    made.connect()
+    monkeypatch.setattr(ActionClient, "accepts", False)
+
+    def follows() -> bool:
+        made.write(np.array([0.4, 0.7]))
+        made.read()
+        return False
+
+    with pytest.raises(HardwareError, match=r"/arm/follow_joint_trajectory rejects goals; the action server .*gripper"):
+        until(follows)
+    # The goal of the gripper, which is sent once, was sent again.
+    assert [name for name, _ in ActionClient.goals].count("/gripper/gripper_cmd") >= 3
     made.disconnect()
 
 
