@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import threading
 import time
@@ -102,11 +103,15 @@ class WatchedJoints(EmulatedJoints):
         self.past.append((time.time(), self.position.copy()))
 
     def error(self, reported: Array, since: float, until: float) -> float:
-        """Return how far a reported position is from the joints' positions in an interval (time.time) [rad]."""
+        """Return how far a reported position is from the joints' positions in an interval (time.time) [rad].
+
+        A busy machine steps the joints rarely: the steps before and behind the interval belong to it.
+        """
         with self.lock:
-            rows = list(self.past)
-        inside = [position for at, position in rows if since - 0.01 <= at <= until + 0.01]
-        inside = np.array(inside or [self.position.copy()])
+            rows = [*self.past, (time.time(), self.position.copy())]
+        times = [at for at, _ in rows]
+        first, last = bisect.bisect_left(times, since), bisect.bisect_right(times, until)
+        inside = np.array([position for _, position in rows[max(0, first - 1) : last + 1]])
         return float(np.maximum(inside.min(axis=0) - reported, reported - inside.max(axis=0)).max())
 
 

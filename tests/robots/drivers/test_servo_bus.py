@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.robots.drivers.servo_bench import DRIVERS, SO101
 from waldo.errors import HardwareError
-from waldo.robots.drivers import dynamixel, feetech
+from waldo.robots.drivers import dynamixel, feetech, servo_bus
 from waldo.robots.drivers.servo_bus import Register
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 
@@ -52,6 +52,67 @@ def bus(vendor: str, servos: Any) -> Iterator[Any]:
     bus = driver(SO101, port=servos.port, response_timeout_s=1.0).open()
     yield bus
     bus.port.close()
+
+
+class Replies:
+    """A port and a line: what has been requested, and which responses arrive, as lengths of their data."""
+
+    name = "line"
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requested: list[int] = []
+        self.arriving: list[int] = []
+        self.now_s = 100.0
+        monkeypatch.setattr(servo_bus.time, "monotonic", lambda: self.now_s)
+
+    def setPacketTimeout(self, packet_length: int) -> None:  # noqa: N802
+        self.now_s += 0.012
+
+    def isPacketTimeout(self) -> bool:  # noqa: N802
+        return not self.arriving
+
+
+class Line(servo_bus.ServoBus):
+    """A bus whose only servo, 1, responds when the test says so."""
+
+    header, block, motion = 6, (56, 15), (56, 4)
+
+    def __init__(self, replies: Replies) -> None:
+        super().__init__(replies, None)  # type: ignore[arg-type]
+        self.replies = replies
+
+    def query_all(self, ids: Any, address: int, length: int) -> None:
+        self.replies.requested.append(length)
+
+    def receive(self) -> tuple[int, int, bytes] | None:
+        return (1, 0, bytes(self.replies.arriving.pop(0))) if self.replies.arriving else None
+
+    def decode_motion(self, block: bytes) -> tuple[float, float]:
+        return 0.0, 0.0
+
+
+def test_no_request_has_the_length_of_a_response_that_may_still_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = Replies(monkeypatch)
+    line = Line(replies)
+    for _ in range(servo_bus.LENGTHS + 3):
+        assert line.read_motions([1]) == {}
+    requested = replies.requested
+    assert len(requested) == len(set(requested)) == servo_bus.LENGTHS, "then nothing is requested"
+    # The response to the first request arrives: it is discarded, and the others may still follow.
+    replies.arriving = requested[:1]
+    assert line.read_motions([1]) == {}
+    assert len(requested) == servo_bus.LENGTHS
+    # That to the third: the first two lengths are free again.
+    replies.arriving = requested[2:3]
+    assert line.read_motions([1]) == {}
+    replies.arriving = []
+    for _ in range(3):
+        line.read_motions([1])
+    assert requested[servo_bus.LENGTHS :] == requested[:2]
+    # Without any response, all are free after a while.
+    replies.now_s += servo_bus.LATEST_S
+    replies.arriving = [requested[2]]
+    assert line.read_motions([1]) == {1: (0.0, 0.0)}
 
 
 def from_another_servo(vendor: str, frame: bytes) -> bytes:
