@@ -31,7 +31,7 @@ from waldo.robots.drivers.unitree.motors import (
     default_gains,
     fault_text,
 )
-from waldo.robots.drivers.unitree.services import MotionSwitcher, ServiceError
+from waldo.robots.drivers.unitree.services import MotionSwitcher, NoServiceError
 from waldo.robots.drivers.unitree.winding import WindingFinder
 from waldo.typing import Array
 
@@ -207,7 +207,7 @@ class UnitreeDriver:
         with MotionSwitcher(options.domain, options.interface) as switcher:
             try:
                 active = switcher.active()
-            except ServiceError:
+            except NoServiceError:
                 return
             if self.by_weight and not active:
                 raise HardwareError(

@@ -54,6 +54,10 @@ class ServiceError(HardwareError):
         self.code = code
 
 
+class NoServiceError(ServiceError):
+    """A service that is not on the domain, as of a simulator."""
+
+
 class Service:
     """A client of one service; a context manager."""
 
@@ -100,7 +104,8 @@ class Service:
         """Call a function and return its result, decoded from JSON; None if it has none.
 
         Raises:
-            ServiceError: If the service is absent, does not respond in time, or reports an error.
+            NoServiceError: If the service is absent.
+            ServiceError: If it does not respond in time, or reports an error.
         """
         from waldo.robots.drivers.unitree.api_idl import Identity, Lease, Policy, Request, RequestHeader
 
@@ -130,7 +135,7 @@ class Service:
         deadline = time.monotonic() + self._timeout_s
         while not (self._writer.get_matched_subscriptions() and self._reader.get_matched_publications()):
             if time.monotonic() > deadline:
-                raise ServiceError(
+                raise NoServiceError(
                     f"the robot has no service {self.name!r} on DDS domain {self._address[0]}; check that the robot is "
                     "on, and the network interface"
                 )

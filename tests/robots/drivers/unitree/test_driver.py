@@ -202,6 +202,14 @@ def test_the_motion_service_must_fit_the_topic(controller: str, topic: str, mess
         trusting.disconnect()
 
 
+def test_a_motion_service_that_does_not_respond_may_be_active(monkeypatch: pytest.MonkeyPatch) -> None:
+    with EmulatedUnitree(G1, DOMAIN, rate_hz=100, controller="ai") as twin:
+        monkeypatch.setattr(twin.controller, "serve", lambda: None)
+        with pytest.raises(HardwareError, match="no response from the robot's service 'motion_switcher'"):
+            driver().connect()
+        assert twin.taken == 0
+
+
 def test_the_motion_service_is_released_on_request() -> None:
     with EmulatedUnitree(G1, DOMAIN, rate_hz=100, controller="ai") as twin:
         made = driver(motion_service="release")
