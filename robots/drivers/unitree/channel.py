@@ -60,6 +60,8 @@ class Channel:
         """Time at which it was received [ns since the epoch]."""
         self._received_s = 0.0
         self._sender: int | None = None
+        self._failure: Exception | None = None
+        """Why commands are not sent any more."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._participant: Any = None
@@ -85,14 +87,14 @@ class Channel:
         from cyclonedds.topic import Topic
 
         options = self.options
-        self._accepts, self._refused = accepts, refused
+        self._accepts, self._refused, self._failure = accepts, refused, None
         participant = self._participant = join_domain(options.domain, options.interface)
-        self._reader: Any = DataReader(participant, Topic(participant, *self.states))
-        commands = Topic(participant, *self.commands)
-        self._others: Any = DataReader(participant, commands, qos=Qos(Policy.IgnoreLocal.Participant))
-        self._writer: Any = DataWriter(participant, commands, listener=Listener())
         deadline = time.monotonic() + options.connect_timeout_s
         try:
+            self._reader: Any = DataReader(participant, Topic(participant, *self.states))
+            commands = Topic(participant, *self.commands)
+            self._others: Any = DataReader(participant, commands, qos=Qos(Policy.IgnoreLocal.Participant))
+            self._writer: Any = DataWriter(participant, commands, listener=Listener())
             while self.state is None:
                 if time.monotonic() > deadline:
                     raise HardwareError(
@@ -115,24 +117,34 @@ class Channel:
         self._stop.clear()
 
         def repeat() -> None:
-            while not self._stop.wait(1 / self.options.rate_hz):
-                with self.lock:
-                    self._writer.write(message())
+            try:
+                while not self._stop.wait(1 / self.options.rate_hz):
+                    with self.lock:
+                        self._writer.write(message())
+            except Exception as error:
+                # The next reading reports it: the motors stop without commands.
+                self._failure = error
 
         self._thread = threading.Thread(target=repeat, name=f"{self.commands[0]} repeater", daemon=True)
         self._thread.start()
 
-    def stop(self) -> bool:
-        """Stop to send; return whether commands were being sent."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            self._stop.set()
-            thread.join(10)
-        return thread is not None
+    @property
+    def is_sending(self) -> bool:
+        """Whether commands are being sent."""
+        return self._thread is not None
 
-    def send(self, message: Any) -> None:
-        """Send one command."""
-        self._writer.write(message)
+    def finish(self, last: Callable[[], Any]) -> None:
+        """Send `last()` as the last command instead of the repeated one, and leave the domain."""
+        thread, self._thread = self._thread, None
+        try:
+            if thread is not None:
+                self._stop.set()
+                thread.join(10)
+                self._writer.write(last())
+                # Deleting the writer immediately could discard the sample.
+                time.sleep(0.05)
+        finally:
+            self.close()
 
     def receive(self) -> None:
         """Keep the newest valid state that has arrived.
@@ -162,14 +174,29 @@ class Channel:
                 "simulator; stop one of them, or select another domain"
             )
 
+    @property
+    def last(self) -> Any:
+        """The last state.
+
+        Raises:
+            HardwareError: If there is none.
+        """
+        if self.state is None:
+            raise HardwareError("the robot has not been read yet; call connect() first")
+        return self.state
+
     def newest(self) -> Any:
         """Receive, and return the newest state.
 
         Raises:
-            HardwareError: If there is no state, or none has arrived for `max_staleness_s`.
+            HardwareError: If there is no state, none has arrived for `max_staleness_s`, or sending has failed.
         """
         if not self.is_open:
             raise HardwareError("the robot has not been read yet; call connect() first")
+        if self._failure is not None:
+            raise HardwareError(
+                f"sending on {self.commands[0]} failed ({self._failure}); connect again"
+            ) from self._failure
         self.receive()
         age_s = time.monotonic() - self._received_s
         if age_s > self.options.max_staleness_s:
@@ -177,7 +204,7 @@ class Channel:
                 f"no new state on {self.states[0]} for {age_s:.2f} s{self._refused()}; check that the robot is on and "
                 "its cable plugged in"
             )
-        return self.state
+        return self.last
 
     def close(self) -> None:
         """Leave the domain."""

@@ -8,7 +8,9 @@ requires that the robot's motion service is released, `rt/arm_sdk` that it is ac
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -35,6 +37,12 @@ from waldo.robots.drivers.unitree.services import MotionSwitcher, NoServiceError
 from waldo.robots.drivers.unitree.winding import WindingFinder
 from waldo.typing import Array
 
+LOG = logging.getLogger(__name__)
+
+WRONG_CHECKSUM, NOT_FINITE, OVERTAKEN = "with a wrong checksum", "with values that are not finite", "overtaken"
+"""Reasons for which a state is refused."""
+SERVICE_S = 2.0
+"""Longest wait for the motion service [s]."""
 REBOOT_TICKS = 1000
 """A state whose tick is at most this much behind the last one was overtaken; a larger step is a restart [ms]."""
 
@@ -46,8 +54,8 @@ class UnitreeOptions(ChannelOptions):
     family: Literal["hg", "go"] = "hg"
     """Message family: hg for G1 and H1-2; go for Go2, B2 and H1."""
     command_topic: Literal["rt/lowcmd", "rt/arm_sdk"] = "rt/lowcmd"
-    """rt/lowcmd: waldo alone drives every motor. rt/arm_sdk: the robot's own controller stands and walks, and waldo
-    drives the waist and the arms; other joints are only read."""
+    """rt/lowcmd: waldo alone drives every motor. rt/arm_sdk, of the G1 alone: the robot's own controller stands and
+    walks, and waldo drives the waist and the arms; other joints are only read."""
     motion_service: Literal["check", "release", "ignore"] = "check"
     """The robot's motion service must not run beside rt/lowcmd, and must run for rt/arm_sdk. check: refuse to connect
     otherwise. release: stop it before rt/lowcmd is used; a standing robot falls. ignore: do not ask."""
@@ -112,7 +120,8 @@ class UnitreeDriver:
         """Create a driver for a robot; `options` are the fields of `UnitreeOptions`.
 
         Raises:
-            InvalidValueError: If a joint has no motor index, or two joints have the same one.
+            InvalidValueError: If a joint has no motor index, two joints have the same one, or the robot has no
+                rt/arm_sdk.
         """
         self.options = build_options(UnitreeOptions, options)
         # The robot's cameras are read by separate drivers.
@@ -126,6 +135,9 @@ class UnitreeDriver:
                 "motor_indices", self.indices, f"a different index from 0 to {motors - 1} for each joint"
             )
         self.by_weight = self.options.command_topic == "rt/arm_sdk"
+        if self.by_weight and (self.options.family != "hg" or not set(names) <= set(G1_MOTORS)):
+            # The motors and the index of the weight are those of the G1; other robots have others.
+            raise InvalidValueError("command_topic", "rt/arm_sdk", f"rt/lowcmd for {robot.name}, which is no G1")
         self.driven = np.array([not self.by_weight or i in ARM_SDK_MOTORS for i in self.indices])
         """Which joints are commanded, shape (joints,); the others are only read."""
         gains = [default_gains(name) for name in names]
@@ -133,10 +145,11 @@ class UnitreeDriver:
         self.kd = per_joint("kd", self.options.kd, len(names), [kd for _, kd in gains])
         self._torque_constant = torque_constants(robot)
         self.finder = WindingFinder()
-        self.refused = 0
-        """Number of states with a wrong checksum, values that are not finite, or an older tick than the last one."""
+        self.refused = Counter[str]()
+        """Number of states that were refused, by reason."""
         self._sorted_ns = 0
-        self._ramp_s, self._ramp_to = 0.0, 0.0
+        self._ramp_s, self._ramp_from, self._ramp_to = 0.0, 0.0, 0.0
+        """When the weight of rt/arm_sdk began to change, from what and to what."""
         state_type, command_type = message_types(self.options.family)
         self.channel = Channel(
             self.options, (self.options.state_topic, state_type), (self.options.command_topic, command_type)
@@ -161,21 +174,26 @@ class UnitreeDriver:
             HardwareError: If the domain cannot be joined, the robot publishes no valid state, its motion service is in
                 the way, or another program commands it.
         """
+        # Before the topics: a motion service that is active may itself send commands, and releasing it moves the robot.
+        self._check_motion_service()
         self.channel.open(self._accepts, self._refused_text)
         try:
-            self._check_motion_service()
             self._command = empty_command(self.options.family)
             self._prepare()
             self._set_targets(self._positions())
         except BaseException:
             self.channel.close()
             raise
-        self._ramp_s, self._ramp_to = time.monotonic(), 1.0
+        self._ramp_s, self._ramp_from, self._ramp_to = time.monotonic(), 0.0, 1.0
         self.channel.start(self._message)
 
     def _refused_text(self) -> str:
-        """Return how many states were rejected, for messages; empty if none was."""
-        return f" ({self.refused} with a wrong checksum; check_crc=false accepts them)" if self.refused else ""
+        """Return how many states were rejected and why, for messages; empty if none was."""
+        if not self.refused:
+            return ""
+        reasons = ", ".join(f"{number} {reason}" for reason, number in self.refused.items())
+        advice = "; check_crc=false accepts wrong checksums" if WRONG_CHECKSUM in self.refused else ""
+        return f" ({reasons}{advice})"
 
     def _accepts(self, state: Any) -> bool:
         """Return whether a state is valid and newer than the last one."""
@@ -184,10 +202,11 @@ class UnitreeDriver:
         if last is not None and state.tick == last.tick and state.tick != 0:
             return False
         overtaken = last is not None and 0 < last.tick - state.tick <= REBOOT_TICKS
-        if overtaken or not self._is_intact(state) or not self._is_finite(state):
-            self.refused += 1
-            return False
-        return True
+        reasons = ((overtaken, OVERTAKEN), (not self._is_intact(state), WRONG_CHECKSUM))
+        reason = next((text for refused, text in reasons if refused), "" if self._is_finite(state) else NOT_FINITE)
+        if reason:
+            self.refused[reason] += 1
+        return not reason
 
     def _is_intact(self, state: Any) -> bool:
         from waldo.robots.drivers.unitree.crc import checksum
@@ -204,10 +223,12 @@ class UnitreeDriver:
         options = self.options
         if options.motion_service == "ignore":
             return
-        with MotionSwitcher(options.domain, options.interface) as switcher:
+        with MotionSwitcher(options.domain, options.interface, timeout_s=SERVICE_S) as switcher:
             try:
                 active = switcher.active()
-            except NoServiceError:
+            except NoServiceError as error:
+                # A robot whose service was not found in time would be driven beside its own controller.
+                LOG.warning("%s; a simulator has none", error)
                 return
             if self.by_weight and not active:
                 raise HardwareError(
@@ -242,10 +263,14 @@ class UnitreeDriver:
         from waldo.robots.drivers.unitree.crc import checksum
 
         if self.by_weight:
-            progress = min((time.monotonic() - self._ramp_s) / self.options.weight_ramp_s, 1.0)
-            self._command.motor_cmd[ARM_SDK_WEIGHT].q = progress if self._ramp_to else 1.0 - progress
+            self._command.motor_cmd[ARM_SDK_WEIGHT].q = self._weight()
         self._command.crc = checksum(self._command)
         return self._command
+
+    def _weight(self) -> float:
+        """Return the present weight of the arm commands, 0 to 1."""
+        progress = min((time.monotonic() - self._ramp_s) / self.options.weight_ramp_s, 1.0)
+        return self._ramp_from + (self._ramp_to - self._ramp_from) * progress
 
     def read(self) -> RobotState:
         """Return the newest state.
@@ -264,11 +289,11 @@ class UnitreeDriver:
         )
 
     def _positions(self) -> Array:
-        return np.array([self.channel.state.motor_state[i].q for i in self.indices])
+        return np.array([self.channel.last.motor_state[i].q for i in self.indices])
 
     def motors(self) -> MotorSensors:
         """Return the motors' sensors and faults; the options determine which temperature is that of the winding."""
-        motors = [self.channel.state.motor_state[i] for i in self.indices]
+        motors = [self.channel.last.motor_state[i] for i in self.indices]
         torque = np.array([m.tau_est for m in motors])
         sensors = dataclasses.replace(
             MotorSensors.unknown(len(motors)), torque_nm=torque, current_a=torque / self._torque_constant
@@ -335,16 +360,14 @@ class UnitreeDriver:
 
         On rt/arm_sdk the weight falls to 0 within `weight_ramp_s`; on rt/lowcmd `on_close` decides.
         """
-        if self.by_weight and self.channel.is_open:
+        if self.by_weight and self.channel.is_sending:
             with self.channel.lock:
-                self._ramp_s, self._ramp_to = time.monotonic(), 0.0
+                self._ramp_from, self._ramp_s, self._ramp_to = self._weight(), time.monotonic(), 0.0
             time.sleep(self.options.weight_ramp_s)
-        if not self.channel.stop():
-            return
+        self.channel.finish(self._last_message)
+
+    def _last_message(self) -> Any:
         if self.options.on_close == "release" and not self.by_weight:
             for motor in self._command.motor_cmd:
                 motor.mode, motor.kp, motor.kd = 0, 0.0, 0.0
-        self.channel.send(self._message())
-        # Deleting the writer immediately could discard the sample.
-        time.sleep(0.05)
-        self.channel.close()
+        return self._message()

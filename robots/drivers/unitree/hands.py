@@ -7,7 +7,6 @@ robot_hand_inspire.py (topics, order of the motors, gains, ranges); unitree_sdk2
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
@@ -125,8 +124,12 @@ class HandDriver[OptionsT: HandOptions]:
             HardwareError: If the domain cannot be joined, the hand publishes no state, or another program commands it.
         """
         self.channel.open(self._accepts, self._refused_text)
-        self._command = self._new_command()
-        self._set(self.read().position)
+        try:
+            self._command = self._new_command()
+            self._set(self.read().position)
+        except BaseException:
+            self.channel.close()
+            raise
         self.channel.start(lambda: self._command)
 
     def _accepts(self, state: Any) -> bool:
@@ -174,14 +177,12 @@ class HandDriver[OptionsT: HandOptions]:
 
     def disconnect(self) -> None:
         """Hold the position or disable the torque, according to `on_close`, and leave the domain."""
-        if not self.channel.stop():
-            return
+        self.channel.finish(self._last_command)
+
+    def _last_command(self) -> Any:
         if self.options.on_close == "release":
             self._release()
-        self.channel.send(self._command)
-        # Deleting the writer immediately could discard the sample.
-        time.sleep(0.05)
-        self.channel.close()
+        return self._command
 
 
 class Dex3Driver(HandDriver[Dex3Options]):
@@ -233,7 +234,7 @@ class Dex3Driver(HandDriver[Dex3Options]):
 
     def motors(self) -> MotorSensors:
         """Return torques, currents, voltages, temperatures and faults."""
-        motors = [self.channel.state.motor_state[i] for i in self.indices]
+        motors = [self.channel.last.motor_state[i] for i in self.indices]
         torque = np.array([m.tau_est for m in motors])
         both = np.array([m.temperature for m in motors], dtype=float)
         winding = {"first": both[:, 0], "second": both[:, 1], "higher": both.max(axis=1)}[self.options.winding_sensor]
@@ -285,7 +286,7 @@ class InspireDriver(HandDriver[HandOptions]):
 
     def motors(self) -> MotorSensors:
         """Return the temperatures, which are unknown if the hand's service reports 0 for all of them."""
-        motors = [self.channel.state.states[i] for i in self.indices]
+        motors = [self.channel.last.states[i] for i in self.indices]
         temperature = np.array([float(m.temperature) for m in motors])
         return dataclasses.replace(
             MotorSensors.unknown(len(motors)),

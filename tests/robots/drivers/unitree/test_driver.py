@@ -18,6 +18,7 @@ from waldo.robots.drivers.unitree import idl as idl
 from waldo.robots.drivers.unitree.crc import checksum, crc32_words
 from waldo.robots.drivers.unitree.driver import UnitreeDriver, empty_command
 from waldo.robots.drivers.unitree.motors import G1_MOTORS, GO2_MOTORS, fault_text
+from waldo.robots.drivers.unitree.services import MotionSwitcher
 from waldo.robots.drivers.unitree.winding import WindingFinder
 from waldo.robots.thermal.two_node import TwoNodeModel
 from waldo.sim.emulation.unitree import MODE_MACHINE, EmulatedUnitree
@@ -128,7 +129,9 @@ def test_reading_a_silent_robot_is_an_error(twin: EmulatedUnitree, connected: Un
 def test_connecting_without_valid_states_is_an_error(twin: EmulatedUnitree) -> None:
     twin.corrupt = True
     time.sleep(0.1)
-    with pytest.raises(HardwareError, match=r"\d+ with a wrong checksum; check_crc=false accepts them") as caught:
+    with pytest.raises(
+        HardwareError, match=r"\d+ with a wrong checksum; check_crc=false accepts wrong checksums"
+    ) as caught:
         driver(connect_timeout_s=1.0).connect()
     assert "no valid state on rt/lowstate in DDS domain" in str(caught.value)
     trusting = driver(check_crc=False, rate_hz=100)
@@ -184,6 +187,75 @@ def test_arm_sdk_ramps_its_weight_and_leaves_the_legs_to_the_robot() -> None:
         # The arm returns to where the robot's own controller holds it.
         until(lambda: abs(twin.joints.position[elbow] - body.home[elbow]) < 0.15)
         assert twin.refused == 0
+
+
+def test_the_weight_never_rises_while_disconnecting() -> None:
+    """The connection ends while the weight still rises, as with Ctrl-C."""
+    weights = list[float]()
+
+    class Weighed(EmulatedUnitree):
+        @property
+        def weight(self) -> float:
+            return weights[-1] if weights else 0.0
+
+        @weight.setter
+        def weight(self, value: float) -> None:
+            weights.append(value)
+
+    with Weighed(G1, DOMAIN, rate_hz=100, controller="ai") as twin:
+        made = driver(command_topic="rt/arm_sdk", weight_ramp_s=1.0, rate_hz=100)
+        made.connect()
+        until(lambda: twin.weight > 0.05)
+        begun = len(weights)
+        made.disconnect()
+        until(lambda: twin.weight == 0.0)
+    reached = max(weights[: begun + 10])
+    assert reached < 0.9
+    assert max(weights) <= reached
+    assert np.diff(weights[begun + 10 :]).max(initial=0.0) <= 0.0
+
+
+@pytest.mark.parametrize("options", [{"family": "go"}, {"motor_indices": tuple(range(17))}])
+def test_arm_sdk_is_that_of_the_g1(options: dict[str, Any]) -> None:
+    robot = replace(G1, joints=tuple(replace(j, name=f"h1_{j.name}") for j in G1.joints))
+    with pytest.raises(InvalidValueError, match=r"command_topic is 'rt/arm_sdk', expected rt/lowcmd for g1"):
+        UnitreeDriver(robot, **{"motor_indices": tuple(range(17)), "command_topic": "rt/arm_sdk", **options})
+
+
+def test_commands_that_can_no_longer_be_sent_are_an_error(connected: UnitreeDriver) -> None:
+    connected.read()
+    with connected.channel.lock:
+        connected._command.motor_cmd.clear()
+    with pytest.raises(HardwareError, match=r"sending on rt/lowcmd failed \(.*\); connect again"):
+        until(lambda: connected.read() is None)
+    # The last message of the fixture's disconnect.
+    connected._command = empty_command("hg")
+
+
+def test_a_driver_that_is_not_connected_says_so() -> None:
+    made = driver()
+    for use in (made.read, made.motors, lambda: made.write(G1.home)):
+        with pytest.raises(HardwareError, match="call connect"):
+            use()
+
+
+def test_the_pose_that_is_held_is_that_after_the_motion_service_was_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    with EmulatedUnitree(G1, DOMAIN, rate_hz=100, controller="ai") as twin:
+        release = MotionSwitcher.release
+        lower = np.clip(G1.home - 0.4, G1.lower, G1.upper)
+
+        def sinks(switcher: MotionSwitcher) -> None:
+            release(switcher)
+            twin.joints.falls = False
+            twin.joints.place(lower)
+
+        monkeypatch.setattr(MotionSwitcher, "release", sinks)
+        made = driver(motion_service="release", rate_hz=100)
+        made.connect()
+        held = [made._command.motor_cmd[i].q for i in made.indices]
+        # Not where it stood before, which is 0.4 rad away; some joints have moved on since.
+        assert np.median(np.abs(held - lower)) < 0.05
+        made.disconnect()
 
 
 @pytest.mark.parametrize(
@@ -261,7 +333,11 @@ def test_states_that_are_not_finite_or_old_are_refused(value: float) -> None:
     state.motor_state[15].q = value
     state.crc = checksum(state)
     assert not made._accepts(state)
-    assert made.refused == 2
+    assert made.refused == {"overtaken": 1, "with values that are not finite": 1}
+    assert made._refused_text() == " (1 overtaken, 1 with values that are not finite)"
+    state.crc += 1
+    assert not made._accepts(state)
+    assert made._refused_text().endswith("1 with a wrong checksum; check_crc=false accepts wrong checksums)")
 
 
 def test_two_programs_that_publish_states_are_not_mixed(twin: EmulatedUnitree, connected: UnitreeDriver) -> None:
