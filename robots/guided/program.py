@@ -9,8 +9,9 @@
     SWING     move to and fro: friction and iron losses
     COOL
 
-HOLD and SWING end early when the motor is within the margin of its limit or needs more torque than is allowed. The
-program is a plain class with time passed in; it only returns targets, which pass through the robot's safety chain.
+SEARCH, HOLD and SWING end early when the motor is within the margin of its limit, HOLD and SWING also when it needs
+more torque than is allowed. The program is a plain class with time passed in; it only returns targets, which pass
+through the robot's safety chain.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ STAGES = (Stage.REST, Stage.SEARCH, Stage.HOLD, Stage.COOL, Stage.SWING, Stage.C
 RATIOS = (0.05, 0.0, 0.35, 0.2, 0.2, 0.2)
 """Fraction of the program's time of each of `STAGES`; SEARCH has a fixed duration."""
 
-SEARCH_S = 24.0
-"""Duration of SEARCH, in which the range is traversed once to either side and back [s]."""
+MIN_SEARCH_S = 24.0
+"""Shortest duration of SEARCH, in which the range is traversed once to either side and back [s]."""
 
 MOVE_RAD_S = 0.3
-"""Speed between the positions of two stages [rad/s]."""
+"""Largest speed of SEARCH, and speed between the positions of two stages [rad/s]."""
 
 SWING_SPEED_RATIO = 0.3
 """Peak speed of SWING as a fraction of the joint's largest commanded speed."""
@@ -115,8 +116,12 @@ class Program:
         """Requested load [N·m]."""
         self.stop_c = limit_c - config.margin_k
         """Temperature at which the motor is no longer loaded [°C]."""
-        total = config.minutes * 60 - SEARCH_S
-        self.durations = [SEARCH_S if s is Stage.SEARCH else r * total for s, r in zip(STAGES, RATIOS, strict=True)]
+        # A sine over 2π needs its largest speed, angle times 2π, at the start.
+        self.search_s = max(MIN_SEARCH_S, 2 * math.pi * config.angle_rad / MOVE_RAD_S)
+        """Duration of SEARCH [s]."""
+        total = config.minutes * 60 - self.search_s
+        search = Stage.SEARCH
+        self.durations = [self.search_s if s is search else r * total for s, r in zip(STAGES, RATIOS, strict=True)]
         """Longest duration of each stage [s]."""
         self.index = 0
         """Index of the present stage; the number of stages once the program has ended."""
@@ -162,7 +167,8 @@ class Program:
 
     def _filter(self, torque_nm: float, dt_s: float) -> None:
         if math.isfinite(torque_nm):
-            before = abs(torque_nm) if self._torque is None else self._torque
+            # A joint that is still arriving may need more for a moment.
+            before = min(abs(torque_nm), self.load_nm) if self._torque is None else self._torque
             self._torque = before + min(1.0, dt_s / TORQUE_FILTER_S) * (abs(torque_nm) - before)
 
     def _reason_to_end(self, stage: Stage, measured: Measured) -> str:
@@ -171,7 +177,11 @@ class Program:
             return ""
         if measured.motor_c >= self.stop_c:
             return f"{stage.value} ended at {measured.motor_c:.0f} °C, {self.config.margin_k:g} K below the limit"
-        if stage is not Stage.SEARCH and self._torque is not None and self._torque > OVERLOAD_RATIO * self.load_nm:
+        # On the way to the position that is held, the load may be higher for a moment.
+        way = stage is Stage.HOLD and abs(self._target - self.hold_position) > 1e-6
+        if way or stage is Stage.SEARCH:
+            self._torque = None
+        elif self._torque is not None and self._torque > OVERLOAD_RATIO * self.load_nm:
             return f"{stage.value} ended at {self._torque:.2f} N·m; the requested load is {self.load_nm:.2f} N·m"
         return ""
 
@@ -179,7 +189,7 @@ class Program:
         middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
         if stage is Stage.SEARCH:
             # start -> high -> low -> start, within the range.
-            turns = self._in_stage_s / SEARCH_S
+            turns = self._in_stage_s / self.search_s
             return min(max(self._start + self.config.angle_rad * math.sin(2 * math.pi * turns), self.low), self.high)
         if stage is Stage.HOLD:
             return self.hold_position

@@ -56,17 +56,18 @@ class Run:
         """Add copper and other losses [W] of `dt_s` [s], and the readings of winding, housing and drive [°C]."""
         new = (losses_w[0] * dt_s, losses_w[1] * dt_s, dt_s)
         self._sums = [a + b for a, b in zip(self._sums, new, strict=True)]
-        if self._sums[2] < STEP_S - 1e-6:
-            return
         copper, other, seconds = self._sums
-        # A longer step, after a pause of the robot, counts as several.
-        for _ in range(max(1, round(seconds / STEP_S))):
+        # A pause of the robot counts as several steps; the rest of the time belongs to the next one.
+        steps = int(seconds / STEP_S + 1e-6)
+        for _ in range(steps):
             self.copper_w.append(copper / seconds)
             self.other_w.append(other / seconds)
             for values, value in zip((self.winding_c, self.housing_c, self.driver_c), temperatures, strict=True):
                 values.append(value)
             self.stages.append(stage)
-        self._sums = [0.0, 0.0, 0.0]
+        if steps:
+            rest = max(0.0, seconds - steps * STEP_S) / seconds
+            self._sums = [one * rest for one in self._sums]
 
 
 @dataclass(slots=True, kw_only=True)

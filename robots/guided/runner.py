@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from waldo.errors import HardwareError, InvalidValueError, UnknownNameError, WaldoError
+from waldo.errors import InvalidValueError, UnknownNameError, WaldoError
 from waldo.robots.control.cycle import MOTOR_HZ, ControlCycle
 from waldo.robots.control.safety import Mode
 from waldo.robots.description import Robot
+from waldo.robots.event import Event
 from waldo.robots.guided.program import MOVE_RAD_S, GuidedConfig, Measured, Program
 from waldo.robots.guided.record import HeatRecord, Run
 from waldo.robots.motor_readings import MotorReadings
@@ -29,7 +30,7 @@ REFUSED_S = 10.0
 """Time for which the safety chain may hold, such as while the robot is slowed down, before the experiment ends [s]."""
 
 SILENT_S = 5.0
-"""Time after which a motor that reports no current ends the experiment [s]."""
+"""Time after which a motor that reports no current or no temperature ends the experiment [s]."""
 
 
 class ExperimentStoppedError(WaldoError):
@@ -66,6 +67,7 @@ class GuidedExperiment:
         *,
         pose: Mapping[str, float] = MappingProxyType({}),
         save: Callable[[HeatRecord], None] = lambda record: None,
+        log: Callable[[Event], None] = lambda event: None,
         clock: Clock | None = None,
     ) -> None:
         """Prepare the program around the joint's position in `pose`, or its present one.
@@ -77,13 +79,16 @@ class GuidedExperiment:
             record: Record that the measurements are added to.
             pose: Joint name -> position [rad] that is approached slowly before the program, and held by the others.
             save: Called with the record every few seconds and at the end.
+            log: Called with each event of the robot, such as a fault of a motor.
             clock: Clocks; those of the machine by default.
         """
         self.cycle, self.record, self.clock, self._save = cycle, record, clock or Clock(), save
+        self._log = log
         self.index = cycle.robot.joint_names.index(joint)
         self.joint = cycle.robot.joints[self.index]
         motor = self.joint.motor
-        motor.need("resistance_ohm", "an experiment")
+        for constant in ("resistance_ohm", "torque_constant_nm_per_a"):
+            motor.need(constant, "an experiment")
         limit_c = motor.need("winding_limit_c", "an experiment")
         self._pose = {name: _within_limits(cycle.robot, name, position) for name, position in pose.items()}
         present = dict(zip(cycle.robot.joint_names, cycle.state.position.tolist(), strict=True))
@@ -94,7 +99,7 @@ class GuidedExperiment:
         """Highest known temperature of the motor [°C]."""
         self._readings: MotorReadings | None = None
         self._read_s: float | None = None
-        self._started_s = self._following_s = self._current_s = 0.0
+        self._following_s = self._current_s = 0.0
 
     def run(self, finished: Callable[[], bool], advance: Callable[[GuidedExperiment], None] = lambda _: None) -> bool:
         """Run the program and return whether it was completed; `finished` ends it early.
@@ -109,7 +114,7 @@ class GuidedExperiment:
         clock, period_s = self.clock, 1 / self.cycle.config.rate_hz
         run = Run(start_ns=clock.now_ns())
         self.record.runs.append(run)
-        self._started_s = self._following_s = self._current_s = due_s = saved_s = clock.monotonic_s()
+        self._following_s = self._current_s = due_s = saved_s = clock.monotonic_s()
         try:
             while not finished():
                 now_s = clock.monotonic_s()
@@ -130,6 +135,7 @@ class GuidedExperiment:
         """Run one control cycle; return whether the program continues."""
         cycle, clock, program = self.cycle, self.clock, self.program
         sensed = cycle.sense(clock.now_ns(), now_s)
+        self._log_all(sensed.events)
         if sensed.state is None:
             cycle.act(clock.now_ns(), now_s)  # The reason is known after the safety chain has acted.
             raise ExperimentStoppedError(self.joint.name, cycle.safety.status.reason)
@@ -145,9 +151,13 @@ class GuidedExperiment:
             self._targets[self.joint.name] = target
         now_ns = clock.now_ns()
         cycle.command(list(self._targets), list(self._targets.values()), now_ns, now_ns)
-        cycle.act(now_ns, now_s)
+        self._log_all(cycle.act(now_ns, now_s).events)
         self._check_following(now_s)
         return True
+
+    def _log_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._log(event)
 
     def _approach(self, period_s: float) -> bool:
         """Move the targets one step towards the pose; return whether they were not there yet."""
@@ -168,12 +178,13 @@ class GuidedExperiment:
         temperatures = tuple(
             float(c[i]) for c in (readings.winding_sensor_c, readings.housing_sensor_c, readings.driver_sensor_c)
         )
-        known = [c for c in (float(readings.winding_c[i]), *temperatures) if math.isfinite(c)]
-        self.motor_c = max(known, default=math.nan)
+        sensed = [c for c in temperatures if math.isfinite(c)]
+        # The estimate rests on the constants that are to be found, so it is no substitute for a sensor.
+        self.motor_c = max((c for c in (float(readings.winding_c[i]), *sensed) if math.isfinite(c)), default=math.nan)
         current = float(readings.current_a[i])
-        if not (known and math.isfinite(current)):
+        if not (sensed and math.isfinite(current)):
             if now_s - self._current_s > SILENT_S:
-                missing = "current" if known else "temperature"
+                missing = "current" if sensed else "temperature"
                 raise ExperimentStoppedError(self.joint.name, f"its motor reports no {missing}")
             return
         self._current_s = now_s
@@ -200,10 +211,7 @@ class GuidedExperiment:
         """Release control: the robot holds its position."""
         now_ns = self.clock.now_ns()
         self.cycle.command([], [], now_ns, now_ns)
-        try:
-            self.cycle.act(now_ns, self.clock.monotonic_s())
-        except HardwareError:
-            return
+        self.cycle.act(now_ns, self.clock.monotonic_s())
 
 
 def _within_limits(robot: Robot, name: str, position: float) -> float:

@@ -17,7 +17,7 @@ from waldo.errors import FileError
 from waldo.files import write_atomic
 from waldo.json_file import read_json, shown
 from waldo.robots.description import Joint, Robot
-from waldo.robots.motor import ThermalConstants
+from waldo.robots.motor import THERMAL_UNITS, ThermalConstants
 from waldo.robots.thermal.fit import NAMES, ThermalFit
 
 FORMAT, SCHEMA_VERSION = "waldo-motors", 1
@@ -83,12 +83,25 @@ def _joint(joint: Joint, values: object, path: Path) -> Joint:
     scale = float(numbers.pop("heat_scale") or 1.0)
     source = shown(str(values.get("source", path)), 300)
     numbers |= _sensor(joint, values, path)
-    thermal = ThermalConstants(basis="fitted", source=source, **cast("Any", numbers))
+    thermal = ThermalConstants(basis="fitted", source=source, std=_std(joint, values, path), **cast("Any", numbers))
     resistance = joint.motor.resistance
     if resistance is not None:
         scaled_source = f"{resistance.source}; multiplied by the heat scale {scale:.3g} of {source}"
         resistance = replace(resistance, value=resistance.value * scale, basis="fitted", source=scaled_source)
     return replace(joint, motor=replace(joint.motor, thermal=thermal, resistance=resistance))
+
+
+def _std(joint: Joint, values: Mapping[str, Any], path: Path) -> tuple[float, float, float, float] | None:
+    """Return the relative standard deviations of the thermal constants; None if the file does not have all of them."""
+    stated = values.get("relative_std")
+    if not isinstance(stated, dict) or not set(THERMAL_UNITS) <= set(stated):
+        return None
+    for name in THERMAL_UNITS:
+        value = stated[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_VALUE:
+            found = f"relative_std {shown(value)} of {name} for {joint.name}"
+            raise FileError(path, f"has {found}, expected a number from 0")
+    return cast("Any", tuple(float(stated[name]) for name in THERMAL_UNITS))
 
 
 def _sensor(joint: Joint, values: Mapping[str, Any], path: Path) -> dict[str, float]:

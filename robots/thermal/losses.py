@@ -49,7 +49,8 @@ class LossModel:
 
     def current_from_torque(self, torque_nm: Array, velocity_rad_s: Array) -> Array:
         """Return the current [A] of a joint torque [N·m] at a joint speed [rad/s]."""
-        direction = np.where(np.abs(velocity_rad_s) < STANDSTILL_RAD_S, 0.0, np.sign(torque_nm * velocity_rad_s))
+        # An unknown speed counts as standstill.
+        direction = np.where(np.abs(velocity_rad_s) >= STANDSTILL_RAD_S, np.sign(torque_nm * velocity_rad_s), 0.0)
         return torque_nm / self.kt * self.efficiency**-direction
 
     def current_from_duty(self, duty_ratio: Array, voltage_v: Array, velocity_rad_s: Array, winding_c: Array) -> Array:

@@ -73,7 +73,7 @@ class Replies:
 
 
 class Line(servo_bus.ServoBus):
-    """A bus whose only servo, 1, responds when the test says so."""
+    """A bus whose only servo, 1, responds as the test decides."""
 
     header, block, motion = 6, (56, 15), (56, 4)
 

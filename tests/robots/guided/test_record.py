@@ -33,6 +33,17 @@ def test_a_pause_counts_as_several_steps():
     assert run.copper_w == [2.0] * 3
 
 
+def test_no_time_is_lost_if_the_readings_are_not_evenly_spaced():
+    rng, run = np.random.default_rng(1), Run(start_ns=0)
+    spaced = 0.1 + rng.uniform(-0.002, 0.002, 6000)
+    for dt in spaced:
+        run.add((1.0, 0.5), (math.nan, math.nan, 30.0), "holding", dt)
+    for dt in (1.4,) * 10:
+        run.add((1.0, 0.5), (math.nan, math.nan, 30.0), "holding", dt)
+    assert len(run.copper_w) == pytest.approx(spaced.sum() + 14.0, abs=1)
+    assert run.copper_w == pytest.approx([1.0] * len(run.copper_w))
+
+
 def test_a_record_survives_its_file(tmp_path):
     path, written = tmp_path / "sub" / "r.json", record()
     written.save(path)

@@ -203,6 +203,30 @@ def test_a_motor_that_reports_no_current_is_refused():
         experiment(arm, GuidedConfig(load_nm=0.8, minutes=4)).run(lambda: False)
 
 
+def test_a_motor_whose_sensor_is_silent_is_not_loaded_on_the_estimate():
+    arm = Arm()
+    read = arm.motors
+    arm.motors = lambda: replace(read(), driver_c=np.full(6, np.nan))
+    with pytest.raises(ExperimentStoppedError, match="its motor reports no temperature"):
+        experiment(arm, GuidedConfig(load_nm=0.8, minutes=4)).run(lambda: False)
+
+
+def test_events_of_the_robot_are_logged():
+    arm, events = Arm(), []
+    read = arm.motors
+    arm.motors = lambda: replace(read(), faults=("", "overload", "", "", "", ""))
+    one = experiment(arm, GuidedConfig(load_nm=0.8, minutes=4), log=lambda event: events.append(event.text))
+    one.run(lambda: arm.seconds > 3)
+    assert any("overload" in text for text in events)
+
+
+def test_a_motor_without_a_torque_constant_is_refused():
+    joint = replace(SO101.joints[LIFT], motor=replace(SO101.joints[LIFT].motor, torque_constant=None))
+    robot = replace(SO101, joints=(*SO101.joints[:LIFT], joint, *SO101.joints[LIFT + 1 :]))
+    with pytest.raises(UnpublishedError, match="an experiment needs torque_constant_nm_per_a"):
+        experiment(Arm(robot), GuidedConfig(load_nm=0.8))
+
+
 def test_a_motor_without_a_temperature_limit_is_refused():
     joint = replace(SO101.joints[LIFT], motor=replace(SO101.joints[LIFT].motor, winding_limit=None))
     robot = replace(SO101, joints=(*SO101.joints[:LIFT], joint, *SO101.joints[LIFT + 1 :]))

@@ -47,6 +47,7 @@ def test_a_gear_adds_its_loss_when_driving_and_subtracts_it_when_driven_and_neit
     assert model.current_from_torque(array(8.0), array(1.0))[0] == pytest.approx(5.0)
     assert model.current_from_torque(array(8.0), array(-1.0))[0] == pytest.approx(3.2)
     assert model.current_from_torque(array(8.0), array(0.0))[0] == pytest.approx(4.0)
+    assert model.current_from_torque(array(8.0), array(np.nan))[0] == pytest.approx(4.0), "a robot without velocities"
 
 
 def test_the_current_of_a_duty_cycle_accounts_for_back_emf_and_temperature():

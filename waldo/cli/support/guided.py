@@ -11,9 +11,11 @@ import tyro
 
 from waldo import console
 from waldo.errors import InvalidValueError, MissingOptionError, UnknownNameError, UnsupportedOptionError
+from waldo.robots.diagnostics import WARN
 from waldo.robots.guided.program import GuidedConfig
 
 if TYPE_CHECKING:
+    from waldo.robots.event import Event
     from waldo.robots.guided.record import HeatRecord
     from waldo.robots.guided.runner import GuidedExperiment
     from waldo.robots.thermal.fit import ThermalFit
@@ -87,15 +89,20 @@ def measure(robot: str, joints: tuple[str, ...], options: GuidedOptions) -> tupl
     driver.connect()
     try:
         cycle, pose = ControlCycle(driver), _pose(options.pose)
-        experiment = GuidedExperiment(cycle, joints[0], config, record, pose=pose, save=lambda one: one.save(path))
-        _announce(experiment)
+        experiment = GuidedExperiment(
+            cycle, joints[0], config, record, pose=pose, save=lambda one: one.save(path), log=_log
+        )
+        _announce(experiment, pose)
         completed = _run(experiment, done)
     finally:
         driver.disconnect()
     for note in experiment.program.notes:
         console.err().print(note)
     if not completed:
-        console.err().print(f"interrupted; the measurements are in {path}; the same command continues")
+        console.err().print(
+            f"interrupted; the robot holds its position, and its heat is no longer monitored: lay the arm down and "
+            f"disable its torque. The measurements are in {path}; the same command continues them."
+        )
     return record, path
 
 
@@ -125,8 +132,15 @@ def _record(path: Path, robot: str, joint: str) -> HeatRecord:
     return record
 
 
-def _announce(experiment: GuidedExperiment) -> None:
+def _log(event: Event) -> None:
+    if event.level >= WARN:
+        console.err().print(event.text, markup=False)
+
+
+def _announce(experiment: GuidedExperiment, pose: Mapping[str, float]) -> None:
     program = experiment.program
+    if others := [f"{name} to {position:.2f} rad" for name, position in pose.items()]:
+        console.err().print(f"first moves {', '.join(others)}")
     console.err().print(
         f"{experiment.joint.name} moves between {program.low:.2f} and {program.high:.2f} rad for "
         f"{program.config.minutes:g} min, holds up to {program.load_nm:.2f} N·m, and is no longer loaded at "

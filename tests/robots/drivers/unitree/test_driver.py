@@ -232,7 +232,7 @@ def test_commands_that_can_no_longer_be_sent_are_an_error(connected: UnitreeDriv
     connected._command = empty_command("hg")
 
 
-def test_a_driver_that_is_not_connected_says_so() -> None:
+def test_a_driver_that_is_not_connected_is_an_error() -> None:
     made = driver()
     for use in (made.read, made.motors, lambda: made.write(G1.home)):
         with pytest.raises(HardwareError, match="call connect"):
