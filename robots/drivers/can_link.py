@@ -24,6 +24,26 @@ def bus_address(interface: str, channel: str) -> dict[str, Any]:
     return {"interface": interface, "channel": channel}
 
 
+def open_bus(interface: str, channel: str, **options: Any) -> Any:
+    """Return an open python-can bus.
+
+    Raises:
+        HardwareError: If the bus cannot be opened.
+    """
+    try:
+        import can
+    except ImportError:
+        raise MissingExtraError("python-can", "can") from None
+    try:
+        return can.Bus(**bus_address(interface, channel), **options)
+    except (can.CanError, OSError, ValueError) as error:
+        bitrate = options.get("bitrate", 1_000_000)
+        raise HardwareError(
+            f"CAN bus {interface}:{channel} cannot be opened ({' '.join(str(error).split())}); "
+            f"plug the adapter in and bring it up: ip link set {channel} up type can bitrate {bitrate}"
+        ) from error
+
+
 class CanLink:
     """An open bus; frames are python-can messages."""
 
@@ -39,19 +59,11 @@ class CanLink:
         Raises:
             HardwareError: If the bus cannot be opened.
         """
-        try:
-            import can
-        except ImportError:
-            raise MissingExtraError("python-can", "can") from None
+        self._bus: Any = open_bus(interface, channel, bitrate=bitrate, fd=fd)
+        import can
+
         self._can, self._fd = can, fd
         self.name = f"{interface}:{channel}"
-        try:
-            self._bus: Any = can.Bus(**bus_address(interface, channel), bitrate=bitrate, fd=fd)
-        except (can.CanError, OSError, ValueError) as error:
-            raise HardwareError(
-                f"CAN bus {self.name} cannot be opened ({' '.join(str(error).split())}); "
-                f"plug the adapter in and bring it up: ip link set {channel} up type can bitrate {bitrate}"
-            ) from error
 
     def send(self, frame_id: int, data: bytes, *, extended: bool) -> None:
         """Send one frame of up to 8 bytes.

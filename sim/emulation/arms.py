@@ -79,9 +79,6 @@ ARMS: Mapping[str, EmulatedArm] = {
 }
 """Name -> arm that `waldo emulate` knows without a description."""
 
-DEFAULTS: Mapping[str, str] = {"feetech": "sts3215", "dynamixel": "xm430-w350", "damiao": "dm4310", "robstride": "rs02"}
-"""Driver -> motor of a bare bus."""
-
 
 def _motor(name: str, volts: float, peak_nm: float) -> Motor:
     source = "the manufacturer's data sheet"

@@ -109,25 +109,37 @@ class CanMotors(Drives):
         self._bus.send(can.Message(arbitration_id=bits, is_error_frame=True, data=bytes(8)))
 
     def _work(self) -> None:
+        import can
+
         last = time.monotonic()
         while not self._ended.is_set():
-            message = self._bus.recv(STEP_S)
+            message = None
+            # Such as a datagram of another program on a multicast address.
+            with contextlib.suppress(can.CanError):
+                message = self._bus.recv(STEP_S)
             now = time.monotonic()
-            self.joints.advance(now - last)
-            self.quiet_s += now - last
-            self.advance(now - last)
+            with self.joints.lock:
+                self.joints.advance(now - last)
+                self.quiet_s += now - last
+                self.advance(now - last)
+                if message is not None and not message.is_error_frame:
+                    # A motor ignores frames that it cannot read.
+                    with contextlib.suppress(IndexError, struct.error, can.CanError):
+                        self.answer(message)
+                        self.apply()
             last = now
-            if message is not None and not message.is_error_frame:
-                # A motor ignores frames that it cannot read.
-                with contextlib.suppress(IndexError, struct.error):
-                    self.answer(message)
-                    self.apply()
 
     def protect(self, seconds: float) -> None:
         """Disable motors that are too hot."""
         del seconds
-        for motor in np.flatnonzero(self.joints.heat[:, 0] >= self.limit_c):
-            self.trip(int(motor), self.too_hot)
+        for motor, winding_c in enumerate(self.joints.heat[:, 0]):
+            if winding_c >= self.hot_limit(motor):
+                self.trip(motor, self.too_hot)
+
+    def hot_limit(self, motor: int) -> float:
+        """Return the winding temperature at which a motor disables itself [°C]."""
+        del motor
+        return self.limit_c
 
     too_hot: ClassVar[int] = 0
     """Error code of an overheated winding."""

@@ -28,6 +28,8 @@ MIT, POSITION_VELOCITY, VELOCITY, FORCE_POSITION = 1, 2, 3, 4
 """Values of CTRL_MODE; the frames of mode n have the motor's id plus 0x100 (n - 1)."""
 OVER_VOLTAGE, UNDER_VOLTAGE, OVERHEATED, LOST = 0x8, 0x9, 0xC, 0xD
 """Error codes."""
+LEAST = 1e-3
+"""Smallest full-scale value: angles, speeds and torques are divided by it."""
 UV, KT, OT, ACC, DEC, OV = 0, 1, 2, 4, 5, 29
 """Registers: under-voltage [V], torque constant [N·m/A], temperature limit [°C], acceleration and deceleration
 [rad/s²], over-voltage [V]."""
@@ -74,8 +76,8 @@ def factory_registers(can_id: int, full: Range, torque_constant: float, resistan
         TIMEOUT: whole(0, 2**32 - 1), CTRL_MODE: Register(MIT, is_integer=True, lower=1, upper=4),
         11: fixed(1e-4), 12: fixed(1.8e-5), 13: fixed(0, is_integer=True), 14: fixed(5017, is_integer=True),
         15: fixed(1, is_integer=True), 16: fixed(14, is_integer=True), 17: fixed(resistance), 18: fixed(3.6e-4),
-        19: fixed(0.0045), 20: fixed(10.0), PMAX: Register(full.position_rad, lower=0),
-        VMAX: Register(full.velocity_rad_s, lower=0), TMAX: Register(full.torque_nm, lower=0),
+        19: fixed(0.0045), 20: fixed(10.0), PMAX: Register(full.position_rad, lower=LEAST),
+        VMAX: Register(full.velocity_rad_s, lower=LEAST), TMAX: Register(full.torque_nm, lower=LEAST),
         24: Register(1000.0, lower=100, upper=10_000), 25: Register(3.72e-4, lower=0), 26: Register(0.002, lower=0),
         27: Register(50.0, lower=0), 28: Register(1.0, lower=0), OV: Register(32.0), 30: Register(1.0, upper=1),
         31: Register(4.0, lower=1, upper=30), 32: Register(30.0, upper=500), 33: Register(1000.0), 34: Register(50.0),
@@ -103,6 +105,10 @@ class DamiaoMotors(CanMotors):
         self._stored = [dict(one) for one in self.registers]
         self._goals = [Law()] * len(ids)
         """Position, velocity and torque limit that the last frame of the other modes commanded."""
+
+    def hot_limit(self, motor: int) -> float:
+        """Return the winding temperature at which a motor disables itself, register 2 [°C]."""
+        return float(self.registers[motor][OT])
 
     def power_cycle(self) -> None:
         """Switch the power off and on: registers that were not stored are reset and the torque is disabled."""

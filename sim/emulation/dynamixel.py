@@ -145,6 +145,8 @@ class DynamixelServos(DynamixelDrives):
         responses: dict[int, list[bytes]] = {}
         for servo in self.listening() if target == BROADCAST else self.at(target):
             identity, level = servo.id, servo.memory[68]
+            if identity in self.silent:
+                continue
             if instruction == FACTORY_RESET and target == BROADCAST and data[:1] == bytes([RESET_ALL]):
                 continue
             error, values = self._execute(servo, instruction, data)
@@ -280,12 +282,12 @@ class DynamixelServos(DynamixelDrives):
         """Write adjacent registers; return the error number, 0 for success."""
         joint = self.servos.index(servo)
         written = range(address, address + len(data))
-        if address in GOALS and servo.memory[10] & TORQUE_ON_BY_GOAL and not servo.fault:
-            servo.memory[64] = 1
         if error := check_write(self.models[joint], self._tables[joint], servo, address, data):
             return error
         if 64 in written and data[64 - address] and servo.fault & servo.memory[63]:
             return RESULT_FAIL
+        if set(GOALS) & set(written) and servo.memory[10] & TORQUE_ON_BY_GOAL and not servo.fault:
+            servo.memory[64] = 1
         reversed_before = self.sign(servo)
         if address < EEPROM_SIZE:
             servo.store(address, data)

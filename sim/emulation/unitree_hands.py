@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from waldo.errors import InvalidValueError
 from waldo.robots.drivers.unitree.hands import DEX3_MOTORS, INSPIRE_MOTORS
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.typing import Array
@@ -91,8 +92,15 @@ class EmulatedInspire:
     """A pair of Inspire hands, whose motors report 1 with the finger open and 0 with the finger closed."""
 
     def __init__(self, joints: EmulatedJoints) -> None:
-        """Take the hands' joints among those of the robot."""
+        """Take the hands' joints among those of the robot.
+
+        Raises:
+            InvalidValueError: If the robot does not have both hands.
+        """
         names = joints.robot.joint_names
+        if missing := [name for name in INSPIRE_MOTORS if name not in names]:
+            found = f"{joints.robot.name} without {', '.join(missing)}"
+            raise InvalidValueError("robot", found, "a robot with both Inspire hands")
         ordered = sorted(INSPIRE_MOTORS, key=lambda name: INSPIRE_MOTORS[name])
         self.joints = [names.index(name) for name in ordered]
         """The hands' joints, in the order of the motors: the right hand first."""

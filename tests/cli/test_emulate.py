@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from waldo.cli.emulate import Emulate
-from waldo.errors import ConflictingOptionsError, InvalidValueError, UnsupportedOptionError
+from waldo.errors import ConflictingOptionsError, HardwareError, InvalidValueError, UnsupportedOptionError
 from waldo.robots.description import load_robot
 from waldo.robots.drivers.options import convert_options, split_options
 from waldo.robots.drivers.parts import make_driver, option_classes
+from waldo.sim.emulation.feetech import FeetechServos
 
 PATIENT = {"motor_timeout_s": 20.0, "response_timeout_s": 2.0}
 """A busy machine may pause a process for seconds."""
@@ -63,7 +64,7 @@ def test_a_hand_moves_the_arm_along_a_file(tmp_path: Path) -> None:
         started(robot="g1", hand=path)
 
 
-@pytest.mark.parametrize("option", ["rehearsal", "one_by_one"])
+@pytest.mark.parametrize("option", ["rehearsal", "one_by_one", "link"])
 def test_options_of_serial_servos_are_refused_for_can_motors(option: str) -> None:
     with pytest.raises(
         UnsupportedOptionError, match=f"--{option.replace('_', '-')} is not supported with --driver damiao"
@@ -101,8 +102,31 @@ def test_links_have_the_names_of_the_arms(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_options_without_an_effect_are_refused() -> None:
+    with pytest.raises(UnsupportedOptionError, match="--controller is not supported with --driver feetech"):
+        started(robot="so101", controller="ai")
+    with pytest.raises(ConflictingOptionsError, match="--task and --rehearsal cannot be combined"):
+        started(robot="so101", task="pick", rehearsal=True)
+
+
+def test_a_bus_that_cannot_be_opened_is_an_error() -> None:
+    with pytest.raises(HardwareError, match=r"CAN bus socketcan:nowhere0 cannot be opened"):
+        started(robot="openarm_left", interface="socketcan", channel="nowhere0")
+
+
+def test_an_emulation_whose_thread_fails_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: FeetechServos, seconds: float) -> None:
+        raise RuntimeError("a fault of the emulation")
+
+    monkeypatch.setattr(FeetechServos, "advance", fail)
+    monkeypatch.setattr("waldo.process.until_signaled", lambda: lambda: False)
+    with pytest.raises(RuntimeError, match="a fault of the emulation"):
+        Emulate(robot="so101").run()
+
+
 def test_options_of_one_arm_are_refused_for_a_pair() -> None:
-    with contextlib.ExitStack() as stack, pytest.raises(UnsupportedOptionError, match="emulate one of its arms"):
-        Emulate(robot="bi_so101", rehearsal=True)._start(stack)
+    for options in ({"rehearsal": True}, {"one_by_one": True}, {"motors": ("sts3250",)}, {"ids": tuple(range(1, 13))}):
+        with contextlib.ExitStack() as stack, pytest.raises(UnsupportedOptionError, match="emulate one of its arms"):
+            Emulate(robot="bi_so101", **options)._start(stack)  # type: ignore[arg-type]
     with contextlib.ExitStack() as stack, pytest.raises(InvalidValueError, match="2 channels, such as vcan0,vcan1"):
         Emulate(robot="bi_openarm", interface="virtual", channel="one")._start(stack)

@@ -7,6 +7,7 @@ driver, waldo's or another project's, is used unchanged.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +89,17 @@ class Emulate:
         """Run until SIGINT or SIGTERM."""
         from waldo.process import until_signaled
 
-        done = until_signaled()
+        done, failures = until_signaled(), list[threading.ExceptHookArgs]()
         with contextlib.ExitStack() as stack:
+            stack.callback(setattr, threading, "excepthook", threading.excepthook)
+            threading.excepthook = failures.append
             message = self._start(stack)
             console.err().print(message, markup=False, soft_wrap=True)
-            while not done():
+            while not (done() or failures):
                 time.sleep(0.1)
+        if failures and (error := failures[0].exc_value) is not None:
+            # A thread of the emulation: without it, nothing answers any more.
+            raise error
         return 0
 
     def _start(self, stack: contextlib.ExitStack) -> str:
@@ -114,7 +120,9 @@ class Emulate:
 
     def _start_parts(self, robot: EmulatedRobot, stack: contextlib.ExitStack) -> str:
         """Start each part of a robot on a port or bus of its own, and return how to connect to all of them."""
-        for option, given in (("--rehearsal", self.rehearsal), ("--task", bool(self.task)), ("--hand", self.hand)):
+        alone = {"--rehearsal": self.rehearsal, "--task": self.task, "--hand": self.hand}
+        alone |= {"--one-by-one": self.one_by_one, "--motors": self.motors, "--ids": self.ids}
+        for option, given in alone.items():
             if given:
                 raise UnsupportedOptionError(option, self.robot, do="emulate one of its arms")
         options: list[str] = []
@@ -150,11 +158,14 @@ class Emulate:
     def _check(self, driver: str) -> None:
         """Raise for options that have no effect with a driver, or exclude each other."""
         if driver not in SERIAL:
-            for option, given in (("rehearsal", self.rehearsal), ("one-by-one", self.one_by_one), ("task", self.task)):
+            serial = {"rehearsal": self.rehearsal, "one-by-one": self.one_by_one, "task": self.task, "link": self.link}
+            for option, given in serial.items():
                 if given:
                     raise UnsupportedOptionError(f"--{option}", f"--driver {driver}", SERIAL)
+        if self.controller and driver != "unitree":
+            raise UnsupportedOptionError("--controller", f"--driver {driver}", ("unitree",))
         if self.task and self.rehearsal:
-            raise UnsupportedOptionError("--task", "--rehearsal", SERIAL)
+            raise ConflictingOptionsError("--task", "--rehearsal")
         if self.hand is not None:
             if driver == "unitree":
                 raise UnsupportedOptionError("--hand", "--driver unitree", (*SERIAL, "damiao", "robstride"))
@@ -256,16 +267,14 @@ class Emulate:
 
     def _open_can(self, robot: EmulatedRobot, channel: str, stack: contextlib.ExitStack) -> None:
         """Start emulated motors on a CAN bus."""
-        import can
-
-        from waldo.robots.drivers.can_link import bus_address
+        from waldo.robots.drivers.can_link import open_bus
         from waldo.sim.emulation.damiao import DamiaoMotors
         from waldo.sim.emulation.robstride import RobStrideMotors
 
         ranges = robot.ranges()
         motor_class = DamiaoMotors if robot.driver == "damiao" else RobStrideMotors
-        bus = can.Bus(**bus_address(self.interface, channel))
-        stack.enter_context(motor_class(robot.joints(self.hand), bus, robot.ids, ranges))
+        joints = robot.joints(self.hand)
+        stack.enter_context(motor_class(joints, open_bus(self.interface, channel), robot.ids, ranges))
 
 
 def _servo_class(driver: str) -> type[FeetechServos] | type[DynamixelServos]:

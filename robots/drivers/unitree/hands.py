@@ -50,8 +50,6 @@ class HandOptions(ChannelOptions):
 
     rate_hz: float = 100.0
     """Rate at which the last command is repeated [Hz]."""
-    on_close: Literal["hold", "release"] = "hold"
-    """Whether the motors hold their position or disable their torque when the driver disconnects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +60,8 @@ class Dex3Options(HandOptions):
     """Stiffness [N·m/rad]; 1.5 by default (xr_teleoperate)."""
     kd: tuple[float, ...] = ()
     """Damping [N·m·s/rad]; 0.2 by default (xr_teleoperate)."""
+    on_close: Literal["hold", "release"] = "hold"
+    """Whether the motors hold their position or disable their torque when the driver disconnects."""
     winding_sensor: Literal["first", "second", "higher"] = "higher"
     """Which of a motor's two temperatures is that of the winding; the higher one is the safe choice."""
 
@@ -109,10 +109,6 @@ class HandDriver[OptionsT: HandOptions]:
 
     def _set(self, targets: Array) -> Array:
         """Put position targets [rad] into the command; return those that it carries."""
-        raise NotImplementedError
-
-    def _release(self) -> None:
-        """Change the command to one that disables the torque."""
         raise NotImplementedError
 
     # The `Driver` protocol.
@@ -176,12 +172,10 @@ class HandDriver[OptionsT: HandOptions]:
         raise NotImplementedError
 
     def disconnect(self) -> None:
-        """Hold the position or disable the torque, according to `on_close`, and leave the domain."""
+        """Send the last command, which holds the position unless an option is set otherwise, and leave the domain."""
         self.channel.finish(self._last_command)
 
     def _last_command(self) -> Any:
-        if self.options.on_close == "release":
-            self._release()
         return self._command
 
 
@@ -228,9 +222,11 @@ class Dex3Driver(HandDriver[Dex3Options]):
             self._command.motor_cmd[index].q = float(target)
         return targets.astype(np.float32).astype(float)
 
-    def _release(self) -> None:
-        for index, motor in enumerate(self._command.motor_cmd):
-            motor.mode, motor.kp, motor.kd = index | DEX3_ENABLED | DEX3_TIMEOUT, 0.0, 0.0
+    def _last_command(self) -> Any:
+        if self.options.on_close == "release":
+            for index, motor in enumerate(self._command.motor_cmd):
+                motor.mode, motor.kp, motor.kd = index | DEX3_ENABLED | DEX3_TIMEOUT, 0.0, 0.0
+        return self._command
 
     def motors(self) -> MotorSensors:
         """Return torques, currents, voltages, temperatures and faults."""
@@ -279,10 +275,6 @@ class InspireDriver(HandDriver[HandOptions]):
         for index, ratio in zip(self.indices, ratios, strict=True):
             self._command.cmds[index].q = float(ratio)
         return self._to_joints(ratios.astype(float))
-
-    def _release(self) -> None:
-        for motor in self._command.cmds:
-            motor.mode = 0
 
     def motors(self) -> MotorSensors:
         """Return the temperatures, which are unknown if the hand's service reports 0 for all of them."""

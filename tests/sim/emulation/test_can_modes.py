@@ -96,6 +96,41 @@ def test_registers_that_are_read_only_or_out_of_range_keep_their_value(damiao: C
     assert register(damiao, 0x33, 200) is None
 
 
+def test_a_full_scale_value_of_zero_is_refused(damiao: CanDesk) -> None:
+    for number in (21, 22, 23):
+        register(damiao, 0x55, number, struct.pack("<f", 0.0))
+        assert damiao.motors.registers[0][number] > 0
+
+
+def test_the_temperature_limit_is_that_of_its_register(damiao: CanDesk) -> None:
+    damiao.send(1, special(0xFC))
+    damiao.motors.joints.heat[0] = [95.0, 40.0]
+    damiao.wait(0.01)
+    assert damiao.motors.enabled[0]
+    register(damiao, 0x55, 2, struct.pack("<f", 90.0))
+    damiao.wait(0.01)
+    assert not damiao.motors.enabled[0]
+
+
+def test_a_bus_error_does_not_end_the_emulation(damiao: CanDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a datagram of another program on a multicast address."""
+    receive, failures = damiao._bus.recv, [can.CanOperationError("no frame")] * 3
+
+    def recv(timeout: float) -> can.Message | None:
+        if failures:
+            raise failures.pop()
+        return receive(timeout)
+
+    monkeypatch.setattr(damiao._bus, "recv", recv)
+    with damiao.motors:
+        while failures:
+            damiao.host.recv(0.01)
+        damiao.host.send(can.Message(arbitration_id=1, data=special(0xFC), is_extended_id=False))
+        answer = damiao.host.recv(20)
+    assert answer is not None
+    assert answer.data[0] >> 4 == 1
+
+
 def test_registers_are_kept_over_a_power_cycle_once_they_are_stored(damiao: CanDesk) -> None:
     register(damiao, 0x55, 2, struct.pack("<f", 100.0))
     damiao.motors.power_cycle()

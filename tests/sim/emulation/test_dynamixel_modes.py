@@ -89,8 +89,25 @@ def test_a_goal_switches_the_torque_on_if_the_drive_mode_asks_for_it(desk: Desk)
     desk.write(1, 116, 4, 1000)
     assert desk.first.memory[64] == 0
     desk.write(1, 10, 1, 8)
+    assert desk.write(1, 100, 2, 900) == RANGE
+    assert desk.first.memory[64] == 0, "the goal was refused"
     desk.write(1, 116, 4, 1000)
     assert desk.first.memory[64] == 1
+
+
+def test_a_goal_within_a_larger_write_switches_the_torque_on(desk: Desk) -> None:
+    desk.write(1, 10, 1, 8)
+    (response,) = desk.send(1, 3, 108, 0, *bytes(8), *(1000).to_bytes(4, "little"))
+    assert response[8] == 0
+    assert desk.first.memory[64] == 1
+
+
+def test_a_servo_that_is_unplugged_executes_nothing(desk: Desk) -> None:
+    desk.write(1, 64, 1, 1)
+    desk.servos.silent = {1}
+    assert desk.send(1, 8) == []
+    desk.servos.silent = set()
+    assert desk.first.memory[64] == 1, "not rebooted"
 
 
 def test_a_change_of_the_operating_mode_resets_goals_and_profile(desk: Desk) -> None:
