@@ -112,13 +112,14 @@ def report(name: str, posterior: Posterior, points: Array) -> None:
     constants = [model.cw, model.ch, model.r1, model.r2]
     rows = [[NAMES[i], f"{np.exp(np.log(c).mean()):.3g}", f"{np.log(c).std():.0%}"] for i, c in enumerate(constants)]
     ratio = model.driver_sensor_ratio
-    rows.append([NAMES[4], f"{ratio.mean():.2f}", f"{ratio.std() / ratio.mean():.0%}"])
+    rows.append([NAMES[4], f"{ratio.mean():.2f}", f"{ratio.std():.2f}"])
     print_table(f"{name}: posterior", ["constant", "value", "standard deviation"], rows)
     residuals = []
+    labels = {id(test): label for label, test in HEAT_TESTS.items()}
     for test, values in zip(posterior.tests, posterior.readings(points), strict=True):
         for phase, reading in zip(test.readings, values.T, strict=True):
             fitted = f"{reading.mean():.1f} ± {reading.std():.1f}"
-            residuals.append([test.description.split(",")[0], f"{phase.driver_c:.0f}", fitted])
+            residuals.append([labels[id(test)], f"{phase.driver_c:.0f}", fitted])
     print_table(f"{name}: fitted readings °C", ["test", "published", "fitted"], residuals)
 
 

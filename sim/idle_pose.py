@@ -16,7 +16,7 @@ import numpy as np
 from waldo.errors import InvalidValueError
 from waldo.robots.description import Robot
 from waldo.sim.engine import Model, mujoco
-from waldo.sim.mjcf.floor import lowest_point
+from waldo.sim.mjcf.floor import add_floor
 from waldo.sim.mjcf.reading import read_spec
 from waldo.typing import Array
 
@@ -188,8 +188,5 @@ def _contact_model(robot: Robot) -> Model:
     for name, position in zip(robot.joint_names, robot.home, strict=True):
         data.qpos[model.joint(name).qposadr[0]] = position
     mujoco.mj_kinematics(model, data)
-    floor = spec.worldbody.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], pos=[0, 0, lowest_point(model, data)]
-    )
-    floor.contype = floor.conaffinity = 1
+    add_floor(spec, model, data)
     return spec.compile()

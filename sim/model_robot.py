@@ -56,7 +56,6 @@ class ModelDriver:
         self.robot = robot
         self._notes = _notes(robot, loaded)
         self._readings = Readings(loaded)
-        self._actuators = np.array([loaded.model.actuator(name).id for name in loaded.names])
         self._model, self._data = loaded.model, mujoco.MjData(loaded.model)
         self._place()
         if needs_floor(loaded.model, loaded.drives):
@@ -78,7 +77,7 @@ class ModelDriver:
         motors = [joint.motor for joint in self.robot.joints]
         if any(None in (motor.thermal, motor.resistance_ohm, motor.torque_constant_nm_per_a) for motor in motors):
             return None
-        return SimulatedHeat(self.robot, 1, 1 / CONTROL_HZ, self._actuators, self._model.nu)
+        return SimulatedHeat(self.robot, 1, 1 / CONTROL_HZ, self._readings.actuators, self._model.nu)
 
     def connect(self) -> None:
         """Render the first images; without graphics the robot has no cameras."""
@@ -114,7 +113,7 @@ class ModelDriver:
     def write(self, targets: Array) -> Array:
         """Set the position targets (joints,) [rad or m]; return them clipped to the joint limits."""
         applied = np.clip(np.asarray(targets, dtype=float), self.robot.lower, self.robot.upper)
-        self._data.ctrl[self._actuators] = applied
+        self._data.ctrl[self._readings.actuators] = applied
         return applied
 
     def frames(self) -> Sequence[Frame]:
@@ -146,9 +145,9 @@ class ModelDriver:
         """Set the home pose, within the joint limits, with targets to hold it."""
         model, data, home = self._model, self._data, self.robot.home
         reset_to_home(model, data)
-        qpos, filters = self._readings.own_qpos, model.actuator_actadr[self._actuators]
+        qpos, filters = self._readings.own_qpos, model.actuator_actadr[self._readings.actuators]
         data.qpos[qpos[qpos >= 0]] = home[qpos >= 0]
-        data.ctrl[self._actuators] = home
+        data.ctrl[self._readings.actuators] = home
         data.act[filters[filters >= 0]] = home[filters >= 0]
         mujoco.mj_forward(model, data)
 

@@ -2,7 +2,7 @@
 
 The torque per ampere of a data sheet is the stall torque divided by the stall current: the gear's friction is in it.
 The torque constant here is that of the motor, from the no-load speed; the ratio of the two is the efficiency of the
-gear. A motor that holds a load needs neither more nor less than the torque constant: friction may act either way.
+gear. At standstill friction may act in either direction, so a held torque is converted with the torque constant alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STS3215_THERMAL = ThermalConstants(
     winding_to_housing_k_per_w=6.1,
     housing_to_ambient_k_per_w=7.9,
     basis="fitted",
-    source="mean of the posterior of benchmarks/servo_heat.py, given the published tests of "
+    source="geometric mean of the posterior of benchmarks/servo_heat.py, given the published tests of "
     f"robots/motors/published_tests.py ({SO_ARM_134}, {PHOSPHOBOT_241}) and the masses and the surface of the servo",
     driver_sensor_ratio=0.4,
     driver_sensor_std=0.15,
@@ -87,8 +87,9 @@ STS3250 = Motor(
         winding_to_housing_k_per_w=5.8,
         housing_to_ambient_k_per_w=6.5,
         basis="fitted",
-        source="mean of the posterior of benchmarks/servo_heat.py: the constants of the STS3215, changed for a case of "
-        f"aluminum (assumed), given one published test ({STS3250_ARTICLE})",
+        source="geometric mean of the posterior of benchmarks/servo_heat.py: the constants of the STS3215, changed for "
+        f"a case of aluminum (assumed), given one published test ({STS3250_ARTICLE}); the ratio of the sensor is that "
+        "of the STS3215, which this posterior does not change (0.36 ± 0.16)",
         driver_sensor_ratio=0.4,
         driver_sensor_std=0.15,
         std=(0.4, 0.39, 0.38, 0.33),

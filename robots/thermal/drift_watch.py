@@ -31,9 +31,6 @@ CLEAR_RATIO, CLEAR_S = 0.7, 60.0
 PLAUSIBLE_C = (-20.0, 180.0)
 """Range of usable readings [°C]; readings outside it are reported by `SensorWatch`."""
 
-KINDS = ("winding", "housing", "driver")
-"""Kinds of sensor, in order of preference."""
-
 
 class DriftWatch:
     """Compares the sensors of several motors with a prediction that does not use them."""
@@ -70,7 +67,8 @@ class DriftWatch:
         """Return each motor's best reading [°C], its prediction [°C] and the standard deviation between them [K]."""
         model = self._model
         measured, expected, std = (np.full(len(self.alarm), np.nan) for _ in range(3))
-        for kind in KINDS:
+        # In order of preference.
+        for kind in self._model.watches:
             values = readings.get(kind)
             if values is None:
                 continue

@@ -16,7 +16,7 @@ class Readings:
         """Look up what each drive moves."""
         model, count = loaded.model, len(loaded.drives)
         self._lengths, self._rates = np.zeros((count, model.nq)), np.zeros((count, model.nv))
-        self._actuators = np.array([model.actuator(name).id for name in loaded.names])
+        self.actuators = np.array([model.actuator(name).id for name in loaded.names])
         self._dofs = np.full(count, -1)
         self.own_qpos = np.full(count, -1)
         """Index of each position in `qpos`; -1 for the length of a tendon over several joints."""
@@ -39,4 +39,4 @@ class Readings:
 
     def effort(self, data: Data) -> Array:
         """Return the torques or forces [N·m or N]; that of a joint sums its actuators, within its own limit."""
-        return np.where(self._dofs >= 0, data.qfrc_actuator[self._dofs], data.actuator_force[self._actuators])
+        return np.where(self._dofs >= 0, data.qfrc_actuator[self._dofs], data.actuator_force[self.actuators])

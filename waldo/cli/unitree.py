@@ -15,12 +15,12 @@ type Action = Literal["status", "stand", "damp", "sit", "squat", "zero_torque", 
 """What the command does."""
 
 FALLS = ("zero_torque", "release")
-"""Actions after which a standing robot falls."""
+"""Actions after which a standing robot falls; damp sinks slowly and is the emergency stop, so it does not ask."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unitree:
-    """Ask or change the state of a Unitree robot's own controller, over the services of its SDK.
+    """Query or change the state of a Unitree robot's own controller, over the services of its SDK.
 
     Rehearse it with `waldo emulate g1 --controller ai`.
     """
@@ -39,7 +39,7 @@ class Unitree:
 
     def run(self) -> int:
         """Perform the action and print the resulting state."""
-        from waldo.robots.drivers.unitree.services import FSM, Locomotion, MotionSwitcher
+        from waldo.robots.drivers.unitree.services import FSM, OLDER_START, Locomotion, MotionSwitcher
 
         if self.action in FALLS and not self.yes:
             _ask_whether_suspended(self.action)
@@ -55,7 +55,8 @@ class Unitree:
                 if self.action != "status":
                     locomotion.act(self.action)
                 number = locomotion.state()
-            name = next((action for action, state in FSM.items() if state == number), "another state")
+            names = {state: action for action, state in FSM.items()} | {OLDER_START: "stand"}
+            name = names.get(number, "another state")
             line += f"; locomotion: {number} ({name})"
         elif not active and self.action in FSM:
             raise MissingOptionError(

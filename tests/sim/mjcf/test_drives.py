@@ -63,7 +63,8 @@ def test_a_motor_has_the_effort_of_its_control_range_force_range_and_joint(tmp_p
     motors = '<motor joint="hip" gear="10" ctrlrange="-2 3"/><motor joint="knee" gear="10" forcerange="-1 1"/>'
     hip, knee = arm(tmp_path, motors).drives
     assert (hip.is_torque, hip.efforts, knee.efforts) == (True, (-20.0, 30.0), (-10.0, 10.0))
-    assert hip.stiffness == pytest.approx(min(30 / 0.05, hip.stiffness))
+    # The full effort at an error of 0.05 rad.
+    assert (hip.stiffness, knee.stiffness) == pytest.approx((30 / 0.05, 10 / 0.05))
     limited = arm(tmp_path, '<motor joint="knee" gear="10"/>', _with_joint_limit())
     assert limited.drives[0].efforts == (-2.0, 2.0)
 

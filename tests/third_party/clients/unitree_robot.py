@@ -19,15 +19,17 @@ crc = CRC()
 state = unitree_hg_msg_dds__LowState_()
 state.mode_machine = 5
 counts = {"commands": 0, "wrong": 0}
+lock = threading.Lock()  # commands arrive in a thread of the SDK
 
 
 def on_command(message):
     """Take the positions of a command as those of the motors."""
     counts["commands"] += 1
     counts["wrong"] += crc.Crc(message) != message.crc
-    for motor, wanted in zip(state.motor_state, message.motor_cmd, strict=True):
-        if wanted.mode == 1:
-            motor.q = wanted.q
+    with lock:
+        for motor, wanted in zip(state.motor_state, message.motor_cmd, strict=True):
+            if wanted.mode == 1:
+                motor.q = wanted.q
 
 
 ChannelFactoryInitialize(int(sys.argv[1]), "lo")
@@ -63,9 +65,10 @@ sport = Service("sport", {7001: lambda _: (0, json.dumps(fsm)), 7101: change})
 
 def publish():
     """Publish the next state."""
-    state.tick += 1
-    state.crc = crc.Crc(state)
-    publisher.Write(state)
+    with lock:
+        state.tick += 1
+        state.crc = crc.Crc(state)
+        publisher.Write(state)
 
 
 thread = RecurrentThread(interval=0.01, target=publish, name="state")
