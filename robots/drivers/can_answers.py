@@ -14,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-ACCELERATION_RAD_S2 = 150.0
-"""Acceleration beyond which a position does not continue the motion [rad/s²]: several times that of a loaded joint."""
+ACCELERATION_RAD_S2 = 60.0
+"""Acceleration beyond which a position does not continue the motion [rad/s²]: three times the largest commanded one."""
 MEASURED_S = 0.01
 """Uncertainty of the time between the measurements of two answers [s]."""
 CONFIRMED_RAD = 0.001
@@ -23,7 +23,10 @@ CONFIRMED_RAD = 0.001
 ROUNDING_RAD = 0.003
 """Allowance for the rounding of positions and velocities in a frame [rad]."""
 REFUSALS = 3
-"""Successive positions of a motor that are refused; then the motion is as it is, such as after a collision."""
+"""Number of positions that are refused although each continues the one before; then the motion is as it is, such as
+after a collision. Several late answers do not continue each other."""
+APART_S = 0.005
+"""Shortest time between two of them [s]: a line that was late delivers all its answers at once."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class _Motion:
     confirmed: bool = False
     """Whether the position continues one before."""
     refused: int = 0
+    """Number of refused positions before this one that it continues."""
 
     def continued_by(self, position_rad: float, velocity_rad_s: float, at_s: float) -> bool:
         """Return whether the motor can have moved to a position until then."""
@@ -52,6 +56,8 @@ class Motions:
         self._last: list[_Motion | None] = [None] * motors
         self._behind: list[_Motion | None] = [None] * motors
         """The first position of each motor behind missing answers, which the next one must continue."""
+        self._other: list[_Motion | None] = [None] * motors
+        """The motion of each motor that the refused positions would be."""
         self.interrupted: set[int] = set()
         """Motors with missing answers: after a while, many positions would continue the motion."""
         self.refused = 0
@@ -74,26 +80,35 @@ class Motions:
             fastest = max(abs(before.velocity_rad_s), abs(velocity_rad_s))
             allowed = CONFIRMED_RAD + fastest * (now_s - before.at_s + MEASURED_S)
             confirmed = abs(position_rad - before.position_rad) <= allowed
-        elif before is not None and before.refused < REFUSALS:
+        elif before is not None:
             confirmed = True
             if not before.continued_by(position_rad, velocity_rad_s, now_s):
-                before.refused += 1
-                self.refused += 1
-                return False
-            if motor in self.interrupted:
+                if not self._is_other(motor, _Motion(position_rad, velocity_rad_s, now_s)):
+                    self.refused += 1
+                    return False
+            elif motor in self.interrupted:
                 behind = self._behind[motor]
                 if behind is None or not behind.continued_by(position_rad, velocity_rad_s, now_s):
                     self._behind[motor] = _Motion(position_rad, velocity_rad_s, now_s)
                     return False
-        elif before is not None:
-            confirmed = True
         self.interrupted.discard(motor)
-        self._behind[motor] = None
+        self._behind[motor] = self._other[motor] = None
         self._last[motor] = _Motion(position_rad, velocity_rad_s, now_s, confirmed)
         return True
 
+    def _is_other(self, motor: int, found: _Motion) -> bool:
+        """Return whether a position that does not continue the motion belongs to another one that is established."""
+        other = self._other[motor]
+        if other is None or not other.continued_by(found.position_rad, found.velocity_rad_s, found.at_s):
+            self._other[motor] = found
+            return False
+        if found.at_s - other.at_s > APART_S:
+            found.refused = other.refused + 1
+            self._other[motor] = found
+        return found.refused >= REFUSALS
 
-APART_S = 0.03
+
+BETWEEN_S = 0.03
 """Longest time between two measurements that a motor sends between two marks [s]."""
 FRESH_S = 0.03
 """Longest time from a mark to its reply after which a motor is no longer late [s]."""
@@ -175,7 +190,7 @@ class Marks[FeedbackT: Moving]:
             return None
         positions = [one.position_rad for one in waiting]
         fastest = max(abs(one.velocity_rad_s) for one in waiting)
-        if max(positions) - min(positions) > ROUNDING_RAD + fastest * APART_S:
+        if max(positions) - min(positions) > ROUNDING_RAD + fastest * BETWEEN_S:
             return None
         if age_s < FRESH_S:
             self.late.discard(motor)

@@ -8,6 +8,10 @@ from typing import Any
 
 from waldo.errors import HardwareError, MissingExtraError
 
+STAMPED = ("socketcan", "udp_multicast", "virtual")
+"""Interfaces whose frames carry the time of this machine."""
+LONGEST_AGE_S = 0.2
+"""Largest plausible age of a frame that is read [s]."""
 BUS_OFF = 0x40
 """Bit of an error frame's id that reports the bus-off state (linux/can/error.h, CAN_ERR_BUSOFF)."""
 
@@ -63,6 +67,7 @@ class CanLink:
         import can
 
         self._can, self._fd = can, fd
+        self._is_stamped = interface in STAMPED
         self.name = f"{interface}:{channel}"
 
     def send(self, frame_id: int, data: bytes, *, extended: bool) -> None:
@@ -80,6 +85,11 @@ class CanLink:
             raise HardwareError(
                 f"CAN bus {self.name} cannot send ({error}); check the motors' power and the bus termination"
             ) from error
+
+    def age_s(self, message: Any) -> float:
+        """Return the time since a frame was received [s]; 0 if the adapter has a clock of its own."""
+        passed_s = time.time() - message.timestamp if self._is_stamped else 0.0
+        return passed_s if 0 < passed_s < LONGEST_AGE_S else 0.0
 
     def receive(self, timeout_s: float) -> Any | None:
         """Return the next data frame; None if none arrives within `timeout_s` [s].

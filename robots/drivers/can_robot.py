@@ -260,7 +260,7 @@ class CanMotorDriver[OptionsT: CanOptions](BusDriver[OptionsT, Feedback]):
         if motor in self.marks.late:
             self.marks.hold(motor, feedback)
             return -1
-        return self._accept_feedback(motor, feedback, 0.0)
+        return self._accept_feedback(motor, feedback, self.link.age_s(message))
 
     def _accept_feedback(self, motor: int, feedback: Feedback, age_s: float) -> int:
         """Store a motor's feedback; return the motor, or -1 for an old position and a status to be confirmed."""

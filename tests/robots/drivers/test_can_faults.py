@@ -23,6 +23,7 @@ from tests.robots.drivers.can_bench import EMULATED, Bench, small_arm
 from waldo.errors import HardwareError
 from waldo.robots.drivers import can_answers
 from waldo.robots.drivers.can_answers import REFUSALS, UNMARKED, Marks, Motions
+from waldo.robots.drivers.can_link import CanLink
 from waldo.robots.drivers.can_robot import CanMotorDriver, Feedback
 from waldo.robots.drivers.damiao import MST_ID, READ, is_register_reply, unpack_feedback
 from waldo.robots.drivers.mit import Range
@@ -245,10 +246,40 @@ def test_a_motion_that_did_change_is_accepted_after_some_answers(clock: Callable
     assert motions.continues(1, 1.0, 0.0)
     found = []
     for _ in range(REFUSALS + 2):
-        clock(0.001)
+        clock(0.01)
         found.append(motions.continues(0, 1.0, 0.0))
     assert found == [False] * REFUSALS + [True] * 2
     assert motions.continues(1, 1.0, 0.0), "of another motor"
+
+
+def test_late_answers_are_not_taken_for_a_motion_that_did_change(clock: Callable[[float], None]) -> None:
+    """Answers that were overtaken arrive one by one, and those behind a stall at once, between the present ones."""
+    motions = Motions(1)
+    position, accepted = 0.0, list[float]()
+    for number in range(60):
+        late = [position - 0.14, position - 0.11, position - 0.13] if number % 3 == 2 else []
+        if number % 10 == 9:
+            late = [position - 0.15 + 0.003 * k for k in range(6)]
+        for old in late:
+            if motions.continues(0, old, 0.4):
+                accepted.append(old - position)
+            clock(0.0001 if len(late) == 6 else 0.003)
+        present = position + 0.4 * (0.0006 if len(late) == 6 else 0.003 * len(late))
+        assert motions.continues(0, present, 0.4)
+        clock(0.01)
+        position = present + 0.004
+    assert accepted == []
+
+
+def test_the_age_of_a_frame_is_known_if_the_adapter_has_this_machine_s_clock() -> None:
+    link = CanLink("virtual", "age", 1_000_000)
+    try:
+        now = time.time()
+        assert link.age_s(can.Message(timestamp=now - 0.05)) == pytest.approx(0.05, abs=0.02)
+        # A clock that was set, or of another epoch.
+        assert link.age_s(can.Message(timestamp=now + 5)) == link.age_s(can.Message(timestamp=12.0)) == 0.0
+    finally:
+        link.close()
 
 
 def test_behind_missing_answers_a_position_counts_once_the_next_one_continues_it(
@@ -350,7 +381,7 @@ def test_a_status_that_one_answer_reports_is_asked_again(tmp_path: Path) -> None
 
 @given(
     st.floats(-3, 3),
-    st.lists(st.tuples(st.floats(0.001, 0.05), st.floats(-100, 100)), min_size=1, max_size=30),
+    st.lists(st.tuples(st.floats(0.001, 0.05), st.floats(-55, 55)), min_size=1, max_size=30),
 )
 def test_every_motion_within_the_acceleration_is_accepted(velocity: float, steps: list[tuple[float, float]]) -> None:
     motions, now, position = Motions(1), [0.0], 0.0
@@ -455,7 +486,9 @@ def test_without_marks_the_newest_answer_behind_a_missing_one_counts(tmp_path: P
         parse=lambda message: message,
         query=lambda motor: answers.extend(pending.pop()),
     )
-    driver._link = SimpleNamespace(receive=lambda timeout_s: answers.pop(0) if answers else None)
+    driver._link = SimpleNamespace(
+        receive=lambda timeout_s: answers.pop(0) if answers else None, age_s=lambda message: 0.0
+    )
     assert driver._query([0], 0.01) == set()
     burst = [(0, Feedback(position_rad=0.001 * i, velocity_rad_s=0.1, torque_nm=0.0)) for i in range(20)]
     pending.append(burst)
