@@ -1,6 +1,6 @@
 """Rate, latency and processor time of a leader arm and its follower on two serial ports, beside LeRobot.
 
-Usage: uv run python benchmarks/teleop_serial.py [--seconds 30]
+Usage: uv run python benchmarks/teleop_serial.py [--seconds 30] [--rounds 2] [--programs lerobot]
 
 Both arms are emulated STS3215 servos on pseudo-terminals with the transfer times of a 1 Mbit/s bus. First, one joint of
 the leader swings; the latency is the time since the leader was at the position that the follower is commanded to,
@@ -224,6 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=30.0, help="measured duration of each program [s]")
     parser.add_argument("--rounds", type=int, default=2, help="number of rounds")
+    parser.add_argument("--programs", default="", help="only programs whose name contains this text")
     args = parser.parse_args()
     robot = load_robot("so101")
     hand = Moves(robot.home.copy(), random.Random(0))
@@ -263,6 +264,7 @@ def main() -> None:
                     f"--fps={rate}",
                 ]
             ]
+        programs = {name: commands for name, commands in programs.items() if args.programs in name}
         results: dict[str, list[Result]] = {name: [] for name in programs}
         for _ in range(args.rounds):
             for name, commands in programs.items():

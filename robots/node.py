@@ -198,6 +198,7 @@ class RobotNode:
         """Run control cycles until `done()`."""
         if self._lockstep:
             self._wait_for_peers(done)
+        ros.keep_senders_from_preempting()
         self._log(self.cycle.restore_heat(time.time_ns()))
         try:
             with self._images:
@@ -209,15 +210,9 @@ class RobotNode:
         period_s = 1 / self.config.rate_hz
         deadline = time.monotonic()
         while not done():
-            if self._operator is not None:
-                self._operator.begin(self.cycle.state)
             sensed = self.cycle.sense(time.time_ns(), time.monotonic())
             if self._operator is not None:
-                # The operator's command is followed before anything else is done in this cycle.
-                self._follow(self._operator)
-                acted = self.cycle.act(time.time_ns(), time.monotonic())
-                self._publish_sensed(sensed)
-                self._publish_acted(acted)
+                self._follow(self._operator, sensed)
             else:
                 self._publish_sensed(sensed)
             if self._lockstep:
@@ -229,11 +224,20 @@ class RobotNode:
             if self._operator is None:
                 self._publish_acted(self.cycle.act(time.time_ns(), time.monotonic()))
 
-    def _follow(self, operator: LocalOperator) -> None:
-        command = operator.command()
+    def _follow(self, operator: LocalOperator, sensed: Sensed) -> None:
+        """Follow a device in this process.
+
+        It is read after the robot, and nothing else is done until it is followed: publishing may take milliseconds,
+        since the threads that receive what is published are woken.
+        """
+        command = operator.command(self.cycle.state)
         if command is not None:
             self._local_ns.append(command.stamp_ns)
             self.cycle.command(command.names, command.positions, time.time_ns(), command.stamp_ns)
+        acted = self.cycle.act(time.time_ns(), time.monotonic())
+        operator.report(command)
+        self._publish_sensed(sensed)
+        self._publish_acted(acted)
 
     def _publish_sensed(self, sensed: Sensed) -> None:
         self._publish_state(sensed)

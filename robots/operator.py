@@ -28,10 +28,13 @@ class Command:
 class LocalOperator(Protocol):
     """An operator's device in the robot's process."""
 
-    def begin(self, state: RobotState) -> None:
-        """Start to read the device in the background, given the newest state of the robot."""
+    def command(self, state: RobotState) -> Command | None:
+        """Read the device, given the newest state of the robot, and return its command.
+
+        None if the operator is not engaged, or the device is not ready within a control cycle.
+        """
         ...
 
-    def command(self) -> Command | None:
-        """Return the command of this cycle; None if the operator is not engaged, or the device is not ready."""
+    def report(self, command: Command | None) -> None:
+        """Publish a command that was followed, and pass on what the device requests and notifies."""
         ...

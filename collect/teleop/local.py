@@ -1,4 +1,4 @@
-"""A device in the robot's process: read at the same time as the robot, and followed in the same cycle.
+"""A device in the robot's process: read after the robot, and followed in the same cycle.
 
 The device is stepped in a thread of its own. If it is not ready in time, the cycle continues without a command, and the
 watchdog holds the robot as it does when messages stop. Requests and notices of the device are passed on by the robot's
@@ -99,20 +99,23 @@ class LocalTeleop:
         """Whether the operator has ended the session."""
         return self._device.finished
 
-    def begin(self, state: RobotState) -> None:
+    def command(self, state: RobotState) -> Command | None:
+        """Read the device and return its command."""
+        self._begin(state)
+        return self._finish()
+
+    def report(self, command: Command | None) -> None:
+        """Publish a command that was followed, for the recorder, and pass on requests and notices of the device."""
+        self._session.pass_on(self._services)
+        if command is not None:
+            self._publish(command)
+
+    def _begin(self, state: RobotState) -> None:
         """Start to read the device, unless it is still being read."""
         if self._step is None and not self._failed:
             observation = Observation(stamp_ns=state.stamp_ns, position=state.position, environment={})
             self._stamp_ns = time.time_ns()
             self._step = self._pool.submit(self._device.step, observation, self._session, self._period_s)
-
-    def command(self) -> Command | None:
-        """Return the command of this cycle, and publish it for the recorder."""
-        found = self._finish()
-        self._session.pass_on(self._services)
-        if found is not None:
-            self._publish(found)
-        return found
 
     def _finish(self) -> Command | None:
         """Return the command of a device that is ready within a cycle; a failure of the device lets go."""

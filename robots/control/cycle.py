@@ -140,6 +140,7 @@ class ControlCycle:
         self._epoch_ns = 0
         self._disconnected_s: float | None = None
         self._motors_s: float | None = None
+        self._acted_s: float | None = None
         self._recorder_s = -np.inf
         self._headroom: Array = np.full(len(self.robot.joints), np.nan)
         self._components = ComponentMonitor(self.config.rate_hz)
@@ -303,7 +304,7 @@ class ControlCycle:
             state.position,
             state.stamp_ns,
             self._headroom,
-            self._period_s,
+            self._elapsed_s(monotonic_s),
             speed_ratio=speed_ratio,
         )
         if self._disconnected_s is None:
@@ -322,6 +323,13 @@ class ControlCycle:
             statuses=statuses,
             events=self._pop_events(),
         )
+
+    def _elapsed_s(self, monotonic_s: float) -> float:
+        """Return the time since the last command [s], within half and two cycles; a simulation's cycles are equal."""
+        last_s, self._acted_s = self._acted_s, monotonic_s
+        if last_s is None or self.simulated is not None:
+            return self._period_s
+        return min(max(monotonic_s - last_s, self._period_s / 2), self._period_s * 2)
 
     def statuses(self) -> list[ComponentStatus]:
         """Return the present status of every component."""

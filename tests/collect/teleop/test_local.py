@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -120,6 +125,59 @@ def test_the_echo_of_a_command_is_not_a_second_one(make_toy_driver: Callable[[],
         )[1]  # fmt: skip
         until(lambda: len(received) > 50)
     assert len(set(received)) == len(received)
+
+
+def test_a_command_reaches_the_robot_before_anything_is_published(
+    make_toy_driver: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Publishing may take milliseconds, by which the follower would be late."""
+    driver, hand, calls = make_toy_driver(), Hand(), list[str]()
+    driver.connect()
+    hand.target = driver.read().position.copy()
+
+    def noting(owner: Any, name: str, label: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls.append(label)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    noting(hand, "step", "device")
+    noting(driver, "write", "robot")
+    noting(LocalTeleop, "_publish", "published")
+    noting(RobotNode, "_publish_state", "published")
+    noting(RobotNode, "_publish_acted", "published")
+    with running(driver, hand):
+        until(lambda: calls.count("device") > 20)
+    text = " ".join(calls[calls.index("device") :])
+    assert "device robot published published published device robot" in text
+    assert "device published" not in text
+
+
+def test_the_threads_that_send_do_not_preempt_the_control_loop() -> None:
+    """Fast DDS names its threads; in asynchronous mode there is at least one that sends."""
+    code = (
+        "import os, sys, time\n"
+        "from waldo import ros\n"
+        "ros.publish_asynchronously()\n"
+        "from std_msgs.msg import String\n"
+        "with ros.join_graph('sender') as graph:\n"
+        "    publisher = graph.node.create_publisher(String, 'text', 1)\n"
+        "    def policies():\n"
+        "        tasks = os.listdir('/proc/self/task')\n"
+        "        names = {task: open(f'/proc/self/task/{task}/comm').read() for task in tasks}\n"
+        "        return [os.sched_getscheduler(int(task)) for task in tasks if names[task].startswith(ros.SENDER)]\n"
+        "    before = policies()\n"
+        "    ros.keep_senders_from_preempting()\n"
+        "    print(before, policies(), os.sched_getscheduler(0))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    before, after, own = re.findall(r"\[[\d, ]*\]|\d+", found.stdout)
+    assert set(json.loads(before)) == {os.SCHED_OTHER}
+    assert set(json.loads(after)) == {os.SCHED_BATCH}
+    assert int(own) == os.SCHED_OTHER
 
 
 def test_a_device_that_blocks_lets_the_watchdog_hold_the_robot(make_toy_driver: Callable[[], Any]) -> None:

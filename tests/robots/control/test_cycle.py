@@ -659,14 +659,19 @@ PHASES = st.lists(
 )
 
 
+def toy(velocity: float, acceleration: float) -> Robot:
+    """A robot of two joints with limits of speed [rad/s] and acceleration [rad/s²]."""
+    limits = {"lower": -2.0, "upper": 2.0, "velocity": velocity, "acceleration": acceleration, "effort": 1.0}
+    joints = tuple(Joint(name=name, motor=Motor(name="m"), **limits) for name in "ab")
+    return Robot(name="toy", model="toy", joints=joints, cameras=(), mjcf="")
+
+
 @given(phases=PHASES, lengths=st.lists(st.integers(1, 25), min_size=12, max_size=12))
 def test_no_change_between_a_person_and_a_policy_makes_the_setpoint_jump(
     phases: list[tuple[str, float, float]], lengths: list[int]
 ) -> None:
     """Neither does a policy ever move a robot that a person has engaged and not released."""
-    one = {"motor": Motor(name="m"), "lower": -2.0, "upper": 2.0, "velocity": 3.0, "acceleration": 60.0, "effort": 1.0}
-    joints = (Joint(name="a", **one), Joint(name="b", **one))
-    arm = RealArm(Robot(name="toy", model="toy", joints=joints, cameras=(), mjcf=""))
+    arm = RealArm(toy(velocity=3.0, acceleration=60.0))
     runner, engaged = Runner(arm), False
     for (phase, first, last), ticks in zip(phases, lengths, strict=False):
         if phase == "enable":
@@ -689,3 +694,19 @@ def test_no_change_between_a_person_and_a_policy_makes_the_setpoint_jump(
             elif phase == "policy" and following:
                 assert runner.sources[-1] is Source.POLICY
     assert_within_limits(arm)
+
+
+def test_a_late_cycle_moves_the_robot_farther() -> None:
+    """At a constant speed, a cycle that comes late would otherwise leave the robot behind; a very late one counts 2."""
+    arm = RealArm(toy(velocity=3.0, acceleration=60.0))
+    cycle = ControlCycle(arm, CycleConfig(rate_hz=RATE_HZ))
+    periods, seconds = [*[1.0] * 8, 1.5, 0.5, 1.0, 5.0, 1.0], 0.0
+    for period in periods:
+        seconds += period / RATE_HZ
+        now_ns = START_NS + round(seconds * S)
+        arm.stamp_ns = now_ns
+        cycle.sense(now_ns, seconds)
+        cycle.command(["a"], [0.9], now_ns, now_ns)
+        cycle.act(now_ns, seconds)
+    steps = np.diff([targets[0] for targets in arm.written]) * RATE_HZ / 3.0
+    np.testing.assert_allclose(steps[-6:], [1.0, 1.5, 0.5, 1.0, 2.0, 1.0], atol=1e-6)
