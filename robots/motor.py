@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -133,6 +134,8 @@ class Motor:
     """Temperature at which the motor's own protection acts, or the limit of the insulation [°C]."""
     thermal: ThermalConstants | None = None
     """Constants of the two-node thermal model."""
+    count: int = 1
+    """Number of equal motors that drive the joint together; the constants are those of all of them."""
 
     def __post_init__(self) -> None:
         """Raise unless every constant has the unit of its field."""
@@ -209,6 +212,38 @@ class Motor:
         if self.thermal is None:
             raise UnpublishedError(self.name, "the thermal constants", needed_for)
         return self.thermal
+
+
+def in_parallel(motor: Motor, count: int) -> Motor:
+    """Return a number of equal motors that drive a joint together, as one motor; 1 for one of them.
+
+    They share the torque: at the same torque constant their currents add up, so that two windings with half of the
+    current each have the losses of one with half the resistance.
+    """
+    factor, thermal = count / motor.count, motor.thermal
+    if thermal is not None:
+        thermal = dataclasses.replace(
+            thermal,
+            winding_j_per_k=thermal.winding_j_per_k * factor,
+            housing_j_per_k=thermal.housing_j_per_k * factor,
+            winding_to_housing_k_per_w=thermal.winding_to_housing_k_per_w / factor,
+            housing_to_ambient_k_per_w=thermal.housing_to_ambient_k_per_w / factor,
+        )
+    name = motor.name.removeprefix(f"{motor.count} x ")
+    return dataclasses.replace(
+        motor,
+        name=name if count == 1 else f"{count} x {name}",
+        resistance=_scaled(motor.resistance, 1 / factor),
+        rated_torque=_scaled(motor.rated_torque, factor),
+        peak_torque=_scaled(motor.peak_torque, factor),
+        iron_loss=_scaled(motor.iron_loss, factor),
+        thermal=thermal,
+        count=count,
+    )
+
+
+def _scaled(constant: Constant | None, factor: float) -> Constant | None:
+    return None if constant is None else dataclasses.replace(constant, value=constant.value * factor)
 
 
 def _value(constant: Constant | None) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from waldo.collect.devices import terminal_keys
 from waldo.collect.devices.device import Observation, Session
-from waldo.errors import HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot, load_robot, presets
 from waldo.robots.diagnostics import ERROR
 from waldo.robots.driver import Driver
@@ -179,6 +179,7 @@ class LeaderArm(Leader):
         super().__init__(robot, build_options(EngageOptions, own))
         description = arm if isinstance(arm, Robot) else _leader_of(robot, arm)
         self._driver: Driver = make_driver(driver, description, {**options, "torque": False})
+        self._scale, self._offset = _gripper_scales(robot, description)
         self._connected = False
 
     def connect(self) -> None:
@@ -188,13 +189,29 @@ class LeaderArm(Leader):
 
     def angles(self) -> Array:
         """Return the leader's joint angles, shape (joints,) [rad]."""
-        return self._driver.read().position
+        return self._driver.read().position * self._scale + self._offset
 
     def disconnect(self) -> None:
         """Disconnect from the leader."""
         if self._connected:
             self._connected = False
             self._driver.disconnect()
+
+
+def _gripper_scales(robot: Robot, leader: Robot) -> tuple[Array, Array]:
+    """Return scale and offset of each joint: a leader's gripper, often a trigger, moves the robot's over its range."""
+    if len(leader.joints) != len(robot.joints):
+        raise InvalidValueError(
+            f"joints of the leader {leader.name}",
+            leader.joint_names,
+            f"as many as {robot.name} has, {robot.joint_names}",
+        )
+    scale, offset = np.ones(len(robot.joints)), np.zeros(len(robot.joints))
+    for i, (one, other) in enumerate(zip(robot.joints, leader.joints, strict=True)):
+        if one.name.endswith("gripper"):
+            scale[i] = (one.upper - one.lower) / (other.upper - other.lower)
+            offset[i] = one.lower - scale[i] * other.lower
+    return scale, offset
 
 
 def _leader_of(robot: Robot, name: str) -> Robot:

@@ -19,6 +19,7 @@ from waldo.robots.description import Robot
 from waldo.robots.driver import Frame, MotorSensors, RobotState
 from waldo.robots.drivers.options import TypedOptions, build_options, per_joint
 from waldo.robots.drivers.response_tracker import ResponseTracker
+from waldo.robots.motor import in_parallel
 from waldo.robots.motors.library import load_motor
 from waldo.typing import Array
 
@@ -249,8 +250,11 @@ def with_motors(robot: Robot, motors: tuple[str, ...]) -> Robot:
     if not motors:
         return robot
     found = [load_motor(name) for name in per_joint("motors", motors, len(robot.joints), ())]
-    joints = zip(robot.joints, found, strict=True)
-    return dataclasses.replace(robot, joints=tuple(dataclasses.replace(joint, motor=motor) for joint, motor in joints))
+    joints = [
+        dataclasses.replace(joint, motor=in_parallel(motor, joint.motor.count))
+        for joint, motor in zip(robot.joints, found, strict=True)
+    ]
+    return dataclasses.replace(robot, joints=tuple(joints))
 
 
 def torque_constants(robot: Robot) -> Array:

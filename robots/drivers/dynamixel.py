@@ -80,6 +80,7 @@ class DynamixelBus(ServoBus):
     enable: ClassVar[Register] = Register(64, 1)
     goal: ClassVar[Register] = Register(116, 4, signed=True)
     drive_mode: ClassVar[Register | None] = Register(10, 1)
+    secondary: ClassVar[Register | None] = Register(12, 1)
     block: ClassVar[tuple[int, int]] = (124, 23)
     motion: ClassVar[tuple[int, int]] = (128, 8)
     turns: ClassVar[bool] = True

@@ -104,6 +104,8 @@ class ServoBus:
     """Length of a status frame without its data [bytes]."""
     drive_mode: ClassVar[Register | None] = None
     """Register whose bit 0 reverses the servo's direction; None if the servo has no such setting."""
+    secondary: ClassVar[Register | None] = None
+    """Register with a second id whose frames the servo executes as well; None if the servo has no such setting."""
     models: ClassVar[Mapping[int, str]]
     """Supported servos: model number -> name."""
     turns: ClassVar[bool] = False
@@ -324,6 +326,22 @@ class ServoBus:
         """Return why a write was rejected, from the error byte of the response; empty if it was not."""
         del error
         return ""
+
+    def hold(self, servo: int, goal: int) -> None:
+        """Enable a servo's torque at a goal [counts]; one that is enabled already keeps its goal.
+
+        Raises:
+            HardwareError: If the servo does not accept its goal; its torque then stays disabled.
+        """
+        if self.read(servo, self.enable) == 1:
+            return
+        self.write(servo, self.goal, goal)
+        if (found := self.read(servo, self.goal)) != goal:
+            raise HardwareError(
+                f"servo {servo} on {self.port.name} has goal {found} after {goal} was written, so its torque stays "
+                "disabled; check noise on the bus and that no other program uses it"
+            )
+        self.write(servo, self.enable, 1)
 
     def change(self, servo: int, register: Register, value: int) -> None:
         """Write a register in non-volatile memory if its value differs; this disables the servo's torque.

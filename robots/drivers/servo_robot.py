@@ -21,6 +21,7 @@ from waldo.robots.description import Robot
 from waldo.robots.drivers import calibration
 from waldo.robots.drivers.bus_driver import BusDriver, BusOptions
 from waldo.robots.drivers.calibration import FULL_TURN_RAD, TURN, Counts, ServoCalibration
+from waldo.robots.drivers.second_servos import SecondServos, default_ids
 from waldo.robots.drivers.serial_port import SerialPort
 from waldo.robots.drivers.servo_bus import READ_ATTEMPTS, Feedback, ServoBus
 from waldo.typing import Array
@@ -71,8 +72,13 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
     def __init__(self, robot: Robot, **options: object) -> None:
         """Create a driver for a robot; `options` are the fields of the class `Options`."""
         super().__init__(robot, **options)
-        if not all(0 <= servo <= 252 for servo in self.ids):
-            raise InvalidValueError("ids", self.ids, "ids from 0 to 252")
+        if not self.options.ids:
+            self.ids = default_ids(self.robot)
+        self.second = SecondServos(self.robot, self.ids)
+        """The second servos of joints that two servos drive."""
+        self._all_ids = (*self.ids, *self.second.ids)
+        if not all(0 <= servo <= 252 for servo in self._all_ids):
+            raise InvalidValueError("ids", self._all_ids, "ids from 0 to 252")
         self._bus: ServoBus | None = None
         self._turns: NDArray[np.int64] = np.zeros(len(self.ids), dtype=np.int64)
         """What is added to each servo's positions, whole turns [counts]."""
@@ -98,12 +104,16 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
             self._turns[:] = 0
             self._first_reading()
             self._refuse_faults()
-            for i, servo in enumerate(self.ids):
+            self.second.check(bus, self.robot.joint_names)
+            ratios = [self._effort_ratio(i) for i in range(len(self.ids))]
+            ratios += [ratios[i] for i in self.second.of]
+            for servo, ratio in zip(self._all_ids, ratios, strict=True):
                 bus.prepare(servo)
-                bus.configure(servo, self._effort_ratio(i))
+                bus.configure(servo, ratio)
                 if not self.options.torque:
                     bus.write(servo, bus.enable, 0)
             # The operating mode may have changed how positions are reported.
+            self.second.reset()
             self._first_reading()
             self._find_turns()
             if self.options.torque:
@@ -122,18 +132,19 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         port = SerialPort(self.options.port, self.options.baudrate, self.options.response_timeout_s)
         try:
             self._bus = bus = self.make_bus(port)
-            if silent := [i for i, servo in enumerate(self.ids) if not bus.ping(servo)]:
+            silent = [servo for servo in self._all_ids if not bus.ping(servo)]
+            if silent:
                 responding = ", ".join(str(servo) for servo in bus.model) or "none"
                 raise HardwareError(
-                    f"no response from {self._names(silent)} on {port.name} (responding: {responding}); "
+                    f"no response from {self._servo_names(silent)} on {port.name} (responding: {responding}); "
                     f"{self._advice(bus, port)}"
                 )
-            for i, servo in enumerate(self.ids):
+            for servo in self._all_ids:
                 if not bus.supports(bus.model[servo]):
                     known = ", ".join(f"{name} ({number})" for number, name in bus.models.items())
                     raise HardwareError(
-                        f"{self._names([i])} has model number {bus.model[servo]}, expected {known}; select the "
-                        "driver of its vendor"
+                        f"{self._servo_names([servo])} has model number {bus.model[servo]}, expected {known}; select "
+                        "the driver of its vendor"
                     )
         except BaseException:
             self._bus = None
@@ -190,6 +201,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
             bus.change(servo, bus.homing, one.homing_offset)
             bus.change(servo, bus.lower, one.range_min)
             bus.change(servo, bus.upper, one.range_max)
+        self.second.reverse(bus)
 
     def positions(self) -> Array:
         """Return the servos' positions, shape (joints,) [counts]; works with and without a calibration."""
@@ -237,7 +249,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         del timeout_s
         now_s = time.monotonic()
         if self.options.torque or now_s - self._sensors_s > SENSORS_S or None in self._feedback:
-            found = self.bus.read_all(self.ids)
+            found = self.second.combined(self.bus.read_all(self._all_ids))
             self._sensors_s = now_s
             if self._turns.any():
                 found = {servo: self._in_turn(servo, one) for servo, one in found.items()}
@@ -311,18 +323,21 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
 
     def _command(self, targets: Array) -> Array:
         goals = self.counts.goals(targets)
-        self.bus.write_all(self.bus.goal, dict(zip(self.ids, (goals - self._turns).tolist(), strict=True)))
+        raw: list[int] = (goals - self._turns).tolist()
+        self.bus.write_all(self.bus.goal, self.second.goals(dict(zip(self.ids, raw, strict=True))))
         return np.clip(self.counts.angles(goals.astype(float)), self.robot.lower, self.robot.upper)
 
     def _clear(self, motor: int) -> None:
         self.bus.clear(self.ids[motor])
+        if motor in self.second.of:
+            self.bus.clear(self.second.of[motor])
 
     def _reread(self, motors: Sequence[int]) -> None:
         del motors
         self._first_reading()
 
     def _release(self) -> None:
-        self.bus.write_all(self.bus.enable, dict.fromkeys(self.ids, 0))
+        self.bus.write_all(self.bus.enable, dict.fromkeys(self._all_ids, 0))
 
     def _is_open(self) -> bool:
         return self._bus is not None
@@ -340,7 +355,7 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
         Raises:
             HardwareError: If the servo is outside its calibrated range, or does not accept its goal.
         """
-        bus, servo = self.bus, self.ids[joint]
+        servo = self.ids[joint]
         position = self._known()[joint].position
         low, high = self.counts.low[joint], self.counts.high[joint]
         goal = round(float(np.clip(position, low, high)))
@@ -349,16 +364,16 @@ class SerialServoDriver[OptionsT: ServoOptions](BusDriver[OptionsT, Feedback]):
                 f"{self._names([joint])} is at {position:.0f}, outside its calibrated range of {low:.0f} to "
                 f"{high:.0f}; move it back into the range, or calibrate again"
             )
-        if bus.read(servo, bus.enable) == 1:
-            return
         goal -= int(self._turns[joint])
-        bus.write(servo, bus.goal, goal)
-        if (found := bus.read(servo, bus.goal)) != goal:
-            raise HardwareError(
-                f"{self._names([joint])} has goal {found} after {goal} was written, so its torque stays disabled; "
-                "check noise on the bus and that no other program uses it"
-            )
-        bus.write(servo, bus.enable, 1)
+        if self.bus.read(servo, self.bus.enable) == 1:
+            goal = self.bus.read(servo, self.bus.goal)
+        for one, wanted in self.second.goals({servo: goal}).items():
+            self.bus.hold(one, wanted)
+
+    def _servo_names(self, servos: Sequence[int]) -> str:
+        """Return the joints and ids of servos, for messages; both servos of a joint have its name."""
+        joints = {servo: i for i, servo in enumerate(self.ids)} | {two: i for i, two in self.second.of.items()}
+        return ", ".join(f"{self.robot.joint_names[joints[servo]]} (id {servo})" for servo in servos)
 
     def _effort_ratio(self, joint: int) -> float:
         """Return the fraction of its stall torque that a servo may apply."""

@@ -89,7 +89,6 @@ def _motor(name: str, volts: float, peak_nm: float) -> Motor:
 _EXTRA: Mapping[str, Motor] = {
     "sts3215": MOTORS["sts3215-12v"],
     "sts3250": MOTORS["sts3250-12v"],
-    "xl430-w250": _motor("Dynamixel XL430-W250", 12.0, 1.5),
     "xl330-m077": _motor("Dynamixel XL330-M077", 5.0, 0.228),
     "dm4310": MOTORS["dm-j4310"],
     "dm4340": MOTORS["dm-j4340"],

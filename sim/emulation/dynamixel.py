@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from waldo.errors import UnknownNameError
 from waldo.sim.emulation.joints import Joints
-from waldo.sim.emulation.servos.dynamixel_modes import TORQUE_ON_BY_GOAL, DynamixelDrives
+from waldo.sim.emulation.servos.dynamixel_modes import REVERSE, TORQUE_ON_BY_GOAL, DynamixelDrives
 from waldo.sim.emulation.servos.dynamixel_table import (
     ACCESS_ERROR,
     EEPROM_SIZE,
@@ -91,7 +91,9 @@ class DynamixelServos(DynamixelDrives):
         if calibrated:
             middle, low, high = self.calibration(joint)
             # Present position = actual position + homing offset; Feetech subtracts the offset.
-            servo.put(20, 4, 2047 - middle)
+            is_reversed = self.directions[joint] < 0
+            servo.put(10, 1, REVERSE if is_reversed else 0)
+            servo.put(20, 4, 2047 + middle if is_reversed else 2047 - middle)
             servo.put(11, 1, EXTENDED_MODE)
             servo.put(52, 4, low)
             servo.put(48, 4, high)
@@ -154,6 +156,12 @@ class DynamixelServos(DynamixelDrives):
             if instruction == PING or (target != BROADCAST and level >= (1 if instruction == READ else 2)):
                 responses.setdefault(identity, []).append(self._status(servo, error, values, identity))
         yield from map(self.overlaid, responses.values())
+        for servo in self._coupled(target):
+            self._execute(servo, instruction, data)
+
+    def _coupled(self, identity: int) -> list[Servo]:
+        """Return the servos that have an id as secondary id (12): they execute its frames and do not respond."""
+        return [servo for servo in self.listening() if servo.memory[12] == identity < BROADCAST - 1]
 
     def _execute(self, servo: Servo, instruction: int, data: bytes) -> tuple[int, bytes]:
         """Execute an instruction for one servo; return its error number and the parameters of the response."""
@@ -246,7 +254,7 @@ class DynamixelServos(DynamixelDrives):
             if instruction == BULK_WRITE:
                 address, length = data[at] | data[at + 1] << 8, data[at + 2] | data[at + 3] << 8
                 at += 4
-            for servo in self.at(identity):
+            for servo in [*self.at(identity), *self._coupled(identity)]:
                 self._write(servo, address, data[at : at + length])
             at += length
         if address == 116:

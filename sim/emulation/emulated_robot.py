@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from waldo.errors import InvalidValueError, MissingOptionError, UnknownNameError
 from waldo.robots.description import Robot, load_robot, presets
 from waldo.robots.drivers.mit import Range
 from waldo.robots.drivers.robstride.models import RANGES as ROBSTRIDE_RANGES
+from waldo.robots.motor import in_parallel
 from waldo.sim.emulation.arms import ARMS, make_arm, make_bare_motors
 from waldo.sim.emulation.damiao import RANGES as DAMIAO_RANGES
 from waldo.sim.emulation.emulated_joints import EmulatedJoints
 from waldo.sim.emulation.emulated_leader import EmulatedLeader
-from waldo.sim.emulation.hand import RecordedHand
+from waldo.sim.emulation.joints import Joints
+from waldo.sim.emulation.paired_joints import PairedJoints
+from waldo.sim.emulation.servos.dynamixel_table import MODELS as DYNAMIXELS
 from waldo.sim.engine import Model
+from waldo.typing import Array
 
 BARE = "motors"
 """Name of a robot that consists of motors only."""
@@ -30,9 +33,9 @@ class EmulatedRobot:
     driver: str
     """Protocol: feetech, dynamixel, damiao, robstride or unitree."""
     motors: tuple[str, ...]
-    """Motor of each joint, as the emulations name them; empty for their default."""
+    """Each motor, as the emulations name it, in the order of the joints; empty for their default."""
     ids: tuple[int, ...]
-    """Id of each motor."""
+    """Id of each motor; a joint may have two."""
     model: Model | None = None
     """Compiled model; None: that of the robot's MJCF file."""
     is_leader: bool = False
@@ -47,13 +50,15 @@ class EmulatedRobot:
         """Whether waldo's own drivers know the robot."""
         return self.model is None
 
-    def joints(self, hand: Path | None = None) -> EmulatedJoints | EmulatedLeader:
-        """Return the joints: moved by the motors, by a hand along the rows of a file, or gently by a leader's hand."""
-        if hand is not None:
-            return EmulatedLeader(self.robot, RecordedHand(self.robot, hand))
-        if self.is_leader:
-            return EmulatedLeader(self.robot)
-        return EmulatedJoints(self.robot, model=self.model)
+    def joints(self, path: Callable[[float], Array] | None = None) -> Joints:
+        """Return what the motors are fixed to: the joints of the robot's model, or those of an arm in a hand.
+
+        Args:
+            path: Path of the hand, seconds -> positions (joints,) [rad]; None: there is none, or that of a leader arm.
+        """
+        is_held = self.is_leader or path is not None
+        found: Joints = EmulatedLeader(self.robot, path) if is_held else EmulatedJoints(self.robot, model=self.model)
+        return PairedJoints(found) if len(self.ids) > len(self.robot.joints) else found
 
     def ranges(self) -> list[Range]:
         """Return the full-scale values of each CAN motor.
@@ -90,20 +95,20 @@ def load_emulated(name: str, driver: str = "", motors: Sequence[str] = (), ids: 
     Args:
         name: Name or MJCF file of a robot with a description, a name in `ARMS`, or `motors`.
         driver: Protocol; by default that of the robot.
-        motors: Motor of each joint, or one for all.
+        motors: Each motor in the order of the joints, or one for all.
         ids: Id of each motor; by default those of the robot.
 
     Raises:
         UnknownNameError: If no robot has this name.
-        InvalidValueError: If the number of motors or ids differs from that of the joints.
+        InvalidValueError: If the number of motors or ids is not that of the robot.
         MissingOptionError: If `motors` has none, or no driver.
     """
     found = _base(name, driver, tuple(motors), len(ids))
-    count = len(found.robot.joints)
+    count = len(found.ids)
     chosen = tuple(motors) * count if len(motors) == 1 else tuple(motors) or found.motors
     for option, given in (("motors", len(chosen)), ("ids", len(ids))):
         if given not in (0, count):
-            raise InvalidValueError(f"--{option}", f"{given} values", f"{count}, one for each joint of {name}")
+            raise InvalidValueError(f"--{option}", f"{given} values", f"{count}, one for each motor of {name}")
     if len(set(ids)) != len(ids):
         raise InvalidValueError("--ids", tuple(ids), "different ids")
     return dataclasses.replace(found, motors=chosen, ids=tuple(ids) or found.ids)
@@ -147,7 +152,7 @@ def _described(robot: Robot, driver: str) -> EmulatedRobot:
     return EmulatedRobot(
         robot=robot,
         driver=driver,
-        motors=_damiao_types(robot) if driver == "damiao" else (),
+        motors=_damiao_types(robot) if driver == "damiao" else _dynamixel_types(robot) if driver == "dynamixel" else (),
         ids=_numbered(robot),
         is_leader=all(joint.effort == 0 for joint in robot.joints),
     )
@@ -160,12 +165,19 @@ def _damiao_types(robot: Robot) -> tuple[str, ...]:
     return types if all(name in DAMIAO_RANGES for name in types) else ()
 
 
+def _dynamixel_types(robot: Robot) -> tuple[str, ...]:
+    """Return the model of each Dynamixel, such as xm540-w270; empty if one is not emulated."""
+    motors = [joint.motor for joint in robot.joints for _ in range(joint.motor.count)]
+    types = tuple(motor.name.split()[-1].lower() for motor in motors)
+    return types if all(name in DYNAMIXELS for name in types) else ()
+
+
 def _driver_of(robot: Robot) -> str:
     """Return the protocol of a robot's motors, by the manufacturer of the first one; serial servos if it is unknown."""
-    vendor = robot.joints[0].motor.name.split()[0].lower()
+    vendor = in_parallel(robot.joints[0].motor, 1).name.split()[0].lower()
     return vendor if vendor in ("dynamixel", "damiao", "robstride", "unitree") else "feetech"
 
 
 def _numbered(robot: Robot) -> tuple[int, ...]:
-    """Return the ids 1, 2, 3 ..."""
-    return tuple(range(1, len(robot.joints) + 1))
+    """Return the ids 1, 2, 3 ... of all motors."""
+    return tuple(range(1, sum(joint.motor.count for joint in robot.joints) + 1))

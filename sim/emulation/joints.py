@@ -14,8 +14,6 @@ class Joints(Protocol):
 
     robot: Robot
     lock: threading.RLock
-    heat: Array
-    """Winding and housing temperatures, (joints, 2) [°C]."""
     falls: bool
     """Whether the joints fall when the motors are disabled."""
     stiffness: Array
@@ -26,6 +24,11 @@ class Joints(Protocol):
     """Winding resistances [Ω]."""
     torque_constant: Array
     """Torque constants [N·m/A]."""
+
+    @property
+    def heat(self) -> Array:
+        """Winding and housing temperatures, (joints, 2) [°C]."""
+        ...
 
     @property
     def position(self) -> Array:

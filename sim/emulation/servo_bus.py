@@ -30,6 +30,7 @@ import numpy as np
 from waldo.sim.emulation.drives import Drives, Law
 from waldo.sim.emulation.joints import Joints
 from waldo.sim.emulation.motion_profile import MotionProfiles
+from waldo.sim.emulation.paired_joints import PairedJoints
 from waldo.sim.emulation.servos.servo import Servo
 from waldo.typing import Array
 
@@ -107,7 +108,7 @@ class SerialServos(Drives):
         """Number of valid frames received."""
         # The horns are mounted at arbitrary angles: each encoder has its own offset.
         self._mounted = np.array([700 + 311 * i % 1400 for i in range(count)], dtype=float)
-        self.directions = np.ones(count)
+        self.directions = joints.directions.copy() if isinstance(joints, PairedJoints) else np.ones(count)
         """Direction in which each servo is mounted, 1 or -1, (joints,); writable."""
         self.supply_v = np.array([joint.motor.voltage_v or 12.0 for joint in joints.robot.joints])
         """Supply voltage of each servo, (joints,) [V]; writable."""
@@ -264,7 +265,7 @@ class SerialServos(Drives):
         span = (one.upper - one.lower) * COUNTS_PER_RAD
         if one.upper - one.lower > FULL_TURN_RAD:
             return round(float(self._mounted[joint])), 0, TURN - 1
-        middle = self._mounted[joint] + (one.lower + one.upper) / 2 * COUNTS_PER_RAD
+        middle = self._mounted[joint] + self.directions[joint] * (one.lower + one.upper) / 2 * COUNTS_PER_RAD
         return round(float(middle)), 2047 - int(span / 2), 2047 + int(span / 2)
 
     def electrical(self) -> tuple[Array, Array, Array]:

@@ -57,7 +57,7 @@ def test_a_program_prints_the_help_of_a_command() -> None:
     ("words", "message"),
     [
         (["demmo"], "unknown command 'demmo'; did you mean 'demo'? (known: "),
-        (["robot", "so10"], "unknown robot 'so10'; did you mean 'so101'? (known: bi_openarm, "),
+        (["robot", "so10"], "unknown robot 'so10'; did you mean 'so101'? (known: aloha, "),
         (["robot", "so101", "--task", "lfit"], "unknown task 'lfit'; did you mean 'lift'? (known: "),
         (
             ["robot", "so101", "--driver", "twinn"],

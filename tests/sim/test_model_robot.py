@@ -200,7 +200,7 @@ def test_a_failed_download_names_the_alternatives(tmp_path: Path, monkeypatch: p
     assert str(error.value).endswith("; set MUJOCO_MENAGERIE to a local checkout, or give the path of an MJCF file")
 
 
-@pytest.mark.parametrize("name", ["bi_so101", "bi_openarm", "g1_dex3", "g1_inspire"])
+@pytest.mark.parametrize("name", ["bi_so101", "bi_openarm", "vx300s", "aloha", "g1_dex3", "g1_inspire"])
 def test_robots_without_a_task_are_simulated_alone(name: str) -> None:
     robot = load_robot(name)
     driver = ModelDriver(robot)

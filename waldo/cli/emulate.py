@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -19,6 +20,7 @@ from waldo import console
 from waldo.errors import (
     ConflictingOptionsError,
     FileError,
+    HardwareError,
     InvalidValueError,
     UnknownNameError,
     UnsupportedOptionError,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from waldo.sim.emulation.emulated_scene import EmulatedScene
     from waldo.sim.emulation.feetech import FeetechServos
     from waldo.sim.emulation.joints import Joints
+    from waldo.typing import Array
 
 SERIAL = ("feetech", "dynamixel")
 """Drivers of serial servos."""
@@ -45,10 +48,10 @@ class Emulate:
     """Emulate a robot's motors until Ctrl-C; `waldo robot` and LeRobot's programs control them like real ones."""
 
     robot: tyro.conf.Positional[str] = "so101"
-    """so101, bi_so101, openarm_left, openarm_right, bi_openarm, g1, g1_dex3, g1_inspire, or the MJCF file of another
-    robot; koch, omx or robstride_arm (real motors and ids, a simple model); so101_leader, bi_so101_leader, koch_leader
-    or omx_leader (arms that are moved gently by hand); motors (those of --motors, side by side, that turn without
-    limits)."""
+    """so101, bi_so101, vx300s, aloha, openarm_left, openarm_right, bi_openarm, g1, g1_dex3, g1_inspire, or the MJCF
+    file of another robot; koch, omx or robstride_arm (real motors and ids, a simple model); so101_leader,
+    bi_so101_leader, vx300s_leader, aloha_leader, koch_leader or omx_leader (arms that are moved gently by hand); motors
+    (those of --motors, side by side, that turn without limits)."""
     driver: str = ""
     """Protocol: feetech, dynamixel, damiao, robstride or unitree. Default: depends on the robot."""
     motors: tuple[str, ...] = ()
@@ -70,9 +73,9 @@ class Emulate:
     """Start serial servos with a calibration; --no-calibrated: in their factory state."""
     rehearsal: bool = False
     """Emulate an arm in a hand that moves it through `waldo calibrate` or lerobot-calibrate; serial servos only."""
-    hand: Path | None = None
-    """Emulate an arm in a hand that moves it along a CSV file: time_s [s], then a column per joint [rad]; commands have
-    no effect."""
+    hand: str = ""
+    """Emulate an arm in a hand that moves it along a CSV file (time_s [s], then a column per joint [rad]), or that the
+    keys of this terminal move: keys; commands have no effect."""
     one_by_one: bool = False
     """New servos, all with the id 1, that are connected one after another, the last joint's first, as programs that set
     up motors ask for (lerobot-setup-motors); serial servos only."""
@@ -166,7 +169,7 @@ class Emulate:
             raise UnsupportedOptionError("--controller", f"--driver {driver}", ("unitree",))
         if self.task and self.rehearsal:
             raise ConflictingOptionsError("--task", "--rehearsal")
-        if self.hand is not None:
+        if self.hand:
             if driver == "unitree":
                 raise UnsupportedOptionError("--hand", "--driver unitree", (*SERIAL, "damiao", "robstride"))
             for option, given in (("--rehearsal", self.rehearsal), ("--task", bool(self.task))):
@@ -184,12 +187,9 @@ class Emulate:
         )
 
     def _start_servos(self, robot: EmulatedRobot, stack: contextlib.ExitStack) -> str:
-        from waldo.sim.emulation.emulated_leader import EmulatedLeader
-        from waldo.sim.emulation.rehearsal import CalibrationHand
-
-        servo_class = _servo_class(robot.driver)
+        servo_class, started = _servo_class(robot.driver), list[Any]()
         scene = self._scene(robot.robot, stack) if self.task else None
-        joints = scene or (EmulatedLeader(robot.robot) if self.rehearsal else robot.joints(self.hand))
+        joints = scene or robot.joints(self._hand(robot.robot, lambda: any(one.is_centered for one in started), stack))
         servos = servo_class(
             joints,
             () if self.one_by_one else robot.ids,
@@ -197,8 +197,7 @@ class Emulate:
             calibrated=self.calibrated and not self.one_by_one,
             one_by_one=self.one_by_one,
         )
-        if isinstance(joints, EmulatedLeader) and self.rehearsal:
-            joints.path = CalibrationHand(robot.robot, lambda: servos.is_centered)
+        started.append(servos)
         stack.enter_context(servos)
         port = self._linked(servos.port, stack)
         command = self._command(robot, port)
@@ -206,6 +205,37 @@ class Emulate:
             command += "".join(f" --camera {name}={url}" for name, url in scene.urls.items())
             command += f'\nin front of it: {self.task}, seed {self.seed}; the goal: "{scene.instruction}"'
         return f"{robot.robot.name}'s servos are on {port}; connect with: {command}"
+
+    def _hand(
+        self, robot: Robot, is_centered: Callable[[], bool], stack: contextlib.ExitStack
+    ) -> Callable[[float], Array] | None:
+        """Return the path of the hand that holds the arm, seconds -> positions (joints,) [rad]; None without one.
+
+        Args:
+            robot: The arm.
+            is_centered: Returns whether the servos' homing offsets have been set.
+            stack: Closes the terminal.
+
+        Raises:
+            HardwareError: If there is no terminal whose keys could move the hand.
+        """
+        from waldo.sim.emulation.hand import KeyedHand, RecordedHand
+        from waldo.sim.emulation.rehearsal import CalibrationHand
+
+        if self.rehearsal:
+            return CalibrationHand(robot, is_centered)
+        if self.hand != "keys":
+            return RecordedHand(robot, Path(self.hand)) if self.hand else None
+        from waldo.collect.devices.terminal_keys import TerminalKeys
+
+        hand = KeyedHand(robot, lambda text: console.err().print(text, markup=False))
+        keys = TerminalKeys(hand.press, hand.release, services={}, usage=hand.usage)
+        if not keys.available():
+            raise HardwareError("--hand keys reads the keys of a terminal, but standard input is none; use a CSV file")
+        keys.open()
+        stack.callback(keys.close)
+        console.err().print(hand.usage, markup=False)
+        return hand
 
     def _open_servos(self, robot: EmulatedRobot, joints: Joints, stack: contextlib.ExitStack, suffix: str = "") -> str:
         """Start emulated servos on a port and return its name."""
@@ -273,7 +303,7 @@ class Emulate:
 
         ranges = robot.ranges()
         motor_class = DamiaoMotors if robot.driver == "damiao" else RobStrideMotors
-        joints = robot.joints(self.hand)
+        joints = robot.joints(self._hand(robot.robot, lambda: False, stack))
         stack.enter_context(motor_class(joints, open_bus(self.interface, channel), robot.ids, ranges))
 
 

@@ -49,8 +49,8 @@ class RobotCommand:
     driver_field: ClassVar[str] = ""
 
     robot: tyro.conf.Positional[str] = "so101"
-    """Robot: so101, bi_so101 (two arms), openarm_left, openarm_right, bi_openarm, g1, g1_dex3 or g1_inspire (with
-    hands), an MJCF or URDF file, or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
+    """Robot: so101, bi_so101 (two arms), openarm_left, openarm_right, bi_openarm, vx300s, aloha (two vx300s), g1,
+    g1_dex3 or g1_inspire (with hands), an MJCF or URDF file, or a model of MuJoCo Menagerie (menagerie:unitree_g1)."""
     driver: str = ""
     """Driver: twin simulates the robot in a task scene, model simulates the robot alone; the default depends on the
     robot. Others control hardware; with --help, their options are listed."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation
 from waldo.collect.devices.leader import REMIND_S, RETRY_S, EngageOptions, Leader, LeaderArm
-from waldo.errors import HardwareError
+from waldo.errors import HardwareError, InvalidValueError
 from waldo.robots.description import Robot, load_robot
+from waldo.sim.emulation.dynamixel import DynamixelServos
 from waldo.sim.emulation.emulated_leader import EmulatedLeader
+from waldo.sim.emulation.emulated_robot import load_emulated
 from waldo.sim.emulation.feetech import FeetechServos
 
 DT_S = 0.01
@@ -139,3 +142,25 @@ def test_an_unplugged_leader_lets_the_robot_hold_and_is_connected_again(toy_robo
     assert leader.connections == 1
     assert session.texts[2] == "the leader is connected again; move it close to the robot's pose"
     assert leader.step(at(0.1, 0), session, DT_S) is not None
+
+
+def test_a_trigger_moves_the_gripper_over_its_whole_range() -> None:
+    robot = load_robot("vx300s")
+    emulated = load_emulated("vx300s_leader")
+    trigger = emulated.robot.joints[-1]
+    pose = [np.append(emulated.robot.home[:-1], trigger.lower)]
+    with DynamixelServos(emulated.joints(lambda _: pose[0]), emulated.ids, models=emulated.motors) as servos:
+        leader = LeaderArm(robot, driver="dynamixel", port=servos.port)
+        leader.connect()
+        closed = leader.angles()
+        np.testing.assert_allclose(closed[:-1], robot.home[:-1], atol=0.01)
+        assert closed[-1] == pytest.approx(robot.lower[-1], abs=0.01)
+        pose[0] = np.append(emulated.robot.home[:-1], trigger.upper)
+        time.sleep(0.1)
+        assert leader.angles()[-1] == pytest.approx(robot.upper[-1], abs=0.01)
+        leader.disconnect()
+
+
+def test_a_leader_with_other_joints_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"joints of the leader so101_leader.*as many as vx300s"):
+        LeaderArm(load_robot("vx300s"), arm="so101_leader", port="unused")

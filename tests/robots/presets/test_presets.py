@@ -80,4 +80,4 @@ def test_the_leader_has_the_followers_joints_and_no_torque():
 def test_an_unknown_robot_suggests_the_closest_name():
     with pytest.raises(UnknownNameError) as error:
         load_robot("so100")
-    assert str(error.value).startswith("unknown robot 'so100'; did you mean 'so101'? (known: bi_openarm, bi_so101, ")
+    assert str(error.value).startswith("unknown robot 'so100'; did you mean 'so101'? (known: aloha, aloha_leader, ")

@@ -1,4 +1,4 @@
-"""A hand that moves an emulated arm along the rows of a file."""
+"""A hand that moves an emulated arm along the rows of a file, or by keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from waldo.errors import FileError
 from waldo.robots.description import load_robot
-from waldo.sim.emulation.hand import RecordedHand
+from waldo.sim.emulation.hand import SPEEDS_RAD_S, KeyedHand, RecordedHand
 
 SO101 = load_robot("so101")
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -66,3 +66,27 @@ def test_any_text_is_a_table_or_an_error(tmp_path: Path, text: str) -> None:
     except FileError:
         return
     assert np.isfinite(hand(1.0)).all()
+
+
+def test_keys_move_one_joint_at_a_time() -> None:
+    shown: list[str] = []
+    hand = KeyedHand(SO101, shown.append)
+    np.testing.assert_allclose(hand(1.0), SO101.home)
+    assert hand.press("right")
+    # The range ends the motion.
+    assert hand(2.0)[0] == pytest.approx(SO101.home[0] + SPEEDS_RAD_S["right"])
+    assert hand(99.0)[0] == SO101.upper[0]
+    hand.release("right")
+    assert hand.press("a")
+    hand.release("m")
+    assert hand(100.0)[0] == pytest.approx(SO101.upper[0] + SPEEDS_RAD_S["a"])
+    hand.release("a")
+    assert hand.press("up")
+    assert hand.press("m")
+    moved = hand(101.0)
+    assert moved[-1] == pytest.approx((SO101.lower[-1] + SO101.upper[-1]) / 2)
+    np.testing.assert_allclose(moved[1:-1], SO101.home[1:-1])
+    assert hand.press("down")
+    assert not hand.press("x")
+    assert shown[-1].startswith("shoulder_pan: ")
+    np.testing.assert_allclose(hand(102.0), moved)
