@@ -10,8 +10,8 @@ from waldo.sim.experts.kinematics import SiteTarget
 from waldo.sim.experts.script import Move, ScriptContext, UnreachableError
 from waldo.typing import Array
 
-FREE = (0, *range(3, 17))
-"""Indices of the joints that move: the waist's yaw and both arms."""
+FREE = ("waist_yaw", "shoulder", "elbow", "wrist")
+"""Parts of the names of the joints that move: the waist's yaw and both arms."""
 BESIDE_M = 0.07
 """Distance of the palms from the sides of the box before the grasp [m]."""
 PRESS_M = 0.028
@@ -32,10 +32,14 @@ def _reach(ctx: ScriptContext, center: Array, yaw: float, gap: float) -> Array:
     forward, left = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
     base_from_palm = np.stack([forward, left, [0.0, 0.0, 1.0]], axis=1)
     targets = [
-        SiteTarget(site=f"{side}_palm", position=center + sign * (half + gap) * left, base_from_site=base_from_palm)
+        SiteTarget(
+            site=f"{side}_palm_surface", position=center + sign * (half + gap) * left, base_from_site=base_from_palm
+        )
         for side, sign in (("left", 1.0), ("right", -1.0))
     ]
-    position, error = ctx.kinematics.solve(targets, ctx.robot.home, FREE, rest=ctx.robot.home, steps=60)
+    free = [i for i, name in enumerate(ctx.robot.joint_names) if any(part in name for part in FREE)]
+    rest = ctx.robot.home if ctx.task.home is None else np.array(ctx.task.home)
+    position, error = ctx.kinematics.solve(targets, rest, free, rest=rest, steps=60)
     if error > MAX_ERROR_M:
         raise UnreachableError(f"the box at x {center[0]:.3f} y {center[1]:.3f} z {center[2]:.3f} m", error)
     return position

@@ -34,7 +34,10 @@ TREMOR_S = 0.35
 PACE_RANGE = 0.12
 """Maximum relative deviation of an operator's pace."""
 
-SCRIPTS: dict[str, Callable[[ScriptContext], Iterator[Move]]] = {"so101": tabletop_script, "g1": lift_with_both}
+SCRIPTS: dict[str, Callable[[ScriptContext], Iterator[Move]]] = {
+    "so101": tabletop_script,
+    **dict.fromkeys(("g1", "g1_dex3", "g1_inspire"), lift_with_both),
+}
 """Robot preset -> function that returns the script for a context's goal."""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from waldo.robots.description import Robot
+from waldo.robots.presets.g1 import G1_DEX3, G1_INSPIRE
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.tasks.task import SceneObject, Task
 from waldo.typing import Array
@@ -89,3 +92,19 @@ CARRY = Task(
     build_scene=build_scene,
 )
 """Lift the box between both hands until its underside is 10 cm above the table."""
+
+
+THUMB = {"bend": 0.02, "rotation": 0.02}
+"""Positions of the joints of an Inspire thumb beside the palm [rad]."""
+
+
+def _with_flat_hands(robot: Robot) -> tuple[float, ...]:
+    """Return the home pose with the thumbs beside the palms."""
+    thumbs = {"left_hand_thumb_1_joint": 1.0, "right_hand_thumb_1_joint": -1.0}
+    thumbs |= {f"{side}_thumb_{name}_joint": value for side in ("left", "right") for name, value in THUMB.items()}
+    return tuple(thumbs.get(joint.name, joint.home) for joint in robot.joints)
+
+
+CARRY_DEX3 = dataclasses.replace(CARRY, name="carry_dex3", robot="g1_dex3", home=_with_flat_hands(G1_DEX3))
+CARRY_INSPIRE = dataclasses.replace(CARRY, name="carry_inspire", robot="g1_inspire", home=_with_flat_hands(G1_INSPIRE))
+"""The same with hands, whose fingers stay as they are unless they are commanded."""

@@ -135,7 +135,8 @@ def test_an_instruction_is_planned_and_executed(tmp_path: Path, capsys: pytest.C
         ),
         (
             ["eval", "--task", "lfit"],
-            "waldo: error: unknown task 'lfit'; did you mean 'lift'? (known: carry, lift, pick, sort)\n",
+            "waldo: error: unknown task 'lfit'; did you mean 'lift'? (known: carry, carry_dex3, carry_inspire, lift, "
+            "pick, sort)\n",
         ),
         (["eval", "--episodes", "0"], "waldo: error: episodes is 0, expected a number from 1\n"),
         (["eval", "--threads", "0"], "waldo: error: threads is 0, expected a number from 1\n"),

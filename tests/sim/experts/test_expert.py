@@ -28,7 +28,9 @@ def run(task, seeds, *, noise_scale=1.0, prepare=None):
     return done.mean(), np.array(commands)
 
 
-@pytest.mark.parametrize(("task", "minimum"), [("lift", 0.95), ("sort", 0.9), ("carry", 0.9)])
+@pytest.mark.parametrize(
+    ("task", "minimum"), [("lift", 0.95), ("sort", 0.9), ("carry", 0.9), ("carry_dex3", 0.9), ("carry_inspire", 0.9)]
+)
 def test_it_solves_its_task(task, minimum):
     success, _ = run(task, range(300, 320))
     assert success >= minimum
@@ -152,5 +154,7 @@ def test_a_robot_without_scripts_is_rejected():
     task = dataclasses.replace(World("lift").task, robot="so101_leader")
     with pytest.raises(UnsupportedOptionError) as error:
         Expert(task)
-    expected = "the scripted expert is not supported with the robot 'so101_leader' (supported: g1, so101)"
+    expected = (
+        "the scripted expert is not supported with the robot 'so101_leader' (supported: g1, g1_dex3, g1_inspire, so101)"
+    )
     assert str(error.value) == expected
