@@ -23,6 +23,8 @@ Indices = NDArray[np.int64]
 
 KEPT_TICKS = 240
 """Ticks whose torques are stored before they are converted to heat."""
+SATURATED = 0.99
+"""Fraction of its limit from which a drive presses with all it has."""
 PART_TICKS = 6
 """Ticks over which the loss is averaged: 0.1 s, short against the time constant of any winding."""
 
@@ -45,6 +47,8 @@ class SimulatedHeat:
         self.torque_constant = np.array([m.need("torque_constant_nm_per_a", "simulated motor heat") for m in motors])
         self.resistance = np.array([m.need("resistance_ohm", "simulated motor heat") for m in motors])
         self.limit_c = np.array([m.winding_limit_c if m.winding_limit_c is not None else np.nan for m in motors])
+        self._limit_nm = SATURATED * np.array([joint.effort for joint in robot.joints])
+        self._by_friction = np.array([1 / (m.efficiency_ratio or 1.0) for m in motors])
         rated = [m.rated_torque_nm if m.rated_torque_nm is not None else np.nan for m in motors]
         self.ambient_c = AMBIENT_C
         self._tick_s, self._actuators = tick_s, actuators
@@ -91,6 +95,14 @@ class SimulatedHeat:
         if len(full):
             self.settle(full)
 
+    def motor_torque(self, torque_nm: Array) -> Array:
+        """Return the torques of the motors [N·m] that joint torques need, (..., motors); the gear's friction is added.
+
+        At its limit a drive presses with all it has, against the friction of its gear: the limit is a stall torque,
+        with which the data sheet states the stall current. Below it, friction may act in either direction.
+        """
+        return np.where(np.abs(torque_nm) >= self._limit_nm, torque_nm * self._by_friction, torque_nm)
+
     @property
     def state_c(self) -> Array:
         """Temperatures of winding and housing now, (worlds, motors, 2) [°C]."""
@@ -124,9 +136,10 @@ class SimulatedHeat:
         """Return the state after the stored ticks, (n, motors, 2) [°C], and add these ticks to `duty`."""
         torques = self._torques[:ticks, rows[:, None], self._actuators]
         squares = np.square(torques)
+        motor_squares = np.square(self.motor_torque(torques))
         starts = np.arange(0, ticks, PART_TICKS)
         lengths = np.minimum(ticks - starts, PART_TICKS)
-        copper = np.add.reduceat(squares, starts) / lengths[:, None, None]
+        copper = np.add.reduceat(motor_squares, starts) / lengths[:, None, None]
         copper *= self.resistance / np.square(self.torque_constant)
         states = self._states(self._base[rows], copper, lengths)
         winding = states[..., 0]

@@ -105,7 +105,7 @@ class ModelDriver:
         state_c = self._heat.state_c[0]
         return dataclasses.replace(
             sensors,
-            current_a=effort / self._heat.torque_constant,
+            current_a=self._heat.motor_torque(effort) / self._heat.torque_constant,
             winding_c=state_c[:, 0].copy(),
             housing_c=state_c[:, 1].copy(),
         )

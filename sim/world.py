@@ -174,8 +174,8 @@ class World:
 
     @property
     def current(self) -> Array:
-        """Currents of the drives, (worlds, joints) [A]; gear losses are MuJoCo's joint friction and not included."""
-        return self.effort / self.motors.torque_constant
+        """Currents of the drives, (worlds, joints) [A]."""
+        return self.motors.motor_torque(self.effort) / self.motors.torque_constant
 
     @property
     def duty(self) -> DutyMeter:

@@ -21,7 +21,7 @@ def torques(ticks: int, worlds: int = 1) -> np.ndarray:
 
 def test_a_stall_follows_the_analytic_solution():
     motors, torque = heat(), np.full((1, JOINTS), 1.91)
-    load = Load(np.square(torque / motors.torque_constant) * motors.resistance, np.zeros(JOINTS))
+    load = Load(np.square(motors.motor_torque(torque) / motors.torque_constant) * motors.resistance, np.zeros(JOINTS))
     start = motors.state_c.copy()
     for tick in range(1, 60 * 60 + 1):
         motors.add(torque)
@@ -31,12 +31,33 @@ def test_a_stall_follows_the_analytic_solution():
     assert motors.state_c.max() > 65
 
 
+def test_a_drive_at_its_limit_has_the_stall_current_of_the_data_sheet():
+    """An STS3215 at 7.4 V stalls with 1.91 N·m and 2.4 A; LeRobot halves the limit of the gripper."""
+    motors = heat()
+    limits = np.array([joint.effort for joint in ROBOT.joints])
+    pressing = motors.motor_torque(-limits) / motors.torque_constant
+    np.testing.assert_allclose(pressing, [-2.4] * 5 + [-1.2], rtol=0.04)
+    holding = motors.motor_torque(0.9 * limits)
+    np.testing.assert_array_equal(holding, 0.9 * limits)
+    for sign, torque in ((1, limits), (-1, -limits)):
+        warm = heat()
+        for _ in range(120):
+            warm.add(torque[None])
+        colder = heat()
+        for _ in range(120):
+            colder.add(0.98 * torque[None])
+        rise = (warm.state_c[0, :, 0] - 25) / (colder.state_c[0, :, 0] - 25)
+        assert (rise > 2.3).all(), sign
+
+
 def test_a_load_that_changes_every_tick_is_within_a_tenth_of_a_degree_of_the_exact_solution():
     motors = heat()
     exact = motors.state_c.copy()
     for torque in torques(3000):
         motors.add(torque)
-        load = Load(np.square(torque / motors.torque_constant) * motors.resistance, np.zeros(JOINTS))
+        load = Load(
+            np.square(motors.motor_torque(torque) / motors.torque_constant) * motors.resistance, np.zeros(JOINTS)
+        )
         exact = motors.model.step(exact, load, 25.0, 1 / 60)
     np.testing.assert_allclose(motors.state_c, exact, atol=0.1)
 
@@ -85,7 +106,7 @@ def test_duty_equals_that_of_single_ticks():
     motors, meter = heat(), DutyMeter(np.array([np.nan] * JOINTS), worlds=(1,))
     for torque in torques(500):
         motors.add(torque)
-        loss = np.square(torque / motors.torque_constant) * motors.resistance
+        loss = np.square(motors.motor_torque(torque) / motors.torque_constant) * motors.resistance
         loss *= 1 + 0.00393 * (motors.state_c[..., 0] - 25)
         meter.add(torque, loss, motors.state_c[..., 0], 1 / 60)
     np.testing.assert_allclose(motors.duty.equivalent_torque_nm, meter.equivalent_torque_nm)
