@@ -16,6 +16,9 @@ import numpy as np
 
 ACCELERATION_RAD_S2 = 60.0
 """Acceleration beyond which a position does not continue the motion [rad/s²]: three times the largest commanded one."""
+DRIFT_RAD = 0.02
+"""Largest deviation that an acceleration is believed to cause between two positions [rad]; after a long gap almost any
+position would continue the motion."""
 MEASURED_S = 0.01
 """Uncertainty of the time between the measurements of two answers [s]."""
 CONFIRMED_RAD = 0.001
@@ -44,7 +47,8 @@ class _Motion:
         passed_s = at_s - self.at_s
         expected = self.position_rad + passed_s * (self.velocity_rad_s + velocity_rad_s) / 2
         fastest = max(abs(self.velocity_rad_s), abs(velocity_rad_s))
-        allowed = ROUNDING_RAD + ACCELERATION_RAD_S2 * passed_s**2 / 4 + fastest * MEASURED_S
+        drift = min(ACCELERATION_RAD_S2 * passed_s**2 / 4, DRIFT_RAD)
+        allowed = ROUNDING_RAD + drift + fastest * MEASURED_S
         return abs(position_rad - expected) <= allowed
 
 

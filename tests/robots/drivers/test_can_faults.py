@@ -271,6 +271,17 @@ def test_late_answers_are_not_taken_for_a_motion_that_did_change(clock: Callable
     assert accepted == []
 
 
+def test_after_a_long_gap_an_old_answer_does_not_continue_the_motion(clock: Callable[[float], None]) -> None:
+    motions = Motions(1)
+    for _ in range(2):
+        assert motions.continues(0, 0.0, 0.5)
+        clock(0.01)
+    clock(0.13)
+    # The answer from 0.05 s before the last position.
+    assert not motions.continues(0, -0.025, 0.5)
+    assert motions.continues(0, 0.07, 0.5)
+
+
 def test_the_age_of_a_frame_is_known_if_the_adapter_has_this_machine_s_clock() -> None:
     link = CanLink("virtual", "age", 1_000_000)
     try:
@@ -381,7 +392,7 @@ def test_a_status_that_one_answer_reports_is_asked_again(tmp_path: Path) -> None
 
 @given(
     st.floats(-3, 3),
-    st.lists(st.tuples(st.floats(0.001, 0.05), st.floats(-55, 55)), min_size=1, max_size=30),
+    st.lists(st.tuples(st.floats(0.001, 0.03), st.floats(-55, 55)), min_size=1, max_size=30),
 )
 def test_every_motion_within_the_acceleration_is_accepted(velocity: float, steps: list[tuple[float, float]]) -> None:
     motions, now, position = Motions(1), [0.0], 0.0
