@@ -74,7 +74,7 @@ def serve(robots: int) -> None:
     from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.serialization import deserialize_message
 
-    from waldo.cli.fleet import listen
+    from waldo.cli.support.listening import listen
     from waldo.fleet import store as module
     from waldo.fleet.listener import READ_PERIOD_S, Listener
     from waldo.fleet.server import Site

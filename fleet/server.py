@@ -22,11 +22,11 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from waldo.fleet.auth import AccessControl
-from waldo.fleet.connection import Connection
 from waldo.fleet.feed import Feed, encode
 from waldo.fleet.metrics import FleetCollector, metrics_text
 from waldo.fleet.serialization import fleet_parts
+from waldo.web.access import AccessControl
+from waldo.web.connection import Connection
 
 if TYPE_CHECKING:
     import socket

@@ -79,7 +79,7 @@ def motor() -> Callable[..., MotorStatus]:
 @pytest.fixture
 def run_site() -> Iterator[Callable[..., Running]]:
     """Return a function that serves a Site in a thread; the servers stop after the test."""
-    from waldo.cli.fleet import listen
+    from waldo.cli.support.listening import listen
     from waldo.fleet.server import Server, Site
 
     started: list[Running] = []

@@ -38,7 +38,7 @@ ROOT_MODULES = {
     "console",
     "templates",
     "graphics",
-    "hosts",
+    "web",
 }
 """Modules of the package root that every room may import."""
 

@@ -41,6 +41,7 @@ class MessageAdapter:
         receipt_stamps: Collection[str] = (),
         count_publishers: Callable[[str], int] = lambda topic: 1,
         on_publisher: Callable[[Topic, Start], None] = lambda topic, start: None,
+        on_image: Callable[[str, bytes | ros_images.Image, int], None] = lambda stream, image, stamp_ns: None,
     ) -> None:
         """Initialize for a recorder.
 
@@ -51,10 +52,12 @@ class MessageAdapter:
             receipt_stamps: Streams whose header stamps are replaced by the time of receipt.
             count_publishers: Returns the number of publishers of a topic.
             on_publisher: Called when a publisher of a topic starts after the first one.
+            on_image: Called with each camera's stream, image and header stamp [ns].
         """
         self._recorder, self._lockstep = recorder, lockstep
         self._receipt_stamps = frozenset(receipt_stamps)
         self._count_publishers, self._on_publisher = count_publishers, on_publisher
+        self._on_image = on_image
         joints = recorder.robot.joint_names
         self._joints = {name: JointValues(recorder.robot.name, joints, joint_map) for name in schema.JOINT_UNITS}
         self._command = {name: np.full(len(joints), np.nan) for name in (schema.COMMAND, schema.APPLIED)}
@@ -99,6 +102,8 @@ class MessageAdapter:
         if schema.is_camera(stream):
             image = self._image(topic, message)
             self._recorder.frame(stream, image, **self._numbered(stream, stamps))
+            # Recorded first: showing it must not cost it.
+            self._on_image(stream, image, stamps["header_ns"])
             return
         if stream in (schema.ENVIRONMENT, schema.POLICY):
             values = np.asarray(message.position, dtype=float)

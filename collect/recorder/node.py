@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from waldo import ros
@@ -17,10 +17,12 @@ from waldo.collect.notice import Notice
 from waldo.collect.recorder import topics
 from waldo.collect.recorder.message_adapter import MessageAdapter
 from waldo.collect.recorder.publishers import Start
-from waldo.collect.recorder.recorder import Recorder, RecorderError, State
+from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
+from waldo.collect.recorder.start_gates import CameraContent, Gate
 from waldo.collect.recorder.status import RecordingStatus, to_message
+from waldo.collect.recorder.surroundings import Surroundings
 from waldo.collect.recorder.task import parse_task
 from waldo.collect.recorder.topics import Topic
 from waldo.collect.robot_condition import RobotCondition
@@ -30,7 +32,8 @@ from waldo.datasets import schema
 from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
 from waldo.robots import diagnostics
-from waldo.robots.diagnostics import CONTROL, ERROR, OK, WARN
+from waldo.robots.cameras.ros_images import Image
+from waldo.robots.diagnostics import CONTROL, ERROR, OK, WARN, MotorStatus
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -43,10 +46,6 @@ SPIN_S = 0.05
 
 STATUS_S = 1.0
 """Interval between two status messages [s]."""
-
-LOOK_S = 4.5
-"""Time after the start in which another recorder is looked for, and after which an absent robot is reported [s]. Longer
-than the 3 s after which Fast DDS announces a process again whose first announcements were lost."""
 
 QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
@@ -79,6 +78,8 @@ class RecorderNode:
         on_notice: Callable[[Notice], None] = lambda _: None,
         on_status: Callable[[RecordingStatus], None] = lambda _: None,
         on_condition: Callable[[RobotCondition], None] = lambda _: None,
+        on_motors: Callable[[Mapping[str, MotorStatus]], None] = lambda _: None,
+        on_image: Callable[[str, bytes | Image, int], None] = lambda stream, image, stamp_ns: None,
         take_requests: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """Create the services. A recorder in lockstep acknowledges messages, for which the simulation waits.
@@ -91,6 +92,8 @@ class RecorderNode:
             on_notice: Called with each notice for the operator.
             on_status: Called with the status, once a second and after each request.
             on_condition: Called with each change of the robot's condition.
+            on_motors: Called with the readings of the motors by joint.
+            on_image: Called with the stream, image and stamp [ns] of each camera's image.
             take_requests: Returns the operator's requests since its last call: names of services of the recorder or
                 the robot, or "next_task".
         """
@@ -102,6 +105,8 @@ class RecorderNode:
         self._cameras = dict(cameras or {})
         self._config = config or NodeConfig()
         self._on_notice, self._on_status, self._on_condition = on_notice, on_status, on_condition
+        self._on_motors, self._on_image = on_motors, on_image
+        self._content = CameraContent()
         self._take_requests = take_requests
         lockstep = recorder.config.lockstep
         self._adapter = MessageAdapter(
@@ -111,6 +116,7 @@ class RecorderNode:
             receipt_stamps=self._config.receipt_stamps,
             count_publishers=graph.node.count_publishers,
             on_publisher=self._on_publisher,
+            on_image=self._on_camera,
         )
         self._monitor = RecordingMonitor(
             recorder, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns(), lockstep=lockstep
@@ -122,7 +128,6 @@ class RecorderNode:
         self._subscriptions: list[Any] = []
         self._streams: list[str] = []
         self._offered: set[str] = set()
-        self._looked = False
         self._condition: RobotCondition | None = None
         self._refused: set[tuple[str, type[Exception]]] = set()
         node = graph.node
@@ -140,9 +145,19 @@ class RecorderNode:
             drain=self._drain,
             now_ns=self._now_ns,
             tasks=self._config.tasks,
+            gates=tuple if lockstep else self.gates,
         )
         self._services = Services(graph, lambda: True, on_notice, nodes=["robot"])
+        self._surroundings = Surroundings(graph.node, recorder.robot.name, self._config.without)
         self._create_services()
+
+    def gates(self) -> list[Gate]:
+        """Return what is not in order for an episode."""
+        return self._monitor.gates() + self._content.gates()
+
+    def _on_camera(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
+        self._content.add(stream, image, time.monotonic())
+        self._on_image(stream, image, stamp_ns)
 
     # services and keys
 
@@ -253,7 +268,9 @@ class RecorderNode:
             self._adapter.add(topic, message, info)
             if topic.stream == schema.MOTORS:
                 at_ns = ros.stamp_to_ns(message.header.stamp)
-                self._notify(self._monitor.motors(diagnostics.from_message(message), at_ns))
+                motors = diagnostics.from_message(message)
+                self._on_motors(motors)
+                self._notify(self._monitor.motors(motors, at_ns))
         except JournalError as error:
             self._abandon(error)
         except Exception as error:  # whatever a publisher sends costs no more than its message
@@ -333,7 +350,7 @@ class RecorderNode:
         self._acknowledgements.publish(message)
 
     def _show_status(self) -> None:
-        status = self._monitor.status(time.monotonic_ns())
+        status = replace(self._monitor.status(time.monotonic_ns()), gates=tuple(self.gates()))
         namespace = self.graph.node.get_namespace().strip("/")
         self._diagnostics.publish(to_message(status, self.recorder.robot.name, namespace, time.time_ns()))
         self._on_status(status)
@@ -347,7 +364,7 @@ class RecorderNode:
                 now_s = time.monotonic()
                 if now_s >= next_scan_s:
                     self.scan()
-                    self._look_around(now_s - started_s)
+                    self._notify(self._surroundings.look(now_s - started_s, self._subscribed, self._offered))
                     self._notify(self._monitor.check(time.time_ns(), time.monotonic_ns()))
                     self._show_condition()
                     # Repeated, because the robot may have missed earlier acknowledgements while it was starting.
@@ -361,33 +378,6 @@ class RecorderNode:
             if self.recorder.state is not State.IDLE:
                 self._notify([Notice(level=WARN, text='saving the open episode as "interrupted"')])
             self.recorder.close()
-
-    def _look_around(self, seconds: float) -> None:
-        """Report a robot that is absent, and refuse to be a second recorder.
-
-        Args:
-            seconds: Time since the start [s].
-
-        Raises:
-            RecorderError: If another recorder runs in the namespace.
-        """
-        node = self.graph.node
-        if seconds < LOOK_S:
-            names = node.get_node_names_and_namespaces()
-            if names.count((node.get_name(), node.get_namespace())) > 1:
-                do = "stop it, or record another robot with --namespace"
-                raise RecorderError(f"another recorder runs in the namespace {node.get_namespace()}; {do}")
-        elif not self._looked:
-            self._looked = True
-            if schema.TOPIC_OF_STREAM[schema.STATE] not in self._subscribed:
-                topic = node.resolve_topic_name(schema.TOPIC_OF_STREAM[schema.STATE])
-                text = f"no robot publishes {topic}; start one with: waldo robot {self.recorder.robot.name}"
-                self._notify([Notice(level=ERROR, text=text)])
-            if absent := self._config.without - self._offered:
-                found = ", ".join(sorted(self._offered)) or "none"
-                self._notify(
-                    [Notice(level=WARN, text=f"--without {', '.join(sorted(absent))}: cameras found: {found}")]
-                )
 
     def _spin(self) -> None:
         """Run one callback; acknowledge when no further message is waiting, rather than each message."""

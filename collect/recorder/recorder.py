@@ -266,17 +266,7 @@ class Recorder:
         Raises:
             RecorderError: If an episode is open, or nothing was received on an expected stream.
         """
-        if self.state is not State.IDLE:
-            raise RecorderError(f"cannot start: an episode is {self.state.value}; save, fail or discard it first")
-        for name in (schema.STATE, *expected):
-            if name in self._refused:
-                raise RecorderError(f"cannot start: {self._refused[name]}{_without_hint([name])}")
-        silent = [name for name in (schema.STATE, *expected) if name not in {*self._received, *COMMANDS}]
-        if silent:
-            raise RecorderError(
-                f"cannot start: no message received yet on {', '.join(dict.fromkeys(silent))}; "
-                f"check that the robot and its cameras are publishing{_without_hint(silent)}"
-            )
+        self.check_start(expected)
         self._set_rate()
         # States of an episode are not part of the next measurement: the pause between would count as a slow rate.
         self._rate.clear()
@@ -292,6 +282,20 @@ class Recorder:
         self._writer = self.dataset.begin(streams, {**self._attributes, **self.task}, back_pressure=pressure)
         self.state = State.RECORDING
         return f"recording {self.task.get('task', '')}".strip()
+
+    def check_start(self, expected: Sequence[str]) -> None:
+        """Raise RecorderError if an episode is open, or nothing was received on an expected stream."""
+        if self.state is not State.IDLE:
+            raise RecorderError(f"cannot start: an episode is {self.state.value}; save, fail or discard it first")
+        for name in (schema.STATE, *expected):
+            if name in self._refused:
+                raise RecorderError(f"cannot start: {self._refused[name]}{_without_hint([name])}")
+        silent = [name for name in (schema.STATE, *expected) if name not in {*self._received, *COMMANDS}]
+        if silent:
+            raise RecorderError(
+                f"cannot start: no message received yet on {', '.join(dict.fromkeys(silent))}; "
+                f"check that the robot and its cameras are publishing{_without_hint(silent)}"
+            )
 
     def _set_rate(self) -> None:
         """Set the rate of the joints' streams; raises RecorderError if it is not known yet."""

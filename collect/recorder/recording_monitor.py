@@ -13,6 +13,7 @@ from waldo.collect.recorder.clock_jump import ClockWatch
 from waldo.collect.recorder.disk_space import DiskWatch, Space
 from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.stamp_offset import StampWatch, describe
+from waldo.collect.recorder.start_gates import Gate, check_gates
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
 from waldo.collect.robot_condition import ABSENT, DISCONNECTED, GONE, STATUS_TIMEOUT_S, RobotCondition, robot_condition
@@ -51,6 +52,7 @@ class RecordingMonitor:
         self._disk = DiskWatch(recorder.dataset.folder("record"))
         self._space = Space(float("inf"))
         self._motors, self._components = StatusWatch(), StatusWatch()
+        self._readings: Mapping[str, MotorStatus] = {}
         self._control: ComponentStatus | None = None
         self._control_is_new = False
         self._control_ns = self._checked_ns = monotonic_ns
@@ -92,6 +94,7 @@ class RecordingMonitor:
 
     def motors(self, statuses: Mapping[str, MotorStatus], at_ns: int) -> list[Notice]:
         """Register the statuses of the motors at a time [ns]; return a notice for each new or cleared fault."""
+        self._readings = statuses
         changes = [
             self._motors.update(joint, status.level, status.message, at_ns) for joint, status in statuses.items()
         ]
@@ -166,6 +169,17 @@ class RecordingMonitor:
         for kind, watch in (("motor_status", self._motors), ("component_status", self._components)):
             for change in watch.faults:
                 self._add_status(kind, change)
+
+    def gates(self) -> list[Gate]:
+        """Return what is not in order for an episode; the robot's own trouble is not among it."""
+        faults = [one for one in (*self._motors.faults, *self._components.faults) if one.name != CONTROL]
+        return check_gates(
+            stopped=sorted(self._watchdog.stopped),
+            offsets_ns=self._stamps.offsets_ns,
+            space=self._space,
+            faults=faults,
+            motors=self._readings,
+        )
 
     # checks
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from waldo.collect.recorder.recorder import Recorder, RecorderError, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
+from waldo.collect.recorder.start_gates import Gate, StartGates
 from waldo.datasets.reading.following import MIN_LAPSE_S
 
 
@@ -24,6 +25,7 @@ class RecorderRequests:
         now_ns: Callable[[], int],
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         tasks: Sequence[Mapping[str, Any]] = (),
+        gates: Callable[[], Sequence[Gate]] = tuple,
     ) -> None:
         """Initialize.
 
@@ -35,11 +37,13 @@ class RecorderRequests:
             now_ns: Returns the time of the robot's messages [ns].
             monotonic_ns: Returns the time of the monitor's monotonic clock [ns].
             tasks: Attributes of the episodes, among which the operator chooses; the first is that of the next episode.
+            gates: Returns what is not in order for an episode; a start is then refused once.
         """
         self._recorder, self._monitor = recorder, monitor
         self._expected, self._drain = expected, drain
         self._now_ns, self._monotonic_ns = now_ns, monotonic_ns
         self._tasks = list(tasks)
+        self._gates = StartGates(gates)
         self._unconfirmed = True
         self._lapse: str | None = None
         if self._tasks:
@@ -63,7 +67,15 @@ class RecorderRequests:
         """Start an episode; refused while the robot is stopped or disconnected."""
         if trouble := self._monitor.trouble(self._monotonic_ns()):
             raise RecorderError(f"cannot start: the robot is {trouble}")
+        # What cannot be overridden comes first.
+        self._recorder.check_start(self._expected())
+        reason, overridden = self._gates.refusal(self._monotonic_ns() / 1e9)
+        if reason:
+            raise RecorderError(f"cannot start: {reason}")
         text = self._recorder.start(self._expected())
+        for gate in overridden:
+            detail = f"{gate.name}: {gate.reason}"
+            self._recorder.event("gate_overridden", detail, at_ns=self._now_ns(), gate=gate.name, level="warning")
         self._monitor.episode_started(self._now_ns())
         self._unconfirmed, self._lapse = True, None
         return text

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from waldo.collect.recorder.disk_space import Space
+from waldo.collect.recorder.start_gates import Gate
 from waldo.datasets import schema
 from waldo.errors import count
 from waldo.robots.diagnostics import ERROR, OK, WARN
@@ -51,6 +52,8 @@ class RecordingStatus:
     """Number of saved episodes that are not finalized yet."""
     faults: tuple[str, ...] = field(default_factory=tuple[str, ...])
     """Motors and components with a warning or an error."""
+    gates: tuple[Gate, ...] = ()
+    """What is not in order for the next episode."""
 
     @property
     def lost(self) -> int:

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from waldo.cli.fleet import Fleet, listen, url_of
+from waldo.cli.fleet import Fleet
 from waldo.cli.main import main
+from waldo.cli.support.listening import listen, url_of
 from waldo.errors import ConfigError
 
 

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from waldo.fleet.auth import OPEN_PATHS
 from waldo.fleet.server import PAGE_FILES, Site
 from waldo.fleet.store import FleetStore
+from waldo.web.access import OPEN_PATHS
 
 ROUTES = ["/", *PAGE_FILES, "/api/robots", "/events", "/metrics", "/healthz"]
 

@@ -17,9 +17,9 @@ from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
 from waldo.errors import WaldoError
-from waldo.hosts import TOKEN_FORM, is_token
 from waldo.train.serving.server import REQUEST_ID
 from waldo.train.serving.wire import MAX_BYTES, WireError, pack, unpack
+from waldo.web.hosts import TOKEN_FORM, is_token
 
 CONNECT_S = 10.0
 """Timeout of connecting [s]."""

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 from dataclasses import dataclass
 
-from waldo.errors import InvalidValueError, MissingOptionError
+from waldo.cli.support.listening import listen, require_token, url_of
+from waldo.errors import InvalidValueError
 
 TOKEN_VARIABLE = "WALDO_FLEET_TOKEN"
 """Environment variable with the token, which keeps it out of the process list."""
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 selects a free port."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise InvalidValueError(
-                "--port", port, "a free port", "stop the program that uses it or pass another port"
-            ) from error
-        raise InvalidValueError("--host", host, f"an address of this machine ({error.strerror})") from error
-
-
-def url_of(host: str, port: int) -> str:
-    """Return the address to open in a browser; the token is never part of it."""
-    if host in ("0.0.0.0", "::", ""):
-        host = socket.gethostname()
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +38,12 @@ class Fleet:
     def __post_init__(self) -> None:
         """Validate the options: without a token only a loopback address is allowed."""
         from waldo.fleet.store import STALE_S
-        from waldo.hosts import is_loopback
 
-        if not 0 <= self.port <= 65535:
-            raise InvalidValueError("--port", self.port, "0 to 65535")
+        require_token(self.host, self.port, self.secret)
         if not self.forget_after_h * 3600 > STALE_S:
             raise InvalidValueError("--forget-after-h", self.forget_after_h, "more than 10 seconds, which are 0.003")
         if self.max_browsers < 1:
             raise InvalidValueError("--max-browsers", self.max_browsers, "a number from 1")
-        if self.secret == "":
-            raise InvalidValueError("--token", "", "one character or more")
-        if self.secret is None and not is_loopback(self.host):
-            raise MissingOptionError(
-                f"--host {self.host}",
-                "--token",
-                "pass --token SECRET, or listen on a loopback address such as 127.0.0.1",
-            )
 
     @property
     def secret(self) -> str | None:
@@ -88,8 +56,8 @@ class Fleet:
         from waldo.fleet.listener import Listener
         from waldo.fleet.server import Site, serve
         from waldo.fleet.store import FleetStore
-        from waldo.hosts import is_loopback
         from waldo.ros import check_domain
+        from waldo.web.hosts import is_loopback
 
         check_domain()
         store = FleetStore(forget_s=3600 * self.forget_after_h)

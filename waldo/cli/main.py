@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "teleoperate a robot: keyboard, gamepad, leader arm, scripted operator",
     ),
     "record": ("waldo.cli.record:Record", "record episodes from a running robot"),
+    "operate": ("waldo.cli.operate:Operate", "record episodes from a console in the browser"),
     "info": ("waldo.cli.dataset:Info", "print a summary of a dataset"),
     "check": ("waldo.cli.dataset:Check", "check a dataset for gaps, losses, frozen cameras, limits and heat"),
     "recover": ("waldo.cli.dataset:Recover", "recover episodes that a crash interrupted"),

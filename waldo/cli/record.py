@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,8 +16,14 @@ from waldo.datasets.streams import CRF
 from waldo.errors import InvalidValueError, count
 
 if TYPE_CHECKING:
+    from waldo.collect.console.view import ConsoleView
+    from waldo.collect.recorder.status import RecordingStatus
     from waldo.collect.recorder.uploader import Uploader
+    from waldo.collect.robot_condition import RobotCondition
     from waldo.datasets.dataset import Dataset
+    from waldo.robots.cameras.ros_images import Image
+    from waldo.robots.description import Robot
+    from waldo.robots.diagnostics import MotorStatus
 
 NEXT_TASK = {"t": "next_task"}
 """Key of the recorder beside those of the devices -> its request."""
@@ -64,6 +72,10 @@ class Record:
 
     def run(self) -> int:
         """Record until SIGINT, SIGTERM, or escape."""
+        return self._record(lambda robot: contextlib.nullcontext())
+
+    def _record(self, open_console: Callable[[Robot], AbstractContextManager[ConsoleView | None]]) -> int:
+        """Record; the operator sees it in the terminal and, if there is one, in the console that is opened."""
         from waldo import __version__
         from waldo.cli.support.operator_display import OperatorDisplay
         from waldo.cli.support.recording_lines import recording_lines
@@ -104,9 +116,32 @@ class Record:
         def take_requests() -> list[str]:
             for text in keys.take_notices():
                 warn(text)
-            return keys.take_requests()
+            return keys.take_requests() + ([] if view is None else view.take_requests())
 
-        with dataset.lock():
+        def show_notice(notice: Notice) -> None:
+            display.notice(notice)
+            if view is not None:
+                view.notice(notice)
+
+        def show_status(status: RecordingStatus) -> None:
+            display.lines(recording_lines(status, self.episodes, usage))
+            if view is not None:
+                view.status(status)
+
+        def show_condition(condition: RobotCondition) -> None:
+            display.condition(condition)
+            if view is not None:
+                view.condition(condition)
+
+        def show_motors(motors: Mapping[str, MotorStatus]) -> None:
+            if view is not None:
+                view.motors(motors)
+
+        def show_image(stream: str, image: bytes | Image, stamp_ns: int) -> None:
+            if view is not None:
+                view.image(stream, image, stamp_ns)
+
+        with dataset.lock(), open_console(robot) as view:
             for recovered in dataset.recover():
                 warn(f"recovered after an interruption: {recovered}")
             uploader = _uploader(dataset, self.upload, warn)
@@ -117,10 +152,12 @@ class Record:
                         Recorder(dataset, robot, attributes, config),
                         cameras,
                         config=node_config,
-                        on_notice=display.notice,
-                        on_status=lambda status: display.lines(recording_lines(status, self.episodes, usage)),
-                        on_condition=display.condition,
+                        on_notice=show_notice,
+                        on_status=show_status,
+                        on_condition=show_condition,
                         take_requests=take_requests,
+                        on_motors=show_motors,
+                        on_image=show_image,
                     )
                     if usage:
                         keys.open()

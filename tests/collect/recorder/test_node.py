@@ -62,6 +62,10 @@ def recording(
         assert not thread.is_alive()
 
 
+HALVES = np.repeat(np.array([[0] * 32 + [40] * 32], np.uint8)[..., None].repeat(3, 2), 48, axis=0)
+"""An image (48, 64, 3) whose halves differ: one without contrast would be refused."""
+
+
 class FakeRobot:
     """Publishes the topics of a robot, one tick at a time."""
 
@@ -91,13 +95,13 @@ class FakeRobot:
         self._send("joint_states", state)
         if not camera:
             return
-        jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 8 * tick % 256, np.uint8))[1].tobytes()
+        jpeg = cv2.imencode(".jpg", HALVES + np.uint8(8 * tick % 200))[1].tobytes()
         self._send("cameras/front/image_raw/compressed", self._compressed("jpeg", jpeg))
         png = struct.pack("<iff", 0, 0, 0) + cv2.imencode(".png", DEPTH_MM + tick)[1].tobytes()
         depth = self._compressed("16UC1; compressedDepth png", png)
         self._send("cameras/front/depth/image_raw/compressedDepth", depth)
         raw = self._kinds["/elsewhere/image"](width=64, height=48, step=192, encoding="bgr8")
-        raw.data = np.full((48, 64, 3), (0, 0, 200), np.uint8).tobytes()
+        raw.data = ((HALVES + np.uint8(180)) * np.array([0, 0, 1], np.uint8)).tobytes()
         self._send("/elsewhere/image", raw)
 
     def _compressed(self, name: str, data: bytes) -> Any:
@@ -504,11 +508,11 @@ def test_an_episode_contains_what_was_published_before_it_was_saved(tmp_path: Pa
 def test_a_second_recorder_in_a_namespace_is_refused(tmp_path: Path, toy_robot: Robot) -> None:
     first, second = (Dataset.create(tmp_path / name, robot="toy") for name in ("first", "second"))
     with recording(first, toy_robot) as running:
-        until(lambda: running._looked, lambda: None)
+        until(lambda: running._surroundings.looked, lambda: None)
         with second.lock(), ros.join_graph("recorder", "toy") as graph:
             node = RecorderNode(graph, Recorder(second, toy_robot, {}))
             with pytest.raises(RecorderError, match="another recorder runs in the namespace /toy; stop it"):
-                node.run(lambda: node._looked)
+                node.run(lambda: node._surroundings.looked)
 
 
 def test_an_absent_robot_is_reported_once(tmp_path: Path, toy_robot: Robot) -> None:

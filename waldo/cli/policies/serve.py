@@ -14,9 +14,9 @@ from typing import Annotated
 import tyro
 
 from waldo.errors import ConfigError, FileError, InvalidValueError, MissingOptionError
-from waldo.hosts import TOKEN_FORM, is_loopback, is_token
 from waldo.process import stop_with_parent
 from waldo.train.serving import CHILD_VARIABLE, TOKEN_VARIABLE
+from waldo.web.hosts import TOKEN_FORM, is_loopback, is_token
 
 
 @dataclass(frozen=True, kw_only=True)

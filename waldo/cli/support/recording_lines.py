@@ -45,7 +45,9 @@ def recording_lines(status: RecordingStatus, goal: int = 0, keys: str = "") -> l
         last.append(f"   {status.pending} saved episodes are being finalized", "yellow")
     if status.faults:
         last.append(f"   faults: {', '.join(status.faults)}", "bold red")
-    return [first, *([streams] if status.streams else []), last, *([Text(keys, "dim")] if keys else [])]
+    gates = [Text(f"not ready: {gate.name}: {gate.reason}", "yellow") for gate in status.gates]
+    gates = gates if status.state == "idle" else []
+    return [first, *([streams] if status.streams else []), last, *gates, *([Text(keys, "dim")] if keys else [])]
 
 
 def _stream(name: str, stream: StreamStatus) -> Text:

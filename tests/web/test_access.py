@@ -1,7 +1,7 @@
 import pytest
 
-from waldo.fleet.auth import token_of
-from waldo.hosts import host_of, is_loopback
+from waldo.web.access import token_of
+from waldo.web.hosts import host_of, is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST", "localhost."])

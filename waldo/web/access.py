@@ -1,10 +1,11 @@
-"""Access control of the dashboard: the token, the session of a browser, the Host header, and security headers.
+"""Access control of a web server: the token, the session of a browser, Host and Origin, and security headers.
 
 Programs send the token as `Authorization: Bearer`. A browser sends it once, in the body of the login form, and receives
 a cookie that is derived from it: the token is in no address that a browser, a proxy or a log could store.
 
 A server on the loopback interface accepts only Host headers that name the loopback. Otherwise a web page whose domain
-resolves to 127.0.0.1 (DNS rebinding) could read the robots through the browser of a local user.
+resolves to 127.0.0.1 (DNS rebinding) could read the robots through the browser of a local user. A WebSocket must come
+from a page of the server itself: browsers let any page open one, with the user's cookies.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from waldo.hosts import host_of, is_loopback
+from waldo.web.hosts import host_of, is_loopback
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,14 +53,14 @@ def token_of(headers: Mapping[str, str], query: str) -> str:
     return parse_qs(query).get("token", [""])[0]
 
 
-def session_of(token: str) -> tuple[str, str]:
-    """Return the name and value of the cookie that stands for a token.
+def session_of(token: str, application: str = "fleet") -> tuple[str, str]:
+    """Return the name and value of the cookie that stands for a token of an application.
 
     Both depend on the token: dashboards on other ports of a host share its cookies, and none reveals a token.
     """
     key = token.encode()
     name, value = (hmac.new(key, text, hashlib.sha256).hexdigest() for text in (b"name", b"session"))
-    return f"waldo_fleet_{name[:8]}", value
+    return f"waldo_{application}_{name[:8]}", value
 
 
 def is_equal(given: str, expected: str) -> bool:
@@ -71,7 +72,13 @@ class AccessControl:
     """ASGI middleware in front of every route."""
 
     def __init__(
-        self, app: ASGIApp, *, token: str | None, loopback: bool, login_page: Callable[[str], str] = str
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        loopback: bool,
+        login_page: Callable[[str], str] = str,
+        application: str = "fleet",
     ) -> None:
         """Wrap an application.
 
@@ -80,11 +87,17 @@ class AccessControl:
             token: The required token; None to accept every request.
             loopback: Whether the server listens on the loopback, which enables the check of the Host header.
             login_page: Returns the HTML of the login form with a message.
+            application: Name of the application, in the name of its cookie.
         """
         self._app, self._token, self._loopback, self._login_page = app, token, loopback, login_page
+        self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request to the application, or answer it with the login form, 401 or 421."""
+        if scope["type"] == "websocket":
+            if reason := self._refused_socket(HTTPConnection(scope)):
+                await send({"type": "websocket.close", "code": 4403, "reason": reason})
+                return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -99,12 +112,32 @@ class AccessControl:
         await (response or self._app)(scope, receive, send_with_headers)
 
     def _wrong_host(self, request: Request) -> Response | None:
-        host = host_of(request.headers.get("host", ""))
+        reason = self._foreign_host(request)
+        return PlainTextResponse(f"{reason}\n", 421) if reason else None
+
+    def _foreign_host(self, connection: HTTPConnection) -> str:
+        """Return why a Host header is refused; empty if it is not."""
+        host = host_of(connection.headers.get("host", ""))
         if not self._loopback or is_loopback(host):
-            return None
-        return PlainTextResponse(
-            f"Host header is {host!r}, expected this machine; open http://localhost instead\n", 421
-        )
+            return ""
+        return f"Host header is {host!r}, expected this machine; open http://localhost instead"
+
+    def _refused_socket(self, connection: HTTPConnection) -> str:
+        """Return why a WebSocket is refused; empty if it is not."""
+        if reason := self._foreign_host(connection):
+            return reason
+        origin, host = connection.headers.get("origin", ""), connection.headers.get("host", "")
+        if origin and urlsplit(origin).netloc.lower() != host.lower():
+            return "opened by another page"
+        return "" if self._token is None or self._is_known(connection) else "no valid token"
+
+    def _is_known(self, connection: HTTPConnection) -> bool:
+        """Return whether a request carries the token, or the cookie that stands for it."""
+        token = self._token or ""
+        if is_equal(token_of(connection.headers, connection.url.query), token):
+            return True
+        name, value = session_of(token, self._application)
+        return is_equal(connection.cookies.get(name, ""), value)
 
     async def _login(self, request: Request) -> Response | None:
         """Return the response to a login, by the form or by the address `/?token=`; None for any other request."""
@@ -117,19 +150,14 @@ class AccessControl:
         elif not (request.url.path == "/" and is_equal(token_of({}, request.url.query), self._token)):
             return None
         response = RedirectResponse("./", 303)
-        name, value = session_of(self._token)
+        name, value = session_of(self._token, self._application)
         response.set_cookie(name, value, httponly=True, samesite="lax")
         return response
 
     def _rejection(self, request: Request) -> Response | None:
         if self._token is None or request.url.path in OPEN_PATHS:
             return None
-        if is_equal(token_of(request.headers, request.url.query), self._token):
-            return None
-        name, value = session_of(self._token)
-        if is_equal(request.cookies.get(name, ""), value):
-            return None
-        return self._unauthorized(request)
+        return None if self._is_known(request) else self._unauthorized(request)
 
     def _unauthorized(self, request: Request, message: str = "") -> Response:
         """Return 401: to a browser as the login form."""

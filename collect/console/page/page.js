@@ -1,0 +1,61 @@
+// The connection to the console. The page shows what it receives and sends what the operator requests.
+
+import { show, showLost, showImage } from "./show.js";
+import { listen } from "./input.js";
+
+const SILENT_MS = 3000; // Time without a state after which the connection counts as lost.
+const RETRY_MS = 1000;
+
+let socket = null;
+let receivedAt = 0;
+let ahead = 0; // By how much the server's clock is ahead of this one [s].
+
+function send(message) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
+export function request(name) {
+  send({ kind: "request", name, server_s: Date.now() / 1000 + ahead });
+}
+
+async function receive(event) {
+  receivedAt = performance.now();
+  if (typeof event.data === "string") {
+    const state = JSON.parse(event.data);
+    ahead = state.server_s - Date.now() / 1000;
+    show(state);
+    return;
+  }
+  const view = new DataView(event.data);
+  const length = view.getUint16(0, true);
+  const camera = new TextDecoder().decode(new Uint8Array(event.data, 2, length));
+  const stamp = view.getBigInt64(2 + length, true);
+  await showImage(camera, new Blob([event.data.slice(10 + length)], { type: "image/jpeg" }));
+  // After the next frame of the screen: only then it can be seen.
+  requestAnimationFrame(() => send({ kind: "shown", camera, stamp_ns: String(stamp) }));
+}
+
+function connect() {
+  const opened = new WebSocket(new URL("session", location.href.replace(/^http/, "ws")));
+  socket = opened;
+  opened.binaryType = "arraybuffer";
+  opened.onmessage = (event) => socket === opened && receive(event);
+  opened.onclose = () => {
+    if (socket !== opened) return;
+    showLost();
+    setTimeout(connect, RETRY_MS);
+  };
+}
+
+setInterval(() => {
+  if (socket?.readyState === WebSocket.OPEN && receivedAt && performance.now() - receivedAt > SILENT_MS) {
+    receivedAt = 0;
+    showLost();
+    const silent = socket;
+    connect();
+    silent.close();
+  }
+}, 500);
+
+listen({ request, take: () => send({ kind: "take_control" }), give: () => send({ kind: "hand_over" }) });
+connect();

@@ -1,0 +1,259 @@
+"""What the console shows, and who controls the robot from it.
+
+The recorder's thread stores what happens; the server's thread reads it for its pages. The pages' requests wait for the
+recorder's thread. Of several pages one operates and the others watch; every page may stop the robot.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from waldo.collect.notice import Notice
+from waldo.collect.recorder.status import RecordingStatus
+from waldo.collect.robot_condition import RobotCondition
+from waldo.datasets import schema
+from waldo.robots.cameras.ros_images import Image
+from waldo.robots.diagnostics import MotorStatus
+
+STOP = "stop_motion"
+"""The request that every page may make."""
+REQUESTS = ("start", "save", "fail", "keep", "stop", "discard", "undo", "next_task", "enable", "reset", STOP)
+"""What a page may request of the recorder and the robot."""
+MAX_REQUEST_AGE_S = 1.0
+"""Age from which a request is dropped, other than a stop [s]: the operator may want something else by now."""
+MOTOR_KEYS = (
+    "winding_celsius",
+    "winding_std_kelvin",
+    "limit_celsius",
+    "time_to_limit_seconds",
+    "time_to_limit_p10_seconds",
+    "time_to_limit_p90_seconds",
+    "episodes_left",
+    "cooldown_seconds",
+    "derate_ratio",
+)
+"""Quantities of a motor that a page shows."""
+QUALITY = 80
+"""JPEG quality of images that a camera does not deliver as JPEG, 1 to 100."""
+NOTICES = 50
+"""Number of notices that a page shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraImage:
+    """The newest image of a camera."""
+
+    camera: str
+    """Name of the camera."""
+    image: bytes | Image
+    """JPEG, or pixels (height, width, 3) of red, green and blue."""
+    stamp_ns: int
+    """Time at which it was taken [ns]."""
+    number: int
+    """Number of the camera's images so far."""
+
+    def jpeg(self) -> bytes:
+        """Return the image as JPEG."""
+        if isinstance(self.image, bytes):
+            return self.image
+        import cv2
+
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(self.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        return data.tobytes()
+
+
+@dataclass(slots=True)
+class _Page:
+    name: str
+    wake: Callable[[bool], None]
+
+
+@dataclass(slots=True)
+class ConsoleView:
+    """The state of the console; its methods may be called from any thread."""
+
+    robot: str
+    """Name of the robot."""
+    joints: Sequence[str]
+    """Names of the joints."""
+    goal: int = 0
+    """Number of episodes to record; 0 for no goal."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _status: RecordingStatus | None = None
+    _condition: RobotCondition | None = None
+    _motors: Mapping[str, MotorStatus] = field(default_factory=dict[str, MotorStatus])
+    _notices: deque[tuple[int, Notice]] = field(default_factory=lambda: deque(maxlen=NOTICES))
+    _count: int = 0
+    _images: dict[str, CameraImage] = field(default_factory=dict[str, CameraImage])
+    _requests: deque[str] = field(default_factory=deque[str])
+    _pages: dict[int, _Page] = field(default_factory=dict[int, _Page])
+    _operator: int | None = None
+    _asking: int | None = None
+
+    # What the recorder's thread stores.
+
+    def notice(self, notice: Notice) -> None:
+        """Show a notice."""
+        with self._lock:
+            self._count += 1
+            self._notices.append((self._count, notice))
+        self._wake()
+
+    def status(self, status: RecordingStatus) -> None:
+        """Show the recorder's status."""
+        self._status = status
+        self._wake()
+
+    def condition(self, condition: RobotCondition) -> None:
+        """Show the robot's condition."""
+        self._condition = condition
+        self._wake()
+
+    def motors(self, motors: Mapping[str, MotorStatus]) -> None:
+        """Show the motors' readings."""
+        self._motors = motors
+
+    def image(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
+        """Show an image of a camera's stream; depth is not shown."""
+        if not stream.startswith(schema.CAMERA_PREFIX):
+            return
+        camera = stream.removeprefix(schema.CAMERA_PREFIX)
+        with self._lock:
+            before = self._images.get(camera)
+            number = 1 if before is None else before.number + 1
+            self._images[camera] = CameraImage(camera=camera, image=image, stamp_ns=stamp_ns, number=number)
+        self._wake(is_image=True)
+
+    def take_requests(self) -> list[str]:
+        """Return the requests since the last call."""
+        with self._lock:
+            found = list(self._requests)
+            self._requests.clear()
+        return found
+
+    # The pages.
+
+    def open_page(self, page: int, name: str, wake: Callable[[bool], None]) -> None:
+        """Add a page; the first one operates.
+
+        Args:
+            page: Number of the page.
+            name: Where it is opened, for other operators.
+            wake: Called when there is something new to show; with true if it is an image.
+        """
+        with self._lock:
+            self._pages[page] = _Page(name, wake)
+            if self._operator is None:
+                self._operator = page
+        self._wake()
+
+    def close_page(self, page: int) -> None:
+        """Remove a page; if it operated, the page that asked for control does."""
+        with self._lock:
+            self._pages.pop(page, None)
+            if self._asking == page:
+                self._asking = None
+            if self._operator == page:
+                self._operator, self._asking = self._asking, None
+        self._wake()
+
+    def request(self, page: int, name: str, age_s: float) -> str:
+        """Make a request of a page; return why it is refused, or an empty text.
+
+        Args:
+            page: Number of the page.
+            name: One of `REQUESTS`.
+            age_s: Time since the operator pressed the key [s].
+        """
+        if name not in REQUESTS:
+            return f"there is no request {name!r}"
+        with self._lock:
+            if name != STOP:
+                if page != self._operator:
+                    return "another page operates the robot; take control first"
+                if not -MAX_REQUEST_AGE_S <= age_s <= MAX_REQUEST_AGE_S:
+                    return f"{name} arrived {age_s:.1f} s late and was dropped; press it again"
+            self._requests.append(name)
+        return ""
+
+    def take_control(self, page: int) -> None:
+        """Ask for control: it is granted at once if no page operates, else when the operator hands over."""
+        with self._lock:
+            if self._operator is None:
+                self._operator = page
+            elif self._operator != page:
+                self._asking = page
+        self._wake()
+
+    def hand_over(self, page: int) -> None:
+        """Hand control to the page that asks for it; does nothing for a page that does not operate."""
+        with self._lock:
+            if page == self._operator:
+                self._operator, self._asking = self._asking, None
+        self._wake()
+
+    def images(self) -> list[CameraImage]:
+        """Return the newest image of each camera."""
+        with self._lock:
+            return list(self._images.values())
+
+    def state(self, page: int) -> dict[str, Any]:
+        """Return what a page shows, as JSON: unknown numbers are null."""
+        with self._lock:
+            notices = [{"number": number, **asdict(notice)} for number, notice in self._notices]
+            operator, asking = self._pages.get(self._operator or 0), self._pages.get(self._asking or 0)
+            role = "operator" if page == self._operator else "watcher"
+        return {
+            "robot": self.robot,
+            "goal": self.goal,
+            "role": role,
+            "operator": operator.name if operator else "",
+            "asking": asking.name if asking else "",
+            "condition": None if self._condition is None else asdict(self._condition),
+            "recorder": None if self._status is None else _recorder(self._status),
+            "heat": [_motor(joint, self._motors[joint]) for joint in self.joints if joint in self._motors],
+            "notices": notices,
+        }
+
+    def _wake(self, *, is_image: bool = False) -> None:
+        with self._lock:
+            pages = list(self._pages.values())
+        for page in pages:
+            page.wake(is_image)
+
+
+def _recorder(status: RecordingStatus) -> dict[str, Any]:
+    return {
+        "state": status.state,
+        "task": status.task,
+        "episode": status.episode,
+        "saved": status.saved,
+        "seconds": status.seconds,
+        "elapsed": status.elapsed,
+        "lost": status.lost,
+        "disk_s": _number(status.space.remaining_s),
+        "disk": str(status.space),
+        "disk_level": 2 if status.space.full else 1 if status.space.low else 0,
+        "faults": list(status.faults),
+        "gates": [asdict(gate) for gate in status.gates],
+        "streams": [{"name": name, **asdict(stream)} for name, stream in status.streams.items()],
+    }
+
+
+def _motor(joint: str, motor: MotorStatus) -> dict[str, Any]:
+    return {
+        "joint": joint,
+        "level": motor.level,
+        "faults": motor.faults,
+        **{key: _number(motor.values.get(key, math.nan)) for key in MOTOR_KEYS},
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return a number for JSON, which has no NaN and no infinity."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,169 @@
+"""The console in a real browser: what it shows, its keys, a second page, and a lost connection."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.collect.console.console_bench import Console, jpeg, running, status
+from waldo.collect.notice import Notice
+from waldo.collect.robot_condition import RobotCondition
+from waldo.robots.diagnostics import ERROR
+
+
+@pytest.fixture
+def console() -> Iterator[Console]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, console: Console) -> Iterator[webdriver.Chrome]:
+    """The browser with the console open; afterwards, no error and no request to another host is allowed."""
+    browser.get_log("browser"), browser.get_log("performance")
+    browser.get(console.url)
+    wait(browser, lambda: text(browser, "word") == "FOLLOWING")
+    yield browser
+    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert [url for url in urls if not url.startswith(console.url)] == []
+    browser.get("about:blank")
+
+
+def wait(browser: webdriver.Chrome, condition: Callable[[], object]) -> None:
+    WebDriverWait(browser, 60, poll_frequency=0.05).until(lambda _: condition())
+
+
+def text(browser: webdriver.Chrome, identity: str) -> str:
+    return browser.find_element(By.ID, identity).text
+
+
+def press(browser: webdriver.Chrome, key: str) -> None:
+    ActionChains(browser).send_keys(key).perform()
+
+
+def requests(console: Console, count: int) -> list[str]:
+    deadline, found = time.monotonic() + 60, list[str]()
+    while len(found) < count and time.monotonic() < deadline:
+        found += console.view.take_requests()
+        time.sleep(0.01)
+    return found
+
+
+def listed(browser: webdriver.Chrome, selector: str) -> list[str]:
+    # In one call, since the page replaces its rows.
+    script = "return [...document.querySelectorAll(arguments[0])].map(one => one.innerText)"
+    return [str(one) for one in browser.execute_script(script, selector)]
+
+
+def test_the_page_shows_robot_recorder_heat_and_streams(page: webdriver.Chrome, console: Console) -> None:
+    console.view.status(status("recording", stopped=True))
+    wait(page, lambda: text(page, "state") == "RECORDING")
+    assert text(page, "elapsed") == "0:12"
+    assert text(page, "task") == "lift the cube"
+    assert text(page, "counts") == "3 of 10 saved"
+    assert text(page, "heat-summary") == "gripper in 42 s; about 7 more episodes, then 3 min rest"
+    assert listed(page, "#heat tr")[1].split("\t")[0] == "gripper"
+    assert listed(page, "#streams li") == ["joints/state 99 Hz", "cameras/front no messages"]
+    assert page.title == "FOLLOWING · arm"
+    console.view.condition(
+        RobotCondition(word="STOPPED", level=ERROR, reason="a motor is hot", action="then press v to enable the robot")
+    )
+    wait(page, lambda: text(page, "word") == "STOPPED")
+    assert text(page, "reason") == "a motor is hot: then press v to enable the robot"
+    # Readable from three meters: 2 % of the page's height and more.
+    assert page.find_element(By.ID, "word").size["height"] > 40
+
+
+def test_every_request_has_a_key_and_a_button(page: webdriver.Chrome, console: Console) -> None:
+    keys = {"start": Keys.ENTER, "save": "1", "fail": "0", "discard": Keys.BACKSPACE, "undo": "z", "next_task": "t"}
+    keys |= {"reset": "n", "enable": "v", "stop_motion": " "}
+    for name, key in keys.items():
+        press(page, key)
+        assert requests(console, 1) == [name]
+        button = page.find_element(By.CSS_SELECTOR, f"[data-request={name}]")
+        button.click()
+        assert requests(console, 1) == [name]
+        page.execute_script("document.activeElement.blur()")
+    # With the focus on a button, the space key stops the robot and does not press the button as well.
+    page.execute_script("document.querySelector('[data-request=start]').focus()")
+    press(page, " ")
+    assert requests(console, 1) == ["stop_motion"]
+    assert console.view.take_requests() == []
+
+
+def test_a_second_page_watches_and_may_stop(page: webdriver.Chrome, console: Console) -> None:
+    first = page.current_window_handle
+    page.switch_to.new_window("tab")
+    try:
+        page.get(console.url)
+        wait(page, lambda: text(page, "role") == "127.0.0.1 operates; you watch.")
+        assert not page.find_element(By.CSS_SELECTOR, "[data-request=start]").is_enabled()
+        press(page, " ")
+        press(page, Keys.ENTER)
+        assert requests(console, 1) == ["stop_motion"]
+        wait(page, lambda: "another page operates the robot; take control first" in listed(page, "#notices li"))
+        press(page, "c")
+        wait(page, lambda: "Control was asked for" in text(page, "role"))
+        page.switch_to.window(first)
+        wait(page, lambda: text(page, "role").startswith("You operate this robot. 127.0.0.1 asks for control."))
+        press(page, "h")
+        wait(page, lambda: "you watch" in text(page, "role"))
+    finally:
+        page.switch_to.window(page.window_handles[-1])
+        page.close()
+        page.switch_to.window(first)
+
+
+def test_images_appear_with_their_latency_and_a_stale_one_is_marked(page: webdriver.Chrome, console: Console) -> None:
+    end = time.monotonic() + 60
+    while not listed(page, "figcaption") or "ms" not in listed(page, "figcaption")[0]:
+        assert time.monotonic() < end
+        console.view.image("cameras/front", jpeg(200), time.time_ns())
+        time.sleep(0.05)
+    script = "const c = document.querySelector('canvas'); return [...c.getContext('2d').getImageData(5, 5, 1, 1).data]"
+    assert abs(page.execute_script(script)[0] - 200) < 5
+    wait(page, lambda: listed(page, "figcaption")[0].startswith("front: no image for"))
+    assert page.find_element(By.CSS_SELECTOR, "figure").get_attribute("data-stale") == "true"
+
+
+def test_notices_are_read_out_once(page: webdriver.Chrome, console: Console) -> None:
+    page.execute_script("window.spoken = []; speechSynthesis.speak = (one) => window.spoken.push(one.text)")
+    press(page, "s")
+    console.view.notice(Notice(text="start: recording", confirmation=True))
+    console.view.notice(Notice(text="a detail"))
+    wait(page, lambda: len(listed(page, "#notices li")) == 2)
+    console.view.condition(RobotCondition(word="HOLDING", level=0))
+    wait(page, lambda: "HOLDING" in page.execute_script("return window.spoken"))
+    assert page.execute_script("return window.spoken") == ["announcements on", "start: recording", "HOLDING"]
+
+
+def test_a_lost_console_is_shown_at_once_and_a_new_one_is_found(browser: webdriver.Chrome) -> None:
+    with running() as console:
+        browser.get(console.url)
+        wait(browser, lambda: text(browser, "word") == "FOLLOWING")
+        assert not browser.find_element(By.ID, "lost").is_displayed()
+    wait(browser, lambda: browser.find_element(By.ID, "lost").is_displayed())
+    browser.get("about:blank")
+    browser.get_log("browser")
+
+
+def test_it_fits_a_phone(page: webdriver.Chrome, console: Console) -> None:
+    size: Any = page.get_window_size()
+    try:
+        page.set_window_size(500, 900)
+        wait(page, lambda: page.execute_script("return innerWidth") < 600)
+        assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert page.find_element(By.ID, "stop").is_displayed()
+    finally:
+        page.set_window_size(size["width"], size["height"])

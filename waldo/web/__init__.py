@@ -1,0 +1,1 @@
+"""What servers share: names of hosts, access control, and connections with deadlines."""
