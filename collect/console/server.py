@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 
 from waldo.collect.console.app import MAX_TEXT, create_app
 from waldo.collect.console.view import ConsoleView
+from waldo.web.connection import Connection
 from waldo.web.hosts import is_loopback
+
+MAX_CONNECTIONS = 100
+"""Connections beyond this number are refused: slow or hostile clients must not exhaust the server."""
 
 
 class ConsoleServer:
@@ -27,10 +32,12 @@ class ConsoleServer:
             token: Token that every page must log in with; None only on the loopback interface.
         """
         app = create_app(view, token=token, loopback=is_loopback(host))
+        protocol: Any = functools.partial(Connection, max_connections=MAX_CONNECTIONS)
         self._listening = listening
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=protocol,
                 ws="websockets-sansio",
                 ws_max_size=4 * MAX_TEXT,
                 lifespan="off",

@@ -38,6 +38,8 @@ MOTOR_KEYS = (
     "derate_ratio",
 )
 """Quantities of a motor that a page shows."""
+MAX_WAITING = 20
+"""Number of requests that may wait for the recorder, beside a stop."""
 QUALITY = 80
 """JPEG quality of images that a camera does not deliver as JPEG, 1 to 100."""
 NOTICES = 50
@@ -178,6 +180,10 @@ class ConsoleView:
                     return "another page operates the robot; take control first"
                 if not -MAX_REQUEST_AGE_S <= age_s <= MAX_REQUEST_AGE_S:
                     return f"{name} arrived {age_s:.1f} s late and was dropped; press it again"
+            elif STOP in self._requests:
+                return ""
+            if len(self._requests) >= MAX_WAITING and name != STOP:
+                return "too many requests wait; the recorder is busy"
             self._requests.append(name)
         return ""
 

@@ -10,8 +10,8 @@
     COOL
 
 SEARCH, HOLD and SWING end early when the motor is within the margin of its limit, HOLD and SWING also when it needs
-more torque than is allowed. The program is a plain class with time passed in; it only returns targets, which pass
-through the robot's safety chain.
+more torque than is allowed. SEARCH turns back at an obstacle. The program is a plain class with time passed in; it only
+returns targets, which pass through the robot's safety chain.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ MAX_SWING_RAD_S = 3.0
 TORQUE_FILTER_S = 1.0
 """Time constant of the mean torque that is compared with the allowed one [s]; accelerations are shorter."""
 
+BLOCKED, BLOCKED_S = 0.1, 0.3
+"""Distance from the target [rad] and its duration [s] after which a joint that needs more than the allowed torque is
+blocked."""
 OVERLOAD_RATIO = 1.3
 """Ratio of mean torque to requested load at which a stage ends."""
 
@@ -129,6 +132,7 @@ class Program:
         """Why stages ended early, as text."""
         self._start, self._target, self._in_stage_s = start, start, 0.0
         self._torque: float | None = None
+        self._blocked_s = 0.0
         self._found: list[tuple[float, float]] = []
         """Position [rad] and torque [N·m] during SEARCH."""
 
@@ -151,6 +155,7 @@ class Program:
             return None
         if stage is Stage.SEARCH and math.isfinite(measured.torque_nm):
             self._found.append((measured.position, abs(measured.torque_nm)))
+            self._turn_back(measured, dt_s)
         reason = self._reason_to_end(stage, measured)
         if reason:
             self.notes.append(reason)
@@ -170,6 +175,20 @@ class Program:
             # A joint that is still arriving may need more for a moment.
             before = min(abs(torque_nm), self.load_nm) if self._torque is None else self._torque
             self._torque = before + min(1.0, dt_s / TORQUE_FILTER_S) * (abs(torque_nm) - before)
+
+    def _turn_back(self, measured: Measured, dt_s: float) -> None:
+        """End the range where SEARCH meets an obstacle: the joint needs too much torque and does not follow."""
+        is_over = abs(measured.torque_nm) > OVERLOAD_RATIO * self.load_nm
+        is_blocked = is_over and abs(self._target - measured.position) > BLOCKED
+        self._blocked_s = self._blocked_s + dt_s if is_blocked else 0.0
+        if self._blocked_s < BLOCKED_S:
+            return
+        self._blocked_s = 0.0
+        if self._target > measured.position:
+            self.high = max(self._start, min(self.high, measured.position))
+        else:
+            self.low = min(self._start, max(self.low, measured.position))
+        self.notes.append(f"the range ends at an obstacle at {measured.position:.2f} rad")
 
     def _reason_to_end(self, stage: Stage, measured: Measured) -> str:
         """Return why the present stage ends early, as text; empty if it does not."""
@@ -200,7 +219,7 @@ class Program:
         return self._start
 
     def _frequency(self) -> float:
-        half = (self.high - self.low) / 2
+        half = max((self.high - self.low) / 2, MIN_ANGLE)
         return min(MAX_SWING_RAD_S, SWING_SPEED_RATIO * self.joint.velocity / half)
 
     def _swing_speed(self) -> float:

@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.collect.console.console_bench import Console, jpeg, running, status
 from waldo.collect.console.app import MAX_PAGES, MAX_TEXT, PAGE_FILES
+from waldo.collect.console.server import MAX_CONNECTIONS
 from waldo.collect.console.view import STOP
 from waldo.collect.notice import Notice
 
@@ -196,3 +197,16 @@ def test_only_so_many_pages_can_be_open() -> None:
             states(stack.enter_context(opened(console)), lambda _: True)
         with pytest.raises(InvalidStatus), opened(console):
             pass
+
+
+def test_hundreds_of_connections_do_not_disturb_an_open_page() -> None:
+    with running() as console, opened(console) as page, ExitStack() as stack:
+        states(page, lambda _: True)
+        for _ in range(3 * MAX_CONNECTIONS):
+            with suppress(OSError):
+                line = stack.enter_context(socket.create_connection(("127.0.0.1", console.port), 10))
+                line.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        console.view.notice(Notice(text="still here"))
+        states(page, lambda one: bool(one["notices"]))
+        request(page, "save")
+        assert requests(console, 1) == ["save"]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.collect.console.console_bench import JOINTS, jpeg, pixels, status
 from tests.dashboards import motor_status
-from waldo.collect.console.view import MAX_REQUEST_AGE_S, NOTICES, REQUESTS, STOP, ConsoleView
+from waldo.collect.console.view import MAX_REQUEST_AGE_S, MAX_WAITING, NOTICES, REQUESTS, STOP, ConsoleView
 from waldo.collect.notice import Notice
 from waldo.robots.diagnostics import ERROR
 
@@ -42,7 +42,7 @@ def test_every_page_may_stop_the_robot_however_late(view: ConsoleView) -> None:
     opened(view, 1), opened(view, 2)
     assert view.request(2, STOP, 99.0) == ""
     assert view.request(1, STOP, float("inf")) == ""
-    assert view.take_requests() == [STOP, STOP]
+    assert view.take_requests() == [STOP]
 
 
 @pytest.mark.parametrize("age_s", [MAX_REQUEST_AGE_S + 0.1, -MAX_REQUEST_AGE_S - 0.1, float("inf"), float("nan")])
@@ -117,3 +117,13 @@ def test_the_state_is_json_also_with_unknown_values(view: ConsoleView) -> None:
     assert state["recorder"]["elapsed"] == "0:12"
     assert [stream["stopped"] for stream in state["recorder"]["streams"]] == [False, True]
     assert [notice["number"] for notice in state["notices"]] == list(range(6, NOTICES + 6))
+
+
+def test_requests_that_are_not_taken_are_limited_and_a_stop_never_is(view: ConsoleView) -> None:
+    opened(view, 1)
+    for _ in range(MAX_WAITING):
+        assert view.request(1, "undo", 0.0) == ""
+    assert view.request(1, "undo", 0.0) == "too many requests wait; the recorder is busy"
+    for _ in range(100):
+        assert view.request(1, STOP, 0.0) == ""
+    assert view.take_requests() == ["undo"] * MAX_WAITING + [STOP]

@@ -106,3 +106,20 @@ def test_limits_are_checked(change, message):
 def test_a_load_above_the_torque_limit_is_refused():
     with pytest.raises(InvalidValueError, match=r"at most 1\.91, the torque limit of shoulder_lift"):
         Program(JOINT, GuidedConfig(load_nm=3.0), 0.0, 70.0)
+
+
+def test_the_search_turns_back_at_an_obstacle():
+    program = Program(JOINT, CONFIG, -1.0, 70.0)
+    position, pressed_s, targets = -1.0, 0.0, []
+    while program.stage in (Stage.REST, Stage.SEARCH):
+        torque = 0.9 if position >= -0.8 else 0.2
+        targets.append(program.step(Measured(position=position, torque_nm=torque, motor_c=30.0), 0.05))
+        # A table at -0.8 rad.
+        position = min(targets[-1], -0.8)
+        pressed_s += 0.05 if position == -0.8 else 0.0
+    assert program.high == -0.8
+    assert program.low == pytest.approx(-1.4)
+    assert program.notes == ["the range ends at an obstacle at -0.80 rad"]
+    assert min(targets) == pytest.approx(-1.4, abs=0.02)
+    assert pressed_s < 8.0
+    assert max(targets) < -0.65

@@ -65,6 +65,18 @@ EXPECTED = {
         },
         None,
     ),
+    "xl430-w250": (
+        "Dynamixel XL430-W250",
+        {
+            "gear_ratio": (258.5, 0.1),
+            "torque_constant_nm_per_a": (1.07, 0.1),
+            "resistance_ohm": (8.6, 0.1),
+            "peak_torque_nm": (1.5, 0.1),
+            "voltage_v": (12.0, 0.1),
+            "winding_limit_c": (72, 0.1),
+        },
+        None,
+    ),
     "xm430-w350": (
         "Dynamixel XM430-W350",
         {
@@ -75,7 +87,7 @@ EXPECTED = {
             "voltage_v": (12.0, 0.1),
             "winding_limit_c": (80, 0.1),
         },
-        None,
+        (2.5, 45.0, 9.0, 6.0, 0.4, "assumed"),
     ),
     "xm540-w270": (
         "Dynamixel XM540-W270",
@@ -87,7 +99,7 @@ EXPECTED = {
             "voltage_v": (12.0, 0.1),
             "winding_limit_c": (80, 0.1),
         },
-        None,
+        (5.0, 90.0, 6.0, 3.9, 0.4, "assumed"),
     ),
     "dm-j4310": (
         "Damiao DM-J4310",

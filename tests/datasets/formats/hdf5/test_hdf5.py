@@ -103,7 +103,8 @@ def write_aloha(folder, *, episodes=2, rows=6, compress=True, joints=14):
         with h5py.File(folder / f"episode_{k}.hdf5", "w") as file:
             file.attrs["sim"], file.attrs["compress"] = False, compress
             for name in ("observations/qpos", "observations/qvel", "observations/effort", "action"):
-                file[name] = rng.normal(size=(rows, joints)).astype(np.float32)
+                # Within the limits of the robot's joints.
+                file[name] = rng.uniform(-0.5, 0.5, size=(rows, joints)).astype(np.float32)
             lengths = []
             for camera in ("cam_high", "cam_left_wrist"):
                 shown = images(rows, k)
