@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from waldo.errors import WaldoError
+from waldo.errors import InvalidValueError, WaldoError
 from waldo.robots.description import load_robot
 from waldo.sim.experts.kinematics import kinematics_of
 from waldo.sim.tasks.goal import Goal
@@ -52,10 +52,14 @@ class ScriptContext:
 
     @property
     def goal(self) -> Goal:
-        """The goal that the ground truth contains."""
+        """The goal that the ground truth contains; raises InvalidValueError for a goal of another task."""
         named = {key for key, value in self.environment.items() if key.startswith("goal.") and value > 0.5}
         objects = [one.name for one in self.task.objects if f"goal.{one.key}" in named]
         bins = [one.name for one in self.task.bins if f"goal.{one.key}" in named]
+        if not objects:
+            found = ", ".join(sorted(key.removeprefix("goal.") for key in named)) or "none"
+            expected = f"one of the task {self.task.name!r}: {', '.join(self.task.object_names)}"
+            raise InvalidValueError("goal", found, expected, "name the robot's task, such as --option task=pick")
         skill = "put" if bins else "lift"
         return Goal(skill=skill, object=objects[0], target=bins[0] if bins else None)
 

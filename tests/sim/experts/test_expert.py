@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from waldo.errors import UnsupportedOptionError
+from waldo.errors import InvalidValueError, UnsupportedOptionError
 from waldo.sim.experts.expert import Expert, ExpertPolicy
 from waldo.sim.tasks.goal import Goal
 from waldo.sim.world import World
@@ -158,3 +158,14 @@ def test_a_robot_without_scripts_is_rejected():
         "the scripted expert is not supported with the robot 'so101_leader' (supported: g1, g1_dex3, g1_inspire, so101)"
     )
     assert str(error.value) == expected
+
+
+def test_the_goal_of_another_task_is_refused():
+    expert = Expert("lift", noise_scale=0)
+    world = World("pick")
+    environment = dict(zip(world.environment_names, world.environment()[0], strict=True))
+    environment |= {"goal.red_cube": 0.0, "goal.green_cube": 1.0}
+    with pytest.raises(
+        InvalidValueError, match="goal is 'green_cube', expected one of the task 'lift': red cube; name the"
+    ):
+        expert.begin(world.position[0], environment)
