@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.collect.console.console_bench import Console, jpeg, running, status
 from waldo.collect.notice import Notice
+from waldo.collect.recorder.start_gates import Gate
 from waldo.collect.robot_condition import RobotCondition
 from waldo.robots.diagnostics import ERROR
 
@@ -167,3 +170,25 @@ def test_it_fits_a_phone(page: webdriver.Chrome, console: Console) -> None:
         assert page.find_element(By.ID, "stop").is_displayed()
     finally:
         page.set_window_size(size["width"], size["height"])
+
+
+def test_axe_finds_nothing(page: webdriver.Chrome, console: Console) -> None:
+    """Names, roles, contrast and structure, by axe-core's rules."""
+    console.view.notice(Notice(level=ERROR, text="an error"))
+    console.view.status(replace(status(stopped=True), gates=(Gate(name="disk", reason="full soon"),)))
+    console.view.image("cameras/front", jpeg(100), time.time_ns())
+    wait(page, lambda: listed(page, "figcaption") and listed(page, "#gates li"))
+    assert violations(page) == []
+    with running("s3cret", host="0.0.0.0") as locked:
+        page.get(locked.url)
+        wait(page, lambda: page.find_elements(By.ID, "token"))
+        assert violations(page) == []
+    # The refused page is an error in the browser's log, and of another address.
+    page.get_log("browser"), page.get_log("performance")
+
+
+def violations(page: webdriver.Chrome) -> list[str]:
+    """Return what axe-core finds on the open page."""
+    page.execute_script(importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text("utf-8"))
+    found = page.execute_async_script("axe.run().then(arguments[0])")
+    return [f"{one['impact']} {one['id']}: {[node['html'] for node in one['nodes']]}" for one in found["violations"]]
