@@ -172,6 +172,7 @@ def test_its_cameras_see_something(packages: Path, known: Known) -> None:
 
 
 def test_an_episode_is_recorded(packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
     from sensor_msgs.msg import JointState
     from std_srvs.srv import Trigger
 
@@ -185,7 +186,15 @@ def test_an_episode_is_recorded(packages: Path, tmp_path: Path, monkeypatch: pyt
         commanded = graph.node.create_publisher(JointState, "joint_commands", ros.stream_qos())
         applied: list[JointState] = []
         graph.node.create_subscription(JointState, "joint_commands_sent", applied.append, ros.stream_qos())
-        assert graph.spin_until(lambda: bool(applied), 120)
+        recorded: set[str] = set()
+        graph.node.create_subscription(
+            DiagnosticArray,
+            "/diagnostics",
+            lambda message: recorded.update(pair.key for one in message.status for pair in one.values),
+            ros.stream_qos(10),
+        )
+        # The recorder refuses to start before a message of every stream has arrived.
+        assert graph.spin_until(lambda: bool(applied) and "motors rate_hertz" in recorded, 120)
         for name in ("start", "save"):
             service = graph.node.create_client(Trigger, f"recorder/{name}")
             response = graph.call(service, Trigger.Request(), 120)

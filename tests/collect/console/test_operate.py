@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from waldo.cli.main import main
@@ -62,7 +61,9 @@ def test_episodes_are_recorded_through_the_page(
     browser: webdriver.Chrome, station: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     def text(identity: str) -> str:
-        return browser.find_element(By.ID, identity).text
+        # In one call, since the page is reloaded.
+        script = "return document.getElementById(arguments[0])?.innerText ?? ''"
+        return str(browser.execute_script(script, identity))
 
     def press(key: str) -> None:
         ActionChains(browser).send_keys(key).perform()
@@ -80,7 +81,7 @@ def test_episodes_are_recorded_through_the_page(
     until(lambda: text("state") == "RECORDING")
     # A reload in the middle of an episode loses nothing.
     browser.refresh()
-    until(lambda: text("state") == "RECORDING")
+    until(lambda: text("state") == "RECORDING" and text("elapsed") >= "0:01")
     press("0")
     until(lambda: "1 of 3 saved" in text("counts"))
     press(Keys.ENTER)

@@ -48,7 +48,8 @@ def wait(browser: webdriver.Chrome, condition: Callable[[], object]) -> None:
 
 
 def text(browser: webdriver.Chrome, identity: str) -> str:
-    return browser.find_element(By.ID, identity).text
+    # In one call, since a page may be replaced between finding an element and reading it.
+    return str(browser.execute_script("return document.getElementById(arguments[0])?.innerText ?? ''", identity))
 
 
 def press(browser: webdriver.Chrome, key: str) -> None:
