@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import html
-import importlib.resources
 import signal
 import sys
 import threading
@@ -27,6 +25,7 @@ from waldo.fleet.metrics import FleetCollector, metrics_text
 from waldo.fleet.serialization import fleet_parts
 from waldo.web.access import AccessControl
 from waldo.web.connection import Connection
+from waldo.web.page_files import login_page, page_file
 
 if TYPE_CHECKING:
     import socket
@@ -41,6 +40,8 @@ MAX_BROWSERS = 1000
 SWITCH_INTERVAL_S = 0.0005
 """Interval at which the threads of the server take turns; Python's default is 5 ms [s]."""
 
+PACKAGE = "waldo.fleet"
+"""Package with the files of the page."""
 PAGE_FILES = {
     "/style.css": "text/css",
     "/page.js": "text/javascript",
@@ -78,16 +79,6 @@ class Site:
     """Set when the server stops; open event streams then end."""
 
 
-def page_file(name: str) -> str:
-    """Return a file of the page."""
-    return importlib.resources.files("waldo.fleet").joinpath("page", name).read_text("utf-8")
-
-
-def login_page(message: str) -> str:
-    """Return the login form with a message, which is empty at first."""
-    return page_file("login.html").replace("{message}", html.escape(message))
-
-
 def accepts_gzip(request: Request) -> bool:
     """Return whether a client accepts gzip."""
     accepted = [one.strip().partition(";") for one in request.headers.get("accept-encoding", "").lower().split(",")]
@@ -101,7 +92,7 @@ def create_app(site: Site) -> Starlette:
 
     async def page(request: Request) -> Response:
         name = request.url.path.lstrip("/") or "index.html"
-        return Response(page_file(name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
+        return Response(page_file(PACKAGE, name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
 
     async def robots(_: Request) -> Response:
         now = site.clock()
@@ -144,7 +135,14 @@ def create_app(site: Site) -> Starlette:
             Route("/metrics", metrics),
             Route("/healthz", health),
         ],
-        middleware=[Middleware(AccessControl, token=site.token, loopback=site.loopback, login_page=login_page)],
+        middleware=[
+            Middleware(
+                AccessControl,
+                token=site.token,
+                loopback=site.loopback,
+                login_page=functools.partial(login_page, PACKAGE),
+            )
+        ],
     )
 
 

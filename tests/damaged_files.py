@@ -9,11 +9,14 @@ from __future__ import annotations
 import copy
 import json
 import os
+import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from waldo.errors import WaldoError
@@ -158,3 +161,11 @@ def _parse(name: str, path: Path, size: int, parse: Callable[[Path], object]) ->
     assert "\n" not in message, name
     assert len(message) < 1000, name
     return {name: message}
+
+
+def huge_jpeg() -> bytes:
+    """Return a JPEG whose header claims 2^30 pixels."""
+    jpeg = bytearray(cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+    start = jpeg.index(b"\xff\xc0")
+    jpeg[start + 5 : start + 9] = struct.pack(">HH", 0x8000, 0x8000)
+    return bytes(jpeg)

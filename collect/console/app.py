@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
-import importlib.resources
+import functools
 import itertools
 import json
 import struct
@@ -28,11 +27,14 @@ from starlette.websockets import WebSocketDisconnect
 
 from waldo.collect.console.view import ConsoleView
 from waldo.web.access import AccessControl
+from waldo.web.page_files import login_page, page_file
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
+PACKAGE = "waldo.collect.console"
+"""Package with the files of the page."""
 PAGE_FILES: Mapping[str, str] = {
     "/style.css": "text/css",
     "/page.js": "text/javascript",
@@ -53,16 +55,6 @@ MAX_TEXT = 4096
 """Largest message of a page [characters]."""
 LATENCIES = 30
 """Number of images over which the latency is stated."""
-
-
-def page_file(name: str) -> str:
-    """Return a file of the page."""
-    return importlib.resources.files("waldo.collect.console").joinpath("page", name).read_text("utf-8")
-
-
-def login_page(message: str) -> str:
-    """Return the login form with a message, which is empty at first."""
-    return page_file("login.html").replace("{message}", html.escape(message))
 
 
 class Session:
@@ -175,7 +167,7 @@ def create_app(view: ConsoleView, *, token: str | None = None, loopback: bool = 
 
     async def page(request: Request) -> Response:
         name = request.url.path.lstrip("/") or "index.html"
-        return Response(page_file(name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
+        return Response(page_file(PACKAGE, name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
 
     async def session(socket: WebSocket) -> None:
         if len(pages) >= MAX_PAGES:
@@ -192,7 +184,11 @@ def create_app(view: ConsoleView, *, token: str | None = None, loopback: bool = 
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    options: dict[str, Any] = {"token": token, "loopback": loopback, "login_page": login_page}
+    options: dict[str, Any] = {
+        "token": token,
+        "loopback": loopback,
+        "login_page": functools.partial(login_page, PACKAGE),
+    }
     return Starlette(
         routes=[
             *(Route(path, page) for path in ("/", *PAGE_FILES)),

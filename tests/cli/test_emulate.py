@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.terminal import Terminal
 from waldo.cli.emulate import Emulate
 from waldo.errors import ConflictingOptionsError, HardwareError, InvalidValueError, UnsupportedOptionError
 from waldo.robots.description import load_robot
+from waldo.robots.drivers.feetech import FeetechDriver
 from waldo.robots.drivers.options import convert_options, split_options
 from waldo.robots.drivers.parts import make_driver, option_classes
 from waldo.sim.emulation.feetech import FeetechServos
@@ -130,3 +134,31 @@ def test_options_of_one_arm_are_refused_for_a_pair() -> None:
             Emulate(robot="bi_so101", **options)._start(stack)  # type: ignore[arg-type]
     with contextlib.ExitStack() as stack, pytest.raises(InvalidValueError, match="2 channels, such as vcan0,vcan1"):
         Emulate(robot="bi_openarm", interface="virtual", channel="one")._start(stack)
+
+
+def test_keys_of_a_terminal_move_the_arm(tmp_path: Path) -> None:
+    link, right, down = tmp_path / "arm", "\x1b[C", "\x1b[B"
+    with Terminal(
+        [sys.executable, "-m", "waldo", "emulate", "so101", "--hand", "keys", "--link", str(link)]
+    ) as terminal:
+        terminal.wait_for_printed("connect with")
+        reader = FeetechDriver(load_robot("so101"), port=str(link), torque=False)
+        reader.connect()
+        start = reader.read().position
+        terminal.press(right)
+        deadline = time.monotonic() + 60
+        while reader.read().position[0] < start[0] + 0.2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        terminal.press(down)
+        terminal.wait_for_printed("shoulder_lift: ")
+        moved = reader.read().position - start
+        reader.disconnect()
+        terminal.press("\x03")
+        assert terminal.exit_code() == 0
+    assert moved[0] >= 0.2
+    np.testing.assert_allclose(moved[1:], 0.0, atol=0.01)
+
+
+def test_keys_need_a_terminal() -> None:
+    with pytest.raises(HardwareError, match="reads the keys of a terminal, but standard input is none"):
+        started(robot="so101", hand="keys")

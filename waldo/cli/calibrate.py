@@ -119,7 +119,9 @@ class Calibrate:
         path = self.output or Path(f"{robot.name}.calibration.json")
         calibration.save(path, robot.joint_names, found)
         _print(robot, found, None)
-        readers = "" if len(drivers) > 1 else ", which LeRobot can read as well"
+        # LeRobot has one file for each arm, with an entry for each servo.
+        shared = len(drivers) == 1 and not drivers[0].second.of
+        readers = ", which LeRobot can read as well" if shared else ""
         console.err().print(f"stored in the servos and in {path}{readers}")
 
     def _calibrate(self, robot: Robot, driver: ServoDriver) -> Sequence[ServoCalibration]:

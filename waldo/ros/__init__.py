@@ -72,9 +72,9 @@ def keep_senders_from_preempting() -> None:
     """Let the sending threads of this process wait until the thread that publishes has finished.
 
     While a thread publishes, it holds a lock for which Fast DDS's sending thread polls. Woken on the same processor,
-    that one preempted the publisher and polled until the next tick of the kernel: a control loop at 200 Hz lost 2 to
-    4 ms in every tenth cycle on two busy cores, and 0.1 ms with this. A thread with the policy SCHED_BATCH preempts no
-    other.
+    that one preempted the publisher and polled until the next tick of the kernel: on two busy cores a control loop at
+    200 Hz lost 2 to 4 ms in every tenth cycle, and loses 2 ms in every hundredth with this. A thread with the policy
+    SCHED_BATCH preempts no other.
     """
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # threads end

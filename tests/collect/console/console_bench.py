@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,3 +81,12 @@ def pixels(value: int) -> np.ndarray:
 def jpeg(value: int) -> bytes:
     """Return a gray image as JPEG."""
     return cv2.imencode(".jpg", pixels(value))[1].tobytes()
+
+
+def requests(console: Console, count: int) -> list[str]:
+    """Return the requests of the pages once there are so many."""
+    deadline, found = time.monotonic() + 60, list[str]()
+    while len(found) < count and time.monotonic() < deadline:
+        found += console.view.take_requests()
+        time.sleep(0.01)
+    return found

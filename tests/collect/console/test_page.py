@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.collect.console.console_bench import Console, jpeg, running, status
+from tests.collect.console.console_bench import Console, jpeg, requests, running, status
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.start_gates import Gate
 from waldo.collect.robot_condition import RobotCondition
@@ -54,14 +54,6 @@ def text(browser: webdriver.Chrome, identity: str) -> str:
 
 def press(browser: webdriver.Chrome, key: str) -> None:
     ActionChains(browser).send_keys(key).perform()
-
-
-def requests(console: Console, count: int) -> list[str]:
-    deadline, found = time.monotonic() + 60, list[str]()
-    while len(found) < count and time.monotonic() < deadline:
-        found += console.view.take_requests()
-        time.sleep(0.01)
-    return found
 
 
 def listed(browser: webdriver.Chrome, selector: str) -> list[str]:

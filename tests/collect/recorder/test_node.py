@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.damaged_files import huge_jpeg
 from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
@@ -77,6 +78,8 @@ class FakeRobot:
         if best_effort:
             qos.reliability = ReliabilityPolicy.BEST_EFFORT
 
+        self.texture = HALVES
+        """Contrast of the camera's images (48, 64, 3)."""
         self._graph = graph
         self._kinds = {
             "joint_states": JointState,
@@ -95,7 +98,7 @@ class FakeRobot:
         self._send("joint_states", state)
         if not camera:
             return
-        jpeg = cv2.imencode(".jpg", HALVES + np.uint8(8 * tick % 200))[1].tobytes()
+        jpeg = cv2.imencode(".jpg", self.texture + np.uint8(8 * tick % 200))[1].tobytes()
         self._send("cameras/front/image_raw/compressed", self._compressed("jpeg", jpeg))
         png = struct.pack("<iff", 0, 0, 0) + cv2.imencode(".png", DEPTH_MM + tick)[1].tobytes()
         depth = self._compressed("16UC1; compressedDepth png", png)
@@ -245,12 +248,25 @@ def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_
     ]
 
 
-def huge_jpeg() -> bytes:
-    """Return a JPEG whose header claims 2^30 pixels."""
-    jpeg = bytearray(cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
-    start = jpeg.index(b"\xff\xc0")
-    jpeg[start + 5 : start + 9] = struct.pack(">HH", 0x8000, 0x8000)
-    return bytes(jpeg)
+def test_what_is_not_in_order_is_named_before_an_episode(tmp_path: Path, toy_robot: Robot) -> None:
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    shown: list[str] = []
+    with (
+        recording(dataset, toy_robot, on_image=lambda stream, image, stamp_ns: shown.append(stream)) as node,
+        ros.join_graph("robot", "toy") as graph,
+    ):
+        robot = FakeRobot(graph)
+        robot.texture = np.zeros_like(HALVES)
+        ticks = iter(range(10**6))
+        until(lambda: bool(node.gates()), lambda: robot.publish(next(ticks) % 2))
+        assert [gate.name for gate in node.gates()] == ["camera front"]
+        start = graph.node.create_client(Trigger, "recorder/start")
+        response = graph.call(start, Trigger.Request(), 120)
+        assert response is not None
+        assert (response.success, response.message.startswith("cannot start: camera front: ")) == (False, True)
+        assert "cameras/front" in shown
 
 
 def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.damaged_files import huge_jpeg
 from tests.dashboards import motor_status
 from waldo.collect.recorder.disk_space import Space
 from waldo.collect.recorder.recorder import Recorder, RecorderError
@@ -64,14 +65,6 @@ def image(value: int, noise: int = 0) -> np.ndarray:
 
 def jpeg(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".jpg", pixels)[1].tobytes()
-
-
-def huge_jpeg() -> bytes:
-    """Return a JPEG whose header claims 2^30 pixels."""
-    content = bytearray(jpeg(image(128)))
-    start = content.index(b"\xff\xc0")
-    content[start + 5 : start + 9] = b"\x80\x00\x80\x00"
-    return bytes(content)
 
 
 @pytest.mark.parametrize("encode", [jpeg, np.asarray])

@@ -180,6 +180,17 @@ def test_the_threads_that_send_do_not_preempt_the_control_loop() -> None:
     assert int(own) == os.SCHED_OTHER
 
 
+def test_a_robot_node_keeps_its_senders_from_preempting(
+    make_toy_driver: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, hand, calls = make_toy_driver(), Hand(), list[int]()
+    driver.connect()
+    monkeypatch.setattr(ros, "keep_senders_from_preempting", lambda: calls.append(len(hand.seen)))
+    with running(driver, hand):
+        until(lambda: len(hand.seen) > 3)
+    assert calls == [0], "once, before the first cycle"
+
+
 def test_a_device_that_blocks_lets_the_watchdog_hold_the_robot(make_toy_driver: Callable[[], Any]) -> None:
     driver, hand = make_toy_driver(), Hand()
     driver.connect()

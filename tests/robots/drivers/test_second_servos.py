@@ -151,6 +151,44 @@ def test_calibration_reverses_the_second_servos() -> None:
         assert memory(servos, SECOND).memory[12] == 255
 
 
+def test_a_fault_of_the_second_servo_is_cleared_on_request() -> None:
+    with arm() as servos:
+        memory(servos, SECOND).fault = 0x20
+        with pytest.raises(HardwareError, match=r"shoulder .* reports second servo: "):
+            driver(servos).connect()
+        connected = driver(servos, clear_errors=True)
+        connected.connect()
+        assert not any(connected.motors().faults)
+        connected.disconnect()
+
+
+def test_both_servos_are_released() -> None:
+    with arm() as servos:
+        connected = driver(servos, on_close="release")
+        connected.connect()
+        assert servos.is_on(2)
+        connected.disconnect()
+        until = time.monotonic() + 10
+        while any(servos.is_on(index) for index in ALL) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not any(servos.is_on(index) for index in ALL)
+
+
+def test_the_difference_of_the_servos_is_measured_at_each_connection() -> None:
+    """A servo that is fixed anew, or counts its turns from another start, is at another position afterwards."""
+    with arm() as servos:
+        connected = driver(servos, on_close="release")
+        for offset in (0, 300):
+            servo = memory(servos, SECOND)
+            servo.put(20, 4, servo.signed(20, 4) + offset)
+            connected.connect()
+            for _ in range(2 * CONFIRMED):
+                connected.read()
+                time.sleep(0.02)
+            assert not any(connected.motors().faults)
+            connected.disconnect()
+
+
 def test_servos_that_come_apart_are_a_fault_once_it_is_confirmed() -> None:
     second = SecondServos(VX300S, default_ids(VX300S))
     one = Feedback(position=1000, speed=0, pwm_ratio=0.1, voltage_v=12, temperature_c=30, current_a=1)
