@@ -175,7 +175,7 @@ def test_both_servos_are_released() -> None:
 
 
 def test_the_difference_of_the_servos_is_measured_at_each_connection() -> None:
-    """A servo that is fixed anew, or counts its turns from another start, is at another position afterwards."""
+    """A servo that was taken off and fixed again, or counts its turns from another start, is at another position."""
     with arm() as servos:
         connected = driver(servos, on_close="release")
         for offset in (0, 300):
