@@ -247,6 +247,7 @@ def _recorder(status: RecordingStatus) -> dict[str, Any]:
         "disk_level": 2 if status.space.full else 1 if status.space.low else 0,
         "faults": list(status.faults),
         "gates": [asdict(gate) for gate in status.gates],
+        "breaches": [asdict(one) | {"blocks": one.kind in status.blocking} for one in status.breaches],
         "streams": [{"name": name, **asdict(stream)} for name, stream in status.streams.items()],
     }
 

@@ -20,7 +20,6 @@ from waldo.collect.recorder.publishers import Start
 from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
-from waldo.collect.recorder.start_gates import CameraContent, Gate
 from waldo.collect.recorder.status import RecordingStatus, to_message
 from waldo.collect.recorder.surroundings import Surroundings
 from waldo.collect.recorder.task import parse_task
@@ -105,8 +104,7 @@ class RecorderNode:
         self._cameras = dict(cameras or {})
         self._config = config or NodeConfig()
         self._on_notice, self._on_status, self._on_condition = on_notice, on_status, on_condition
-        self._on_motors, self._on_image = on_motors, on_image
-        self._content = CameraContent()
+        self._on_motors = on_motors
         self._take_requests = take_requests
         lockstep = recorder.config.lockstep
         self._adapter = MessageAdapter(
@@ -116,7 +114,7 @@ class RecorderNode:
             receipt_stamps=self._config.receipt_stamps,
             count_publishers=graph.node.count_publishers,
             on_publisher=self._on_publisher,
-            on_image=self._on_camera,
+            on_image=on_image,
         )
         self._monitor = RecordingMonitor(
             recorder, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns(), lockstep=lockstep
@@ -145,19 +143,11 @@ class RecorderNode:
             drain=self._drain,
             now_ns=self._now_ns,
             tasks=self._config.tasks,
-            gates=tuple if lockstep else self.gates,
+            gates=tuple if lockstep else self._monitor.gates,
         )
         self._services = Services(graph, lambda: True, on_notice, nodes=["robot"])
         self._surroundings = Surroundings(graph.node, recorder.robot.name, self._config.without)
         self._create_services()
-
-    def gates(self) -> list[Gate]:
-        """Return what is not in order for an episode."""
-        return self._monitor.gates() + self._content.gates()
-
-    def _on_camera(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
-        self._content.add(stream, image, time.monotonic())
-        self._on_image(stream, image, stamp_ns)
 
     # services and keys
 
@@ -350,7 +340,7 @@ class RecorderNode:
         self._acknowledgements.publish(message)
 
     def _show_status(self) -> None:
-        status = replace(self._monitor.status(time.monotonic_ns()), gates=tuple(self.gates()))
+        status = replace(self._monitor.status(time.monotonic_ns()), gates=tuple(self._monitor.gates()))
         namespace = self.graph.node.get_namespace().strip("/")
         self._diagnostics.publish(to_message(status, self.recorder.robot.name, namespace, time.time_ns()))
         self._on_status(status)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, Unpack
 
+import numpy as np
+
+from waldo.collect.recorder.camera_watch import CameraWatch
+from waldo.collect.recorder.live_quality import LiveQuality
 from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES, StateRate
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.rules import Rules
 from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import CRF, DepthStream, Field, ScalarStream, Stream, VideoStream
@@ -62,6 +67,8 @@ class RecorderConfig:
     """Quality of h264, 0 to 51: lower is better and larger."""
     encoder: str = "auto"
     """Encoder of h264: auto, libx264, h264_nvenc or h264_vaapi."""
+    rules: Rules = field(default_factory=Rules)
+    """The rules of quality, which the live episode is checked by."""
     lockstep: bool = False
     """Simulated time: wait for encoders and finalization, so that the same input gives the same bytes."""
 
@@ -105,6 +112,10 @@ class Recorder:
         self._in_episode: set[str] = set()
         self._refused: dict[str, str] = {}
         self._not_finite: set[str] = set()
+        self.quality = LiveQuality(robot, self.config.rules, rate_hz=self.rate_hz, lost=self.lost)
+        """The rules, applied to the live episode."""
+        self.cameras = CameraWatch(self.config.rules)
+        """What the cameras show between episodes."""
 
     # messages
 
@@ -114,11 +125,14 @@ class Recorder:
         self._refused.pop(stream, None)
         if stream == schema.STATE and self.state is State.IDLE:
             self._rate.add(stamps["header_ns"])
+            self.cameras.state(np.asarray(values["position"]))
         writer = self._writer_of(stream, stamps)
         if writer is not None:
             if stream == schema.STATE:
                 self._report_not_finite(values["position"], stamps["header_ns"])
             writer.row(stream, values=values, **stamps)
+            # Recorded first: checking it must not cost it.
+            self.quality.row(stream, values, stamps)
 
     def _report_not_finite(self, position: Array, at_ns: int) -> None:
         """Add an error to the episode for each joint whose position is not a finite number, once."""
@@ -167,8 +181,11 @@ class Recorder:
         self._received.add(stream)
         self._refused.pop(stream, None)
         writer = self._writer_of(stream, stamps)
-        if writer is not None:
+        if writer is None:
+            self.cameras.image(stream, image, stamps["header_ns"], stamps["header_ns"])
+        else:
             writer.frame(stream, image=image, **stamps)
+            self.quality.frame(stream, image, stamps)
 
     def report_lost(self, stream: str) -> None:
         """Count a message that was received but could not be decoded as lost."""
@@ -280,6 +297,7 @@ class Recorder:
         self._span_ns = []
         pressure = "wait" if self.config.lockstep else "spill"
         self._writer = self.dataset.begin(streams, {**self._attributes, **self.task}, back_pressure=pressure)
+        self.quality.begin(self._in_episode)
         self.state = State.RECORDING
         return f"recording {self.task.get('task', '')}".strip()
 

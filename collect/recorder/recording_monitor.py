@@ -13,12 +13,14 @@ from waldo.collect.recorder.clock_jump import ClockWatch
 from waldo.collect.recorder.disk_space import DiskWatch, Space
 from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.stamp_offset import StampWatch, describe
-from waldo.collect.recorder.start_gates import Gate, check_gates
+from waldo.collect.recorder.start_gates import Gate, camera_gates, check_gates
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
 from waldo.collect.robot_condition import ABSENT, DISCONNECTED, GONE, STATUS_TIMEOUT_S, RobotCondition, robot_condition
 from waldo.collect.status_watch import FIGURE, StatusChange, StatusWatch
 from waldo.datasets import schema
+from waldo.datasets.quality.check import QUALITY
+from waldo.datasets.quality.finding import Finding
 from waldo.datasets.reading.following import CONTROL_MODE
 from waldo.robots.diagnostics import CONTROL, ERROR, OK, WARN, ComponentStatus, MotorStatus, level_name
 
@@ -27,6 +29,9 @@ PAUSE_NS = 1_000_000_000
 
 STALL_NS = 400_000_000
 """Time between two checks after which the timeouts are extended, since messages of that time are not yet read [ns]."""
+
+LOOK_NS = 1_000_000_000
+"""Interval at which the live episode is checked by the rules of quality [ns]."""
 
 CONTROL_TIMEOUT_NS = 3_000_000_000
 """Time without a status of the robot's control after which its node is taken for absent [ns]; it sends one a second."""
@@ -61,6 +66,9 @@ class RecordingMonitor:
         self._lapse_reason = ""
         self._counts: dict[str, int] = {}
         self._counted_ns = monotonic_ns
+        self._breaches: dict[tuple[str, str], Finding] = {}
+        self._reported: set[tuple[str, str]] = set()
+        self._look_ns = monotonic_ns
 
     # messages
 
@@ -160,6 +168,7 @@ class RecordingMonitor:
     def episode_started(self, now_ns: int) -> None:
         """Add the present faults and the control mode to the episode that has just been started."""
         self._lapse_ns = 0
+        self._breaches, self._reported = {}, set()
         if self._lapse_since_ns is not None:
             self._lapse_since_ns = now_ns
         if self._control is not None:
@@ -173,13 +182,16 @@ class RecordingMonitor:
     def gates(self) -> list[Gate]:
         """Return what is not in order for an episode; the robot's own trouble is not among it."""
         faults = [one for one in (*self._motors.faults, *self._components.faults) if one.name != CONTROL]
-        return check_gates(
-            stopped=sorted(self._watchdog.stopped),
-            offsets_ns=self._stamps.offsets_ns,
-            space=self._space,
-            faults=faults,
-            motors=self._readings,
-        )
+        return [
+            *check_gates(
+                stopped=sorted(self._watchdog.stopped),
+                offsets_ns=self._stamps.offsets_ns,
+                space=self._space,
+                faults=faults,
+                motors=self._readings,
+            ),
+            *camera_gates(self._recorder.cameras),
+        ]
 
     # checks
 
@@ -199,6 +211,9 @@ class RecordingMonitor:
             jump_ns = self._clock.check(wall_ns, monotonic_ns)
             if jump_ns:
                 notices.append(self._report_jump(jump_ns, wall_ns))
+        if self._recorder.state is State.RECORDING and monotonic_ns - self._look_ns >= LOOK_NS:
+            self._look_ns = monotonic_ns
+            notices += self._check_quality(wall_ns)
         before, self._space = self._space, self._disk.check(monotonic_ns / 1e9, self._recorder.nbytes, free_bytes)
         if self._space.full and self._recorder.state is not State.IDLE:
             notices.append(self._save_on_full_disk(wall_ns))
@@ -239,6 +254,19 @@ class RecordingMonitor:
         self._control_is_new = False
         return [] if silent else [Notice(level=ERROR, text=f"robot {text}; check that waldo robot is running")]
 
+    def _check_quality(self, wall_ns: int) -> list[Notice]:
+        """Look at the live episode; return a notice for each kind of finding on a stream, once in an episode."""
+        found = {(one.kind, one.stream): one for one in self._recorder.quality.look() if one.level == "problem"}
+        notices: list[Notice] = []
+        for key, one in found.items():
+            if key not in self._reported:
+                self._reported.add(key)
+                text = f"{one.kind}: {one.stream}: {one.text}" if one.stream else f"{one.kind}: {one.text}"
+                self._event(QUALITY, text, wall_ns, finding=one.kind, stream=one.stream, level="warning")
+                notices.append(Notice(level=WARN, text=text))
+        self._breaches = found
+        return notices
+
     def status(self, monotonic_ns: int) -> RecordingStatus:
         """Return the present status; its rates are those since the last call."""
         seconds = max((monotonic_ns - self._counted_ns) / 1e9, 1e-9)
@@ -263,6 +291,8 @@ class RecordingMonitor:
             space=self._space,
             pending=self._recorder.dataset.pending,
             faults=tuple(one.name for one in (*self._motors.faults, *self._components.faults)),
+            breaches=tuple(self._breaches.values()),
+            blocking=self._recorder.config.rules.block,
         )
 
     # events and notices

@@ -87,6 +87,9 @@ class RecorderRequests:
         if self._recorder.state is not State.IDLE and lapse and self._unconfirmed:
             self._unconfirmed = False
             raise RecorderError(f"{lapse}: fail or discard the episode, or save it again to keep it as a success")
+        if self._recorder.state is not State.IDLE and (found := self._recorder.quality.blocking()):
+            reasons = "; ".join(f"{one.kind}: {one.stream} {one.text}".replace("  ", " ") for one in found)
+            raise RecorderError(f"{reasons}: discard the episode, or save it as a failure")
         return self._recorder.save("success")
 
     def fail(self) -> str:

@@ -10,24 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from waldo.collect.recorder.camera_watch import CameraWatch
 from waldo.collect.recorder.disk_space import Space
 from waldo.collect.recorder.stamp_offset import describe
 from waldo.collect.status_watch import StatusChange
 from waldo.datasets import schema
-from waldo.datasets.video.images import jpeg_size
-from waldo.errors import ImageError
-from waldo.robots.cameras.encoded import check_pixels
-from waldo.robots.cameras.ros_images import Image
 from waldo.robots.diagnostics import ERROR, MotorStatus
 
 HEAT_S = 30.0
 """Time to a motor's limit below which an episode would be interrupted by it [s]."""
-LOOK_S = 1.0
-"""Interval at which a camera's image is looked at [s]."""
-BLACK = 8.0
-"""Mean brightness up to which an image is black, 0 to 255."""
-FLAT = 2.0
-"""Standard deviation of the brightness up to which an image shows nothing, 0 to 255."""
 OVERRIDE_S = 10.0
 """Time in which a second start overrides the gates that refused the first one [s]."""
 
@@ -42,46 +33,9 @@ class Gate:
     """Why, and what to do."""
 
 
-class CameraContent:
-    """Looks at a camera's images once a second: a covered lens, or a camera in its start, records nothing."""
-
-    def __init__(self) -> None:
-        """Initialize without cameras."""
-        self._due_s: dict[str, float] = {}
-        self._empty: dict[str, str] = {}
-
-    def add(self, stream: str, image: bytes | Image, monotonic_s: float) -> None:
-        """Look at an image of a color camera, if it is time."""
-        if not stream.startswith(schema.CAMERA_PREFIX) or monotonic_s < self._due_s.get(stream, -np.inf):
-            return
-        self._due_s[stream] = monotonic_s + LOOK_S
-        gray = _thumbnail(image)
-        if gray is None:
-            return
-        mean, deviation = float(gray.mean()), float(gray.std())
-        self._empty[stream] = "is black" if mean <= BLACK else "shows one even area" if deviation <= FLAT else ""
-
-    def gates(self) -> list[Gate]:
-        """Return a gate for each camera that shows nothing."""
-        return [
-            Gate(name=f"camera {stream.partition('/')[2]}", reason=f"its image {text}; check its lens cap and exposure")
-            for stream, text in sorted(self._empty.items())
-            if text
-        ]
-
-
-def _thumbnail(image: bytes | Image) -> Image | None:
-    """Return an eighth of an image's brightness; None if it cannot be decoded."""
-    import cv2
-
-    if isinstance(image, bytes):
-        try:
-            check_pixels(*jpeg_size(image))
-            found = cv2.imdecode(np.frombuffer(image, dtype=np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        except (ImageError, cv2.error):  # the recorder reports it
-            return None
-        return None if found is None else found.astype(np.uint8)
-    return image[::8, ::8].mean(axis=2).astype(np.uint8) if image.ndim == 3 else None
+def camera_gates(watch: CameraWatch) -> list[Gate]:
+    """Return a gate for each camera that shows nothing, or the same image while the robot moves."""
+    return [Gate(name=f"camera {schema.camera_name(stream)}", reason=reason) for stream, reason in watch.present()]
 
 
 def check_gates(

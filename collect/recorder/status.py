@@ -9,6 +9,7 @@ from typing import Any
 from waldo.collect.recorder.disk_space import Space
 from waldo.collect.recorder.start_gates import Gate
 from waldo.datasets import schema
+from waldo.datasets.quality.finding import Finding
 from waldo.errors import count
 from waldo.robots.diagnostics import ERROR, OK, WARN
 from waldo.ros import ns_to_stamp
@@ -54,6 +55,10 @@ class RecordingStatus:
     """Motors and components with a warning or an error."""
     gates: tuple[Gate, ...] = ()
     """What is not in order for the next episode."""
+    breaches: tuple[Finding, ...] = ()
+    """Problems of the live episode, by the rules of quality."""
+    blocking: tuple[str, ...] = ()
+    """Kinds of problems with which the episode is not saved as a success."""
 
     @property
     def lost(self) -> int:
@@ -70,7 +75,7 @@ class RecordingStatus:
         """Diagnostic level: `OK`, `WARN` or `ERROR`."""
         if self.stopped or self.space.full:
             return ERROR
-        return WARN if self.lost or self.space.low else OK
+        return WARN if self.lost or self.space.low or self.breaches else OK
 
     @property
     def elapsed(self) -> str:
@@ -115,6 +120,7 @@ def to_message(status: RecordingStatus, robot: str, namespace: str, stamp_ns: in
         "frames_waiting": str(status.waiting),
         "disk_seconds_left": f"{status.space.remaining_s:.0f}",
         "silent": ", ".join(status.stopped),
+        "breaches": "; ".join(f"{one.kind} {one.stream}".strip() for one in status.breaches),
         **{f"{name} rate_hertz": f"{stream.rate_hz:.1f}" for name, stream in status.streams.items()},
     }
     message = DiagnosticArray()

@@ -31,7 +31,11 @@ class Gap:
 
     def text(self, episode: Episode) -> str:
         """Return length and position: "517 ms at 0.98 s"."""
-        return f"{self.seconds * 1e3:.0f} ms at {(self.start_ns - episode.span_ns[0]) / 1e9:.2f} s"
+        return self.after(episode.span_ns[0])
+
+    def after(self, first_ns: int) -> str:
+        """Return length and position after a first stamp [ns since the epoch]: "517 ms at 0.98 s"."""
+        return f"{self.seconds * 1e3:.0f} ms at {(self.start_ns - first_ns) / 1e9:.2f} s"
 
 
 def stream_gaps(episode: Episode, stream: str, longer_than_s: float) -> list[Gap]:

@@ -39,6 +39,7 @@ def sound(tmp_path_factory):
                 writer.row("joints/state", sequence=tick + 1, values={"position": [tick, seed]}, **kw)
                 if tick % 2 == 0:
                     image = np.full((48, 64, 3), 5 * tick + seed, np.uint8)
+                    image[:24] += 100
                     writer.frame("cameras/front", sequence=tick // 2 + 1, image=image, **kw)
             writer.save("success")
     return folder

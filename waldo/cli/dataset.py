@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from waldo import console
@@ -35,27 +36,31 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Check a dataset: rates, gaps, losses, staleness, frozen cameras, limits, heat, checksums.
+    """Check a dataset: rates, gaps, losses, staleness, cameras, limits, delay, heat, checksums.
 
     The exit code is 1 if there is a problem.
     """
 
     dataset: DatasetAddress
     """Folder or address of the dataset."""
+    rules: Path | None = None
+    """YAML file with the limits, which `waldo record` uses as well; by default rules.yaml in the dataset's folder."""
     json: bool = False
     """Print JSON instead of tables."""
 
     def run(self) -> int:
         """Check every episode and print the problems."""
         from waldo.cli.support import tables
+        from waldo.cli.support.rules import load_rules
         from waldo.datasets.dataset import Dataset
         from waldo.datasets.quality.check import check_dataset
 
         dataset = Dataset.open(self.dataset)
+        rules = load_rules(self.rules, dataset)
         with console.progress() as progress:
             bar = progress.add_task("checking", total=len(dataset.indices), note="")
             reports = []
-            for report in check_dataset(dataset):
+            for report in check_dataset(dataset, rules):
                 reports.append(report)
                 progress.advance(bar)
         problems = sum(report.problems for report in reports)

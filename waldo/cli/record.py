@@ -65,6 +65,9 @@ class Record:
     """Quality of h264, 0 to 51: lower is better and larger."""
     encoder: str = "auto"
     """Encoder of h264: auto (a GPU if there is one), libx264, h264_nvenc or h264_vaapi."""
+    rules: Path | None = None
+    """YAML file with the limits of a good episode, and with what blocks its save, as for `waldo check`; by default
+    rules.yaml in the dataset's folder."""
     upload: str = ""
     """Object store to which each saved episode is also pushed, such as s3://bucket/dataset."""
     lockstep: bool = False
@@ -79,6 +82,7 @@ class Record:
         from waldo import __version__
         from waldo.cli.support.operator_display import OperatorDisplay
         from waldo.cli.support.recording_lines import recording_lines
+        from waldo.cli.support.rules import load_rules
         from waldo.collect.devices.terminal_keys import HELP, SERVICE_KEYS, TerminalKeys
         from waldo.collect.notice import Notice
         from waldo.collect.recorder.joint_values import parse_joint_map
@@ -95,7 +99,6 @@ class Record:
         done = until_signaled()
         robot = load_robot(self.robot)
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
-        config = RecorderConfig(codec=self.video, crf=self.crf, encoder=self.encoder, lockstep=self.lockstep)
         cameras = parse_cameras(self.camera)
         node_config = NodeConfig(
             joint_map=parse_joint_map(self.joint_map, robot.joint_names),
@@ -105,6 +108,13 @@ class Record:
         )
         exists = (self.dataset / "dataset.json").exists()
         dataset = Dataset.open(self.dataset) if exists else Dataset.create(self.dataset, robot=robot.name)
+        config = RecorderConfig(
+            codec=self.video,
+            crf=self.crf,
+            encoder=self.encoder,
+            lockstep=self.lockstep,
+            rules=load_rules(self.rules, dataset),
+        )
         display = OperatorDisplay("recorder: ")
         usage = f"{HELP}   t: next task"
         keys = TerminalKeys(services={**SERVICE_KEYS, **NEXT_TASK}, usage=usage)

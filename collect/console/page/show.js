@@ -69,8 +69,10 @@ function showRecorder(recorder, goal) {
     return element("li", `${stream.name} ${rate}${stream.lost ? `, ${stream.lost} lost` : ""}`, { level });
   });
   byId("streams").replaceChildren(...rows);
-  const closed = recorder.state === "idle" ? recorder.gates : [];
-  const texts = closed.map((gate) => `Not ready: ${gate.name}: ${gate.reason}`);
+  const texts = recorder.state === "idle"
+    ? recorder.gates.map((gate) => `Not ready: ${gate.name}: ${gate.reason}`)
+    : recorder.breaches.map(({ kind, stream, text, blocks }) => (
+      `${blocks ? "Blocks saving" : "Quality"}: ${[kind, stream].filter(Boolean).join(" ")}: ${text}`));
   if (texts.join("|") !== gates) {
     gates = texts.join("|");
     byId("gates").replaceChildren(...texts.map((text) => element("li", text)));

@@ -20,6 +20,7 @@ from tests.collect.console.console_bench import Console, jpeg, requests, running
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.start_gates import Gate
 from waldo.collect.robot_condition import RobotCondition
+from waldo.datasets.quality.finding import Finding
 from waldo.robots.diagnostics import ERROR
 
 
@@ -96,6 +97,21 @@ def test_every_request_has_a_key_and_a_button(page: webdriver.Chrome, console: C
     press(page, " ")
     assert requests(console, 1) == ["stop_motion"]
     assert console.view.take_requests() == []
+
+
+def test_a_breach_of_the_rules_is_shown_while_it_is_recorded(page: webdriver.Chrome, console: Console) -> None:
+    frozen = Finding(
+        level="problem", kind="frozen", stream="cameras/front", text="the image does not change for 2.00 s"
+    )
+    late = Finding(level="problem", kind="lag", stream="", text="the joints follow their commands 0.60 s late")
+    console.view.status(replace(status("recording"), breaches=(frozen, late), blocking=("frozen",)))
+    wait(page, lambda: listed(page, "#gates li"))
+    assert listed(page, "#gates li") == [
+        "Blocks saving: frozen cameras/front: the image does not change for 2.0 s",
+        "Quality: lag: the joints follow their commands 0.60 s late",
+    ]
+    console.view.status(status("idle"))
+    wait(page, lambda: not listed(page, "#gates li"))
 
 
 def test_a_second_page_watches_and_may_stop(page: webdriver.Chrome, console: Console) -> None:

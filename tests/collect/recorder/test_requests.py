@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from waldo.collect.recorder.recorder import Recorder, RecorderError
+from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.rules import Rules
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, ComponentStatus
 
@@ -131,3 +132,35 @@ def test_a_robot_without_a_status_that_is_disconnected_is_noticed(recorder: Reco
             receive(1.5 + k / 60)
         assert operator.start() == "recording"
         recorder.discard()
+
+
+def test_a_breach_blocks_a_success_and_nothing_else(tmp_path: Path, toy_robot: Robot) -> None:
+    config = RecorderConfig(lockstep=True, rules=Rules(frozen_s=0.4, block=("frozen",)))
+    recorder = Recorder(Dataset.create(tmp_path / "set", robot="toy"), toy_robot, {}, config)
+    operator = requests(recorder)
+    image = np.full((48, 64, 3), 90, np.uint8)
+    image[:24] = 160
+    noisy = [np.where(np.arange(64)[None, :, None] == k, 0, image).astype(np.uint8) for k in range(64)]
+
+    def record(*, frozen: bool) -> None:
+        operator.start()
+        for k in range(60):
+            at = 10**9 + k * 10**8 // 6
+            stamps = {"header_ns": at, "receipt_ns": at, "sequence": k + 1}
+            values = {"position": np.full(2, k / 60), "velocity": np.zeros(2), "effort": np.zeros(2)}
+            recorder.row("joints/state", values=values, **stamps)
+            recorder.frame("cameras/front", noisy[0 if frozen else k], **stamps)
+
+    with recorder.dataset.lock():
+        stamps = {"header_ns": 1, "receipt_ns": 1, "sequence": 1}
+        values = {name: np.zeros(2) for name in ("position", "velocity", "effort")}
+        recorder.row("joints/state", values=values, **stamps)
+        recorder.frame("cameras/front", image, **stamps)
+        record(frozen=True)
+        reason = r"frozen: cameras/front the image does not change for 0\.98 s .*: discard the episode, or save it as"
+        for _ in range(2):  # a second request does not override it
+            with pytest.raises(RecorderError, match=reason):
+                operator.save()
+        assert operator.fail() == "episode_000000.zarr saved as failure"
+        record(frozen=False)
+        assert operator.save() == "episode_000001.zarr saved as success"

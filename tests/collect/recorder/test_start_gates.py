@@ -10,13 +10,15 @@ import pytest
 
 from tests.damaged_files import huge_jpeg
 from tests.dashboards import motor_status
+from waldo.collect.recorder.camera_watch import DARK_NS, CameraWatch
 from waldo.collect.recorder.disk_space import Space
 from waldo.collect.recorder.recorder import Recorder, RecorderError
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
-from waldo.collect.recorder.start_gates import LOOK_S, OVERRIDE_S, CameraContent, Gate, StartGates, check_gates
+from waldo.collect.recorder.start_gates import OVERRIDE_S, Gate, StartGates, camera_gates, check_gates
 from waldo.collect.status_watch import StatusChange
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality.rules import Rules
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, WARN
 
@@ -69,25 +71,43 @@ def jpeg(pixels: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("encode", [jpeg, np.asarray])
 def test_a_camera_that_shows_nothing_is_named(encode: object) -> None:
-    content = CameraContent()
-    content.add("cameras/front", encode(image(3, 2)), 0.0)  # type: ignore[operator]
-    content.add("cameras/wrist", encode(image(128)), 0.0)  # type: ignore[operator]
-    content.add("cameras/top", encode(cv2.resize(image(128, 90)[::16, ::16], (128, 96))), 0.0)  # type: ignore[operator]
-    content.add("depth/front", np.zeros((96, 128), dtype=np.uint16), 0.0)
-    content.add("cameras/broken", b"no image", 0.0)
-    content.add("cameras/huge", huge_jpeg(), 0.0)
-    assert [gate.name for gate in content.gates()] == ["camera front", "camera wrist"]
-    assert [gate.reason.split(";")[0] for gate in content.gates()] == [
-        "its image is black",
-        "its image shows one even area",
+    watch = CameraWatch(Rules())
+
+    def add(camera: str, shown: object, at_ns: int) -> None:
+        watch.image(camera, shown, at_ns, 0)  # type: ignore[arg-type]
+
+    add("cameras/front", encode(image(3, 2)), 0)  # type: ignore[operator]
+    add("cameras/wrist", encode(image(128)), 0)  # type: ignore[operator]
+    add("cameras/top", encode(cv2.resize(image(128, 90)[::16, ::16], (128, 96))), 0)  # type: ignore[operator]
+    add("depth/front", np.zeros((96, 128), dtype=np.uint16), 0)
+    add("cameras/broken", b"no image", 0)
+    add("cameras/huge", huge_jpeg(), 0)
+    assert [(gate.name, gate.reason.split(";")[0]) for gate in camera_gates(watch)] == [
+        ("camera front", "its image is black"),
+        ("camera wrist", "its image shows one even area"),
     ]
     # Images are looked at once a second.
     bright = encode(cv2.resize(image(128, 90)[::16, ::16], (128, 96)))  # type: ignore[operator]
-    content.add("cameras/front", bright, 0.5 * LOOK_S)
-    assert len(content.gates()) == 2
-    content.add("cameras/front", bright, LOOK_S)
-    content.add("cameras/wrist", bright, LOOK_S)
-    assert content.gates() == []
+    add("cameras/front", bright, DARK_NS // 2)
+    assert len(camera_gates(watch)) == 2
+    add("cameras/front", bright, DARK_NS)
+    add("cameras/wrist", bright, DARK_NS)
+    assert camera_gates(watch) == []
+
+
+def test_a_camera_whose_image_does_not_change_while_the_robot_moves_is_named() -> None:
+    watch, bright = CameraWatch(Rules()), cv2.resize(image(128, 90)[::16, ::16], (128, 96))
+    for k in range(30):  # the robot stands still
+        watch.state(np.zeros(2))
+        watch.image("cameras/front", bright, k * 10**8, 0)
+    assert camera_gates(watch) == []
+    watch.state(np.array([0.0, 0.2]))
+    watch.image("cameras/front", bright.copy(), 3 * 10**9, 0)
+    (gate,) = camera_gates(watch)
+    assert gate.name == "camera front"
+    assert gate.reason.startswith("its image does not change while the robot moves")
+    watch.image("cameras/front", bright + np.uint8(1), 3 * 10**9 + 1, 0)
+    assert camera_gates(watch) == []
 
 
 def test_a_second_start_overrides_what_the_first_one_named() -> None:

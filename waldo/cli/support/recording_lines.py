@@ -9,6 +9,8 @@ from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from waldo.datasets.quality.finding import Finding
+
 STATES = {
     "recording": ("bold white on red3", " RECORDING "),
     "stopped": ("bold black on yellow", " STOPPED "),
@@ -46,8 +48,17 @@ def recording_lines(status: RecordingStatus, goal: int = 0, keys: str = "") -> l
     if status.faults:
         last.append(f"   faults: {', '.join(status.faults)}", "bold red")
     gates = [Text(f"not ready: {gate.name}: {gate.reason}", "yellow") for gate in status.gates]
-    gates = gates if status.state == "idle" else []
+    gates = gates if status.state == "idle" else [_breach(one, status) for one in status.breaches]
     return [first, *([streams] if status.streams else []), last, *gates, *([Text(keys, "dim")] if keys else [])]
+
+
+def _breach(found: Finding, status: RecordingStatus) -> Text:
+    """Return a problem of the live episode; red if it blocks a save."""
+    from rich.text import Text
+
+    blocks = found.kind in status.blocking
+    name = f"{found.kind}: {found.stream}" if found.stream else found.kind
+    return Text(f"{name}: {found.text}{' (blocks saving)' if blocks else ''}", "bold red" if blocks else "yellow")
 
 
 def _stream(name: str, stream: StreamStatus) -> Text:
