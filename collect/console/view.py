@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from waldo.collect.notice import Notice
+from waldo.collect.recorder.operator_view import OperatorView
 from waldo.collect.recorder.status import RecordingStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.datasets import schema
@@ -75,8 +76,8 @@ class _Page:
     wake: Callable[[bool], None]
 
 
-@dataclass(slots=True)
-class ConsoleView:
+@dataclass
+class ConsoleView(OperatorView):
     """The state of the console; its methods may be called from any thread."""
 
     robot: str

@@ -14,6 +14,7 @@ import numpy as np
 
 from waldo import ros
 from waldo.collect.recorder.joint_values import JointValues
+from waldo.collect.recorder.operator_view import OperatorView
 from waldo.collect.recorder.publishers import Numbering, Publishers, Start
 from waldo.collect.recorder.recorder import Recorder
 from waldo.collect.recorder.topics import Topic
@@ -41,7 +42,7 @@ class MessageAdapter:
         receipt_stamps: Collection[str] = (),
         count_publishers: Callable[[str], int] = lambda topic: 1,
         on_publisher: Callable[[Topic, Start], None] = lambda topic, start: None,
-        on_image: Callable[[str, bytes | ros_images.Image, int], None] = lambda stream, image, stamp_ns: None,
+        view: OperatorView | None = None,
     ) -> None:
         """Initialize for a recorder.
 
@@ -52,12 +53,12 @@ class MessageAdapter:
             receipt_stamps: Streams whose header stamps are replaced by the time of receipt.
             count_publishers: Returns the number of publishers of a topic.
             on_publisher: Called when a publisher of a topic starts after the first one.
-            on_image: Called with each camera's stream, image and header stamp [ns].
+            view: Shows images and positions.
         """
         self._recorder, self._lockstep = recorder, lockstep
         self._receipt_stamps = frozenset(receipt_stamps)
         self._count_publishers, self._on_publisher = count_publishers, on_publisher
-        self._on_image = on_image
+        self._view = view or OperatorView()
         joints = recorder.robot.joint_names
         self._joints = {name: JointValues(recorder.robot.name, joints, joint_map) for name in schema.JOINT_UNITS}
         self._command = {name: np.full(len(joints), np.nan) for name in (schema.COMMAND, schema.APPLIED)}
@@ -103,7 +104,7 @@ class MessageAdapter:
             image = self._image(topic, message)
             self._recorder.frame(stream, image, **self._numbered(stream, stamps))
             # Recorded first: showing it must not cost it.
-            self._on_image(stream, image, stamps["header_ns"])
+            self._view.image(stream, image, stamps["header_ns"])
             return
         if stream in (schema.ENVIRONMENT, schema.POLICY):
             values = np.asarray(message.position, dtype=float)
@@ -145,7 +146,9 @@ class MessageAdapter:
         joints = self._joints[topic.stream]
         fields = {field: getattr(message, field) for field in schema.JOINT_UNITS[topic.stream]}
         if joints.add(message.name, fields, stamps["header_ns"]):
-            self._recorder.row(topic.stream, values=joints.take(), **self._numbered(topic.stream, stamps))
+            values = joints.take()
+            self._recorder.row(topic.stream, values=values, **self._numbered(topic.stream, stamps))
+            self._view.positions(values["position"])
         elif joints.incomplete:
             self._recorder.refuse(topic.stream, f"{topic.name} {joints.incomplete}")
         same = max(one.active(stamps["receipt_ns"]) for one in self._publishers[topic.stream].values())

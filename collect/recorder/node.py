@@ -16,11 +16,12 @@ from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder import topics
 from waldo.collect.recorder.message_adapter import MessageAdapter
+from waldo.collect.recorder.operator_view import OperatorView
 from waldo.collect.recorder.publishers import Start
 from waldo.collect.recorder.recorder import Recorder, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
-from waldo.collect.recorder.status import RecordingStatus, to_message
+from waldo.collect.recorder.status import to_message
 from waldo.collect.recorder.surroundings import Surroundings
 from waldo.collect.recorder.task import parse_task
 from waldo.collect.recorder.topics import Topic
@@ -31,8 +32,7 @@ from waldo.datasets import schema
 from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
 from waldo.robots import diagnostics
-from waldo.robots.cameras.ros_images import Image
-from waldo.robots.diagnostics import CONTROL, ERROR, OK, WARN, MotorStatus
+from waldo.robots.diagnostics import CONTROL, ERROR, OK, WARN
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
@@ -45,6 +45,9 @@ SPIN_S = 0.05
 
 STATUS_S = 1.0
 """Interval between two status messages [s]."""
+
+BATTERY, BATTERY_TYPE = "battery", "sensor_msgs/msg/BatteryState"
+"""Topic of the robot's battery, relative to its namespace, and its type; it is shown and not recorded."""
 
 QUEUE_DEPTH = 1000
 """Number of messages that a subscription buffers while the recorder is busy."""
@@ -74,12 +77,7 @@ class RecorderNode:
         cameras: Mapping[str, str] | None = None,
         *,
         config: NodeConfig | None = None,
-        on_notice: Callable[[Notice], None] = lambda _: None,
-        on_status: Callable[[RecordingStatus], None] = lambda _: None,
-        on_condition: Callable[[RobotCondition], None] = lambda _: None,
-        on_motors: Callable[[Mapping[str, MotorStatus]], None] = lambda _: None,
-        on_image: Callable[[str, bytes | Image, int], None] = lambda stream, image, stamp_ns: None,
-        take_requests: Callable[[], Sequence[str]] = tuple,
+        view: OperatorView | None = None,
     ) -> None:
         """Create the services. A recorder in lockstep acknowledges messages, for which the simulation waits.
 
@@ -88,13 +86,7 @@ class RecorderNode:
             recorder: The recorder.
             cameras: Stream -> base topic of cameras outside the namespace.
             config: What to record of the topics, and as what.
-            on_notice: Called with each notice for the operator.
-            on_status: Called with the status, once a second and after each request.
-            on_condition: Called with each change of the robot's condition.
-            on_motors: Called with the readings of the motors by joint.
-            on_image: Called with the stream, image and stamp [ns] of each camera's image.
-            take_requests: Returns the operator's requests since its last call: names of services of the recorder or
-                the robot, or "next_task".
+            view: What the operator sees and requests.
         """
         from diagnostic_msgs.msg import DiagnosticArray
         from rosgraph_msgs.msg import Clock
@@ -103,9 +95,7 @@ class RecorderNode:
         self.graph, self.recorder = graph, recorder
         self._cameras = dict(cameras or {})
         self._config = config or NodeConfig()
-        self._on_notice, self._on_status, self._on_condition = on_notice, on_status, on_condition
-        self._on_motors = on_motors
-        self._take_requests = take_requests
+        self._view = view or OperatorView()
         lockstep = recorder.config.lockstep
         self._adapter = MessageAdapter(
             recorder,
@@ -114,7 +104,7 @@ class RecorderNode:
             receipt_stamps=self._config.receipt_stamps,
             count_publishers=graph.node.count_publishers,
             on_publisher=self._on_publisher,
-            on_image=on_image,
+            view=self._view,
         )
         self._monitor = RecordingMonitor(
             recorder, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns(), lockstep=lockstep
@@ -145,7 +135,7 @@ class RecorderNode:
             tasks=self._config.tasks,
             gates=tuple if lockstep else self._monitor.gates,
         )
-        self._services = Services(graph, lambda: True, on_notice, nodes=["robot"])
+        self._services = Services(graph, lambda: True, self._view.notice, nodes=["robot"])
         self._surroundings = Surroundings(graph.node, recorder.robot.name, self._config.without)
         self._create_services()
 
@@ -182,14 +172,14 @@ class RecorderNode:
         except WaldoError as error:
             success, text = False, str(error)
         shown = f"{name}: {text}" if success else f"{name} refused: {text}"
-        self._on_notice(Notice(level=OK if success else WARN, text=shown, confirmation=True))
+        self._view.notice(Notice(level=OK if success else WARN, text=shown, confirmation=True))
         # The robot attributes heat to episodes and pauses, hence it must receive each change of state at once.
         self._status_due_s = 0.0
         return success, text
 
     def _handle_requests(self) -> None:
         """Fulfill the operator's requests to the recorder, and pass on those to the robot."""
-        for name in self._take_requests():
+        for name in self._view.take_requests():
             if name in self._requests.actions:
                 self._fulfill(name)
             else:
@@ -207,6 +197,8 @@ class RecorderNode:
         self._subscribe_stream(policy, key=schema.POLICY)
         status = Topic("", node.resolve_topic_name(STATUS_TOPIC), schema.DIAGNOSTIC_TYPE)
         self._subscribe(status, self._on_components, key=STATUS_TOPIC)
+        battery = Topic("", node.resolve_topic_name(BATTERY), BATTERY_TYPE)
+        self._subscribe(battery, lambda message, _: self._view.battery(float(message.percentage)), key=BATTERY)
         offered = dict(node.get_topic_names_and_types())
         for topic in topics.find_cameras(offered, node.get_namespace(), self._cameras):
             self._offered.add(topic.stream)
@@ -259,7 +251,7 @@ class RecorderNode:
             if topic.stream == schema.MOTORS:
                 at_ns = ros.stamp_to_ns(message.header.stamp)
                 motors = diagnostics.from_message(message)
-                self._on_motors(motors)
+                self._view.motors(motors)
                 self._notify(self._monitor.motors(motors, at_ns))
         except JournalError as error:
             self._abandon(error)
@@ -309,7 +301,7 @@ class RecorderNode:
         condition = self._monitor.condition(time.monotonic_ns())
         if condition != self._condition:
             self._condition = condition
-            self._on_condition(condition)
+            self._view.condition(condition)
 
     def _on_clock(self, message: Any) -> None:
         self._adapter.clock_ns = ros.stamp_to_ns(message.clock)
@@ -326,7 +318,7 @@ class RecorderNode:
 
     def _notify(self, notices: list[Notice]) -> None:
         for notice in notices:
-            self._on_notice(notice)
+            self._view.notice(notice)
 
     def _acknowledge(self) -> None:
         """In lockstep, publish the sequence number of each topic's last received message."""
@@ -343,7 +335,7 @@ class RecorderNode:
         status = replace(self._monitor.status(time.monotonic_ns()), gates=tuple(self._monitor.gates()))
         namespace = self.graph.node.get_namespace().strip("/")
         self._diagnostics.publish(to_message(status, self.recorder.robot.name, namespace, time.time_ns()))
-        self._on_status(status)
+        self._view.status(status)
 
     def run(self, done: Callable[[], bool]) -> None:
         """Record on request until `done()`; an episode that is open then is saved as interrupted."""

@@ -226,12 +226,12 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def _movement(episode: Episode, start_ns: int, stop_ns: int) -> float | None:
-    """Return the largest movement of a joint between two stamps [rad]; None if no joints were recorded."""
+    """Return the largest movement of a joint between two stamps [rad], 0 in a gap; None without a stream of states."""
     if schema.STATE not in episode.streams:
         return None
     stamps = episode.time_ns(schema.STATE)
     inside = episode.values(schema.STATE, "position")[(stamps >= start_ns) & (stamps <= stop_ns)]
-    return float(np.ptp(inside, axis=0).max()) if len(inside) else None
+    return float(np.ptp(inside, axis=0).max()) if len(inside) else 0.0
 
 
 def _commands(episode: Episode, name: str, robot: Robot, rules: Rules) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,9 @@ from waldo.errors import InvalidValueError, count
 
 if TYPE_CHECKING:
     from waldo.collect.console.view import ConsoleView
-    from waldo.collect.recorder.status import RecordingStatus
     from waldo.collect.recorder.uploader import Uploader
-    from waldo.collect.robot_condition import RobotCondition
     from waldo.datasets.dataset import Dataset
-    from waldo.robots.cameras.ros_images import Image
     from waldo.robots.description import Robot
-    from waldo.robots.diagnostics import MotorStatus
 
 NEXT_TASK = {"t": "next_task"}
 """Key of the recorder beside those of the devices -> its request."""
@@ -80,20 +76,17 @@ class Record:
     def _record(self, open_console: Callable[[Robot], AbstractContextManager[ConsoleView | None]]) -> int:
         """Record; the operator sees it in the terminal and, if there is one, in the console that is opened."""
         from waldo import __version__
-        from waldo.cli.support.operator_display import OperatorDisplay
-        from waldo.cli.support.recording_lines import recording_lines
         from waldo.cli.support.rules import load_rules
-        from waldo.collect.devices.terminal_keys import HELP, SERVICE_KEYS, TerminalKeys
-        from waldo.collect.notice import Notice
+        from waldo.cli.support.terminal_view import TerminalView
         from waldo.collect.recorder.joint_values import parse_joint_map
         from waldo.collect.recorder.node import NodeConfig, RecorderNode
+        from waldo.collect.recorder.operator_view import OperatorViews
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder.task import parse_task
         from waldo.collect.recorder.topics import parse_cameras, parse_stamps, parse_without
         from waldo.datasets.dataset import Dataset
         from waldo.process import until_signaled
         from waldo.robots.description import load_robot
-        from waldo.robots.diagnostics import WARN
         from waldo.ros import join_graph
 
         done = until_signaled()
@@ -115,66 +108,20 @@ class Record:
             lockstep=self.lockstep,
             rules=load_rules(self.rules, dataset),
         )
-        display = OperatorDisplay("recorder: ")
-        usage = f"{HELP}   t: next task"
-        keys = TerminalKeys(services={**SERVICE_KEYS, **NEXT_TASK}, usage=usage)
-        usage = usage if keys.available() else ""
-
-        def warn(text: str) -> None:
-            display.notice(Notice(level=WARN, text=text))
-
-        def take_requests() -> list[str]:
-            for text in keys.take_notices():
-                warn(text)
-            return keys.take_requests() + ([] if view is None else view.take_requests())
-
-        def show_notice(notice: Notice) -> None:
-            display.notice(notice)
-            if view is not None:
-                view.notice(notice)
-
-        def show_status(status: RecordingStatus) -> None:
-            display.lines(recording_lines(status, self.episodes, usage))
-            if view is not None:
-                view.status(status)
-
-        def show_condition(condition: RobotCondition) -> None:
-            display.condition(condition)
-            if view is not None:
-                view.condition(condition)
-
-        def show_motors(motors: Mapping[str, MotorStatus]) -> None:
-            if view is not None:
-                view.motors(motors)
-
-        def show_image(stream: str, image: bytes | Image, stamp_ns: int) -> None:
-            if view is not None:
-                view.image(stream, image, stamp_ns)
-
-        with dataset.lock(), open_console(robot) as view:
+        terminal = TerminalView(NEXT_TASK, "t: next task", self.episodes)
+        with dataset.lock(), open_console(robot) as page:
             for recovered in dataset.recover():
-                warn(f"recovered after an interruption: {recovered}")
-            uploader = _uploader(dataset, self.upload, warn)
+                terminal.warn(f"recovered after an interruption: {recovered}")
+            uploader = _uploader(dataset, self.upload, terminal.warn)
             try:
                 with join_graph("recorder", self.namespace or robot.name) as graph:
-                    node = RecorderNode(
-                        graph,
-                        Recorder(dataset, robot, attributes, config),
-                        cameras,
-                        config=node_config,
-                        on_notice=show_notice,
-                        on_status=show_status,
-                        on_condition=show_condition,
-                        take_requests=take_requests,
-                        on_motors=show_motors,
-                        on_image=show_image,
-                    )
-                    if usage:
-                        keys.open()
-                    node.run(lambda: done() or keys.finished)
+                    recorder = Recorder(dataset, robot, attributes, config)
+                    view = OperatorViews(terminal, *([page] if page else []))
+                    node = RecorderNode(graph, recorder, cameras, config=node_config, view=view)
+                    terminal.open()
+                    node.run(lambda: done() or terminal.finished)
             finally:
-                keys.close()
-                display.close()
+                terminal.close()
             dataset.wait(_report_pending)
             if uploader is not None:
                 uploader.close(UPLOAD_TIMEOUT_S)

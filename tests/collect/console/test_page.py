@@ -100,9 +100,7 @@ def test_every_request_has_a_key_and_a_button(page: webdriver.Chrome, console: C
 
 
 def test_a_breach_of_the_rules_is_shown_while_it_is_recorded(page: webdriver.Chrome, console: Console) -> None:
-    frozen = Finding(
-        level="problem", kind="frozen", stream="cameras/front", text="the image does not change for 2.00 s"
-    )
+    frozen = Finding(level="problem", kind="frozen", stream="cameras/front", text="the image does not change for 2.0 s")
     late = Finding(level="problem", kind="lag", stream="", text="the joints follow their commands 0.60 s late")
     console.view.status(replace(status("recording"), breaches=(frozen, late), blocking=("frozen",)))
     wait(page, lambda: listed(page, "#gates li"))

@@ -20,6 +20,7 @@ from tests.damaged_files import huge_jpeg
 from waldo import ros
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.node import RecorderNode
+from waldo.collect.recorder.operator_view import OperatorView
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
 from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES
 from waldo.collect.recorder.task import MAX_INSTRUCTION
@@ -37,9 +38,23 @@ pytestmark = pytest.mark.usefixtures("ros_domain")
 DEPTH_MM = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
 
 
+class Shown(OperatorView):
+    """Keeps what is shown."""
+
+    def __init__(self, notices: list[Notice]) -> None:
+        self._notices = notices
+        self.images: list[str] = []
+
+    def notice(self, notice: Notice) -> None:
+        self._notices.append(notice)
+
+    def image(self, stream: str, image: Any, stamp_ns: int) -> None:
+        self.images.append(stream)
+
+
 @contextmanager
 def recording(
-    dataset: Dataset, robot: Robot, config: RecorderConfig | None = None, **callbacks: Any
+    dataset: Dataset, robot: Robot, config: RecorderConfig | None = None, view: OperatorView | None = None
 ) -> Iterator[RecorderNode]:
     """Run a recorder node on a thread until the block ends."""
     ended, ready = threading.Event(), threading.Event()
@@ -48,7 +63,7 @@ def recording(
     def work() -> None:
         with dataset.lock(), ros.join_graph("recorder", "toy") as graph:
             recorder = Recorder(dataset, robot, {}, config)
-            nodes.append(RecorderNode(graph, recorder, {"cameras/side": "/elsewhere/image"}, **callbacks))
+            nodes.append(RecorderNode(graph, recorder, {"cameras/side": "/elsewhere/image"}, view=view))
             ready.set()
             nodes[0].run(ended.is_set)
 
@@ -199,7 +214,7 @@ def test_best_effort_publishers_are_recorded_with_the_statuses_of_the_robot(tmp_
     notices: list[Notice] = []
     control = ComponentStatus(component="control", message="following", values={RATE_KEY: "100"})
     lost = ComponentStatus(component="camera front", level=ERROR, message="no frame for 3.0 s")
-    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+    with recording(dataset, toy_robot, view=Shown(notices)) as node, ros.join_graph("robot", "toy") as graph:
         robot = FakeRobot(graph, best_effort=True)
         qos = ros.stream_qos()
         qos.reliability = ReliabilityPolicy.BEST_EFFORT
@@ -252,9 +267,9 @@ def test_what_is_not_in_order_is_named_before_an_episode(tmp_path: Path, toy_rob
     from std_srvs.srv import Trigger
 
     dataset = Dataset.create(tmp_path / "set", robot="toy")
-    shown: list[str] = []
+    view = Shown([])
     with (
-        recording(dataset, toy_robot, on_image=lambda stream, image, stamp_ns: shown.append(stream)) as node,
+        recording(dataset, toy_robot, view=view) as node,
         ros.join_graph("robot", "toy") as graph,
     ):
         robot = FakeRobot(graph)
@@ -266,7 +281,7 @@ def test_what_is_not_in_order_is_named_before_an_episode(tmp_path: Path, toy_rob
         response = graph.call(start, Trigger.Request(), 120)
         assert response is not None
         assert (response.success, response.message.startswith("cannot start: camera front: ")) == (False, True)
-        assert "cameras/front" in shown
+        assert "cameras/front" in view.images
 
 
 def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +293,7 @@ def test_one_bad_message_costs_one_message(tmp_path: Path, toy_robot: Robot, mon
 
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     notices: list[Notice] = []
-    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+    with recording(dataset, toy_robot, view=Shown(notices)) as node, ros.join_graph("robot", "toy") as graph:
         robot = FakeRobot(graph)
         qos = ros.stream_qos()
         environment = graph.node.create_publisher(JointState, "environment_state", qos)
@@ -358,7 +373,7 @@ def test_publishers_that_start_during_an_episode_are_reported(tmp_path: Path, to
     topic = "/toy/joint_commands"
     restarted = f"the publisher of {topic} was restarted"
     added = f"{topic} has a further publisher (2 at present)"
-    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+    with recording(dataset, toy_robot, view=Shown(notices)) as node, ros.join_graph("robot", "toy") as graph:
 
         def add_publisher() -> None:
             """Create a publisher of commands and wait until the recorder has found it."""
@@ -416,7 +431,7 @@ def test_a_journal_that_cannot_be_written_ends_the_episode_and_is_recovered(
 
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     notices: list[Notice] = []
-    with recording(dataset, toy_robot, on_notice=notices.append) as node, ros.join_graph("robot", "toy") as graph:
+    with recording(dataset, toy_robot, view=Shown(notices)) as node, ros.join_graph("robot", "toy") as graph:
         robot = FakeRobot(graph)
         robot.wait_for_the_recorder()
         start = graph.node.create_client(Trigger, "recorder/start")
@@ -534,7 +549,7 @@ def test_a_second_recorder_in_a_namespace_is_refused(tmp_path: Path, toy_robot: 
 def test_an_absent_robot_is_reported_once(tmp_path: Path, toy_robot: Robot) -> None:
     dataset = Dataset.create(tmp_path / "set", robot="toy")
     notices: list[Notice] = []
-    with recording(dataset, toy_robot, on_notice=notices.append):
+    with recording(dataset, toy_robot, view=Shown(notices)):
         until(lambda: bool(notices), lambda: None)
         time.sleep(1.0)
     text = "no robot publishes /toy/joint_states; start one with: waldo robot toy"
