@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -23,9 +22,11 @@ from starlette.routing import Route
 from waldo.fleet.feed import Feed, encode
 from waldo.fleet.metrics import FleetCollector, metrics_text
 from waldo.fleet.serialization import fleet_parts
-from waldo.web.access import AccessControl
-from waldo.web.connection import Connection
+from waldo.web.access import AccessControl, require
 from waldo.web.page_files import login_page, page_file
+from waldo.web.roles import Role
+from waldo.web.security import Security
+from waldo.web.server import WebServer
 
 if TYPE_CHECKING:
     import socket
@@ -67,10 +68,8 @@ class Site:
     """The store's clock [s]."""
     epoch: Callable[[], float] = time.time
     """The clock of timestamps [s since the epoch]."""
-    token: str | None = None
-    """Token that every request must carry; None to accept every request."""
-    loopback: bool = True
-    """Whether the server listens on the loopback; the Host header must then name the loopback."""
+    security: Security = field(default_factory=lambda: Security(application="fleet"))
+    """Who may do what; by default every user of this machine everything."""
     max_browsers: int = MAX_BROWSERS
     """Maximum number of open pages; further ones receive 503."""
     name: str = ""
@@ -100,6 +99,8 @@ def create_app(site: Site) -> Starlette:
         return Response(document.plain, media_type="application/json")
 
     async def forget(request: Request) -> Response:
+        if refusal := require(request, Role.OPERATE):
+            return refusal
         name = request.path_params["name"]
         if site.store.forget(name, site.clock()):
             return Response(status_code=204)
@@ -138,33 +139,21 @@ def create_app(site: Site) -> Starlette:
         middleware=[
             Middleware(
                 AccessControl,
-                token=site.token,
-                loopback=site.loopback,
+                security=site.security,
                 login_page=functools.partial(login_page, PACKAGE),
             )
         ],
     )
 
 
-class Server(uvicorn.Server):
-    """A uvicorn server that closes open event streams on Ctrl-C or SIGTERM and then returns."""
+class Server(WebServer):
+    """A server that closes open event streams on Ctrl-C or SIGTERM and then returns."""
 
     def __init__(self, site: Site) -> None:
         # A page loads its files over several connections at once, beside its stream.
         connections = 2 * site.max_browsers + 100
         allow_open_files(2 * connections)
-        protocol: Any = functools.partial(Connection, max_connections=connections)
-        super().__init__(
-            uvicorn.Config(
-                create_app(site),
-                http=protocol,
-                ws="none",
-                lifespan="off",
-                log_level="warning",
-                access_log=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        super().__init__(create_app(site), site.security, max_connections=connections)
         self._site = site
 
     def stop(self) -> None:

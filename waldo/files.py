@@ -85,10 +85,19 @@ def atomic_file(path: Path, *, sync: bool = True) -> Generator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a whole file atomically; text is encoded as UTF-8."""
+def write_atomic(path: Path, data: str | bytes, *, mode: int = 0o666) -> None:
+    """Write a whole file atomically; text is encoded as UTF-8.
+
+    Args:
+        path: The file to write.
+        data: Its content.
+        mode: Permissions of the file, less the process's umask; 0o600 for a secret, which no other user may ever read.
+    """
     with atomic_file(path) as partial:
-        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+        partial.unlink(missing_ok=True)  # of a crashed process with this id, perhaps with other permissions
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class CameraImage:
 class _Page:
     name: str
     wake: Callable[[bool], None]
+    may_operate: bool = True
 
 
 @dataclass
@@ -86,6 +87,8 @@ class ConsoleView(OperatorView):
     """Names of the joints."""
     goal: int = 0
     """Number of episodes to record; 0 for no goal."""
+    max_request_age_s: float = MAX_REQUEST_AGE_S
+    """Age from which a request is dropped, other than a stop [s]."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _status: RecordingStatus | None = None
     _condition: RobotCondition | None = None
@@ -141,17 +144,18 @@ class ConsoleView(OperatorView):
 
     # The pages.
 
-    def open_page(self, page: int, name: str, wake: Callable[[bool], None]) -> None:
-        """Add a page; the first one operates.
+    def open_page(self, page: int, name: str, wake: Callable[[bool], None], *, may_operate: bool = True) -> None:
+        """Add a page; the first one that may operate does.
 
         Args:
             page: Number of the page.
             name: Where it is opened, for other operators.
             wake: Called when there is something new to show; with true if it is an image.
+            may_operate: Whether it may control the robot; otherwise it watches, and may stop the robot.
         """
         with self._lock:
-            self._pages[page] = _Page(name, wake)
-            if self._operator is None:
+            self._pages[page] = _Page(name, wake, may_operate)
+            if self._operator is None and may_operate:
                 self._operator = page
         self._wake()
 
@@ -179,7 +183,7 @@ class ConsoleView(OperatorView):
             if name != STOP:
                 if page != self._operator:
                     return "another page operates the robot; take control first"
-                if not -MAX_REQUEST_AGE_S <= age_s <= MAX_REQUEST_AGE_S:
+                if not -self.max_request_age_s <= age_s <= self.max_request_age_s:
                     return f"{name} arrived {age_s:.1f} s late and was dropped; press it again"
             elif STOP in self._requests:
                 return ""
@@ -191,10 +195,21 @@ class ConsoleView(OperatorView):
     def take_control(self, page: int) -> None:
         """Ask for control: it is granted at once if no page operates, else when the operator hands over."""
         with self._lock:
+            if page not in self._pages or not self._pages[page].may_operate:
+                return
             if self._operator is None:
                 self._operator = page
             elif self._operator != page:
                 self._asking = page
+        self._wake()
+
+    def force_control(self, page: int) -> None:
+        """Give control to a page that may operate, whether or not the operator hands it over."""
+        with self._lock:
+            if page not in self._pages or not self._pages[page].may_operate:
+                return
+            self._operator = page
+            self._asking = None if self._asking == page else self._asking
         self._wake()
 
     def hand_over(self, page: int) -> None:

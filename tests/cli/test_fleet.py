@@ -2,7 +2,6 @@ import http.client
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -12,15 +11,19 @@ from waldo.cli.fleet import Fleet
 from waldo.cli.main import main
 from waldo.cli.support.listening import listen, url_of
 from waldo.errors import ConfigError
+from waldo.web.addresses import network_address
 
 
-def test_other_machines_need_a_token(monkeypatch) -> None:
+def test_other_machines_need_a_token_or_a_terminal(monkeypatch) -> None:
     monkeypatch.delenv("WALDO_FLEET_TOKEN", raising=False)
     with pytest.raises(ConfigError) as caught:
-        Fleet(host="0.0.0.0")
+        Fleet(host="0.0.0.0").require_login(shows_pins=False)
     assert str(caught.value) == (
-        "--host 0.0.0.0 requires --token; pass --token SECRET, or listen on a loopback address such as 127.0.0.1"
+        "--host 0.0.0.0 requires --token; pass --token SECRET, start it in a terminal, which shows a PIN, or listen on "
+        "127.0.0.1"
     )
+    Fleet(host="0.0.0.0").require_login(shows_pins=True)
+    Fleet(host="0.0.0.0", token="s3cret").require_login(shows_pins=False)
     assert Fleet(host="0.0.0.0", token="s3cret").secret == "s3cret"
     monkeypatch.setenv("WALDO_FLEET_TOKEN", "from the environment")
     assert Fleet(host="0.0.0.0").secret == "from the environment"
@@ -56,7 +59,7 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys) -> None:
 def test_addresses_to_open() -> None:
     assert url_of("127.0.0.1", 8650) == "http://127.0.0.1:8650/"
     assert url_of("::1", 8650) == "http://[::1]:8650/"
-    assert url_of("0.0.0.0", 8650) == f"http://{socket.gethostname()}:8650/"
+    assert url_of("0.0.0.0", 8650, encrypted=True) == f"https://{network_address()}:8650/"
 
 
 @pytest.mark.parametrize("hours", [0, -1, 0.002, float("nan")])
@@ -80,7 +83,7 @@ def test_the_token_is_not_printed(ros_domain) -> None:
             line = process.stderr.readline()
             assert line.endswith("/; log in with the token  (Ctrl-C to stop)\n")
             connection = http.client.HTTPConnection("127.0.0.1", int(line.split(":")[-1].split("/")[0]), timeout=120)
-            connection.request("GET", "/api/robots?token=s3cret")
+            connection.request("GET", "/api/robots", headers={"Authorization": "Bearer s3cret"})
             assert connection.getresponse().status == 200
             connection.close()
             process.send_signal(signal.SIGTERM)

@@ -13,6 +13,7 @@ from waldo.fleet.server import Site
 from waldo.fleet.store import FleetStore
 from waldo.robots import motor_readings
 from waldo.robots.diagnostics import ERROR, OK, WARN, ComponentStatus
+from waldo.web.security import Security
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def _fast_events(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def page(browser, run_site, store, clock) -> Iterator[webdriver.Chrome]:
     """The browser with the page open; afterwards, no console error and no request to another host is allowed."""
-    running = run_site(Site(store=store, clock=clock, token="s3cret"))
+    running = run_site(Site(store=store, clock=clock, security=Security(application="fleet", token="s3cret")))
     log_in(browser, running.port, "s3cret")
     browser.get_log("browser"), browser.get_log("performance")
     yield browser
@@ -273,7 +274,7 @@ def test_a_phone_needs_no_sideways_scrolling(page) -> None:
 
 
 def test_a_wrong_token_is_reported_by_the_login_form(browser, run_site, clock) -> None:
-    running = run_site(Site(store=FleetStore(), clock=clock, token="s3cret"))
+    running = run_site(Site(store=FleetStore(), clock=clock, security=Security(application="fleet", token="s3cret")))
     log_in(browser, running.port, "wrong")
     # In one call: the page is replaced by the answer meanwhile.
     alert = "return document.querySelector('[role=alert]')?.innerText"

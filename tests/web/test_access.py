@@ -1,7 +1,7 @@
 import pytest
 
-from waldo.web.access import token_of
 from waldo.web.hosts import host_of, is_loopback
+from waldo.web.security import bearer_of
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST", "localhost."])
@@ -24,8 +24,8 @@ def test_host_of(header: str, host: str) -> None:
     assert host_of(header) == host
 
 
-def test_token_of() -> None:
-    assert token_of({"authorization": "Bearer s3cret"}, "") == "s3cret"
-    assert token_of({"authorization": "bearer s3cret"}, "token=other") == "s3cret"
-    assert token_of({}, "x=1&token=a%2Bb") == "a+b"
-    assert token_of({"authorization": "Basic s3cret"}, "") == ""
+def test_bearer_of() -> None:
+    assert bearer_of({"authorization": "Bearer s3cret"}) == "s3cret"
+    assert bearer_of({"authorization": "bearer s3cret"}) == "s3cret"
+    assert bearer_of({"authorization": "Basic s3cret"}) == ""
+    assert bearer_of({}) == ""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import ClassVar
 
-from waldo.cli.support.listening import listen, require_token, url_of
+from waldo.cli.support.listening import listen, url_of
+from waldo.cli.support.web_options import WebOptions
 from waldo.errors import InvalidValueError
-
-TOKEN_VARIABLE = "WALDO_FLEET_TOKEN"
-"""Environment variable with the token, which keeps it out of the process list."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fleet:
+class Fleet(WebOptions):
     """Serve a dashboard of the robots on this network: motor heat, time to limit, faults; metrics for Prometheus.
 
     Robots are discovered automatically: every publisher of diagnostic_msgs/DiagnosticArray on a topic named `motors` in
@@ -21,13 +20,13 @@ class Fleet:
     The token protects this dashboard, not the robots: see docs/guide/securing-dds.md.
     """
 
-    host: str = "127.0.0.1"
-    """Address to listen on; an address other than the loopback requires a token."""
+    APPLICATION: ClassVar[str] = "fleet"
+    """Name of the application, in its cookies and files."""
+    TOKEN_VARIABLE: ClassVar[str] = "WALDO_FLEET_TOKEN"
+    """Environment variable with the token, which keeps it out of the process list."""
+
     port: int = 8650
     """Port to listen on; 0 selects a free port."""
-    token: str | None = None
-    """Token that every request must carry; default: the environment variable WALDO_FLEET_TOKEN, which other users of
-    this machine cannot see."""
     site: str = ""
     """Location of the robots, the label `site` of the metrics."""
     forget_after_h: float = 24.0
@@ -36,43 +35,44 @@ class Fleet:
     """Maximum number of open pages; further ones receive 503."""
 
     def __post_init__(self) -> None:
-        """Validate the options: without a token only a loopback address is allowed."""
+        """Validate the options."""
         from waldo.fleet.store import STALE_S
 
-        require_token(self.host, self.port, self.secret)
+        super().__post_init__()
         if not self.forget_after_h * 3600 > STALE_S:
             raise InvalidValueError("--forget-after-h", self.forget_after_h, "more than 10 seconds, which are 0.003")
         if self.max_browsers < 1:
             raise InvalidValueError("--max-browsers", self.max_browsers, "a number from 1")
 
-    @property
-    def secret(self) -> str | None:
-        """The token from the option or the environment."""
-        return self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE)
-
     def run(self) -> int:
         """Serve until Ctrl-C."""
+        from waldo.cli.support.pairing_display import PairingDisplay, pair_by_lines, shows_pins
         from waldo.console import err
         from waldo.fleet.listener import Listener
         from waldo.fleet.server import Site, serve
         from waldo.fleet.store import FleetStore
         from waldo.ros import check_domain
-        from waldo.web.hosts import is_loopback
 
+        self.require_login(shows_pins=shows_pins())
         check_domain()
         store = FleetStore(forget_s=3600 * self.forget_after_h)
         with listen(self.host, self.port) as listening, Listener(store) as listener:
+            port = listening.getsockname()[1]
+            security = self.security(port)
             site = Site(
                 store=store,
                 error=lambda: listener.error,
-                token=self.secret,
-                loopback=is_loopback(self.host),
+                security=security,
                 name=self.site,
                 max_browsers=self.max_browsers,
             )
-            address = url_of(self.host, listening.getsockname()[1])
+            address = url_of(self.host, port, encrypted=security.certificate is not None)
             domain = os.environ.get("ROS_DOMAIN_ID") or "0"
             login = "" if self.secret is None else "; log in with the token"
             err().print(f"fleet dashboard of ROS domain {domain} on {address}{login}  (Ctrl-C to stop)", markup=False)
+            display = PairingDisplay(security, address)
+            display.show_certificate()
+            pair_by_lines(display)
             serve(site, listening)
+            security.audit.close()
         return 0

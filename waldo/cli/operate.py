@@ -2,67 +2,85 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from waldo import console
 from waldo.cli.record import Record
-from waldo.cli.support.listening import listen, require_token, url_of
-from waldo.errors import MissingExtraError
+from waldo.cli.support.listening import listen, url_of
+from waldo.cli.support.web_options import WebOptions
+from waldo.errors import InvalidValueError, MissingExtraError
 
 if TYPE_CHECKING:
+    from waldo.cli.support.pairing_display import PairingDisplay
     from waldo.collect.console.view import ConsoleView
     from waldo.robots.description import Robot
 
-TOKEN_VARIABLE = "WALDO_CONSOLE_TOKEN"
-"""Environment variable with the token, which keeps it out of the process list."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Operate(Record):
+class Operate(WebOptions, Record):
     """Record a robot from a console in the browser: cameras, heat, streams, and the recorder's requests by key.
 
     The keys of the terminal work as in `waldo record`. Of several pages one operates, the others watch, and each of
     them may stop the robot.
     """
 
-    host: str = "127.0.0.1"
-    """Address to listen on; an address other than the loopback requires a token."""
+    APPLICATION: ClassVar[str] = "console"
+    """Name of the application, in its cookies and files."""
+    TOKEN_VARIABLE: ClassVar[str] = "WALDO_CONSOLE_TOKEN"
+    """Environment variable with the token, which keeps it out of the process list."""
+
     port: int = 8652
     """Port to listen on; 0 selects a free port."""
-    token: str | None = None
-    """Token that every page must log in with; default: the environment variable WALDO_CONSOLE_TOKEN, which other users
-    of this machine cannot see."""
+    max_request_age_s: float = 1.0
+    """Age from which a page's request is dropped [s]; a stop never is."""
 
     def __post_init__(self) -> None:
-        """Raise unless there is a token for any address other than the loopback."""
-        require_token(self.host, self.port, self.secret)
-
-    @property
-    def secret(self) -> str | None:
-        """The token from the option or the environment."""
-        return self.token if self.token is not None else os.environ.get(TOKEN_VARIABLE)
+        """Validate the options."""
+        super().__post_init__()
+        if not self.max_request_age_s > 0:
+            raise InvalidValueError("--max-request-age-s", self.max_request_age_s, "a number of seconds above 0")
 
     def run(self) -> int:
         """Record until SIGINT, SIGTERM, or escape."""
-        return self._record(self._open_console)
+        from waldo.cli.support.pairing_display import shows_pins
+
+        self.require_login(shows_pins=shows_pins())
+        displays: list[PairingDisplay] = []
+
+        def on_key(key: str) -> bool:
+            return any(display.press(key) for display in displays)
+
+        return self._record(lambda robot: self._open_console(robot, displays), on_key)
 
     @contextmanager
-    def _open_console(self, robot: Robot) -> Generator[ConsoleView]:
-        """Serve the console of a robot while the block runs."""
+    def _open_console(self, robot: Robot, displays: list[PairingDisplay]) -> Generator[ConsoleView]:
+        """Serve the console of a robot while the block runs; the display of its PINs is added to `displays`."""
         try:
             from waldo.collect.console.server import ConsoleServer
         except ImportError:
             raise MissingExtraError("uvicorn", "console") from None
+        from waldo.cli.support.pairing_display import USAGE, PairingDisplay
         from waldo.collect.console.view import ConsoleView
+        from waldo.web.roles import Role
 
         listening = listen(self.host, self.port)
-        view = ConsoleView(self.namespace or robot.name, robot.joint_names, self.episodes)
-        address = url_of(self.host, listening.getsockname()[1])
+        port: int = listening.getsockname()[1]
+        security = self.security(port)
+        view = ConsoleView(
+            self.namespace or robot.name, robot.joint_names, self.episodes, max_request_age_s=self.max_request_age_s
+        )
+        address = url_of(self.host, port, encrypted=security.certificate is not None)
         login = "" if self.secret is None else "; log in with the token"
+        display = PairingDisplay(security, address)
         console.err().print(f"console of {view.robot} on {address}{login}", markup=False)
-        with ConsoleServer(view, listening, host=self.host, token=self.secret):
+        display.show_certificate()
+        if display.is_active:
+            console.err().print(USAGE, markup=False)
+            display.show(Role.OPERATE)
+        displays.append(display)
+        with ConsoleServer(view, listening, security):
             yield view
+        security.audit.close()

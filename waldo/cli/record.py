@@ -73,8 +73,17 @@ class Record:
         """Record until SIGINT, SIGTERM, or escape."""
         return self._record(lambda robot: contextlib.nullcontext())
 
-    def _record(self, open_console: Callable[[Robot], AbstractContextManager[ConsoleView | None]]) -> int:
-        """Record; the operator sees it in the terminal and, if there is one, in the console that is opened."""
+    def _record(
+        self,
+        open_console: Callable[[Robot], AbstractContextManager[ConsoleView | None]],
+        on_key: Callable[[str], bool] = lambda key: False,
+    ) -> int:
+        """Record; the operator sees it in the terminal and, if there is one, in the console that is opened.
+
+        Args:
+            open_console: Opens the console.
+            on_key: Called for a key that calls no service; returns whether the key has a function.
+        """
         from waldo import __version__
         from waldo.cli.support.rules import load_rules
         from waldo.cli.support.terminal_view import TerminalView
@@ -108,7 +117,7 @@ class Record:
             lockstep=self.lockstep,
             rules=load_rules(self.rules, dataset),
         )
-        terminal = TerminalView(NEXT_TASK, "t: next task", self.episodes)
+        terminal = TerminalView(NEXT_TASK, "t: next task", self.episodes, on_key)
         with dataset.lock(), open_console(robot) as page:
             for recovered in dataset.recover():
                 terminal.warn(f"recovered after an interruption: {recovered}")

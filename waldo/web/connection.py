@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import h11
 from starlette.responses import PlainTextResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from waldo.web.attempts import network_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -34,31 +37,54 @@ class Connection(H11Protocol):
     """An HTTP/1.1 connection with deadlines."""
 
     def __init__(
-        self, *args: Any, max_connections: int, request_s: float = REQUEST_S, stall_s: float = STALL_S, **options: Any
+        self,
+        *args: Any,
+        max_connections: int,
+        per_network: int | None = None,
+        urgent: Collection[str] = (),
+        request_s: float = REQUEST_S,
+        stall_s: float = STALL_S,
+        **options: Any,
     ) -> None:
         """Build the connection.
 
         Args:
             *args: Arguments of uvicorn's protocol.
             max_connections: Connections beyond this number are answered with 503, beyond twice this number closed.
+            per_network: The same limit for the connections of one address; None for none.
+            urgent: Paths of requests that are answered beyond the maximum, too: a stop.
             request_s: Time in which a whole request must arrive [s].
             stall_s: Time after which a client that reads nothing is disconnected [s].
             **options: Further arguments of uvicorn's protocol.
         """
         super().__init__(*args, **options)
-        self._max_connections, self._request_s, self._stall_s = max_connections, request_s, stall_s
+        self._max_connections, self._per_network, self._urgent = max_connections, per_network, urgent
+        self._request_s, self._stall_s = request_s, stall_s
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request."""
         super().connection_made(transport)
-        if len(self.connections) > 2 * self._max_connections:
+        excess = self._excess()
+        if excess > 2:
             transport.abort()
             return
-        if len(self.connections) > self._max_connections:
+        if excess > 1:
+            self._answer: Any = self.app
             self.app = self._refuse
         self._watch()
+
+    def _excess(self) -> float:
+        """Return the ratio of the open connections to their maximum: of all of them or, if higher, of this address."""
+        excess = len(self.connections) / self._max_connections
+        if self._per_network is None or self.client is None:
+            return excess
+        network = network_of(self.client[0])
+        # Connections that have become WebSockets are among them.
+        clients = [getattr(one, "client", None) for one in self.connections]
+        own = sum(client is not None and network_of(client[0]) == network for client in clients)
+        return max(excess, own / self._per_network)
 
     def data_received(self, data: bytes) -> None:
         """Receive a part of a request."""
@@ -103,9 +129,11 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") in self._urgent:
+            await self._answer(scope, receive, send)
+            return
         response = PlainTextResponse(
-            f"the maximum of connections is reached ({self._max_connections}); close pages of the dashboard, "
-            "or raise --max-browsers\n",
+            f"the maximum of connections is reached ({self._max_connections}); close pages, or try again later\n",
             503,
             {"Connection": "close", "Retry-After": "5"},
         )

@@ -11,6 +11,14 @@ def page_file(package: str, name: str) -> str:
     return importlib.resources.files(package).joinpath("page", name).read_text("utf-8")
 
 
-def login_page(package: str, message: str) -> str:
-    """Return the login form of a package with a message, which is empty at first."""
-    return page_file(package, "login.html").replace("{message}", html.escape(message))
+def login_page(package: str, message: str, *, pin: bool = False, token: bool = True) -> str:
+    """Return the login form of a package.
+
+    Args:
+        package: The package, whose file `login.html` has a form for the PIN and one for the token.
+        message: Why the last login was refused; empty at first.
+        pin: Whether browsers are paired by a PIN.
+        token: Whether there is a token.
+    """
+    text = page_file(package, "login.html").replace("{message}", html.escape(message))
+    return text.replace("{pin}", "" if pin else "hidden").replace("{token}", "" if token else "hidden")

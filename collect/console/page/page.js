@@ -2,9 +2,14 @@
 
 import { show, showLost, showImage } from "./show.js";
 import { listen } from "./input.js";
+import { connectStop } from "./stop.js";
 
 const SILENT_MS = 3000; // Time without a state after which the connection counts as lost.
 const RETRY_MS = 1000;
+const REVOKED = 4401; // Code of a connection that is closed since this browser is not paired any more.
+
+// The address of a scanned code contains a PIN, which is of no use to a browser that is already paired.
+if (location.hash) history.replaceState(null, "", location.pathname);
 
 let socket = null;
 let receivedAt = 0;
@@ -14,8 +19,15 @@ function send(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
 }
 
-export function request(name) {
+const stop = connectStop(() => sendRequest("stop_motion"));
+
+function sendRequest(name) {
   send({ kind: "request", name, server_s: Date.now() / 1000 + ahead });
+}
+
+function request(name) {
+  if (name === "stop_motion") stop();
+  else sendRequest(name);
 }
 
 async function receive(event) {
@@ -40,9 +52,10 @@ function connect() {
   socket = opened;
   opened.binaryType = "arraybuffer";
   opened.onmessage = (event) => socket === opened && receive(event);
-  opened.onclose = () => {
+  opened.onclose = ({ code }) => {
     if (socket !== opened) return;
     showLost();
+    if (code === REVOKED) location.reload();
     setTimeout(connect, RETRY_MS);
   };
 }

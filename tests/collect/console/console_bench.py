@@ -18,6 +18,7 @@ from waldo.collect.recorder.disk_space import Space
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.robots.diagnostics import OK, WARN
+from waldo.web.security import Security
 
 JOINTS = ("shoulder_pan", "gripper")
 
@@ -36,8 +37,8 @@ class Console:
 
 
 @contextmanager
-def running(token: str | None = None, host: str = "127.0.0.1") -> Iterator[Console]:
-    """Serve a console; `host` is what the server takes for its address."""
+def running(security: Security | None = None) -> Iterator[Console]:
+    """Serve a console."""
     view = ConsoleView("arm", JOINTS, goal=10)
     view.condition(RobotCondition(word="FOLLOWING", level=OK))
     view.status(status())
@@ -51,7 +52,7 @@ def running(token: str | None = None, host: str = "127.0.0.1") -> Iterator[Conso
         }
     )
     listening = listen("127.0.0.1", 0)
-    with ConsoleServer(view, listening, host=host, token=token):
+    with ConsoleServer(view, listening, security):
         yield Console(view, listening.getsockname()[1])
 
 

@@ -112,8 +112,10 @@ def test_episodes_are_recorded_through_the_page(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--host", "0.0.0.0"], "--host 0.0.0.0 requires --token; pass --token SECRET"),
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 requires --token; pass --token SECRET, start it in a terminal"),
         (["--token", ""], "--token is '', expected one character or more"),
+        (["--max-request-age-s", "0"], "--max-request-age-s is 0.0, expected a number of seconds above 0"),
+        (["--key", "my.key"], "--key requires --certificate"),
         (["--port", "70000"], "--port is 70000, expected 0 to 65535"),
     ],
 )

@@ -22,6 +22,7 @@ from waldo.collect.recorder.start_gates import Gate
 from waldo.collect.robot_condition import RobotCondition
 from waldo.datasets.quality.finding import Finding
 from waldo.robots.diagnostics import ERROR
+from waldo.web.security import Security
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_axe_finds_nothing(page: webdriver.Chrome, console: Console) -> None:
     console.view.image("cameras/front", jpeg(100), time.time_ns())
     wait(page, lambda: listed(page, "figcaption") and listed(page, "#gates li"))
     assert violations(page) == []
-    with running("s3cret", host="0.0.0.0") as locked:
+    with running(Security(token="s3cret", loopback=False)) as locked:
         page.get(locked.url)
         wait(page, lambda: page.find_elements(By.ID, "token"))
         assert violations(page) == []

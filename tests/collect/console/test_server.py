@@ -20,6 +20,7 @@ from waldo.collect.console.app import MAX_PAGES, MAX_TEXT, PAGE_FILES
 from waldo.collect.console.server import MAX_CONNECTIONS
 from waldo.collect.console.view import STOP
 from waldo.collect.notice import Notice
+from waldo.web.security import Security
 
 
 def opened(console: Console, **options: Any) -> ClientConnection:
@@ -155,7 +156,7 @@ def test_a_name_that_resolves_to_this_machine_is_refused() -> None:
 
 
 def test_beyond_the_loopback_a_page_needs_the_token() -> None:
-    with running("s3cret", host="0.0.0.0") as console:
+    with running(Security(token="s3cret", loopback=False)) as console:
         assert get(console, "/")[0] == 401
         assert get(console, "/page.js")[0] == 401
         assert get(console, "/style.css")[0] == 200

@@ -5,26 +5,13 @@ from __future__ import annotations
 import errno
 import socket
 
-from waldo.errors import InvalidValueError, MissingOptionError
+from waldo.errors import InvalidValueError
 
 
-def require_token(host: str, port: int, secret: str | None) -> None:
-    """Raise for an impossible port, and unless a server beyond the loopback interface has a token.
-
-    Raises:
-        InvalidValueError: If the port does not exist, or the token is empty.
-        MissingOptionError: If there is no token.
-    """
-    from waldo.web.hosts import is_loopback
-
+def require_port(port: int) -> None:
+    """Raise InvalidValueError for a port that does not exist."""
     if not 0 <= port <= 65535:
         raise InvalidValueError("--port", port, "0 to 65535")
-    if secret == "":
-        raise InvalidValueError("--token", "", "one character or more")
-    if secret is None and not is_loopback(host):
-        raise MissingOptionError(
-            f"--host {host}", "--token", "pass --token SECRET, or listen on a loopback address such as 127.0.0.1"
-        )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -40,9 +27,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise InvalidValueError("--host", host, f"an address of this machine ({error.strerror})") from error
 
 
-def url_of(host: str, port: int) -> str:
-    """Return the address to open in a browser; the token is never part of it."""
+def url_of(host: str, port: int, *, encrypted: bool = False) -> str:
+    """Return the address to open in a browser; neither token nor PIN is part of it.
+
+    A server on all interfaces is reached under this machine's address: few networks resolve its name.
+    """
     if host in ("0.0.0.0", "::", ""):
-        host = socket.gethostname()
+        from waldo.web.addresses import network_address
+
+        host = network_address()
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/"
+    return f"{'https' if encrypted else 'http'}://{shown}:{port}/"

@@ -12,7 +12,7 @@ from waldo.collect.recorder.operator_view import OperatorView
 from waldo.robots.diagnostics import WARN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from waldo.collect.recorder.status import RecordingStatus
     from waldo.collect.robot_condition import RobotCondition
@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 class TerminalView(OperatorView):
     """Shows the recorder in this terminal, and reads its keys where the terminal can be read."""
 
-    def __init__(self, keys: Mapping[str, str], usage: str, goal: int) -> None:
+    def __init__(
+        self, keys: Mapping[str, str], usage: str, goal: int, on_key: Callable[[str], bool] = lambda _: False
+    ) -> None:
         """Initialize.
 
         Args:
             keys: Key -> request, beside those that every device has.
             usage: These keys, for the operator.
             goal: Number of episodes to record; 0 for no goal.
+            on_key: Called for a key that makes no request; returns whether the key has a function.
         """
         self._display = OperatorDisplay("recorder: ")
         self._usage, self._goal = f"{HELP}   {usage}", goal
-        self._keys = TerminalKeys(services={**SERVICE_KEYS, **keys}, usage=self._usage)
+        self._keys = TerminalKeys(on_key, services={**SERVICE_KEYS, **keys}, usage=self._usage)
         if not self._keys.available():
             self._usage = ""
 

@@ -1,0 +1,199 @@
+"""One page of the console: what it has been sent, and what it requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from starlette.websockets import WebSocketDisconnect
+
+from waldo.collect.console.stop import StopLine
+from waldo.collect.console.view import STOP, ConsoleView
+from waldo.web.access import visitor_of
+from waldo.web.audit import Audit
+from waldo.web.rate_limit import RateLimit
+from waldo.web.roles import Role
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+STATE_S = 0.1
+"""Shortest interval between two states [s]."""
+REPEAT_S = 1.0
+"""Longest interval between two states [s], by which a page notices that the connection is lost."""
+SHOWN_TIMEOUT_S = 2.0
+"""Time after which an image that was not acknowledged is followed by another one [s]."""
+LATENCIES = 30
+"""Number of images over which the latency is stated."""
+REQUESTS_HZ, REQUESTS_BURST = 20.0, 40
+"""Rate of a page's requests [1/s], and how many may come at once; further ones are dropped, except a stop."""
+MESSAGES_HZ, MESSAGES_BURST = 500.0, 1000
+"""Rate of all messages of a page, with the acknowledgments of images [1/s], above which it is disconnected."""
+TOO_MANY = 4429
+"""Code with which the WebSocket of a page that sends too much is closed."""
+
+
+class Session:
+    """One page: what it has been sent, and what it requests."""
+
+    def __init__(
+        self, socket: WebSocket, view: ConsoleView, number: int, stops: StopLine, audit: Audit, *, max_text: int
+    ) -> None:
+        """Serve an accepted WebSocket.
+
+        Args:
+            socket: The page.
+            view: What it shows.
+            number: Identifies the page.
+            stops: Where its stops go.
+            audit: The audit log.
+            max_text: Largest message [characters].
+        """
+        self._socket, self._view, self.number = socket, view, number
+        self._visitor, self._stops, self._audit, self._max_text = visitor_of(socket), stops, audit, max_text
+        self._changed, self._new_image = asyncio.Event(), asyncio.Event()
+        self._sent: dict[str, int] = {}
+        """Camera -> number of the last image that was sent."""
+        self._open: dict[str, tuple[int, float]] = {}
+        """Camera -> stamp of an image that is not acknowledged yet [ns], and the time it was sent [s]."""
+        self._latencies: dict[str, deque[float]] = {}
+        self._replies: deque[str] = deque(maxlen=10)
+        self._messages = RateLimit(MESSAGES_HZ, MESSAGES_BURST)
+        self._requests = RateLimit(REQUESTS_HZ, REQUESTS_BURST)
+
+    async def run(self) -> None:
+        """Serve the page until it is closed."""
+        loop = asyncio.get_running_loop()
+
+        def wake(is_image: bool) -> None:
+            with contextlib.suppress(RuntimeError):  # the server has been stopped
+                loop.call_soon_threadsafe((self._new_image if is_image else self._changed).set)
+
+        operates = self._visitor.role >= Role.OPERATE
+        self._view.open_page(self.number, self._visitor.label, wake, may_operate=operates)
+        self._audit.record("opened", self._visitor, page=self.number)
+        sending = [asyncio.create_task(self._send_states()), asyncio.create_task(self._send_images())]
+        try:
+            with contextlib.suppress(WebSocketDisconnect):
+                await self._receive_all()
+        finally:
+            self._view.close_page(self.number)
+            self._audit.record("closed", self._visitor, page=self.number)
+            for task in sending:
+                task.cancel()
+            # Sending to a page that has just been closed fails.
+            await asyncio.gather(*sending, return_exceptions=True)
+
+    async def _receive_all(self) -> None:
+        """Receive messages until the page is closed, or sends too many."""
+        while (message := await self._socket.receive())["type"] == "websocket.receive":
+            self._receive(message.get("text"))
+            if not self._messages.allow():
+                self._audit.refuse("too many messages", visitor=self._visitor, path="/session")
+                await self._socket.close(TOO_MANY, "too many messages")
+                return
+
+    def _receive(self, text: str | None) -> None:
+        """Handle a message of the page; one that is not understood is answered and logged."""
+        message = _parsed(text, self._max_text)
+        kind = message.get("kind")
+        if kind == "shown":
+            self._shown(str(message.get("camera")), message.get("stamp_ns"))
+        elif kind == "request" and message.get("name") == STOP:
+            self._stops.stop(self._visitor)
+        elif not self._requests.allow():
+            self._reject("too many requests; this one was dropped", kind)
+        elif kind == "request":
+            self._request(str(message.get("name")), message.get("server_s"))
+        elif kind == "take_control":
+            self._take_control(force=message.get("force") is True)
+        elif kind == "hand_over":
+            self._view.hand_over(self.number)
+            self._audit.record("control", self._visitor, page=self.number, control="handed over")
+        else:
+            self._reject("a message that is not understood was dropped; reload the page", kind)
+
+    def _request(self, name: str, sent_s: object) -> None:
+        """Make a request of the page, unless its visitor only watches."""
+        if self._visitor.role < Role.OPERATE:
+            self._reject("this browser is paired to watch; pair it again to operate", name)
+            return
+        age_s = time.time() - sent_s if isinstance(sent_s, float) else float("inf")
+        if reason := self._view.request(self.number, name, age_s):
+            self._reject(reason, name)
+        else:
+            self._audit.record("request", self._visitor, page=self.number, request=name)
+
+    def _take_control(self, *, force: bool) -> None:
+        if self._visitor.role < Role.OPERATE:
+            self._reject("this browser is paired to watch; pair it again to operate", "take_control")
+        elif force and self._visitor.role < Role.ADMINISTER:
+            self._reject("only an administrator may take control by force", "take_control")
+        else:
+            if force:
+                self._view.force_control(self.number)
+            else:
+                self._view.take_control(self.number)
+            self._audit.record("control", self._visitor, page=self.number, control="forced" if force else "asked")
+
+    def _reject(self, reason: str, subject: object) -> None:
+        """Show on the page, and log, why something it sent was refused."""
+        self._replies.append(reason)
+        self._changed.set()
+        self._audit.refuse(f"{str(subject)[:40]}: {reason}", visitor=self._visitor, path="/session")
+
+    def _shown(self, camera: str, stamp: object) -> None:
+        expected = self._open.get(camera)
+        if expected is None or str(expected[0]) != stamp:
+            return
+        del self._open[camera]
+        latency_s = time.time() - expected[0] / 1e9
+        self._latencies.setdefault(camera, deque(maxlen=LATENCIES)).append(latency_s)
+        self._new_image.set()
+
+    async def _send_states(self) -> None:
+        while True:
+            state = self._view.state(self.number)
+            replies = list(self._replies)
+            self._replies.clear()
+            latency = {name: sorted(found)[len(found) // 2] for name, found in self._latencies.items() if found}
+            state |= {"server_s": time.time(), "latency_s": latency, "replies": replies}
+            state |= {"rights": self._visitor.role.word}
+            await self._socket.send_text(json.dumps(state, allow_nan=False))
+            await asyncio.sleep(STATE_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), REPEAT_S - STATE_S)
+            self._changed.clear()
+
+    async def _send_images(self) -> None:
+        while True:
+            for image in self._view.images():
+                open_since = self._open.get(image.camera)
+                is_waiting = open_since is not None and time.monotonic() - open_since[1] < SHOWN_TIMEOUT_S
+                if is_waiting or self._sent.get(image.camera) == image.number:
+                    continue
+                self._sent[image.camera] = image.number
+                self._open[image.camera] = image.stamp_ns, time.monotonic()
+                name = image.camera.encode()
+                head = struct.pack("<H", len(name)) + name + struct.pack("<q", image.stamp_ns)
+                await self._socket.send_bytes(head + await asyncio.to_thread(image.jpeg))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._new_image.wait(), SHOWN_TIMEOUT_S)
+            self._new_image.clear()
+
+
+def _parsed(text: str | None, max_text: int) -> dict[str, Any]:
+    """Return a message; an empty one for any text that is not a JSON object."""
+    if text is None or len(text) > max_text:
+        return {}
+    try:
+        # Integers of thousands of digits cannot be converted to a time.
+        parsed = json.loads(text, parse_int=float)
+    except (ValueError, RecursionError, OverflowError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
