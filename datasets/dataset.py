@@ -14,7 +14,7 @@ from waldo import __version__
 from waldo.datasets import catalog
 from waldo.datasets.catalog import Catalog
 from waldo.datasets.compatibility import IncompatibleError, differences
-from waldo.datasets.edits import Edits
+from waldo.datasets.edits import Edits, Subtask
 from waldo.datasets.episode import Episode
 from waldo.datasets.episodes import Episodes
 from waldo.datasets.recording.encoding import BackPressure
@@ -246,7 +246,13 @@ class Dataset:
 
     def episode(self, index: int) -> Episode:
         """Open a finished episode by its index."""
-        if not self.episode_path(index).is_dir() or index in self.edits.deleted:
+        if index in self.edits.deleted:
+            raise InvalidValueError("episode index", index, IN_DATASET)
+        return self.stored_episode(index)
+
+    def stored_episode(self, index: int) -> Episode:
+        """Open a finished episode by its index, also a deleted one."""
+        if not self.episode_path(index).is_dir():
             raise InvalidValueError("episode index", index, IN_DATASET)
         return Episode(self.episode_path(index), edits=self.edits.of(index))
 
@@ -298,6 +304,12 @@ class Dataset:
         if not labels:
             raise InvalidValueError("new label", None, "a new task or a new outcome")
         self.edits.append("relabel", _checked(indices, self.indices, IN_DATASET), **labels)
+
+    def set_subtasks(self, index: int, subtasks: Iterable[Subtask]) -> None:
+        """Set the subtasks of an episode; the recorded ones stay in the episode."""
+        ordered = sorted(subtasks, key=lambda one: one.start_s)
+        values = [[one.start_s, one.text.strip()] for one in ordered]
+        self.edits.append("subtasks", _checked([index], self.indices, IN_DATASET), subtasks=values)
 
     def set_latency(self, latency_ns: Mapping[str, int], indices: Iterable[int] | None = None) -> None:
         """Set each camera's delay between exposure and stamp [ns], for these episodes or by default for all."""

@@ -6,6 +6,7 @@ state results from applying all lines in order::
     {"edit": "delete", "episodes": "3-5"}
     {"edit": "restore", "episodes": "4"}
     {"edit": "relabel", "episodes": "0-9", "task": "lift the red cube", "outcome": "success"}
+    {"edit": "subtasks", "episodes": "3", "subtasks": [[0.0, "reach for the cube"], [2.4, "lift it"]]}
     {"edit": "latency", "cameras": {"cameras/front": 33000000}}
     {"edit": "link", "episodes": "0-99", "source": "/data/monday", "of": "0-99"}
     {"edit": "collect", "episodes": "3,5"}
@@ -15,6 +16,7 @@ state results from applying all lines in order::
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,11 +26,28 @@ from typing import Any
 from waldo.datasets.indices import format_indices, parse_indices
 from waldo.datasets.storage import jsonlines
 from waldo.datasets.storage.store_path import StorePath, current_size
-from waldo.errors import FileError, WaldoError
+from waldo.errors import FileError, InvalidValueError, WaldoError
 from waldo.files import sync_file
 
 FILE = "edits.jsonl"
 """Name in the dataset's folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subtask:
+    """A part of an episode, which ends where the next one starts."""
+
+    start_s: float
+    """Start after the episode's first stamp [s]."""
+    text: str
+    """Its instruction."""
+
+    def __post_init__(self) -> None:
+        """Raise InvalidValueError for a start before the episode, or without a text."""
+        if not (math.isfinite(self.start_s) and self.start_s >= 0):
+            raise InvalidValueError("start of a subtask", self.start_s, "a time within the episode [s]")
+        if not self.text.strip():
+            raise InvalidValueError("subtask", self.text, "an instruction in words")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +60,8 @@ class EpisodeEdits:
     """Outcome that replaces the recorded one; None: as recorded."""
     latency_ns: Mapping[str, int] = field(default_factory=dict)
     """Camera -> delay between exposure and stamp [ns]."""
+    subtasks: tuple[Subtask, ...] | None = None
+    """Subtasks that replace the recorded ones; None: as recorded."""
 
 
 UNCHANGED = EpisodeEdits()
@@ -139,6 +160,10 @@ class Edits:
                     raise TypeError(f"{kind} has {labels}, expected text")
                 for index in indices:
                     self._labels[index] = replace(self._labels[index], **labels)
+            case "subtasks", set():
+                found = tuple(Subtask(start_s=float(start), text=str(text)) for start, text in edit["subtasks"])
+                for index in indices:
+                    self._labels[index] = replace(self._labels[index], subtasks=found)
             case "latency", None:
                 self._latency |= _latencies(edit)
             case "latency", set():

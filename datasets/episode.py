@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from waldo.datasets.edits import UNCHANGED, EpisodeEdits
+from waldo.datasets.edits import UNCHANGED, EpisodeEdits, Subtask
 from waldo.datasets.recording import loss
 from waldo.datasets.storage.array_file import array_metadata, read_array
 from waldo.datasets.storage.episode_attributes import MAX_WINDING, read_attributes
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 type Clock = Literal["header", "receipt", "publish"]
 """Clock of a stamp: the publisher's, the recorder's on receipt, or the middleware's on sending (-1: unknown)."""
+
+
+SUBTASK = "subtask"
+"""Kind of the event that marks the start of a subtask; its text is the subtask."""
 
 
 class Episode:
@@ -117,6 +121,16 @@ class Episode:
     def events(self) -> Sequence[Mapping[str, Any]]:
         """Events during the recording, each with `at_ns`, `kind` and `text`."""
         return self.attributes.get("events", [])
+
+    @property
+    def subtasks(self) -> tuple[Subtask, ...]:
+        """Its parts, marked while it was recorded or set since, in order of their starts."""
+        if self.edits.subtasks is not None:
+            return self.edits.subtasks
+        first = self.span_ns[0]
+        marks = [event for event in self.events if event["kind"] == SUBTASK]
+        found = [Subtask(start_s=max(0.0, (int(one["at_ns"]) - first) / 1e9), text=str(one["text"])) for one in marks]
+        return tuple(sorted(found, key=lambda one: one.start_s))
 
     def count(self, stream: str) -> int:
         """Return the number of rows or frames of a stream."""

@@ -128,6 +128,9 @@ def _carry_edits(part: Part, edits: Edits, first: int) -> None:
         labels = {key: value for key, value in changed.items() if value is not None}
         if labels:
             by_label.setdefault(tuple(labels.items()), []).append(first + offset)
+        if edit.subtasks is not None:
+            subtasks = [[one.start_s, one.text] for one in edit.subtasks]
+            edits.append("subtasks", [first + offset], subtasks=subtasks)
         if edit.latency_ns:
             by_latency.setdefault(tuple(sorted(edit.latency_ns.items())), []).append(first + offset)
     for label, indices in by_label.items():

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
+from waldo.collect.console.review import EpisodeReview
+from waldo.collect.console.review_routes import review_routes
 from waldo.collect.console.session import Session
 from waldo.collect.console.stop import StopLine
 from waldo.collect.console.view import ConsoleView
@@ -38,6 +40,11 @@ PAGE_FILES: Mapping[str, str] = {
     "/stop.js": "text/javascript",
     "/show.js": "text/javascript",
     "/input.js": "text/javascript",
+    "/review.js": "text/javascript",
+    "/body.js": "text/javascript",
+    "/curves.js": "text/javascript",
+    "/uPlot.js": "text/javascript",
+    "/uPlot.css": "text/css",
     "/icon.svg": "image/svg+xml",
 }
 """Path -> media type of the page's files other than `/`."""
@@ -49,12 +56,13 @@ STOP_PATH = "/stop"
 """Path of stops: a WebSocket of each page, and POST for programs."""
 
 
-def create_app(view: ConsoleView, security: Security) -> Starlette:
+def create_app(view: ConsoleView, security: Security, review: EpisodeReview | None = None) -> Starlette:
     """Return the web application.
 
     Args:
         view: What it shows.
         security: Who may do what.
+        review: The recorded episodes; None without a review of them.
     """
     numbers, pages = itertools.count(1), set[int]()
     stops = StopLine(view, security.audit, limit=2 * MAX_PAGES)
@@ -72,9 +80,12 @@ def create_app(view: ConsoleView, security: Security) -> Starlette:
         number = next(numbers)
         pages.add(number)
         try:
-            await Session(socket, view, number, stops, security.audit, max_text=MAX_TEXT).run()
+            await Session(socket, view, number, stops, security.audit, review=review, max_text=MAX_TEXT).run()
         finally:
             pages.discard(number)
+
+    async def body(_: Request) -> Response:
+        return JSONResponse(view.body)
 
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -83,6 +94,8 @@ def create_app(view: ConsoleView, security: Security) -> Starlette:
         routes=[
             *(Route(path, page) for path in ("/", *PAGE_FILES)),
             Route("/healthz", health),
+            Route("/body.json", body),
+            *(review_routes(review) if review is not None else []),
             WebSocketRoute("/session", session),
             WebSocketRoute(STOP_PATH, stops.serve),
             Route(STOP_PATH, stops.post, methods=["POST"]),

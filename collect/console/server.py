@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from waldo.collect.console.app import MAX_TEXT, STOP_PATH, create_app
+from waldo.collect.console.review import EpisodeReview
 from waldo.collect.console.view import ConsoleView
 from waldo.web.security import Security
 from waldo.web.server import ServerThread, WebServer
@@ -18,17 +19,24 @@ MAX_PER_NETWORK = 60
 class ConsoleServer(ServerThread):
     """Serves a console while the `with` block runs."""
 
-    def __init__(self, view: ConsoleView, listening: socket.socket, security: Security | None = None) -> None:
+    def __init__(
+        self,
+        view: ConsoleView,
+        listening: socket.socket,
+        security: Security | None = None,
+        review: EpisodeReview | None = None,
+    ) -> None:
         """Initialize.
 
         Args:
             view: What the pages show.
             listening: The listening socket.
             security: Who may do what; by default every user of this machine everything.
+            review: The recorded episodes; None without a review of them.
         """
         security = security or Security()
         server = WebServer(
-            create_app(view, security),
+            create_app(view, security, review),
             security,
             max_connections=MAX_CONNECTIONS,
             per_network=None if security.loopback else MAX_PER_NETWORK,

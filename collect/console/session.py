@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocketDisconnect
 
+from waldo.collect.console.review import EpisodeReview
 from waldo.collect.console.stop import StopLine
 from waldo.collect.console.view import STOP, ConsoleView
+from waldo.errors import WaldoError
 from waldo.web.access import visitor_of
 from waldo.web.audit import Audit
 from waldo.web.rate_limit import RateLimit
@@ -42,7 +44,15 @@ class Session:
     """One page: what it has been sent, and what it requests."""
 
     def __init__(
-        self, socket: WebSocket, view: ConsoleView, number: int, stops: StopLine, audit: Audit, *, max_text: int
+        self,
+        socket: WebSocket,
+        view: ConsoleView,
+        number: int,
+        stops: StopLine,
+        audit: Audit,
+        *,
+        review: EpisodeReview | None = None,
+        max_text: int,
     ) -> None:
         """Serve an accepted WebSocket.
 
@@ -52,9 +62,11 @@ class Session:
             number: Identifies the page.
             stops: Where its stops go.
             audit: The audit log.
+            review: The episodes that the page can change; None if it cannot.
             max_text: Largest message [characters].
         """
         self._socket, self._view, self.number = socket, view, number
+        self._review = review
         self._visitor, self._stops, self._audit, self._max_text = visitor_of(socket), stops, audit, max_text
         self._changed, self._new_image = asyncio.Event(), asyncio.Event()
         self._sent: dict[str, int] = {}
@@ -92,14 +104,18 @@ class Session:
     async def _receive_all(self) -> None:
         """Receive messages until the page is closed, or sends too many."""
         while (message := await self._socket.receive())["type"] == "websocket.receive":
-            self._receive(message.get("text"))
+            if (edit := self._receive(message.get("text"))) is not None:
+                await self._edit(edit)
             if not self._messages.allow():
                 self._audit.refuse("too many messages", visitor=self._visitor, path="/session")
                 await self._socket.close(TOO_MANY, "too many messages")
                 return
 
-    def _receive(self, text: str | None) -> None:
-        """Handle a message of the page; one that is not understood is answered and logged."""
+    def _receive(self, text: str | None) -> dict[str, Any] | None:
+        """Handle a message of the page; return a change of an episode, which takes time.
+
+        One that is not understood is answered and logged.
+        """
         message = _parsed(text, self._max_text)
         kind = message.get("kind")
         if kind == "shown":
@@ -110,6 +126,8 @@ class Session:
             self._reject("too many requests; this one was dropped", kind)
         elif kind == "request":
             self._request(str(message.get("name")), message.get("server_s"))
+        elif kind == "edit" and self._review is not None:
+            return message
         elif kind == "take_control":
             self._take_control(force=message.get("force") is True)
         elif kind == "hand_over":
@@ -117,6 +135,23 @@ class Session:
             self._audit.record("control", self._visitor, page=self.number, control="handed over")
         else:
             self._reject("a message that is not understood was dropped; reload the page", kind)
+        return None
+
+    async def _edit(self, message: dict[str, Any]) -> None:
+        """Change an episode, if this page operates."""
+        index, change = message.get("episode"), message.get("change")
+        if self._visitor.role < Role.OPERATE or not self._view.operates(self.number):
+            self._reject("only the page that operates changes episodes; take control first", "edit")
+        elif self._review is None or not isinstance(index, float) or not isinstance(change, dict):
+            self._reject("a message that is not understood was dropped; reload the page", "edit")
+        else:
+            try:
+                text = await asyncio.to_thread(self._review.edit, int(index), change)
+            except WaldoError as error:
+                self._reject(str(error), "edit")
+                return
+            self._audit.record("edit", self._visitor, page=self.number, episode=int(index), change=change)
+            self._view.edited(text)
 
     def _request(self, name: str, sent_s: object) -> None:
         """Make a request of the page, unless its visitor only watches."""

@@ -19,11 +19,12 @@ from waldo.collect.recorder.status import RecordingStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.datasets import schema
 from waldo.robots.cameras.ros_images import Image
-from waldo.robots.diagnostics import MotorStatus
+from waldo.robots.diagnostics import OK, MotorStatus
+from waldo.typing import Array
 
 STOP = "stop_motion"
 """The request that every page may make."""
-REQUESTS = ("start", "save", "fail", "keep", "stop", "discard", "undo", "next_task", "enable", "reset", STOP)
+REQUESTS = ("start", "save", "fail", "keep", "stop", "discard", "undo", "next_task", "mark", "enable", "reset", STOP)
 """What a page may request of the recorder and the robot."""
 MAX_REQUEST_AGE_S = 1.0
 """Age from which a request is dropped, other than a stop [s]: the operator may want something else by now."""
@@ -87,19 +88,30 @@ class ConsoleView(OperatorView):
     """Names of the joints."""
     goal: int = 0
     """Number of episodes to record; 0 for no goal."""
+    body: Mapping[str, Any] = field(default_factory=lambda: {"width": 1, "height": 1, "parts": []})
+    """Drawing of the robot, as `body_map` returns it."""
     max_request_age_s: float = MAX_REQUEST_AGE_S
     """Age from which a request is dropped, other than a stop [s]."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _status: RecordingStatus | None = None
     _condition: RobotCondition | None = None
     _motors: Mapping[str, MotorStatus] = field(default_factory=dict[str, MotorStatus])
+    _battery: float = math.nan
+    _position: Array | None = None
     _notices: deque[tuple[int, Notice]] = field(default_factory=lambda: deque(maxlen=NOTICES))
     _count: int = 0
+    _edits: int = 0
     _images: dict[str, CameraImage] = field(default_factory=dict[str, CameraImage])
     _requests: deque[str] = field(default_factory=deque[str])
     _pages: dict[int, _Page] = field(default_factory=dict[int, _Page])
     _operator: int | None = None
     _asking: int | None = None
+
+    def edited(self, text: str) -> None:
+        """Show that an episode was changed; every page then reads the episodes again."""
+        with self._lock:
+            self._edits += 1
+        self.notice(Notice(level=OK, text=text, confirmation=True))
 
     # What the recorder's thread stores.
 
@@ -123,6 +135,14 @@ class ConsoleView(OperatorView):
     def motors(self, motors: Mapping[str, MotorStatus]) -> None:
         """Show the motors' readings."""
         self._motors = motors
+
+    def positions(self, position: Array) -> None:
+        """Show the joints' positions, shape (joints,) [rad or m]."""
+        self._position = position
+
+    def battery(self, ratio: float) -> None:
+        """Show the charge of the battery, 0 to 1; NaN if it is unknown."""
+        self._battery = ratio
 
     def image(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
         """Show an image of a camera's stream; depth is not shown."""
@@ -168,6 +188,10 @@ class ConsoleView(OperatorView):
             if self._operator == page:
                 self._operator, self._asking = self._asking, None
         self._wake()
+
+    def operates(self, page: int) -> bool:
+        """Return whether a page controls the robot."""
+        return page == self._operator
 
     def request(self, page: int, name: str, age_s: float) -> str:
         """Make a request of a page; return why it is refused, or an empty text.
@@ -238,8 +262,10 @@ class ConsoleView(OperatorView):
             "asking": asking.name if asking else "",
             "condition": None if self._condition is None else asdict(self._condition),
             "recorder": None if self._status is None else _recorder(self._status),
+            "battery": _number(self._battery),
             "heat": [_motor(joint, self._motors[joint]) for joint in self.joints if joint in self._motors],
             "notices": notices,
+            "edits": self._edits,
         }
 
     def _wake(self, *, is_image: bool = False) -> None:
@@ -255,6 +281,9 @@ def _recorder(status: RecordingStatus) -> dict[str, Any]:
         "task": status.task,
         "episode": status.episode,
         "saved": status.saved,
+        "pending": status.pending,
+        "subtask": status.subtask,
+        "next_subtask": status.next_subtask,
         "seconds": status.seconds,
         "elapsed": status.elapsed,
         "lost": status.lost,

@@ -332,7 +332,13 @@ class RecorderNode:
         self._acknowledgements.publish(message)
 
     def _show_status(self) -> None:
-        status = replace(self._monitor.status(time.monotonic_ns()), gates=tuple(self._monitor.gates()))
+        subtasks = self._requests.subtasks
+        status = replace(
+            self._monitor.status(time.monotonic_ns()),
+            gates=tuple(self._monitor.gates()),
+            subtask=subtasks.current,
+            next_subtask=subtasks.next,
+        )
         namespace = self.graph.node.get_namespace().strip("/")
         self._diagnostics.publish(to_message(status, self.recorder.robot.name, namespace, time.time_ns()))
         self._view.status(status)

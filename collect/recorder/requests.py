@@ -9,6 +9,7 @@ from typing import Any
 from waldo.collect.recorder.recorder import Recorder, RecorderError, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.start_gates import Gate, StartGates
+from waldo.collect.recorder.subtask_marks import SubtaskMarks
 from waldo.datasets.reading.following import MIN_LAPSE_S
 
 
@@ -44,6 +45,8 @@ class RecorderRequests:
         self._now_ns, self._monotonic_ns = now_ns, monotonic_ns
         self._tasks = list(tasks)
         self._gates = StartGates(gates)
+        self.subtasks = SubtaskMarks(recorder)
+        """The subtasks of the live episode."""
         self._unconfirmed = True
         self._lapse: str | None = None
         if self._tasks:
@@ -61,6 +64,7 @@ class RecorderRequests:
             "discard": self._recorder.discard,
             "undo": self._recorder.undo,
             "next_task": self.next_task,
+            "mark": self.mark,
         }
 
     def start(self) -> str:
@@ -77,8 +81,13 @@ class RecorderRequests:
             detail = f"{gate.name}: {gate.reason}"
             self._recorder.event("gate_overridden", detail, at_ns=self._now_ns(), gate=gate.name, level="warning")
         self._monitor.episode_started(self._now_ns())
+        self.subtasks.start(self._now_ns())
         self._unconfirmed, self._lapse = True, None
         return text
+
+    def mark(self) -> str:
+        """Mark the start of the next subtask."""
+        return self.subtasks.mark(self._now_ns())
 
     def save(self) -> str:
         """Save the episode as a success; one in which the robot did not follow must be confirmed by a second call."""

@@ -55,6 +55,10 @@ class RecordingStatus:
     """Motors and components with a warning or an error."""
     gates: tuple[Gate, ...] = ()
     """What is not in order for the next episode."""
+    subtask: str = ""
+    """Subtask of the live episode that was marked last."""
+    next_subtask: str = ""
+    """Subtask that follows; empty if the task names none."""
     breaches: tuple[Finding, ...] = ()
     """Problems of the live episode, by the rules of quality."""
     blocking: tuple[str, ...] = ()

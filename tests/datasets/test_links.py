@@ -6,6 +6,7 @@ import pytest
 
 from waldo.datasets.compatibility import IncompatibleError
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.edits import Subtask
 from waldo.datasets.links import Part, link
 from waldo.datasets.quality.verify import verify
 from waldo.errors import ConfigError, FileError
@@ -36,6 +37,7 @@ def test_edits_and_provenance_are_carried_over(two, tmp_path):
     first, second = two
     first.relabel([0, 1], task="stack them")
     first.relabel([1], outcome="failure")
+    first.set_subtasks(1, [Subtask(start_s=0.5, text="lift")])
     first.delete([0])
     second.set_latency({"cameras/front": 7_000_000})
     merged = link(tmp_path / "out", [Part(dataset, dataset.indices) for dataset in two])
@@ -44,10 +46,12 @@ def test_edits_and_provenance_are_carried_over(two, tmp_path):
         (3, "lift the red cube", "success"),
         (4, "lift the red cube", "success"),
     ]
+    assert [[one.text for one in e.subtasks] for e in merged.episodes] == [["lift"], [], []]
     assert [dict(e.edits.latency_ns) for e in merged.episodes] == [{}, *[{"cameras/front": 7_000_000}] * 2]
     lines = [json.loads(line)["value"] for line in (merged.path / "edits.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if line["edit"] == "link"]
     assert lines[0] == {"edit": "link", "episodes": "0", "source": str(first.path), "of": "1"}
-    assert lines[2] == {"edit": "link", "episodes": "1-2", "source": str(second.path), "of": "0-1"}
+    assert lines[1] == {"edit": "link", "episodes": "1-2", "source": str(second.path), "of": "0-1"}
 
 
 def test_pruning_the_source_leaves_the_links(two, tmp_path):

@@ -63,6 +63,8 @@ class Operate(WebOptions, Record):
         except ImportError:
             raise MissingExtraError("uvicorn", "console") from None
         from waldo.cli.support.pairing_display import USAGE, PairingDisplay
+        from waldo.collect.console.body_map import body_map
+        from waldo.collect.console.review import EpisodeReview
         from waldo.collect.console.view import ConsoleView
         from waldo.web.roles import Role
 
@@ -70,7 +72,11 @@ class Operate(WebOptions, Record):
         port: int = listening.getsockname()[1]
         security = self.security(port)
         view = ConsoleView(
-            self.namespace or robot.name, robot.joint_names, self.episodes, max_request_age_s=self.max_request_age_s
+            self.namespace or robot.name,
+            robot.joint_names,
+            self.episodes,
+            body=body_map(robot),
+            max_request_age_s=self.max_request_age_s,
         )
         address = url_of(self.host, port, encrypted=security.certificate is not None)
         login = "" if self.secret is None else "; log in with the token"
@@ -81,6 +87,6 @@ class Operate(WebOptions, Record):
             console.err().print(USAGE, markup=False)
             display.show(Role.OPERATE)
         displays.append(display)
-        with ConsoleServer(view, listening, security):
+        with ConsoleServer(view, listening, security, EpisodeReview(self.dataset)):
             yield view
         security.audit.close()

@@ -1,18 +1,28 @@
 // Keys, buttons and gamepad buttons of the operator.
 
 import { toggleSpeech } from "./show.js";
+import { isOpen, step, toggleReview } from "./review.js";
 
 const KEYS = {
-  Enter: "start", 1: "save", 0: "fail", Backspace: "discard", z: "undo", t: "next_task", n: "reset", v: "enable",
+  Enter: "start", 1: "save", 0: "fail", Backspace: "discard", z: "undo", t: "next_task", n: "reset", v: "enable", m: "mark",
   " ": "stop_motion",
 };
 // Of the standard gamepad: the button's index -> its request.
 const PAD = { 0: "save", 1: "stop_motion", 2: "start", 3: "fail", 8: "undo", 9: "enable" };
 
 export function listen({ request, take, give }) {
-  const other = { c: take, h: give, s: toggleSpeech };
+  const other = { c: take, h: give, s: toggleSpeech, r: toggleReview };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.("input[type=text], input[type=password]")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (isOpen() && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
+      event.preventDefault();
+      step(event.key === "ArrowLeft" ? -1 : 1, event.shiftKey);
+      return;
+    }
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const name = KEYS[key];
     if (!name && !other[key]) return;

@@ -2,6 +2,8 @@
 
 import { show, showLost, showImage } from "./show.js";
 import { listen } from "./input.js";
+import { drawBody } from "./body.js";
+import { followReview, listenReview } from "./review.js";
 import { connectStop } from "./stop.js";
 
 const SILENT_MS = 3000; // Time without a state after which the connection counts as lost.
@@ -36,6 +38,7 @@ async function receive(event) {
     const state = JSON.parse(event.data);
     ahead = state.server_s - Date.now() / 1000;
     show(state);
+    followReview(state);
     return;
   }
   const view = new DataView(event.data);
@@ -70,5 +73,7 @@ setInterval(() => {
   }
 }, 500);
 
+listenReview(send);
+drawBody();
 listen({ request, take: () => send({ kind: "take_control" }), give: () => send({ kind: "hand_over" }) });
 connect();

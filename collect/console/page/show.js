@@ -1,8 +1,12 @@
 // What the page shows of a state.
 
+import { colorBody } from "./body.js";
+import { Curves, History } from "./curves.js";
+
 const STALE_MS = 500; // Age of a camera's image from which it is marked.
 const SLOW = 0.9; // Fraction of a stream's nominal rate below which it is marked.
 
+const HISTORY_S = 600; // Time over which temperatures are shown [s].
 const byId = (id) => document.getElementById(id);
 const canvases = new Map();
 let shownNotice = 0;
@@ -10,6 +14,9 @@ let started = false; // What happened before the page was opened is not read out
 let speaks = false;
 let word = "";
 let gates = "";
+let announced = "";
+let heatCurves = null;
+const temperatures = new History(HISTORY_S);
 
 export function toggleSpeech() {
   speaks = !speaks;
@@ -34,6 +41,7 @@ export function show(state) {
   showCondition(state.condition);
   showRecorder(state.recorder, state.goal);
   showHeat(state.heat);
+  showBattery(state.battery);
   showNotices(state);
   showRole(state);
   for (const [camera, entry] of canvases) {
@@ -57,26 +65,35 @@ function showRecorder(recorder, goal) {
   setText("state", recorder?.state ?? "idle");
   setText("elapsed", recorder && recorder.state !== "idle" ? recorder.elapsed : "");
   setText("task", recorder?.task ?? "");
+  const { subtask, next_subtask: next } = recorder ?? {};
+  setText("subtask", [subtask, next && `next: ${next}`].filter(Boolean).join(", "));
+  if (subtask && subtask !== announced) announce(subtask);
+  announced = subtask;
   if (!recorder) return;
   const lost = recorder.lost ? `, ${recorder.lost} lost` : "";
   setText("counts", `${recorder.saved}${goal ? ` of ${goal}` : ""} saved${lost}`);
   setText("disk", recorder.disk);
   byId("disk").className = ["", "low", "full"][recorder.disk_level];
   const rows = recorder.streams.map((stream) => {
-    const slow = stream.rate_hz < SLOW * stream.nominal_hz;
+    const paused = !stream.stopped && stream.rate_hz === 0; // Commands while no operator is engaged.
+    const slow = !paused && stream.rate_hz < SLOW * stream.nominal_hz;
     const level = stream.stopped ? 2 : slow || stream.lost ? 1 : 0;
-    const rate = stream.stopped ? "no messages" : `${stream.rate_hz.toFixed(0)} Hz`;
+    const rate = stream.stopped ? "no messages" : paused ? "paused" : `${stream.rate_hz.toFixed(0)} Hz`;
     return element("li", `${stream.name} ${rate}${stream.lost ? `, ${stream.lost} lost` : ""}`, { level });
   });
   byId("streams").replaceChildren(...rows);
   const texts = recorder.state === "idle"
     ? recorder.gates.map((gate) => `Not ready: ${gate.name}: ${gate.reason}`)
-    : recorder.breaches.map(({ kind, stream, text, blocks }) => (
-      `${blocks ? "Blocks saving" : "Quality"}: ${[kind, stream].filter(Boolean).join(" ")}: ${text}`));
+    : breachTexts(recorder.breaches);
   if (texts.join("|") !== gates) {
     gates = texts.join("|");
     byId("gates").replaceChildren(...texts.map((text) => element("li", text)));
   }
+}
+
+function showBattery(charge) {
+  setText("battery", charge === null ? "" : `battery ${Math.round(charge * 100)} %`);
+  byId("battery").className = charge !== null && charge < 0.2 ? "low" : "";
 }
 
 function showHeat(motors) {
@@ -95,6 +112,8 @@ function showHeat(motors) {
     return row;
   });
   byId("heat").replaceChildren(...rows);
+  colorBody(motors, motors.map((motor) => `${name(motor.joint)}: ${limitText(motor)}`));
+  showHistory(motors);
   const soonest = motors.filter((motor) => motor.time_to_limit_seconds !== null)
     .sort((a, b) => a.time_to_limit_seconds - b.time_to_limit_seconds)[0];
   const episodes = motors.map((motor) => motor.episodes_left).filter((left) => left !== null);
@@ -103,6 +122,28 @@ function showHeat(motors) {
   if (soonest) parts.push(`${name(soonest.joint)} in ${duration(soonest.time_to_limit_seconds)}`);
   if (episodes.length) parts.push(`about ${Math.floor(Math.min(...episodes))} more episodes${rest ? `, then ${duration(rest)} rest` : ""}`);
   setText("heat-summary", parts.join("; ") || "no limit ahead");
+}
+
+// One line for streams with the same finding, such as those of one late control cycle.
+function breachTexts(breaches) {
+  const streams = new Map();
+  for (const { kind, stream, text, blocks } of breaches) {
+    const start = `${blocks ? "Blocks saving" : "Quality"}: ${kind}`;
+    const key = JSON.stringify([start, text]);
+    streams.set(key, [...(streams.get(key) ?? []), stream]);
+  }
+  return [...streams].map(([key, names]) => {
+    const [start, text] = JSON.parse(key);
+    const listed = names.filter(Boolean).join(", ");
+    return `${start}${listed && ` ${listed}`}: ${text}`;
+  });
+}
+
+function showHistory(motors) {
+  const added = temperatures.add(motors.map(({ winding_celsius: winding }) => winding));
+  if (!added || !byId("heat-history").open) return;
+  heatCurves ??= new Curves(byId("heat-curves"), "°C", 180);
+  heatCurves.draw(temperatures.times, motors.map(({ joint }) => name(joint)), temperatures.columns());
 }
 
 function limitText({ time_to_limit_seconds: left, time_to_limit_p10_seconds: from, time_to_limit_p90_seconds: to }) {

@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.dashboards import motor_status
 from waldo.cli.support.listening import listen
+from waldo.collect.console.review import EpisodeReview
 from waldo.collect.console.server import ConsoleServer
 from waldo.collect.console.view import ConsoleView
 from waldo.collect.recorder.disk_space import Space
@@ -37,9 +38,11 @@ class Console:
 
 
 @contextmanager
-def running(security: Security | None = None) -> Iterator[Console]:
+def running(security: Security | None = None, review: EpisodeReview | None = None) -> Iterator[Console]:
     """Serve a console."""
-    view = ConsoleView("arm", JOINTS, goal=10)
+    square = [[0, 0], [100, 0], [100, 100], [0, 100]]
+    body = {"width": 100, "height": 100, "parts": [{"joint": "gripper", "points": square}]}
+    view = ConsoleView("arm", JOINTS, goal=10, body=body)
     view.condition(RobotCondition(word="FOLLOWING", level=OK))
     view.status(status())
     hot = {"winding_celsius": 66.0, "winding_std_kelvin": 2.0, "limit_celsius": 70.0, "time_to_limit_seconds": 42.0}
@@ -52,7 +55,7 @@ def running(security: Security | None = None) -> Iterator[Console]:
         }
     )
     listening = listen("127.0.0.1", 0)
-    with ConsoleServer(view, listening, security):
+    with ConsoleServer(view, listening, security, review):
         yield Console(view, listening.getsockname()[1])
 
 

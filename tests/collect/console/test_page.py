@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,14 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.collect.console.console_bench import Console, jpeg, requests, running, status
+from tests.dashboards import motor_status
+from tests.recordings import Script
+from waldo.collect.console.review import EpisodeReview
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.start_gates import Gate
 from waldo.collect.robot_condition import RobotCondition
+from waldo.datasets.dataset import Dataset
+from waldo.datasets.edits import Subtask
 from waldo.datasets.quality.finding import Finding
 from waldo.robots.diagnostics import ERROR
 from waldo.web.security import Security
@@ -52,6 +58,13 @@ def wait(browser: webdriver.Chrome, condition: Callable[[], object]) -> None:
 def text(browser: webdriver.Chrome, identity: str) -> str:
     # In one call, since a page may be replaced between finding an element and reading it.
     return str(browser.execute_script("return document.getElementById(arguments[0])?.innerText ?? ''", identity))
+
+
+def click(browser: webdriver.Chrome, selector: str) -> None:
+    """Click in the middle of the page, where neither the header nor the footer is."""
+    found = browser.find_element(By.CSS_SELECTOR, selector)
+    browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", found)
+    found.click()
 
 
 def press(browser: webdriver.Chrome, key: str) -> None:
@@ -200,3 +213,53 @@ def violations(page: webdriver.Chrome) -> list[str]:
     page.execute_script(importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text("utf-8"))
     found = page.execute_async_script("axe.run().then(arguments[0])")
     return [f"{one['impact']} {one['id']}: {[node['html'] for node in one['nodes']]}" for one in found["violations"]]
+
+
+def test_the_robot_is_drawn_in_the_colors_of_its_heat(page: webdriver.Chrome, console: Console) -> None:
+    script = "return [...document.querySelectorAll('#body polygon')].map(one => [one.style.fill, one.dataset.level])"
+    wait(page, lambda: page.execute_script(script) and page.execute_script(script)[0][0])
+    ((hot, level),) = page.execute_script(script)
+    assert level == "1"
+    console.view.motors({"gripper": motor_status(winding_celsius=25.0, limit_celsius=70.0)})
+    console.view.status(status())
+    wait(page, lambda: page.execute_script(script)[0][0] != hot)
+    page.execute_script("document.getElementById('heat-history').open = true")
+    wait(page, lambda: page.execute_script("return document.querySelector('#heat-curves canvas') !== null"))
+
+
+def test_a_review_shows_relabels_deletes_and_marks_an_episode(
+    browser: webdriver.Chrome, record: Callable[..., Dataset]
+) -> None:
+    """By the keys alone, apart from the choice of a label."""
+    dataset = record(Script(), Script(seconds=2.0, seed=1, outcome="failure"))
+    with running(review=EpisodeReview(Path(str(dataset.path)))) as console:
+        browser.get(console.url)
+        wait(browser, lambda: text(browser, "word") == "FOLLOWING")
+        press(browser, "r")
+        wait(browser, lambda: text(browser, "review-title") == "failure, 2.0 s")
+        images = "return [...document.querySelectorAll('#review-cameras img')].map(one => one.naturalWidth && one.src)"
+        wait(browser, lambda: len(browser.execute_script(images)) == 2 and all(browser.execute_script(images)))
+        before = browser.execute_script(images)
+        for _ in range(3):
+            press(browser, Keys.ARROW_RIGHT)
+        assert text(browser, "scrub-time") == "0.3 s"
+        wait(browser, lambda: browser.execute_script(images) != before and all(browser.execute_script(images)))
+        browser.find_element(By.ID, "subtask-text").send_keys("lift the cube", Keys.ENTER)
+        wait(browser, lambda: listed(browser, "#subtasks li") == ["0.3 s lift the cube Remove"])
+        assert text(browser, "scrub-subtask") == "lift the cube"
+        click(browser, "[data-outcome=success]")
+        wait(browser, lambda: text(browser, "review-title") == "success, 2.0 s")
+        click(browser, "#delete")
+        wait(browser, lambda: text(browser, "review-title") == "success, deleted, 2.0 s")
+        assert list(dataset.indices) == [0]
+        click(browser, "#delete")
+        wait(browser, lambda: text(browser, "review-title") == "success, 2.0 s")
+        assert dataset.episode(1).subtasks == (Subtask(start_s=0.3, text="lift the cube"),)
+        assert violations(browser) == []
+        # A key stops the robot while the slider has the focus, and the start of an episode closes the review.
+        click(browser, "#scrub")
+        press(browser, " ")
+        assert requests(console, 1) == ["stop_motion"]
+        console.view.status(status("recording"))
+        wait(browser, lambda: not browser.find_element(By.ID, "review").is_displayed())
+        browser.get("about:blank")
