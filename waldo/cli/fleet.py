@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -73,6 +74,6 @@ class Fleet(WebOptions):
             display = PairingDisplay(security, address)
             display.show_certificate()
             pair_by_lines(display)
-            serve(site, listening)
-            security.audit.close()
+            with closing(security.audit):
+                serve(site, listening)
         return 0

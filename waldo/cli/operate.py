@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -87,6 +87,5 @@ class Operate(WebOptions, Record):
             console.err().print(USAGE, markup=False)
             display.show(Role.OPERATE)
         displays.append(display)
-        with ConsoleServer(view, listening, security, EpisodeReview(self.dataset)):
+        with closing(security.audit), ConsoleServer(view, listening, security, EpisodeReview(self.dataset)):
             yield view
-        security.audit.close()

@@ -6,15 +6,15 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import ClientConnection, connect
 
 from tests.collect.console.console_bench import Console, running
+from tests.collect.console.page_socket import PageSocket
 from waldo.web.addresses import Hosts
 from waldo.web.audit import Audit
 from waldo.web.certificate import ServerCertificate
@@ -60,17 +60,16 @@ class Station:
         assert answer.status_code == 303, answer.text
         return browser
 
-    def open(self, browser: httpx.Client | None, path: str = "/session", **headers: str) -> ClientConnection:
+    def open(self, browser: httpx.Client | None, path: str = "/session", **headers: str) -> PageSocket:
         """Return a WebSocket that a browser has opened."""
         if browser is not None:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
         origin: Any = headers.pop("Origin", self.url)
-        return connect(
+        return PageSocket(
             f"wss://localhost:{self.console.port}{path}",
             ssl=self.tls,
             additional_headers=headers,
             origin=origin,
-            open_timeout=60,
         )
 
     def log(self) -> list[dict[str, Any]]:
@@ -103,12 +102,11 @@ def station(folder: Path, *, token: str | None = None, names: tuple[str, ...] = 
         certificate=ServerCertificate(certificate=folder / "server.pem", hosts=hosts),
         audit=Audit(folder / "audit.log"),
     )
-    with running(security) as console, ExitStack() as stack:
+    with closing(security.audit), running(security) as console, ExitStack() as stack:
         yield Station(console, security, pairing, folder, stack)
-    security.audit.close()
 
 
-def states(page: ClientConnection, wanted: Any) -> dict[str, Any]:
+def states(page: PageSocket, wanted: Any) -> dict[str, Any]:
     """Return the first state that is wanted; images are skipped."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -118,6 +116,6 @@ def states(page: ClientConnection, wanted: Any) -> dict[str, Any]:
     raise AssertionError("the state did not arrive")
 
 
-def request(page: ClientConnection, name: str) -> None:
+def request(page: PageSocket, name: str) -> None:
     """Send a request of a page."""
     page.send(json.dumps({"kind": "request", "name": name, "server_s": time.time()}))

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from tests.collect.console.console_bench import requests
 from tests.collect.console.network_bench import request, states, station
+from tests.collect.console.page_socket import PageSocket
 from waldo.collect.console.view import STOP
 from waldo.web.addresses import network_address
 from waldo.web.pairing import MAX_WRONG
@@ -243,7 +243,7 @@ def test_a_name_that_resolves_to_this_machine_is_refused(tmp_path: Path, host: s
         with (
             socket.create_connection(("127.0.0.1", found.console.port)) as line,
             pytest.raises(InvalidStatus),
-            connect(
+            PageSocket(
                 "wss://evil.example/session",
                 sock=line,
                 ssl=tls,
