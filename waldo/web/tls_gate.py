@@ -17,6 +17,8 @@ from waldo.web.attempts import network_of
 
 HANDSHAKE_S = 10.0
 """Time in which a client must complete its handshake [s]."""
+CLOSE_S = 0.5
+"""Time in which a client must confirm the end of an encrypted connection [s]; a server that stops waits for it."""
 MAX_HANDSHAKES = 100
 """Number of handshakes at the same time; further connections are closed."""
 MAX_PER_NETWORK = 30
@@ -96,7 +98,12 @@ class _Handshake(asyncio.Protocol):
         loop, context = asyncio.get_running_loop(), self._handshakes.context
         try:
             encrypted = await loop.start_tls(
-                plain, self, context, server_side=True, ssl_handshake_timeout=self._handshakes.handshake_s
+                plain,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self._handshakes.handshake_s,
+                ssl_shutdown_timeout=CLOSE_S,
             )
         except OSError:  # no TLS, too slow, or the certificate is not accepted
             plain.abort()

@@ -279,7 +279,7 @@ def test_the_security_headers_are_strict(tmp_path: Path) -> None:
             assert answer.status_code == 200, path
             assert answer.headers["content-security-policy"].startswith("default-src 'self'; ")
             assert "unsafe" not in answer.headers["content-security-policy"]
-            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert answer.headers["referrer-policy"] == "same-origin"
 
 
 def test_a_renewed_certificate_reaches_new_connections_of_a_running_server(tmp_path: Path) -> None:

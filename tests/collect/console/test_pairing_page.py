@@ -46,7 +46,7 @@ def desk(browser: webdriver.Chrome, tmp_path: Path) -> Iterator[Station]:
     with station(tmp_path, token="s3cret") as found:
         yield found
         browser.get("about:blank")
-    browser.delete_all_cookies()
+    browser.execute_cdp_cmd("Network.clearBrowserCookies", {})
     browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": False})
     browser.get_log("browser"), browser.get_log("performance")
 
@@ -66,7 +66,7 @@ def prepared(browser: webdriver.Chrome) -> Iterator[Callable[[str], None]]:
 
 
 def wait(browser: webdriver.Chrome, condition: Callable[[], object]) -> None:
-    WebDriverWait(browser, 60, poll_frequency=0.05).until(lambda _: condition())
+    WebDriverWait(browser, 20, poll_frequency=0.05).until(lambda _: condition())
 
 
 def text(browser: webdriver.Chrome, identity: str) -> str:
