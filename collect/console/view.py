@@ -90,6 +90,8 @@ class ConsoleView(OperatorView):
     """Number of episodes to record; 0 for no goal."""
     body: Mapping[str, Any] = field(default_factory=lambda: {"width": 1, "height": 1, "parts": []})
     """Drawing of the robot, as `body_map` returns it."""
+    session: Callable[[], dict[str, Any]] | None = None
+    """Returns the state of the session; None without a plan."""
     max_request_age_s: float = MAX_REQUEST_AGE_S
     """Age from which a request is dropped, other than a stop [s]."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -266,6 +268,7 @@ class ConsoleView(OperatorView):
             "heat": [_motor(joint, self._motors[joint]) for joint in self.joints if joint in self._motors],
             "notices": notices,
             "edits": self._edits,
+            "session": None if self.session is None else self.session(),
         }
 
     def _wake(self, *, is_image: bool = False) -> None:

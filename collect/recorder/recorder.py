@@ -96,6 +96,8 @@ class Recorder:
         """Attributes of the next episodes, as published on the topic `task`."""
         self.saved = 0
         """Number of episodes saved since the start."""
+        self.last_outcome = ""
+        """Outcome of the episode that was saved last."""
         self._attributes = dict(attributes)
         joints = robot.joint_names
         self._streams: dict[str, Stream] = {
@@ -349,7 +351,7 @@ class Recorder:
         writer = self._open_episode("save")
         path = writer.save(outcome=outcome, reason=reason, wait=self.config.lockstep)
         self._writer, self.state = None, State.IDLE
-        self.saved += 1
+        self.saved, self.last_outcome = self.saved + 1, outcome
         names = ", ".join(sorted(self._late))
         late = f"; not recorded because they started after the episode: {names}" if names else ""
         return f"{path.name} saved as {outcome}{late}"

@@ -75,6 +75,45 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write a page about a recording session: yield per hour, losses, rates, heat, progress, and what to fix."""
+
+    dataset: DatasetAddress
+    """Folder or address of the dataset."""
+    plan: Path | None = None
+    """YAML file with the plan; only its episodes are reported, with the progress against it."""
+    rules: Path | None = None
+    """YAML file with the rules of quality; by default rules.yaml in the dataset's folder."""
+    out: Path = Path("session.html")
+    """File of the page."""
+
+    def run(self) -> int:
+        """Check the episodes and write the page."""
+        from waldo.cli.support.config import load_file
+        from waldo.cli.support.rules import load_rules
+        from waldo.collect.sessions.plan import SessionPlan
+        from waldo.collect.sessions.report import session_report, write_report
+        from waldo.datasets.dataset import Dataset
+
+        dataset = Dataset.open(self.dataset)
+        plan = None if self.plan is None else load_file(SessionPlan, self.plan)
+        with console.progress() as bars:
+            bar = bars.add_task("checking", total=len(dataset.indices), note="")
+            report = session_report(
+                dataset,
+                plan,
+                load_rules(self.rules, dataset),
+                lambda done, total: bars.update(bar, completed=done, total=total),
+            )
+        write_report(report, self.out)
+        console.out().print(
+            f"{report.successes} of {len(report.episodes)} episodes successful, {report.per_hour:.1f} per hour, "
+            f"{report.clean} without a problem, {report.lost} messages lost: {self.out}"
+        )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recover:
     """Recover episodes that a crash interrupted, and print what was kept and lost."""
 

@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "operate": ("waldo.cli.operate:Operate", "record episodes from a console in the browser"),
     "info": ("waldo.cli.dataset:Info", "print a summary of a dataset"),
     "check": ("waldo.cli.dataset:Check", "check a dataset for gaps, losses, frozen cameras, limits and heat"),
+    "report": ("waldo.cli.dataset:Report", "write a page about a recording session: yield, losses, heat, what to fix"),
     "recover": ("waldo.cli.dataset:Recover", "recover episodes that a crash interrupted"),
     "view": ("waldo.cli.view:View", "view an episode in Rerun or as a page for any browser"),
     "latency": ("waldo.cli.latency:LatencyCommand", "measure the latency of each camera's timestamps"),

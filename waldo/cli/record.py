@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
     from waldo.robots.description import Robot
 
-NEXT_TASK = {"t": "next_task"}
-"""Key of the recorder beside those of the devices -> its request."""
+EXTRA_KEYS = {"t": "next_task", "m": "mark"}
+"""Keys of the recorder beside those of the devices -> their requests."""
+EXTRA_HELP = "t: next task   m: next subtask"
+"""These keys, for the operator."""
 
 UPLOAD_TIMEOUT_S = 600.0
 """Timeout of the last uploads when a recording ends [s]; Ctrl-C ends it earlier, and nothing is lost."""
@@ -64,6 +66,8 @@ class Record:
     rules: Path | None = None
     """YAML file with the limits of a good episode, and with what blocks its save, as for `waldo check`; by default
     rules.yaml in the dataset's folder."""
+    plan: Path | None = None
+    """YAML file with the plan of a session: tasks, instructions, scenes, operators and numbers of episodes."""
     upload: str = ""
     """Object store to which each saved episode is also pushed, such as s3://bucket/dataset."""
     lockstep: bool = False
@@ -85,6 +89,7 @@ class Record:
             on_key: Called for a key that calls no service; returns whether the key has a function.
         """
         from waldo import __version__
+        from waldo.cli.support.config import load_file
         from waldo.cli.support.rules import load_rules
         from waldo.cli.support.terminal_view import TerminalView
         from waldo.collect.recorder.joint_values import parse_joint_map
@@ -93,6 +98,8 @@ class Record:
         from waldo.collect.recorder.recorder import Recorder, RecorderConfig
         from waldo.collect.recorder.task import parse_task
         from waldo.collect.recorder.topics import parse_cameras, parse_stamps, parse_without
+        from waldo.collect.sessions.plan import SessionPlan
+        from waldo.collect.sessions.session import RecordingSession
         from waldo.datasets.dataset import Dataset
         from waldo.process import until_signaled
         from waldo.robots.description import load_robot
@@ -117,7 +124,8 @@ class Record:
             lockstep=self.lockstep,
             rules=load_rules(self.rules, dataset),
         )
-        terminal = TerminalView(NEXT_TASK, "t: next task", self.episodes, on_key)
+        plan = None if self.plan is None else load_file(SessionPlan, self.plan)
+        terminal = TerminalView(EXTRA_KEYS, EXTRA_HELP, plan.episodes if plan else self.episodes, on_key)
         with dataset.lock(), open_console(robot) as page:
             for recovered in dataset.recover():
                 terminal.warn(f"recovered after an interruption: {recovered}")
@@ -126,6 +134,11 @@ class Record:
                 with join_graph("recorder", self.namespace or robot.name) as graph:
                     recorder = Recorder(dataset, robot, attributes, config)
                     view = OperatorViews(terminal, *([page] if page else []))
+                    if plan is not None:
+                        session = RecordingSession(plan, recorder, view.notice)
+                        view = OperatorViews(view, session)
+                        if page is not None:
+                            page.session = session.state
                     node = RecorderNode(graph, recorder, cameras, config=node_config, view=view)
                     terminal.open()
                     node.run(lambda: done() or terminal.finished)

@@ -15,6 +15,7 @@ let speaks = false;
 let word = "";
 let gates = "";
 let announced = "";
+let cellTexts = "";
 let heatCurves = null;
 const temperatures = new History(HISTORY_S);
 
@@ -42,6 +43,7 @@ export function show(state) {
   showRecorder(state.recorder, state.goal);
   showHeat(state.heat);
   showBattery(state.battery);
+  showSession(state.session);
   showNotices(state);
   showRole(state);
   for (const [camera, entry] of canvases) {
@@ -137,6 +139,24 @@ function breachTexts(breaches) {
     const listed = names.filter(Boolean).join(", ");
     return `${start}${listed && ` ${listed}`}: ${text}`;
   });
+}
+
+function showSession(session) {
+  byId("session").hidden = !session;
+  if (!session) return;
+  const { name: title, done, episodes, instruction, scene, operator, reset_s: reset, start, rest, cells } = session;
+  setText("session-progress", `${title}: ${done} of ${episodes}`);
+  byId("session-bar").value = done / episodes;
+  const next = instruction ? `Next: ${[instruction, scene, operator].filter(Boolean).join("; ")}` : "The plan is complete.";
+  const wait = reset > 0 ? `. Arrange the scene: ${Math.ceil(reset)} s` : start === "motion" ? ". Move to start" : "";
+  setText("session-next", next + (instruction ? wait : ""));
+  setText("session-rest", rest ? `Rest ${duration(rest.seconds)} ${rest.after ? `after ${rest.after} episodes` : "now"}`
+    + ` for ${name(rest.joint)}: ${rest.reason}` : "");
+  const rows = cells.map((cell) => `${cell.done} of ${cell.episodes}: ${cell.name}`);
+  if (rows.join() !== cellTexts) {
+    cellTexts = rows.join();
+    byId("session-cells").replaceChildren(...rows.map((row) => element("li", row)));
+  }
 }
 
 function showHistory(motors) {

@@ -10,6 +10,8 @@ The file is a mapping of option names to values; options that are grouped in a n
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -49,6 +51,18 @@ def load_defaults[T](command: type[T], path: Path) -> T:
     return _construct(command, values, node, path)
 
 
+def load_file[T](kind: type[T], path: Path) -> T:
+    """Return a dataclass from a YAML file that contains all of its required keys.
+
+    Raises:
+        FileError: If the file cannot be read, is not a YAML mapping, or lacks a required key.
+        UnknownNameError: If it contains an unknown key; the message names the line.
+        InvalidValueError: If a value does not have the key's type.
+    """
+    values, node = load_yaml(path)
+    return _construct(kind, values, node, path, complete=True)
+
+
 def load_yaml(path: Path) -> tuple[dict[Any, Any], MappingNode | None]:
     """Return the mapping in a YAML file, and its syntax tree; None if the file is empty.
 
@@ -77,8 +91,10 @@ def load_yaml(path: Path) -> tuple[dict[Any, Any], MappingNode | None]:
     return values, node
 
 
-def _construct[T](kind: type[T], values: Mapping[Any, Any], node: MappingNode | None, path: Path) -> T:
-    """Build a dataclass from a YAML mapping, nested dataclasses included."""
+def _construct[T](
+    kind: type[T], values: Mapping[Any, Any], node: MappingNode | None, path: Path, *, complete: bool = False
+) -> T:
+    """Build a dataclass from a YAML mapping, nested dataclasses and sequences of them included."""
     import tyro
 
     hints = get_type_hints(kind, include_extras=True)
@@ -93,14 +109,29 @@ def _construct[T](kind: type[T], values: Mapping[Any, Any], node: MappingNode | 
             raise UnknownNameError(f"key in {path} line {line}", shown(name), fields)
         nested = _dataclass_in(hints[name])
         if nested is not None and isinstance(value, dict):
-            found[name] = _construct(nested, value, _mapping(nodes[name][1]), path)
+            found[name] = _construct(nested, value, _mapping(nodes[name][1]), path, complete=complete)
+        elif nested is not None and isinstance(value, list) and all(isinstance(one, dict) for one in value):
+            parts = [_mapping(part) for part in nodes[name][1].value]
+            found[name] = tuple(
+                _construct(nested, one, part, path, complete=complete) for one, part in zip(value, parts, strict=True)
+            )
         else:
             found[name] = _validated(hints[name], value, f"{name} in {path} line {line}")
     for field in fields.values():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and field.name not in found and complete:
+            line = 1 if node is None else node.start_mark.line + 1
+            raise FileError(path, f"lacks the key {field.name} (line {line})", f"add it: {_summary(kind, field.name)}")
         if required and field.name not in found:
             found[field.name] = tyro.MISSING
     return kind(**found)
+
+
+def _summary(kind: type, name: str) -> str:
+    """Return what a field is for: its docstring in the source."""
+    source = inspect.getsource(kind)
+    match = re.search(rf'^    {name}:[^\n]*\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL)
+    return " ".join(match[1].split()) if match else name
 
 
 def _mapping(node: Node) -> MappingNode | None:

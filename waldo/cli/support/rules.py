@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from waldo.cli.support.config import load_defaults
+from waldo.cli.support.config import load_file
 from waldo.datasets.quality.rules import FILE, Rules
 
 if TYPE_CHECKING:
@@ -25,4 +25,4 @@ def load_rules(path: Path | None, dataset: Dataset) -> Rules:
         if not isinstance(found, Path) or not found.exists():
             return Rules()
         path = found
-    return load_defaults(Rules, path)
+    return load_file(Rules, path)
