@@ -7,6 +7,7 @@ each other by an arm's motion, except fingers, which touch each other when they 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,14 +44,18 @@ class SelfCollision:
         for geom in {geom for pair in self.pairs for geom in pair}:
             model.model.geom_contype[geom] |= 1
             model.model.geom_conaffinity[geom] |= 1
-        self.limit = mink.CollisionAvoidanceLimit(
+        self._limit = mink.CollisionAvoidanceLimit(
             model.model,
             [([a], [b]) for a, b in self.pairs],
-            gain=GAIN,
             minimum_distance_from_collisions=MIN_DISTANCE_M,
             collision_detection_distance=DETECTION_M,
         )
-        """Bounds the speed at which the geoms of a pair approach each other."""
+
+    def limit(self, dt_s: float) -> Any:
+        """Return mink's limit of the approach of the pairs in a cycle of `dt_s` [s]."""
+        # mink bounds a displacement by gain * distance / dt (1.3.0), which has the unit of a velocity.
+        self._limit.gain = GAIN * dt_s
+        return self._limit
 
     def distance(self) -> float:
         """Return the shortest distance between the geoms of a pair in the current posture, up to `DETECTION_M` [m]."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from waldo.collect.devices.tracking import Side
 from waldo.collect.retargeting.arms import Arm, Arms, load_arms
 from waldo.collect.retargeting.collision import SelfCollision
+from waldo.collect.retargeting.droop import Droop
 from waldo.collect.retargeting.engine import mink
 from waldo.collect.retargeting.hand_controls import Fingers, load_fingers
 from waldo.collect.retargeting.kinematics import RobotModel
@@ -46,7 +47,7 @@ DAMPING_M = 0.012
 ERROR_DAMPING = 0.3
 """Levenberg-Marquardt damping that grows with the squared error of an arm, for targets out of reach."""
 
-REST_COST_M = 0.004
+REST_COST_M = 0.015
 """Cost of a radian away from the posture at engagement, against one meter of error [m]."""
 
 REST_TIME_S = 1.5
@@ -80,7 +81,7 @@ class RetargetOptions(TypedOptions):
     """Largest speed of a joint, as a fraction of its speed limit."""
     self_collision: bool = True
     """Whether arms keep a distance from each other and from the rest of the robot."""
-    heat_cost_m: float = 0.02
+    heat_cost_m: float = 0.3
     """Position error that costs as much as a joint at its heat limit under full torque; 0 ignores heat [m]."""
     heat_margin: float = 0.5
     """Heat margin of a joint below which its load is reduced, 0 to 1."""
@@ -111,7 +112,7 @@ class HandTarget:
 class Retargeted:
     """The result of a cycle."""
 
-    position: Array
+    command: Array
     """Joint targets, shape (joints,) [rad or m]."""
     errors_m: Mapping[Side, float] = field(default_factory=dict[Side, float])
     """Remaining distance of each moving end effector from its target [m]."""
@@ -151,29 +152,46 @@ class Retargeter:
         self._damping = np.full(len(robot.joints), DAMPING_M)
         for joint, factor in self.arms.costs.items():
             self._damping[joint] *= factor
-        self._all = tuple(self.arms.arms)
-        self._position = robot.home.copy()
+        self._arm_joints = np.zeros(len(robot.joints), dtype=bool)
+        self._arm_joints[[joint for arm in every for joint in arm.joints]] = True
+        self._droop = Droop(self._arm_joints)
+        self._position, self._command = robot.home.copy(), robot.home.copy()
         self._rest = self._position
+        self._started = False
 
     @property
     def position(self) -> Array:
-        """The current joint targets, shape (joints,) [rad or m]."""
+        """The desired joint positions, shape (joints,) [rad or m]; a command leads them by the droop of the joint."""
         return self._position.copy()
 
-    def reset(self, measured: Array) -> None:
-        """Start at measured positions (joints,) [rad or m].
+    @property
+    def command(self) -> Array:
+        """The current joint targets, shape (joints,) [rad or m]."""
+        return self._command.copy()
 
-        Joints that no arm moves, such as those of loaded legs, keep their targets if they are close to them: they would
-        otherwise sag each time the operator engages.
+    def reset(self, measured: Array, applied: Array | None = None) -> None:
+        """Start at measured positions, (joints,) [rad or m].
+
+        Args:
+            measured: Shape (joints,) [rad or m].
+            applied: The command that the robot holds, shape (joints,) [rad or m]; by default the last one from here.
+                Near the measured position, its distance is the droop of a loaded joint or the force of a grasp, and it
+                is kept: the joint would otherwise sag, or the hand open, each time the operator engages.
         """
         start = np.clip(measured, self.robot.lower, self.robot.upper)
-        keep = np.isin(np.arange(len(start)), self._moving(self._all), invert=True)
-        keep &= np.abs(self._position - measured) <= MIN_LEAD
-        start = np.where(keep, self._position, start)
-        self._position, self._rest = start, start.copy()
+        held = applied if applied is not None else self._command if self._started else None
+        self._droop.start(start, held)
+        self._position = start
+        if held is not None:
+            # Joints of no arm: legs keep their targets, and fingers their grasp.
+            still = ~self._arm_joints & (np.abs(held - measured) <= self._lead)
+            self._position = np.where(still, np.clip(held, self.robot.lower, self.robot.upper), start)
+        self._command = np.clip(self._position + self._droop.offset, self.robot.lower, self.robot.upper)
+        self._rest = self._position.copy()
+        self._started = True
 
     def pose(self, side: Side) -> Array:
-        """Return the pose (4, 4) of an arm's end effector at the current joint targets, in the MJCF's world [m]."""
+        """Return the pose (4, 4) of an arm's end effector at the desired positions, in the MJCF's world [m]."""
         self._model.update(self._position)
         return self._model.site_pose(self.arms.arms[side].site)
 
@@ -194,29 +212,38 @@ class Retargeter:
         """
         finite = all(np.isfinite(one.pose).all() for one in targets.values()) and np.isfinite(measured).all()
         if not finite:
-            return Retargeted(position=self.position, fault="a target or a measured position is not a finite number")
+            return Retargeted(command=self.command, fault="a target or a measured position is not a finite number")
         start = np.clip(self._position, measured - self._lead, measured + self._lead)
         start = np.clip(start, self.robot.lower, self.robot.upper)
         moving = self._moving(targets)
         if not len(moving):
-            return Retargeted(position=self.position)
+            return Retargeted(command=self.command)
         start = np.where(np.isin(np.arange(len(start)), moving), start, self._position)
         self._model.update(start)
         try:
             problem = self._problem(targets, moving, start, dt_s, heat or {})
             step = qpsolvers.solve_problem(problem, solver=SOLVER).x
         except (ValueError, ArithmeticError, qpsolvers.exceptions.QPError) as error:
-            return Retargeted(position=self.position, fault=f"the retargeting failed: {error}")
+            return Retargeted(command=self.command, fault=f"the retargeting failed: {error}")
         if step is None or not np.isfinite(step).all():
-            return Retargeted(position=self.position, fault="the retargeting found no solution")
+            return Retargeted(command=self.command, fault="the retargeting found no solution")
         # The solver meets bounds within its tolerance; the limits of the robot are exact.
         bound = self._speed[moving] * dt_s
         found = start.copy()
         found[moving] += np.clip(step, -bound, bound)
-        self._position = np.clip(found, self.robot.lower, self.robot.upper)
+        found = np.clip(found, self.robot.lower, self.robot.upper)
+        self._droop.step(found, found - self._position, measured, dt_s, moving)
+        self._position = found
+        self._advance_command(moving, bound)
         self._model.update(self._position)
         errors = {side: self._error(side, target) for side, target in targets.items()}
-        return Retargeted(position=self.position, errors_m=errors)
+        return Retargeted(command=self.command, errors_m=errors)
+
+    def _advance_command(self, moving: NDArray[np.intp], bound: Array) -> None:
+        """Move the command of the moving joints to the desired position and its offset, within the speed limits."""
+        wanted = np.clip(self._position + self._droop.offset, self.robot.lower, self.robot.upper)[moving]
+        last = self._command[moving]
+        self._command[moving] = np.clip(wanted, last - bound, last + bound)
 
     def _moving(self, sides: Iterable[Side]) -> NDArray[np.intp]:
         """Return the indices of the joints that follow the hands of some sides."""
@@ -242,10 +269,10 @@ class Retargeter:
         if weights.any():
             self._load.set_target(start, weights, dt_s)
             tasks.append(self._load)
-        cost, damping, pull = self._joint_costs(weights, start, dt_s)
+        cost, damping, pull = self._joint_costs(start, dt_s)
         for side, target in targets.items():
             self._add_fingers(side, target, start, tasks, cost, damping, pull)
-        limits = [self.collision.limit] if self.collision is not None else []
+        limits = [self.collision.limit(dt_s)] if self.collision is not None else []
         whole = mink.build_ik(self._model.configuration, tasks, dt_s, limits=limits)
         reduce = self._model.velocity_map(moving, start)
         quadratic = reduce.T @ whole.P @ reduce + np.diag(cost[moving] ** 2 + damping[moving] ** 2)
@@ -256,12 +283,10 @@ class Retargeter:
         matrix, vector = _active_rows(whole, reduce, bound)
         return qpsolvers.Problem(quadratic, linear, matrix, vector, lb=lower, ub=upper)
 
-    def _joint_costs(self, weights: Array, start: Array, dt_s: float) -> tuple[Array, Array, Array]:
+    def _joint_costs(self, start: Array, dt_s: float) -> tuple[Array, Array, Array]:
         """Return cost, damping (joints,) [m] and desired step (joints,) [rad or m] of each joint by itself."""
         cost = np.full(len(start), REST_COST_M)
-        # A hot joint moves up to ten times as reluctantly: redundant motion is left to the others.
-        damping = self._damping * (1 + 9 * weights)
-        return cost, damping, min(1.0, dt_s / REST_TIME_S) * (self._rest - start)
+        return cost, self._damping.copy(), min(1.0, dt_s / REST_TIME_S) * (self._rest - start)
 
     def _add_fingers(
         self,
