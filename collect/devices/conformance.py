@@ -12,7 +12,9 @@
         def disengage(self, device: MyDevice) -> None:
             device.pedal = False
 
-The tests do not call `open`, which needs hardware; `make` returns a device that works offline.
+The tests do not call `open`, which needs hardware; `make` returns a device that works offline. Two more hooks have a
+default: override `lose_input` for a device whose input can be lost (a cable, a network, a tracked hand), and
+`corrupt_input` for one whose input consists of numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ DT_S = 1 / 60
 """Duration of a cycle [s]."""
 
 MAX_JUMP = 1.0
-"""Maximum distance of the first target from the robot [rad or m]."""
+"""Default of the maximum distance of the first target from the robot [rad or m]."""
+
+AWAY_FROM_HOME = 0.2
+"""Distance of each joint from home in a test that engages elsewhere [rad or m]."""
 
 
 class RecordingSession:
@@ -63,6 +68,8 @@ class DeviceConformance:
     """The robot that the device commands, set by the subclass or by a fixture."""
     environment: Mapping[str, float] = {}
     """Ground truth of the observations, for devices that require a simulation."""
+    max_jump: float = MAX_JUMP
+    """Maximum distance of the first target from the robot [rad or m]; lower it to what the device promises."""
 
     def make(self) -> Any:
         """Return a device that works without hardware."""
@@ -76,6 +83,13 @@ class DeviceConformance:
         """Do what the operator does to let go."""
         raise NotImplementedError
 
+    def lose_input(self, device: Any) -> None:
+        """Interrupt the device's input while the operator is engaged; by default, let go."""
+        self.disengage(device)
+
+    def corrupt_input(self, device: Any) -> None:
+        """Make a number of the device's input NaN while the operator is engaged; by default, nothing."""
+
     @pytest.fixture
     def device(self) -> Any:
         """Return a new device."""
@@ -86,11 +100,11 @@ class DeviceConformance:
         at = self.robot.home.copy() if position is None else position
         return Observation(stamp_ns=0, position=at, environment=self.environment)
 
-    def engaged_targets(self, device: Any, cycles: int = 60) -> list[Array]:
-        """Return the targets of engaged cycles in which the robot follows them."""
+    def engaged_targets(self, device: Any, cycles: int = 60, start: Array | None = None) -> list[Array]:
+        """Return the targets of engaged cycles in which the robot follows them, from home or another position."""
         self.engage(device)
         found: list[Array] = []
-        position = self.robot.home.copy()
+        position = self.robot.home.copy() if start is None else start.copy()
         for _ in range(cycles):
             target = device.step(self.observe(position.copy()), RecordingSession(), DT_S)
             if target is not None:
@@ -120,13 +134,42 @@ class DeviceConformance:
     def test_the_first_target_is_near_the_robot(self, device: Any) -> None:
         """The safety chain refuses a jump when the operator engages."""
         first = self.engaged_targets(device, 5)[0]
-        assert np.abs(first - self.robot.home).max() <= MAX_JUMP
+        assert np.abs(first - self.robot.home).max() <= self.max_jump
+
+    def test_engaging_away_from_home_does_not_jump(self, device: Any) -> None:
+        """The first target is near where the robot is measured, or the device does not engage."""
+        away = np.clip(self.robot.home + AWAY_FROM_HOME, self.robot.lower, self.robot.upper)
+        for first in self.engaged_targets(device, 5, away)[:1]:
+            assert np.abs(first - away).max() <= self.max_jump
 
     def test_it_stops_commanding_when_the_operator_lets_go(self, device: Any) -> None:
         """The cycle after letting go has no targets."""
         assert self.engaged_targets(device, 5)
         self.disengage(device)
         assert device.step(self.observe(), RecordingSession(), DT_S) is None
+
+    def test_lost_input_stops_it_within_one_cycle(self, device: Any) -> None:
+        """The cycle after the input is lost has no targets."""
+        assert self.engaged_targets(device, 5)
+        self.lose_input(device)
+        assert device.step(self.observe(), RecordingSession(), DT_S) is None
+
+    def test_a_number_that_is_not_finite_never_passes(self, device: Any) -> None:
+        """NaN in the input or in the measured positions stops the device, or has no effect."""
+        assert self.engaged_targets(device, 5)
+        self.corrupt_input(device)
+        self._assert_stopped_or_finite(device, self.observe())
+        self.disengage(device)
+        device.step(self.observe(), RecordingSession(), DT_S)
+        self.engage(device)
+        for value in (np.nan, np.inf):
+            position = self.robot.home.copy()
+            position[0] = value
+            self._assert_stopped_or_finite(device, self.observe(position))
+
+    def _assert_stopped_or_finite(self, device: Any, observation: Observation) -> None:
+        target = device.step(observation, RecordingSession(), DT_S)
+        assert target is None or np.isfinite(target).all()
 
     def test_it_engages_again(self, device: Any) -> None:
         """Letting go is not final."""

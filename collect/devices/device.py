@@ -8,7 +8,7 @@ options, to which the command line converts its texts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from waldo import registry
@@ -30,6 +30,10 @@ class Observation:
     """Joint positions, shape (joints,) [rad or m]."""
     environment: Mapping[str, float]
     """Ground truth of a simulation by name; empty on a real robot."""
+    applied: Array | None = None
+    """The command that the robot holds or follows, shape (joints,) [rad or m]; None if it is not known."""
+    heat_margins: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Joint -> heat margin of its motor, from 1 (cool) to 0 (at its limit); empty if heat is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ class Jog:
         """Drop the target; the next step starts at the measured position."""
         self._target = None
 
-    def step(self, position: Array, deflection: Array, dt_s: float) -> Array:
-        """Return the next targets.
+    def step(self, position: Array, deflection: Array, dt_s: float) -> Array | None:
+        """Return the next targets; None if a position or deflection is not a finite number.
 
         Args:
             position: Measured positions, shape (joints,) [rad or m].
@@ -43,6 +43,9 @@ class Jog:
         Returns:
             Shape (joints,) [rad or m], within the joints' limits.
         """
+        if not (np.isfinite(position).all() and np.isfinite(deflection).all()):
+            self.release()
+            return None
         if self._target is None:
             self._target = position.copy()
         lead = np.maximum(self._speed * LEAD_S, MIN_LEAD)

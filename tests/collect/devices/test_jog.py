@@ -36,3 +36,11 @@ def test_after_release_the_target_starts_at_the_measured_position(toy_robot: Rob
     jog.step(np.zeros(2), np.ones(2), DT_S)
     jog.release()
     np.testing.assert_allclose(jog.step(np.ones(2), np.zeros(2), DT_S), [1.0, 1.0])
+
+
+def test_a_number_that_is_not_finite_drops_the_target(toy_robot: Robot) -> None:
+    jog = Jog(toy_robot, 0.5)
+    assert jog.step(np.zeros(2), np.ones(2), DT_S) is not None
+    assert jog.step(np.array([0, np.nan]), np.ones(2), DT_S) is None
+    assert jog.step(np.zeros(2), np.array([np.inf, 0]), DT_S) is None
+    np.testing.assert_allclose(jog.step(np.ones(2), np.zeros(2), DT_S), [1.0, 1.0])
