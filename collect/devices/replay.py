@@ -101,7 +101,7 @@ class Replay:
         self._speed, self._lead = speed, np.maximum(speed * LEAD_S, MIN_LEAD)
         self._target: Array | None = None
         self._arrived = False
-        self._time_s = 0.0
+        self._time_s, self._done = 0.0, False
         self._playing = False
         self.keys = terminal_keys.TerminalKeys(self._press, self._release, usage=self.usage)
         """The reader of the terminal."""
@@ -145,13 +145,15 @@ class Replay:
             if not self._arrived:
                 session.notify("replaying")
             self._arrived = True
-            self._time_s += dt_s * self.options.time_ratio
+            end_s = self._recorded.duration_s
+            self._done = self._time_s >= end_s
+            self._time_s = min(self._time_s + dt_s * self.options.time_ratio, end_s)
         return target.copy()
 
     @property
     def finished(self) -> bool:
         """Whether the whole episode was replayed, escape was pressed, or the terminal was closed."""
-        return self._time_s > self._recorded.duration_s or self.keys.finished
+        return self._done or self.keys.finished
 
     def close(self) -> None:
         """Restore the terminal."""
