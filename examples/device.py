@@ -69,7 +69,7 @@ class FootSwitch:
     def step(self, observation: Observation, session: Session, dt_s: float) -> Array | None:
         """Return the targets (joints,) [rad] while the switch is pressed, else None."""
         self._read(session)
-        if not self.pressed:
+        if not (self.pressed and np.isfinite(observation.position).all()):
             self._center = None
             return None
         if self._center is None:

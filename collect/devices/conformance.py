@@ -68,6 +68,8 @@ class DeviceConformance:
     """The robot that the device commands, set by the subclass or by a fixture."""
     environment: Mapping[str, float] = {}
     """Ground truth of the observations, for devices that require a simulation."""
+    needs_finite_positions: bool = False
+    """Whether the device computes targets from measured positions, and must stop when one is not finite."""
     max_jump: float = MAX_JUMP
     """Maximum distance of the first target from the robot [rad or m]; lower it to what the device promises."""
 
@@ -155,21 +157,23 @@ class DeviceConformance:
         assert device.step(self.observe(), RecordingSession(), DT_S) is None
 
     def test_a_number_that_is_not_finite_never_passes(self, device: Any) -> None:
-        """NaN in the input or in the measured positions stops the device, or has no effect."""
+        """NaN in the input stops the device, or has no effect."""
         assert self.engaged_targets(device, 5)
         self.corrupt_input(device)
-        self._assert_stopped_or_finite(device, self.observe())
-        self.disengage(device)
-        device.step(self.observe(), RecordingSession(), DT_S)
-        self.engage(device)
-        for value in (np.nan, np.inf):
+        target = device.step(self.observe(), RecordingSession(), DT_S)
+        assert target is None or np.isfinite(target).all()
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_measured_position_that_is_not_finite_never_passes(self, device: Any, value: float) -> None:
+        """It stops a device that computes targets from it, when it is engaged and while it is."""
+        for cycles in (0, 5) if self.needs_finite_positions else ():
+            assert len(self.engaged_targets(device, cycles)) == cycles
             position = self.robot.home.copy()
             position[0] = value
-            self._assert_stopped_or_finite(device, self.observe(position))
-
-    def _assert_stopped_or_finite(self, device: Any, observation: Observation) -> None:
-        target = device.step(observation, RecordingSession(), DT_S)
-        assert target is None or np.isfinite(target).all()
+            target = device.step(self.observe(position), RecordingSession(), DT_S)
+            assert target is None or np.isfinite(target).all()
+            self.disengage(device)
+            device.step(self.observe(), RecordingSession(), DT_S)
 
     def test_it_engages_again(self, device: Any) -> None:
         """Letting go is not final."""

@@ -197,9 +197,8 @@ class Headset:
     def _release(self) -> None:
         """Let go of all arms until the operator has released every switch."""
         self._blocked = set(self._clutches)
-        for side, clutch in self._clutches.items():
+        for clutch in self._clutches.values():
             clutch.release()
-            self._filters[side].reset()
 
     # the operator's switches
 

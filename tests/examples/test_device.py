@@ -38,6 +38,7 @@ FootSwitch = load_example().FootSwitch
 
 class TestFootSwitch(DeviceConformance):
     robot = SO101
+    needs_finite_positions = True
 
     def make(self) -> Any:
         return FootSwitch(SO101, amplitude=0.2)

@@ -53,6 +53,7 @@ def test_an_unknown_device_is_refused_with_the_known_names(toy_robot: Robot) -> 
 
 class TestKeyboard(DeviceConformance):
     robot = SO101
+    needs_finite_positions = True
 
     def make(self) -> Keyboard:
         return Keyboard(SO101)
@@ -78,6 +79,7 @@ class OfflineGamepad(Gamepad):
 
 class TestGamepad(DeviceConformance):
     robot = SO101
+    needs_finite_positions = True
 
     def make(self) -> OfflineGamepad:
         return OfflineGamepad(SO101)
@@ -112,6 +114,7 @@ class OfflineLeader(Leader):
 
 class TestLeader(DeviceConformance):
     robot = SO101
+    needs_finite_positions = True
 
     def make(self) -> OfflineLeader:
         return OfflineLeader(SO101, EngageOptions(release_rad=0.5))
@@ -148,6 +151,7 @@ class OfflineTeleoperator:
 
 class TestLeRobotTeleop(DeviceConformance):
     robot = SO101
+    needs_finite_positions = True
 
     def make(self) -> LeRobotTeleop:
         from waldo.robots.drivers.lerobot.units import Units
@@ -174,6 +178,7 @@ class TestHeadset(DeviceConformance):
     """Two controllers that control two arms."""
 
     robot = load_robot("bi_so101")
+    needs_finite_positions = True
     max_jump = 0.05
 
     def make(self) -> Headset:
@@ -227,6 +232,7 @@ class TestBareHands(TestHeadset):
 
 class TestSpaceMouse(DeviceConformance):
     robot = SO101
+    needs_finite_positions = True
     max_jump = 0.1
 
     def make(self) -> SpaceMouse:
@@ -253,6 +259,7 @@ class TestSpaceMouse(DeviceConformance):
 
 class TestReplay(DeviceConformance):
     robot = SO101
+    needs_finite_positions = True
     max_jump = 0.05
 
     @pytest.fixture(autouse=True)

@@ -232,3 +232,20 @@ def test_a_missing_mouse_or_library_is_named(library: ModuleType, monkeypatch: p
     monkeypatch.setitem(sys.modules, "pyspacemouse", None)
     with pytest.raises(MissingExtraError, match="--extra spacemouse"):
         PySpaceMouse()
+
+
+def test_a_measured_position_that_is_not_finite_stops_and_names_the_reason() -> None:
+    rig = Rig(load_robot("so101"))
+    rig.engage()
+    assert rig.step() is not None
+    good = rig.position.copy()
+    rig.position[2] = np.nan
+    assert rig.step() is None
+    assert rig.session.texts == [
+        "a target or a measured position is not a finite number: the robot holds; "
+        "release the left button and press it again"
+    ]
+    rig.position = good
+    assert rig.step(3) is None
+    rig.engage()
+    assert rig.step() is not None
