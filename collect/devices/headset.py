@@ -17,7 +17,7 @@ import numpy as np
 
 from waldo.collect.devices.device import Observation, Session
 from waldo.collect.devices.tracking import Side, TrackedHand, Tracking, TrackingSource
-from waldo.errors import InvalidValueError
+from waldo.errors import InvalidValueError, MissingExtraError
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import OK, WARN
 from waldo.robots.drivers.options import TypedOptions, build_options
@@ -96,6 +96,9 @@ class Headset:
     """A Device over any source of tracked hands."""
 
     Options = HeadsetOptions
+
+    uses_feedback = True
+    """Observations contain applied commands and heat margins, outside of simulated time."""
 
     usage = (
         "hold squeeze, or fold ring and little finger, to move   A start, X save, Y fail, B STOP, right stick enable"
@@ -316,7 +319,10 @@ def _source_class() -> Any:
     import importlib
 
     module, _, name = SOURCE.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "headset") from error
 
 
 def _split(options: Mapping[str, object], *kinds: type) -> tuple[dict[str, Any], ...]:

@@ -131,6 +131,9 @@ class SpaceMouse:
 
     Options = SpaceMouseOptions
 
+    uses_feedback = True
+    """Observations contain applied commands and heat margins, outside of simulated time."""
+
     usage = "hold the left button and move the cap   right button: open or close the gripper"
     """The controls, for the operator."""
 

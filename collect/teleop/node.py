@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from waldo import ros
 from waldo.collect.devices.device import Device, Observation
+from waldo.collect.heat_margins import heat_margins
 from waldo.collect.notice import Notice
 from waldo.collect.robot_condition import RobotCondition, robot_condition
 from waldo.collect.services import Services
@@ -15,7 +16,7 @@ from waldo.collect.status_watch import STATUS_TOPIC, StatusWatch
 from waldo.collect.teleop.loop import STALE_S, TeleopLoop
 from waldo.collect.teleop.observations import ObservationBuffer
 from waldo.datasets import schema
-from waldo.robots.diagnostics import CONTROL, ComponentStatus, components_from_message
+from waldo.robots.diagnostics import CONTROL, ComponentStatus, components_from_message, from_message
 from waldo.typing import Array
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class TeleopNode:
         subscribe(JointState, topics[schema.STATE], self._on_state, qos)
         subscribe(JointState, topics[schema.ENVIRONMENT], self._on_environment, qos)
         subscribe(DiagnosticArray, STATUS_TOPIC, self._on_status, qos)
+        # A robot in lockstep counts the subscriptions of its topics: those of the recorder.
+        if getattr(device, "uses_feedback", False) and not lockstep:
+            subscribe(JointState, topics[schema.APPLIED], self._on_applied, qos)
+            subscribe(DiagnosticArray, topics[schema.MOTORS], self._on_motors, qos)
         if lockstep:
             subscribe(Clock, "/clock", self._on_clock, ros.stream_qos(10))
         session = Services(graph, self._settled, notify)
@@ -91,6 +96,12 @@ class TeleopNode:
 
     def _on_environment(self, message: Any) -> None:
         self._buffer.add_environment(ros.stamp_to_ns(message.header.stamp), message.name, message.position)
+
+    def _on_applied(self, message: Any) -> None:
+        self._buffer.add_applied(message.name, message.position)
+
+    def _on_motors(self, message: Any) -> None:
+        self._buffer.add_heat_margins(heat_margins(from_message(message)))
 
     def _on_clock(self, message: Any) -> None:
         self._clock_ns = ros.stamp_to_ns(message.clock)

@@ -8,6 +8,7 @@ import numpy as np
 
 from waldo.collect.devices.device import Observation
 from waldo.errors import WaldoError
+from waldo.typing import Array
 
 
 class MissingJointsError(WaldoError):
@@ -31,6 +32,8 @@ class ObservationBuffer:
     def __init__(self, joint_names: Sequence[str], *, paired: bool = False) -> None:
         self._names = tuple(joint_names)
         self._paired = paired
+        self._applied: Array | None = None
+        self._heat_margins: Mapping[str, float] = {}
         self._states: dict[int, Mapping[str, float]] = {}
         self._environments: dict[int, Mapping[str, float]] = {}
         self.latest: Observation | None = None
@@ -50,6 +53,16 @@ class ObservationBuffer:
         self._environments[stamp_ns] = dict(zip(names, values, strict=True))
         self._pair()
 
+    def add_applied(self, names: Sequence[str], positions: Sequence[float]) -> None:
+        """Add the command that the robot applied; the next observations contain it."""
+        applied = dict(zip(names, positions, strict=True))
+        complete = all(name in applied for name in self._names)
+        self._applied = np.array([applied[name] for name in self._names]) if complete else None
+
+    def add_heat_margins(self, margins: Mapping[str, float]) -> None:
+        """Add the heat margins of the motors; the next observations contain them."""
+        self._heat_margins = margins
+
     def _pair(self) -> None:
         stamps = self._states.keys() & self._environments.keys() if self._paired else self._states.keys()
         if not stamps:
@@ -58,6 +71,12 @@ class ObservationBuffer:
         state = self._states[newest]
         position = np.array([state[name] for name in self._names])
         environment = self._environments.get(newest, {})
-        self.latest = Observation(stamp_ns=newest, position=position, environment=environment)
+        self.latest = Observation(
+            stamp_ns=newest,
+            position=position,
+            environment=environment,
+            applied=self._applied,
+            heat_margins=self._heat_margins,
+        )
         self._states = {stamp: value for stamp, value in self._states.items() if stamp > newest}
         self._environments = {stamp: value for stamp, value in self._environments.items() if stamp > newest}

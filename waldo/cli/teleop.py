@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Teleop:
-    """Drive a robot on the ROS graph with the keyboard, a gamepad, a leader arm or a scripted operator.
+    """Drive a robot on the ROS graph with the keyboard, a gamepad, a headset, a leader arm or a scripted operator.
 
     Any machine on the network can command a robot: docs/guide/securing-dds.md explains how to restrict that.
     """
 
     device: tyro.conf.Positional[str] = "keyboard"
-    """Device: keyboard, gamepad, leader (an arm), lerobot (any of LeRobot's teleoperators), script (a scripted operator
-    of a simulation), or one that another package registers."""
+    """Device: keyboard, gamepad, headset (tracked hands), spacemouse, leader (an arm), lerobot (any of LeRobot's
+    teleoperators), replay (a recorded episode), script (a scripted operator of a simulation), or one that another
+    package registers."""
     port: str = ""
     """Serial port of a leader arm, such as /dev/ttyACM1; short for --option port=..."""
     option: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()

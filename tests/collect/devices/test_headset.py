@@ -10,11 +10,12 @@ import pytest
 from human_hand import tracked_hand
 from tracking_source import TestedSource
 
+from waldo.collect.devices import headset as headset_module
 from waldo.collect.devices.conformance import RecordingSession
-from waldo.collect.devices.device import Observation
+from waldo.collect.devices.device import Observation, parse_device_options
 from waldo.collect.devices.headset import Headset, HeadsetOptions
 from waldo.collect.retargeting.retargeter import Retargeted, Retargeter
-from waldo.errors import InvalidValueError, UnknownNameError
+from waldo.errors import InvalidValueError, MissingExtraError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
 
 DT_S = 1 / 60
@@ -323,3 +324,44 @@ def test_options_are_checked() -> None:
             HeadsetOptions(**values)
     with pytest.raises(UnknownNameError, match=r"unknown option 'scal'; did you mean 'scale'"):
         Headset(load_robot("so101"), source=TestedSource(), scal=1.0)
+
+
+def test_the_command_starts_at_the_command_that_the_robot_holds(rig: Rig) -> None:
+    rig.source.squeeze(0.0)
+    rig.step()
+    rig.source.squeeze(1.0)
+    applied = rig.position + 0.04  # the robot droops below the command that it holds
+    applied[1] = rig.position[1] + 0.5  # this joint was moved by other means
+    rig.source.change(stamp_ns=rig.source.now_ns)
+    observation = Observation(stamp_ns=0, position=rig.position, environment={}, applied=applied)
+    command = rig.device.step(observation, rig.session, DT_S)
+    assert command is not None
+    arms = [j for arm in rig.device._retargeter.arms.arms.values() for j in arm.joints]
+    expected = np.clip(applied, rig.device._retargeter.robot.lower, rig.device._retargeter.robot.upper)
+    expected[1] = rig.position[1]
+    np.testing.assert_allclose(command[arms], expected[arms], atol=2e-3)
+
+
+def test_the_command_line_converts_options_of_headset_retargeting_and_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headset_module, "SOURCE", "tracking_source:TestedSource")
+    options = parse_device_options("headset", ["scale=0.5", "speed_ratio=0.25", "self_collision=no"])
+    assert options == {"scale": 0.5, "speed_ratio": 0.25, "self_collision": False}
+
+
+def test_the_default_source_gets_the_robot_and_the_remaining_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, dict]] = []
+
+    class Server(TestedSource):
+        def __init__(self, robot: Robot, **options: object) -> None:
+            super().__init__()
+            made.append((robot.name, options))
+
+    monkeypatch.setattr(headset_module, "_source_class", lambda: Server)
+    Headset(load_robot("so101"), scale=0.5, port=8443, heat_margin=0.3)
+    assert made == [("so101", {"port": 8443})]
+
+
+def test_a_missing_source_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headset_module, "SOURCE", "missing_package:Server")
+    with pytest.raises(MissingExtraError, match=r"'missing_package' is not installed; .* --extra headset"):
+        Headset(load_robot("so101"))

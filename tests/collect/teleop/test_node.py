@@ -106,3 +106,56 @@ def test_commands_services_status_and_letting_go_over_dds() -> None:
     assert (list(commands[-1].name), list(commands[-1].position)) == ([], [])
     np.testing.assert_array_equal(device.positions[0], [1.0, 2.0])
     assert calls == ["save"]
+
+
+class Attentive(Steady):
+    """A device that uses applied commands and heat margins."""
+
+    uses_feedback = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.observations: list[Observation] = []
+
+    def step(self, observation: Observation, session: Session, dt_s: float) -> np.ndarray:
+        self.observations.append(observation)
+        return super().step(observation, session, dt_s)
+
+
+def test_a_device_that_uses_feedback_observes_applied_commands_and_heat_over_dds() -> None:
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+    from sensor_msgs.msg import JointState
+
+    device = Attentive()
+
+    def operate() -> None:
+        with ros.join_graph("teleop", "toy") as graph:
+            TeleopNode(graph, device, ["a", "b"], rate_hz=100).run(lambda: False)
+
+    values = [KeyValue(key="winding_celsius", value="75"), KeyValue(key="limit_celsius", value="90")]
+    motors = DiagnosticArray(status=[DiagnosticStatus(level=b"\x00", name="toy: a", values=values)])
+    thread = threading.Thread(target=operate)
+    with ros.join_graph("robot", "toy") as graph:
+        topics = {"joint_states": JointState, "joint_commands_sent": JointState, "motors": DiagnosticArray}
+        send = {name: graph.node.create_publisher(kind, name, ros.stream_qos()) for name, kind in topics.items()}
+        stamps = itertools.count(1)
+        thread.start()
+
+        def publish() -> None:
+            state = JointState(name=["b", "a"], position=[2.0, 1.0])
+            state.header.stamp = ros.ns_to_stamp(next(stamps) * 10_000_000)
+            send["joint_states"].publish(state)
+            send["joint_commands_sent"].publish(JointState(name=["b", "a"], position=[2.5, 1.5]))
+            send["motors"].publish(motors)
+
+        def complete() -> bool:
+            return any(one.applied is not None and one.heat_margins for one in device.observations)
+
+        try:
+            spin_until(graph, complete, publish)
+        finally:
+            device.finished = True
+            thread.join(120)
+    last = device.observations[-1]
+    np.testing.assert_array_equal(last.applied, [1.5, 2.5])
+    assert dict(last.heat_margins) == {"a": 0.5}

@@ -46,3 +46,18 @@ def test_a_state_without_joints_of_the_robot_is_refused() -> None:
     expected = r"^joint_states lacks joints: b \(received: a, c\); check --robot and --namespace$"
     with pytest.raises(MissingJointsError, match=expected):
         ObservationBuffer(("a", "b")).add_state(0, ["a", "c"], [0.0, 0.0])
+
+
+def test_applied_commands_and_heat_margins_are_part_of_the_next_observation() -> None:
+    buffer = ObservationBuffer(("a", "b"))
+    buffer.add_state(5, ["a", "b"], [1.0, 2.0])
+    assert buffer.latest is not None
+    assert (buffer.latest.applied, dict(buffer.latest.heat_margins)) == (None, {})
+    buffer.add_applied(["b", "a"], [2.5, 1.5])
+    buffer.add_heat_margins({"a": 0.3})
+    buffer.add_state(6, ["a", "b"], [1.0, 2.0])
+    np.testing.assert_array_equal(buffer.latest.applied, [1.5, 2.5])
+    assert dict(buffer.latest.heat_margins) == {"a": 0.3}
+    buffer.add_applied(["b"], [2.5])  # not the command of every joint
+    buffer.add_state(7, ["a", "b"], [1.0, 2.0])
+    assert buffer.latest.applied is None
