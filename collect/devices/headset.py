@@ -148,6 +148,7 @@ class Headset:
         self._blocked = set(sides)
         self._held: dict[Side, bool] = dict.fromkeys(sides, False)
         self._pressed: frozenset[tuple[Side, int]] = frozenset()
+        self._last: Tracking | None = None
         self._shown, self._shown_s, self._warned_s = "", 0.0, WARN_S
 
     def open(self) -> None:
@@ -167,6 +168,7 @@ class Headset:
         fault = self._hands_fault(tracking, wanted)
         if fault:
             return self._stop(fault, session)
+        self._last = tracking
         return self._follow(tracking, wanted, observation, session, dt_s)
 
     # checks
@@ -188,7 +190,17 @@ class Headset:
         engaged = [side for side, clutch in self._clutches.items() if clutch.engaged]
         needed = {*wanted, *engaged}
         needed |= {self._switch_of(side) for side in needed}
-        return hands_fault(tracking, sorted(needed))
+        fault = hands_fault(tracking, sorted(needed))
+        return fault or next((jump for side in engaged if (jump := self._jump(tracking, side))), "")
+
+    def _jump(self, tracking: Tracking, side: Side) -> str:
+        """Return why the motion of an engaged hand since the last cycle cannot be one; empty if it can."""
+        from waldo.collect.retargeting.tracking_checks import motion_fault
+
+        last = self._last
+        if last is None or side not in last.hands:
+            return ""
+        return motion_fault(last.hands[side], tracking.hands[side], (tracking.stamp_ns - last.stamp_ns) / 1e9)
 
     def _stop(self, fault: str, session: Session) -> None:
         """Stop commanding until the operator has released and engaged again."""

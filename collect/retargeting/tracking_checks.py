@@ -6,9 +6,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from waldo.collect.devices.tracking import JOINT_NAMES, Side, Tracking
-from waldo.collect.retargeting.frames import is_rotation
+from waldo.collect.devices.tracking import JOINT_NAMES, Side, TrackedHand, Tracking
+from waldo.collect.retargeting.frames import is_rotation, rotation_vector
 from waldo.collect.retargeting.hand_frame import frame_fault
+
+MAX_SPEED_M_S, MAX_SPEED_RAD_S = 4.0, 25.0
+"""Largest speeds of a hand that teleoperates [m/s, rad/s]: a fast reach has 2 m/s, a fast turn 15 rad/s."""
+
+JITTER_M, JITTER_RAD = 0.02, 0.15
+"""Further motion between two samples that tracking itself may cause [m, rad]."""
 
 
 def sample_fault(tracking: Tracking | None, now_ns: int, *, max_age_s: float, max_video_age_s: float) -> str:
@@ -38,6 +44,28 @@ def sample_fault(tracking: Tracking | None, now_ns: int, *, max_age_s: float, ma
 def hands_fault(tracking: Tracking, sides: Iterable[Side]) -> str:
     """Return why the hands of some sides may not move the robot, as a phrase for the operator; empty if they may."""
     return next((fault for side in sides if (fault := _hand_fault(tracking, side))), "")
+
+
+def motion_fault(before: TrackedHand, hand: TrackedHand, elapsed_s: float) -> str:
+    """Return why the motion of a hand between two samples cannot be one, as a phrase; empty if it can.
+
+    A headset that is recentered, or that changes between a controller and a bare hand, moves the pose and not the hand.
+
+    Args:
+        before: The hand in an earlier sample.
+        hand: The hand now.
+        elapsed_s: Time between the samples [s].
+    """
+    if (before.joints is None) != (hand.joints is None):
+        kinds = ("a bare hand", "a controller")
+        return f"the {hand.side} hand has changed to {kinds[hand.joints is None]}"
+    moved_m = float(np.linalg.norm(hand.pose[:3, 3] - before.pose[:3, 3]))
+    if moved_m > MAX_SPEED_M_S * elapsed_s + JITTER_M:
+        return f"the {hand.side} hand has jumped by {moved_m * 100:.0f} cm"
+    turned_rad = float(np.linalg.norm(rotation_vector(hand.pose[:3, :3] @ before.pose[:3, :3].T)))
+    if turned_rad > MAX_SPEED_RAD_S * elapsed_s + JITTER_RAD:
+        return f"the {hand.side} hand has jumped by {np.degrees(turned_rad):.0f} degrees"
+    return ""
 
 
 def _hand_fault(tracking: Tracking, side: Side) -> str:

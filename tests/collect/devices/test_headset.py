@@ -14,6 +14,7 @@ from waldo.collect.devices import headset as headset_module
 from waldo.collect.devices.conformance import RecordingSession
 from waldo.collect.devices.device import Observation, parse_device_options
 from waldo.collect.devices.headset import Headset, HeadsetOptions
+from waldo.collect.retargeting.frames import rotation_matrix
 from waldo.collect.retargeting.retargeter import Retargeted, Retargeter
 from waldo.errors import InvalidValueError, MissingExtraError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
@@ -139,11 +140,28 @@ def mirror(rig: Rig) -> None:
     rig.source.hand("right", pose=pose)
 
 
+def recenter(rig: Rig) -> None:
+    rig.source.move("right", (0.0, 0.0, -0.3))
+
+
+def turn(rig: Rig) -> None:
+    pose = rig.source.sample.hands["right"].pose.copy()
+    pose[:3, :3] = rotation_matrix(np.array([0, 1.0, 0])) @ pose[:3, :3]
+    rig.source.hand("right", pose=pose)
+
+
+def put_down(rig: Rig) -> None:
+    rig.source.hand("right", joints=tracked_hand("right", pose=rig.source.sample.hands["right"].pose, curl=1.0).joints)
+
+
 FAULTS: dict[str, tuple[Callable[[Rig], None], str]] = {
     "hand lost": (lose_hand, "the right hand is not tracked"),
     "hand estimated": (estimate_hand, "the right hand is not tracked"),
     "not finite": (corrupt, "the pose of the right hand contains a number that is not finite"),
     "video late": (delay_video, "the video is 0.8 s old, more than 0.5 s"),
+    "jumped": (recenter, "the right hand has jumped by 30 cm"),
+    "turned": (turn, "the right hand has jumped by 57 degrees"),
+    "controller put down": (put_down, "the right hand has changed to a bare hand"),
     "mirrored": (mirror, "the right hand's frame is mirrored"),
 }
 """Name -> the fault and its reason."""
@@ -274,8 +292,10 @@ def test_buttons_request_their_services_once_and_a_stop_disengages(rig: Rig) -> 
 
 def test_the_operator_feels_and_reads_that_a_target_is_out_of_reach(rig: Rig) -> None:
     rig.engage()
-    rig.source.move("right", (0.0, 0.0, -2.0))
-    rig.step(60)
+    for _ in range(40):
+        rig.source.move("right", (0.0, 0.0, -0.05))
+        rig.step()
+    rig.step(20)
     assert {side for side, _ in rig.source.vibrations} == {"right"}
     assert 1 <= len(rig.source.vibrations) <= 3  # at intervals
     assert rig.last_text == "right out of reach"

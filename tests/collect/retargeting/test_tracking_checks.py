@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from tracking_source import START_NS, TestedSource
 
-from waldo.collect.devices.tracking import Tracking
-from waldo.collect.retargeting.tracking_checks import hands_fault, sample_fault
+from waldo.collect.devices.tracking import TrackedHand, Tracking
+from waldo.collect.retargeting.frames import rotation_matrix
+from waldo.collect.retargeting.tracking_checks import hands_fault, motion_fault, sample_fault
 
 LIMITS = {"max_age_s": 1 / 30, "max_video_age_s": 0.5}
 
@@ -79,3 +80,21 @@ def test_the_frame_of_a_hand_is_checked() -> None:
     found = sample(bare=True)
     swapped = replace(found.hands["left"], side="right")
     assert "the right hand is mirrored" in hands_fault(replace(found, hands={"right": swapped}), ["right"])
+
+
+def test_a_motion_that_no_hand_makes_is_a_fault() -> None:
+    hand = sample().hands["right"]
+
+    def moved(offset_m: float, angle_rad: float = 0.0) -> TrackedHand:
+        pose = hand.pose.copy()
+        pose[0, 3] += offset_m
+        pose[:3, :3] = rotation_matrix(np.array([angle_rad, 0, 0])) @ pose[:3, :3]
+        return replace(hand, pose=pose)
+
+    assert motion_fault(hand, moved(0.05, 0.4), 1 / 60) == ""
+    assert motion_fault(hand, moved(0.1), 1 / 60) == "the right hand has jumped by 10 cm"
+    assert motion_fault(hand, moved(0.1), 1 / 30) == ""
+    assert motion_fault(hand, moved(0.0, 1.0), 1 / 60) == "the right hand has jumped by 57 degrees"
+    bare = sample(bare=True).hands["right"]
+    assert motion_fault(hand, bare, 1 / 60) == "the right hand has changed to a bare hand"
+    assert motion_fault(bare, hand, 1 / 60) == "the right hand has changed to a controller"
