@@ -59,6 +59,9 @@ FINGER_COST_M = 1.0
 FINGER_DAMPING_M = 0.015
 """Damping of fingers that follow vectors: they stay where they were if a vector does not determine them [m]."""
 
+SLACK_M = 1e-5
+"""Approach of two parts that touch, in one cycle, that is allowed where the solver finds nothing without it [m]."""
+
 LEAD_S = 0.25
 """Largest lead of a target over the measured position, as time at full speed [s]; a blocked joint must not wind up."""
 
@@ -106,6 +109,12 @@ class HandTarget:
     """Joints of the operator's hand, shape (25, 3) [m], in any right-handed frame; None: `closing` applies."""
     closing: float | None = None
     """How far the fingers are closed, 0 to 1; None leaves them where they are."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all numbers are finite."""
+        values = [self.pose, *(value for value in (self.joints, self.closing) if value is not None)]
+        return all(bool(np.isfinite(value).all()) for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,8 +219,7 @@ class Retargeter:
             dt_s: Duration of the cycle [s].
             heat: Joint -> heat margin: 1 for a cool motor, 0 for one at its limit. Joints that are missing are cool.
         """
-        finite = all(np.isfinite(one.pose).all() for one in targets.values()) and np.isfinite(measured).all()
-        if not finite:
+        if not (np.isfinite(measured).all() and all(one.is_finite for one in targets.values())):
             return Retargeted(command=self.command, fault="a target or a measured position is not a finite number")
         start = np.clip(self._position, measured - self._lead, measured + self._lead)
         start = np.clip(start, self.robot.lower, self.robot.upper)
@@ -222,7 +230,7 @@ class Retargeter:
         self._model.update(start)
         try:
             problem = self._problem(targets, moving, start, dt_s, heat or {})
-            step = qpsolvers.solve_problem(problem, solver=SOLVER).x
+            step = _solved(problem)
         except (ValueError, ArithmeticError, qpsolvers.exceptions.QPError) as error:
             return Retargeted(command=self.command, fault=f"the retargeting failed: {error}")
         if step is None or not np.isfinite(step).all():
@@ -339,6 +347,17 @@ class Retargeter:
         axes, size, _ = np.linalg.svd(turns, full_matrices=False)
         span = axes[:, size > 1e-6]
         return (np.linalg.norm(span, axis=1) > SINGULAR_AXIS).astype(float)
+
+
+def _solved(problem: Any) -> Array | None:
+    """Return the solution (n,); None if the solver finds none."""
+    found = qpsolvers.solve_problem(problem, solver=SOLVER).x
+    if found is None and problem.G is not None:
+        # With many parts in touch, only standing still may be allowed; the solver needs an interior.
+        loose = problem.h + SLACK_M
+        relaxed = qpsolvers.Problem(problem.P, problem.q, problem.G, loose, lb=problem.lb, ub=problem.ub)
+        found = qpsolvers.solve_problem(relaxed, solver=SOLVER).x
+    return found
 
 
 def _active_rows(problem: Any, reduce: Array, bound: Array) -> tuple[Array | None, Array | None]:

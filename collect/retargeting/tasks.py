@@ -26,6 +26,9 @@ PINCH_START_M = 0.05
 PINCH_WEIGHT = 8.0
 """Weight of a closed pinch, as a factor of its weight when open."""
 
+MIN_FINGER_M = 0.02
+"""Shortest length of an operator's finger that scales a vector [m]: joints may coincide while tracking starts."""
+
 LOAD_STEP_RAD = 1e-3
 """Joint step of the finite differences of the gravity load [rad]."""
 
@@ -183,7 +186,7 @@ def _target(vector: HandVector, joints: Array, rotation: Array, closed_m: float)
     first, second = (JOINT_NAMES.index(name) for name in vector.human)
     human = joints[second] - joints[first]
     if vector.contact_m is None:
-        length = np.linalg.norm(np.diff(joints[first : second + 1], axis=0), axis=1).sum()
+        length = max(float(np.linalg.norm(np.diff(joints[first : second + 1], axis=0), axis=1).sum()), MIN_FINGER_M)
         return rotation @ human * (vector.length_m / length if vector.length_m else 1.0), vector.weight
     return _pinch(vector, rotation @ human, closed_m)
 

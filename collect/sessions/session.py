@@ -56,6 +56,7 @@ class RecordingSession(OperatorView):
         self._edits = recorder.dataset.edits.nbytes
         self._must_refresh = False
         self._cell: Cell | None = None
+        self._selected = False
         self._recorded: Cell | None = None
         self._reset_until_s = -float("inf")
         self._requested_s = -float("inf")
@@ -143,14 +144,16 @@ class RecordingSession(OperatorView):
         """Prepare the next episode of the plan."""
         upcoming = self.plan.upcoming(self.progress.done)
         cell = upcoming[0] if upcoming else None
-        if cell == self._cell and (cell is None or self._recorder.task.get("session") == self.plan.name):
+        if cell is not None:
+            # A robot may also publish a task.
+            self._recorder.task = cell.attributes(self.plan.name)
+        if cell == self._cell and self._selected:
             return
-        self._cell = cell
+        self._cell, self._selected = cell, True
         if cell is None:
             text = f"the plan {self.plan.name} is complete: {self.plan.episodes} episodes"
             self._notify(Notice(level=OK, text=text, confirmation=True))
             return
-        self._recorder.task = cell.attributes(self.plan.name)
         parts = [f"next: {cell.instruction}", cell.scene, cell.operator]
         text = "; ".join(part for part in parts if part)
         self._notify(Notice(level=OK, text=text, confirmation=True))

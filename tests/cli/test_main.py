@@ -65,7 +65,7 @@ def test_a_program_prints_the_help_of_a_command() -> None:
         ),
         (
             ["teleop", "gamepadd"],
-            "unknown device 'gamepadd'; did you mean 'gamepad'? (known: gamepad, keyboard, leader,",
+            "unknown device 'gamepadd'; did you mean 'gamepad'? (known: gamepad, headset, keyboard,",
         ),
         (["doctor", "/tmp"], "Unrecognized options: /tmp; see: waldo doctor --help"),
         (["robot", "--tsk", "lift"], "Unrecognized options: --tsk, lift; Perhaps you meant: --task STR "),

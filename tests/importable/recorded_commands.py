@@ -17,16 +17,22 @@ START_NS = 1_700_000_000_000_000_000
 
 
 def record_commands(
-    folder: Path, robot: Robot, commands: np.ndarray, *, rate_hz: float = 60.0, joints: Sequence[str] = ()
+    folder: Path,
+    robot: Robot,
+    commands: np.ndarray,
+    *,
+    rate_hz: float = 60.0,
+    joints: Sequence[str] = (),
+    reverse: bool = False,
 ) -> Path:
-    """Record an episode with commands (T, joints) [rad] and return the folder of its dataset."""
+    """Record an episode with commands (T, joints) [rad], with stamps in reverse order or not; return its dataset."""
     labels = tuple(joints or robot.joint_names)
     stream = ScalarStream(name=COMMAND, rate_hz=rate_hz, fields=(Field("position", "rad", labels, "float64"),))
     dataset = Dataset.create(folder, robot=robot.name)
     with dataset.lock():
         writer = dataset.begin((stream,), {"task": "move"}, back_pressure="wait")
         for number, command in enumerate(commands):
-            stamp = START_NS + round(number * 1e9 / rate_hz)
+            stamp = START_NS + round((-number if reverse else number) * 1e9 / rate_hz)
             writer.row(
                 COMMAND,
                 values={"position": command},

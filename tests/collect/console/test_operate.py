@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import signal
 import ssl
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -18,47 +14,15 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from tests.collect.console.process_bench import WALDO, address, end, station, until
 from tests.terminal import Terminal
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
 from waldo.web.certificate import ServerCertificate
 
+__all__ = ["station"]
+
 pytestmark = [pytest.mark.usefixtures("ros_domain"), pytest.mark.timeout(600)]
-
-WALDO = (sys.executable, "-m", "waldo")
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Return a function that starts a program with a log of its output; all are ended after the test."""
-    with contextlib.ExitStack() as stack:
-
-        def start(*args: str) -> subprocess.Popen[bytes]:
-            log = stack.enter_context((tmp_path / f"{args[0]}.log").open("ab"))
-            process = subprocess.Popen([*WALDO, *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            stack.callback(end, process)
-            return process
-
-        yield start
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    process.wait(120)
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def address(log: Path) -> str:
-    found: list[re.Match[str]] = []
-    until(lambda: log.exists() and found.extend(re.finditer(r"http://\S+", log.read_text())) is None and found)
-    return found[0].group()
 
 
 def test_episodes_are_recorded_through_the_page(

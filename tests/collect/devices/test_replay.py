@@ -151,3 +151,17 @@ def test_a_key_without_a_function_is_named(dataset: Path) -> None:
     commands, texts = run(device, SO101.home, 3)
     assert commands == []
     assert texts == [f"the key x has no function; keys: {Replay.usage}"]
+
+
+def test_commands_beyond_the_limits_are_replayed_within_them(tmp_path: Path) -> None:
+    device = Replay(SO101, path=str(record_commands(tmp_path / "data", SO101, np.tile(SO101.upper + 0.2, (20, 1)))))
+    device.keys.press(PLAY_KEY)
+    commands, _ = run(device, SO101.upper - 0.05, 1000)
+    assert device.finished
+    assert (np.array(commands) <= SO101.upper).all()
+
+
+def test_commands_that_are_not_in_order_of_time_are_refused(tmp_path: Path) -> None:
+    path = record_commands(tmp_path / "data", SO101, COMMANDS, reverse=True)
+    with pytest.raises(FileError, match="the commands of episode 0 are not in order of time; run waldo check"):
+        Replay(SO101, path=str(path))

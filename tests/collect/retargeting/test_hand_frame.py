@@ -84,6 +84,9 @@ def test_joints_in_another_unit_or_order_are_refused() -> None:
     hand = tracked_hand("right")
     wrist = hand.joints[0]
     assert "the right palm is 920.5 cm long" in frame_fault(replace(hand, joints=wrist + 100 * (hand.joints - wrist)))
+    joints = hand.joints.copy()
+    joints[1:5, 0] = 2 * wrist[0] - joints[1:5, 0]  # the thumb on the other side of the palm
+    assert "the right thumb is at the little finger" in frame_fault(replace(hand, joints=joints))
     reverse = np.vstack([hand.joints[:1], hand.joints[1:5], hand.joints[:4:-1]])
     assert frame_fault(replace(hand, joints=reverse)) != ""
 

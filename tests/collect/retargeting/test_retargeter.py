@@ -146,6 +146,8 @@ def test_a_target_that_is_not_finite_holds_and_names_the_reason(value: float) ->
     pose[0, 3] = value
     for target, measured in (
         (HandTarget(pose=pose), home),
+        (HandTarget(pose=retargeter.pose("right"), closing=value), home),
+        (HandTarget(pose=retargeter.pose("right"), joints=np.full((25, 3), value)), home),
         (HandTarget(pose=retargeter.pose("right")), np.full(6, value)),
     ):
         result = retargeter.step({"right": target}, measured, DT_S)
@@ -221,3 +223,32 @@ def traced_error_m(robot: str, task: str, side: Side) -> float:
 )
 def test_a_hand_of_a_g1_follows_a_square_in_simulated_dynamics(robot: str, task: str) -> None:
     assert traced_error_m(robot, task, "left") < 0.01
+
+
+@pytest.mark.parametrize("robot", ["g1_dex3", "g1_inspire", "bi_so101"])
+def test_joints_of_a_hand_that_coincide_are_harmless(robot: str) -> None:
+    retargeter = LOADED[robot]
+    home = retargeter.robot.home
+    retargeter.reset(home, home)
+    for joints in (np.zeros((25, 3)), np.ones((25, 3)) * joints_of("left")[5]):
+        target = {"left": HandTarget(pose=retargeter.pose("left"), joints=joints)}
+        for _ in range(5):
+            result = retargeter.step(target, retargeter.command, DT_S)
+            assert result.fault == ""
+            assert np.isfinite(result.command).all()
+
+
+def test_a_robot_whose_parts_overlap_at_the_start_is_not_stuck() -> None:
+    retargeter = LOADED["g1"]
+    robot = retargeter.robot
+    # In this posture, the forearms are inside the trunk; without slack, the solver finds no motion in the second cycle.
+    start = np.random.default_rng(1949).uniform(robot.lower, robot.upper)
+    retargeter.reset(start, start)
+    targets = {
+        side: HandTarget(pose=moved(retargeter.pose(side), np.array([0, 0, -1.0]), np.array([0, 0, 1.0])))
+        for side in retargeter.arms.arms
+    }
+    assert retargeter.collision is not None
+    assert retargeter.collision.distance() < -0.05
+    for _ in range(12):
+        assert retargeter.step(targets, retargeter.command, DT_S, {robot.joint_names[1]: 0.1}).fault == ""
