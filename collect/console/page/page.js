@@ -15,7 +15,10 @@ if (location.hash) history.replaceState(null, "", location.pathname);
 
 let socket = null;
 let receivedAt = 0;
-let ahead = 0; // By how much the server's clock is ahead of this one [s].
+let receivedFirst = false;
+// By how much the server's clock is ahead of this one, by the last states [s]. A state that was delayed on its way makes
+// it look less far ahead, hence the largest value is the best one.
+let ahead = [0];
 
 function send(message) {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
@@ -24,7 +27,7 @@ function send(message) {
 const stop = connectStop(() => sendRequest("stop_motion"));
 
 function sendRequest(name) {
-  send({ kind: "request", name, server_s: Date.now() / 1000 + ahead });
+  send({ kind: "request", name, server_s: Date.now() / 1000 + Math.max(...ahead) });
 }
 
 function request(name) {
@@ -36,7 +39,8 @@ async function receive(event) {
   receivedAt = performance.now();
   if (typeof event.data === "string") {
     const state = JSON.parse(event.data);
-    ahead = state.server_s - Date.now() / 1000;
+    ahead = [state.server_s - Date.now() / 1000, ...(receivedFirst ? ahead.slice(0, 19) : [])];
+    receivedFirst = true;
     show(state);
     followReview(state);
     return;
