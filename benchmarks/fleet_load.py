@@ -74,11 +74,11 @@ def serve(robots: int) -> None:
     from diagnostic_msgs.msg import DiagnosticArray
     from rclpy.serialization import deserialize_message
 
-    from waldo.cli.support.listening import listen
     from waldo.fleet import store as module
     from waldo.fleet.listener import READ_PERIOD_S, Listener
     from waldo.fleet.server import Site
     from waldo.fleet.server import serve as serve_site
+    from waldo.web.listening import listen
 
     store = module.FleetStore()
     serialized = messages(robots)

@@ -79,8 +79,8 @@ def motor() -> Callable[..., MotorStatus]:
 @pytest.fixture
 def run_site() -> Iterator[Callable[..., Running]]:
     """Return a function that serves a Site in a thread; the servers stop after the test."""
-    from waldo.cli.support.listening import listen
     from waldo.fleet.server import Server, Site
+    from waldo.web.listening import listen
 
     started: list[Running] = []
 

@@ -4,7 +4,7 @@ A page opens two. `/session` carries its state as JSON whenever something change
 images as binary messages: the length of the camera's name, the name, the time of the image [ns, int64, little-endian],
 and the JPEG. The page acknowledges each image when it has drawn it. The next one of that camera is sent then: a slow
 page shows fewer images, not older ones. The time from the image's stamp to its acknowledgement is the latency that the
-page shows. `/stop` carries stops and nothing else, so that nothing can be queued before one; see `stop.py`.
+page shows. `/stop` carries stops and nothing else, so that nothing can be queued before one; see `waldo.web.stops`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from starlette.routing import Route, WebSocketRoute
 from waldo.collect.console.review import EpisodeReview
 from waldo.collect.console.review_routes import review_routes
 from waldo.collect.console.session import Session
-from waldo.collect.console.stop import StopLine
-from waldo.collect.console.view import ConsoleView
+from waldo.collect.console.view import STOP, ConsoleView
 from waldo.web.access import AccessControl, visitor_of
 from waldo.web.page_files import login_page, page_file
 from waldo.web.security import Security
+from waldo.web.stops import STOP_PATH, StopLine
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,7 +37,6 @@ PACKAGE = "waldo.collect.console"
 PAGE_FILES: Mapping[str, str] = {
     "/style.css": "text/css",
     "/page.js": "text/javascript",
-    "/stop.js": "text/javascript",
     "/show.js": "text/javascript",
     "/input.js": "text/javascript",
     "/review.js": "text/javascript",
@@ -52,8 +51,6 @@ MAX_PAGES = 20
 """Number of pages that may be open."""
 MAX_TEXT = 4096
 """Largest message of a page [characters]."""
-STOP_PATH = "/stop"
-"""Path of stops: a WebSocket of each page, and POST for programs."""
 
 
 def create_app(view: ConsoleView, security: Security, review: EpisodeReview | None = None) -> Starlette:
@@ -65,7 +62,7 @@ def create_app(view: ConsoleView, security: Security, review: EpisodeReview | No
         review: The recorded episodes; None without a review of them.
     """
     numbers, pages = itertools.count(1), set[int]()
-    stops = StopLine(view, security.audit, limit=2 * MAX_PAGES)
+    stops = StopLine(lambda: view.request(0, STOP, 0.0), security.audit, limit=2 * MAX_PAGES)
 
     async def page(request: Request) -> Response:
         name = request.url.path.lstrip("/") or "index.html"

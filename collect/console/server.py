@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 
-from waldo.collect.console.app import MAX_TEXT, STOP_PATH, create_app
+from waldo.collect.console.app import MAX_TEXT, create_app
 from waldo.collect.console.review import EpisodeReview
 from waldo.collect.console.view import ConsoleView
 from waldo.web.security import Security
 from waldo.web.server import ServerThread, WebServer
+from waldo.web.stops import STOP_PATH
 
 MAX_CONNECTIONS = 100
 """Connections beyond this number are refused: slow or hostile clients must not exhaust the server."""

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.websockets import WebSocketDisconnect
 
 from waldo.collect.console.review import EpisodeReview
-from waldo.collect.console.stop import StopLine
 from waldo.collect.console.view import STOP, ConsoleView
 from waldo.errors import WaldoError
 from waldo.web.access import visitor_of
 from waldo.web.audit import Audit
 from waldo.web.rate_limit import RateLimit
 from waldo.web.roles import Role
+from waldo.web.stops import StopLine
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket

@@ -25,6 +25,8 @@ from waldo.typing import Array
 
 if TYPE_CHECKING:
     from waldo.collect.retargeting.retargeter import Retargeted
+    from waldo.collect.robot_condition import RobotCondition
+    from waldo.robots.cameras.ros_images import Image
 
 SERVICE_BUTTONS: Mapping[tuple[Side, int], str] = {
     ("right", 4): "start",
@@ -159,6 +161,7 @@ class Headset:
         """Return the targets (joints,) [rad or m] while a dead-man switch is held and every check passes, else None."""
         self._shown_s += dt_s
         self._warned_s += dt_s
+        self._stop_by_page(session)
         tracking = self._source.latest()
         fault = self._sample_fault(tracking, dt_s)
         if fault or tracking is None:
@@ -170,6 +173,29 @@ class Headset:
             return self._stop(fault, session)
         self._last = tracking
         return self._follow(tracking, wanted, observation, session, dt_s)
+
+    def image(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
+        """Show a camera's image to the operator, if the source can.
+
+        Args:
+            stream: Stream of the camera.
+            image: JPEG, or pixels (height, width, 3) of red, green and blue.
+            stamp_ns: Time at which it was taken [ns].
+        """
+        if show := getattr(self._source, "image", None):
+            show(stream, image, stamp_ns)
+
+    def condition(self, condition: RobotCondition) -> None:
+        """Show the robot's condition to the operator, if the source can."""
+        if show := getattr(self._source, "condition", None):
+            show(condition)
+
+    def _stop_by_page(self, session: Session) -> None:
+        """Call the services that were requested on a page beside the headset: stops."""
+        take = getattr(self._source, "take_requests", None)
+        for service in take() if take else ():
+            session.request(service)
+            self._release()
 
     # checks
 

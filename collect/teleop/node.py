@@ -13,6 +13,7 @@ from waldo.collect.notice import Notice
 from waldo.collect.robot_condition import RobotCondition, robot_condition
 from waldo.collect.services import Services
 from waldo.collect.status_watch import STATUS_TOPIC, StatusWatch
+from waldo.collect.teleop.camera_feed import CameraFeed
 from waldo.collect.teleop.loop import STALE_S, TeleopLoop
 from waldo.collect.teleop.observations import ObservationBuffer
 from waldo.datasets import schema
@@ -78,6 +79,10 @@ class TeleopNode:
             subscribe(DiagnosticArray, topics[schema.MOTORS], self._on_motors, qos)
         if lockstep:
             subscribe(Clock, "/clock", self._on_clock, ros.stream_qos(10))
+        # A device may show its operator the cameras and the robot's condition, as a headset does.
+        show = getattr(device, "image", None)
+        self._cameras = CameraFeed(graph, show) if show else None
+        self._device_condition: Callable[[RobotCondition], None] = getattr(device, "condition", lambda _: None)
         session = Services(graph, self._settled, notify)
         self._loop = TeleopLoop(device, session, self, rate_hz=rate_hz, lockstep=bool(lockstep))
 
@@ -130,6 +135,7 @@ class TeleopNode:
         if condition != self._condition:
             self._condition = condition
             self._on_condition(condition)
+            self._device_condition(condition)
 
     def _settled(self) -> bool:
         latest = self._buffer.latest
@@ -160,6 +166,8 @@ class TeleopNode:
 
     def spin_for(self, seconds: float) -> None:
         """Process messages for a duration [s]."""
+        if self._cameras is not None:
+            self._cameras.look()
         self._graph.spin_for(seconds)
         self._show_condition()
 

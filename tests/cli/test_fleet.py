@@ -9,9 +9,9 @@ import pytest
 
 from waldo.cli.fleet import Fleet
 from waldo.cli.main import main
-from waldo.cli.support.listening import listen, url_of
 from waldo.errors import ConfigError
 from waldo.web.addresses import network_address
+from waldo.web.listening import listen, url_of
 
 
 def test_other_machines_need_a_token_or_a_terminal(monkeypatch) -> None:

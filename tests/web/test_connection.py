@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from waldo.cli.support.listening import listen
 from waldo.web.connection import Connection
+from waldo.web.listening import listen
 
 LIMIT = 3
 

@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import ClassVar
 
-from waldo.cli.support.listening import listen, url_of
-from waldo.cli.support.web_options import WebOptions
 from waldo.errors import InvalidValueError
+from waldo.web.listening import listen, url_of
+from waldo.web.options import WebOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,12 @@ class Fleet(WebOptions):
 
     def run(self) -> int:
         """Serve until Ctrl-C."""
-        from waldo.cli.support.pairing_display import PairingDisplay, pair_by_lines, shows_pins
         from waldo.console import err
         from waldo.fleet.listener import Listener
         from waldo.fleet.server import Site, serve
         from waldo.fleet.store import FleetStore
         from waldo.ros import check_domain
+        from waldo.web.pairing_display import PairingDisplay, pair_by_lines, shows_pins
 
         self.require_login(shows_pins=shows_pins())
         check_domain()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from waldo import console
 from waldo.cli.record import Record
-from waldo.cli.support.listening import listen, url_of
-from waldo.cli.support.web_options import WebOptions
 from waldo.errors import InvalidValueError, MissingExtraError
+from waldo.web.listening import listen, url_of
+from waldo.web.options import WebOptions
 
 if TYPE_CHECKING:
-    from waldo.cli.support.pairing_display import PairingDisplay
     from waldo.collect.console.view import ConsoleView
     from waldo.robots.description import Robot
+    from waldo.web.pairing_display import PairingDisplay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Operate(WebOptions, Record):
 
     def run(self) -> int:
         """Record until SIGINT, SIGTERM, or escape."""
-        from waldo.cli.support.pairing_display import shows_pins
+        from waldo.web.pairing_display import shows_pins
 
         self.require_login(shows_pins=shows_pins())
         displays: list[PairingDisplay] = []
@@ -62,10 +62,10 @@ class Operate(WebOptions, Record):
             from waldo.collect.console.server import ConsoleServer
         except ImportError:
             raise MissingExtraError("uvicorn", "console") from None
-        from waldo.cli.support.pairing_display import USAGE, PairingDisplay
         from waldo.collect.console.body_map import body_map
         from waldo.collect.console.review import EpisodeReview
         from waldo.collect.console.view import ConsoleView
+        from waldo.web.pairing_display import USAGE, PairingDisplay
         from waldo.web.roles import Role
 
         listening = listen(self.host, self.port)

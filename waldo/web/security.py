@@ -23,7 +23,7 @@ from waldo.web.roles import Role, Visitor
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from waldo.web.certificate import ServerCertificate
+    from waldo.web.tls.certificate import ServerCertificate
 
 FREE_TOKENS = 100
 """Number of wrong tokens from an address without a delay: a program may start with an old one."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import uvicorn
 
-from waldo.web.certificate import CHECK_S
 from waldo.web.connection import Connection
 from waldo.web.security import Security
-from waldo.web.tls_gate import Handshakes
+from waldo.web.tls.certificate import CHECK_S
+from waldo.web.tls.handshakes import Handshakes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -89,6 +89,11 @@ class ServerThread:
         self._server, self._listening = server, listening
         run: Callable[..., None] = server.run
         self._thread = threading.Thread(target=run, kwargs={"sockets": [listening]}, name=name, daemon=True)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()
 
     def __enter__(self) -> Self:
         """Start to serve."""

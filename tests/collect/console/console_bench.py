@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from tests.dashboards import motor_status
-from waldo.cli.support.listening import listen
 from waldo.collect.console.review import EpisodeReview
 from waldo.collect.console.server import ConsoleServer
 from waldo.collect.console.view import ConsoleView
@@ -19,6 +18,7 @@ from waldo.collect.recorder.disk_space import Space
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.robots.diagnostics import OK, WARN
+from waldo.web.listening import listen
 from waldo.web.security import Security
 
 JOINTS = ("shoulder_pan", "gripper")

@@ -17,11 +17,11 @@ from tests.collect.console.console_bench import Console, running
 from tests.collect.console.page_socket import PageSocket
 from waldo.web.addresses import Hosts
 from waldo.web.audit import Audit
-from waldo.web.certificate import ServerCertificate
 from waldo.web.paired import PairedBrowsers
 from waldo.web.pairing import Pairing
 from waldo.web.roles import Role
 from waldo.web.security import Security
+from waldo.web.tls.certificate import ServerCertificate
 
 PORT = 8652
 """Port in the names of cookies: a restarted server listens on the same one."""

@@ -24,7 +24,7 @@ from waldo.collect.console.session import MESSAGES_BURST, REQUESTS_BURST, TOO_MA
 from waldo.collect.console.view import REQUESTS, STOP
 from waldo.collect.notice import Notice
 from waldo.web.roles import Role
-from waldo.web.tls_gate import MAX_PER_NETWORK as HANDSHAKES
+from waldo.web.tls.handshakes import MAX_PER_NETWORK as HANDSHAKES
 
 CONNECTIONS = 1000
 

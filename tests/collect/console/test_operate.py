@@ -18,7 +18,7 @@ from tests.collect.console.process_bench import WALDO, address, end, station, un
 from tests.terminal import Terminal
 from waldo.cli.main import main
 from waldo.datasets.dataset import Dataset
-from waldo.web.certificate import ServerCertificate
+from waldo.web.tls.certificate import ServerCertificate
 
 __all__ = ["station"]
 

@@ -16,6 +16,7 @@ from waldo.collect.devices.device import Observation, parse_device_options
 from waldo.collect.devices.headset import Headset, HeadsetOptions
 from waldo.collect.retargeting.frames import rotation_matrix
 from waldo.collect.retargeting.retargeter import Retargeted, Retargeter
+from waldo.collect.robot_condition import RobotCondition
 from waldo.errors import InvalidValueError, MissingExtraError, UnknownNameError
 from waldo.robots.description import Robot, load_robot
 
@@ -385,3 +386,26 @@ def test_a_missing_source_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(headset_module, "SOURCE", "missing_package:Server")
     with pytest.raises(MissingExtraError, match=r"'missing_package' is not installed; .* --extra headset"):
         Headset(load_robot("so101"))
+
+
+def test_a_stop_that_the_source_requests_lets_go(rig: Rig) -> None:
+    rig.engage()
+    requested = ["stop_motion"]
+    rig.source.take_requests = lambda: [requested.pop() for _ in list(requested)]
+    assert rig.step() is None
+    assert rig.session.services == ["stop_motion"]
+    # The switch that is still held engages nothing.
+    assert rig.step(5) is None
+    rig.engage()
+
+
+def test_images_and_the_condition_reach_a_source_that_shows_them(rig: Rig) -> None:
+    condition = RobotCondition(word="HOLDING", level=0)
+    rig.device.image("cameras/front", b"\xff\xd8", 7)
+    rig.device.condition(condition)
+    shown: list[object] = []
+    rig.source.image = lambda *values: shown.append(values)
+    rig.source.condition = shown.append
+    rig.device.image("cameras/front", b"\xff\xd8", 7)
+    rig.device.condition(condition)
+    assert shown == [("cameras/front", b"\xff\xd8", 7), condition]

@@ -13,6 +13,7 @@ import pytest
 from waldo import ros
 from waldo.collect.devices.device import Observation, Session
 from waldo.collect.notice import Notice
+from waldo.collect.robot_condition import RobotCondition
 from waldo.collect.teleop.node import TeleopNode
 from waldo.robots.diagnostics import OK, WARN, ComponentStatus, component_message
 
@@ -159,3 +160,56 @@ def test_a_device_that_uses_feedback_observes_applied_commands_and_heat_over_dds
     last = device.observations[-1]
     np.testing.assert_array_equal(last.applied, [1.5, 2.5])
     assert dict(last.heat_margins) == {"a": 0.5}
+
+
+class Viewer(Steady):
+    """A device that shows its operator the cameras and the robot's condition."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[tuple[str, object, int]] = []
+        self.words: list[str] = []
+
+    def image(self, stream: str, image: object, stamp_ns: int) -> None:
+        self.images.append((stream, image, stamp_ns))
+
+    def condition(self, condition: RobotCondition) -> None:
+        self.words.append(condition.word)
+
+
+def test_a_device_that_shows_images_receives_those_of_the_color_cameras() -> None:
+    from sensor_msgs.msg import CompressedImage, Image, JointState
+
+    device = Viewer()
+
+    def operate() -> None:
+        with ros.join_graph("teleop", "toy") as graph:
+            TeleopNode(graph, device, ["a", "b"], rate_hz=100).run(lambda: False)
+
+    jpeg = b"\xff\xd8\xff\xe0 and the rest"
+    with ros.join_graph("robot", "toy") as graph:
+        states = graph.node.create_publisher(JointState, "joint_states", ros.stream_qos())
+        front = graph.node.create_publisher(CompressedImage, "cameras/front/image_raw/compressed", ros.stream_qos())
+        wrist = graph.node.create_publisher(Image, "cameras/wrist/image_raw", ros.stream_qos())
+        depth = graph.node.create_publisher(Image, "cameras/front/depth/image_raw", ros.stream_qos())
+
+        def publish() -> None:
+            states.publish(JointState(name=["a", "b"], position=[1.0, 2.0]))
+            compressed = CompressedImage(format="jpeg", data=jpeg)
+            compressed.header.stamp = ros.ns_to_stamp(5_000_000_007)
+            front.publish(compressed)
+            for publisher, encoding, size in ((wrist, "rgb8", 3), (depth, "16UC1", 2)):
+                publisher.publish(Image(height=1, width=2, encoding=encoding, step=2 * size, data=bytes(2 * size)))
+
+        thread = threading.Thread(target=operate)
+        thread.start()
+        try:
+            spin_until(graph, lambda: len({stream for stream, _, _ in device.images}) == 2, publish)
+        finally:
+            device.finished = True
+            thread.join(120)
+    assert {stream for stream, _, _ in device.images} == {"cameras/front", "cameras/wrist"}
+    newest = {stream: (image, stamp) for stream, image, stamp in device.images}
+    assert newest["cameras/front"] == (jpeg, 5_000_000_007)
+    assert np.shape(newest["cameras/wrist"][0]) == (1, 2, 3)
+    assert device.words

@@ -70,8 +70,8 @@ class PairingDisplay:
         console.err().print(text, markup=False)
 
 
-def pair_by_lines(display: PairingDisplay) -> None:
-    """Show a PIN to watch, and then one for each line of the terminal: an empty one to watch, or a key of `KEYS`.
+def pair_by_lines(display: PairingDisplay, role: Role = Role.WATCH) -> None:
+    """Show a PIN, and then one for each line of the terminal: an empty line for the same role, or a key of `KEYS`.
 
     For programs that do not read single keys. The lines are read on a thread that ends with the process.
     """
@@ -80,10 +80,11 @@ def pair_by_lines(display: PairingDisplay) -> None:
 
     def read() -> None:
         for line in sys.stdin:
-            display.show(KEYS.get(line.strip(), Role.WATCH))
+            display.show(KEYS.get(line.strip(), role))
 
-    console.err().print("enter: pair a browser to watch (p enter: to operate, a enter: to administer)", markup=False)
-    display.show(Role.WATCH)
+    keys = ", ".join(f"{key} enter: to {one.word}" for key, one in KEYS.items() if one is not role)
+    console.err().print(f"enter: pair a browser to {role.word} ({keys})", markup=False)
+    display.show(role)
     threading.Thread(target=read, name="pairing", daemon=True).start()
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from waldo.cli.support.listening import require_port
 from waldo.errors import FileError, InvalidValueError, MissingExtraError, MissingOptionError
+from waldo.web.listening import require_port
 
 if TYPE_CHECKING:
     from waldo.web.addresses import Hosts
-    from waldo.web.certificate import ServerCertificate
     from waldo.web.security import Security
+    from waldo.web.tls.certificate import ServerCertificate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class WebOptions:
         """Return the user's own certificate, or the one of this machine."""
         if importlib.util.find_spec("cryptography") is None:
             raise MissingExtraError("cryptography", "console")
-        from waldo.web.certificate import ServerCertificate
+        from waldo.web.tls.certificate import ServerCertificate
 
         if self.certificate is not None:
             return ServerCertificate(certificate=self.certificate, key=self.key)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocketDisconnect
 
-from waldo.collect.console.view import STOP, ConsoleView
 from waldo.web.access import visitor_of
 from waldo.web.audit import Audit
 from waldo.web.rate_limit import RateLimit
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
+STOP_PATH = "/stop"
+"""Path of stops: a WebSocket of each page, and POST for programs."""
 AUDITS_HZ, AUDITS_BURST = 1.0, 20
 """Rate of stops that are logged [1/s], and how many at once; every stop is carried out."""
 
@@ -30,9 +32,15 @@ AUDITS_HZ, AUDITS_BURST = 1.0, 20
 class StopLine:
     """Receives stops; used on the event loop of the server only."""
 
-    def __init__(self, view: ConsoleView, audit: Audit, *, limit: int) -> None:
-        """Initialize; at most `limit` WebSockets are open at a time."""
-        self._view, self._audit, self._limit = view, audit, limit
+    def __init__(self, stop: Callable[[], object], audit: Audit, *, limit: int) -> None:
+        """Initialize.
+
+        Args:
+            stop: Stops the robot.
+            audit: The audit log.
+            limit: Number of WebSockets that are open at a time.
+        """
+        self._stop, self._audit, self._limit = stop, audit, limit
         self._open = 0
         self._logged = RateLimit(AUDITS_HZ, AUDITS_BURST)
 
@@ -58,6 +66,6 @@ class StopLine:
 
     def stop(self, visitor: Visitor) -> None:
         """Stop the robot, and log who did."""
-        self._view.request(0, STOP, 0.0)
+        self._stop()
         if self._logged.allow():
-            self._audit.record("request", visitor, request=STOP)
+            self._audit.record("request", visitor, request="stop_motion")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from waldo.errors import FileError
 from waldo.web.addresses import Hosts
-from waldo.web.certificate import RENEW_DAYS, VALID_DAYS, ServerCertificate, create_pem
+from waldo.web.tls.certificate import RENEW_DAYS, VALID_DAYS, ServerCertificate, create_pem
 
 NOW_S = 1_800_000_000.0
 DAY_S = 86400.0

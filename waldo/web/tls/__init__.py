@@ -1,0 +1,1 @@
+"""TLS: the certificate of a server, and handshakes with limits."""
