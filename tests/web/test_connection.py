@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +17,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.sync.client import connect as websocket
 
 from waldo.web.connection import Connection
 from waldo.web.listening import listen
@@ -45,13 +49,27 @@ async def flood(_: Request) -> StreamingResponse:
     return StreamingResponse(content())
 
 
+async def line(socket: WebSocket) -> None:
+    await socket.accept()
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            await socket.send_text(await socket.receive_text())
+
+
 @pytest.fixture
 def connect() -> Iterator[Callable[[], socket.socket]]:
     """Return a function that connects to a server whose deadlines are 0.5 s and which takes three connections."""
-    app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"]), Route("/ticks", ticks), Route("/flood", flood)])
+    app = Starlette(
+        routes=[
+            Route("/", echo, methods=["GET", "POST"]),
+            Route("/ticks", ticks),
+            Route("/flood", flood),
+            WebSocketRoute("/line", line),
+        ]
+    )
     protocol: Any = functools.partial(Connection, max_connections=LIMIT, request_s=0.5, stall_s=0.5)
     server = uvicorn.Server(
-        uvicorn.Config(app, http=protocol, ws="none", log_level="error", timeout_graceful_shutdown=1)
+        uvicorn.Config(app, http=protocol, ws="websockets-sansio", log_level="error", timeout_graceful_shutdown=1)
     )
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
@@ -133,6 +151,14 @@ def test_a_long_response_outlasts_the_deadlines(connect) -> None:
     connection = connect()
     connection.sendall(b"GET /ticks HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert received(connection).endswith(b"3\r\n19\n\r\n0\r\n\r\n")
+
+
+def test_a_websocket_outlasts_the_deadlines(connect) -> None:
+    with websocket("ws://localhost/line", sock=connect()) as opened:
+        for _ in range(4):
+            time.sleep(0.4)  # the deadline of a request is 0.5 s
+            opened.send("still here")
+            assert opened.recv(60) == "still here"
 
 
 def test_a_client_that_does_not_read_is_disconnected(connect) -> None:

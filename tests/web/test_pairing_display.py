@@ -23,10 +23,8 @@ def read(lines: list[str]) -> str:
     modules = {block: pair for pair, block in BLOCKS.items()}
     rows = [[modules[c][half] for c in line] for line in lines for half in (0, 1)]
     image = np.where(np.array(rows), 0, 255).astype(np.uint8)
-    image = cv2.copyMakeBorder(
-        np.kron(image, np.ones((8, 8), np.uint8)), 40, 40, 40, 40, cv2.BORDER_CONSTANT, value=255
-    )
-    return str(cv2.QRCodeDetector().detectAndDecode(image)[0])
+    image = np.pad(np.kron(image, np.ones((8, 8), np.uint8)), 40, constant_values=255)
+    return str(cv2.QRCodeDetectorAruco().detectAndDecode(image)[0])
 
 
 def test_the_code_is_read_as_the_address_with_the_pin_in_its_fragment() -> None:

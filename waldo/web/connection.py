@@ -62,6 +62,7 @@ class Connection(H11Protocol):
         self._request_s, self._stall_s = request_s, stall_s
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._is_upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the deadline of the first request."""
@@ -91,6 +92,12 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Pass the connection to the WebSocket's protocol: its request is complete, however long it stays open."""
+        self._cancel()
+        self._is_upgraded = True
+        super().handle_websocket_upgrade(event)
+
     def on_response_complete(self) -> None:
         """Start the deadline of the next request."""
         super().on_response_complete()
@@ -99,6 +106,9 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadlines."""
         super().connection_lost(exc)
+        self._cancel()
+
+    def _cancel(self) -> None:
         for timer in (self._deadline, self._stalled):
             if timer is not None:
                 timer.cancel()
@@ -116,7 +126,7 @@ class Connection(H11Protocol):
 
     def _watch(self) -> None:
         """Start the deadline of a request, or cancel it once the request is complete."""
-        incomplete = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+        incomplete = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self._is_upgraded
         if incomplete and self._deadline is None and not self.transport.is_closing():
             self._deadline = self.loop.call_later(self._request_s, self.transport.abort)
         elif not incomplete and self._deadline is not None:
