@@ -88,6 +88,39 @@ def test_a_closed_page_leaves_control_to_the_one_that_asked(view: ConsoleView) -
     assert view.state(4)["asking"] == ""
 
 
+def test_a_page_that_may_only_watch_never_operates(view: ConsoleView) -> None:
+    view.open_page(1, "phone", lambda _: None, may_operate=False)
+    assert role(view, 1) == "watcher"
+    view.take_control(1)
+    view.force_control(1)
+    view.take_control(9)
+    assert view.state(1)["operator"] == ""
+    opened(view, 2)
+    assert role(view, 2) == "operator"
+    view.take_control(1)
+    assert view.state(2)["asking"] == ""
+    view.close_page(2)
+    assert role(view, 1) == "watcher"
+    assert view.request(1, STOP, 0.0) == ""
+
+
+def test_control_is_taken_by_force(view: ConsoleView) -> None:
+    opened(view, 1), opened(view, 2), opened(view, 3)
+    view.take_control(2)
+    view.take_control(3)
+    view.force_control(3)
+    assert (role(view, 1), role(view, 3)) == ("watcher", "operator")
+    assert view.state(3)["asking"] == ""
+    assert view.request(1, "start", 0.0) == "another page operates the robot; take control first"
+
+
+def test_the_age_of_requests_is_an_option() -> None:
+    view = ConsoleView("arm", JOINTS, max_request_age_s=3.0)
+    opened(view, 1)
+    assert view.request(1, "start", 2.9) == ""
+    assert "late and was dropped" in view.request(1, "start", 3.1)
+
+
 def test_pages_are_woken_by_what_is_new(view: ConsoleView) -> None:
     woken = opened(view, 1)
     woken.clear()
