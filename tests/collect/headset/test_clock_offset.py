@@ -57,7 +57,10 @@ def test_a_stamp_is_never_in_the_future() -> None:
     assert offset.stamp_ns(60_000.0, 11_000 * MS) == 11_000 * MS
 
 
-@pytest.mark.parametrize
+@pytest.mark.parametrize(
+    ("sent", "page_ms", "received"),
+    [(10, 0.0, 9), (0, 0.0, 60_000 * MS), (0, float("nan"), 5), (0, float("inf"), 5)],
+)
 def test_impossible_round_trips_are_ignored(sent: int, page_ms: float, received: int) -> None:
     offset = ClockOffset()
     offset.add(sent, page_ms, received)
