@@ -92,7 +92,10 @@ def test_arms_follow_the_controllers_and_stop_with_the_session(headset: Emulated
     before = rig.position.copy()
     headset.button("right", "squeeze", 1)
     headset.wait(lambda: rig.step() is not None)
-    headset.controller("right", (0.25, 1.16, -0.42))
+    for part in np.linspace(0.1, 1.0, 10):  # a pose that jumps would stop the arm
+        headset.controller("right", (0.25, 1.1 + 0.06 * part, -0.35 - 0.07 * part))
+        number = rig.server.latest().number  # type: ignore[union-attr]
+        headset.wait(lambda: rig.step() is not None and rig.server.latest().number > number)  # type: ignore[union-attr]  # noqa: B023
     right, left = arms(rig.robot, "right"), arms(rig.robot, "left")
     assert right
     headset.wait(lambda: rig.step() is not None and np.abs(rig.position[right] - before[right]).max() > 0.05)
