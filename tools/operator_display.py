@@ -18,7 +18,7 @@ from waldo import console
 from waldo.cli.support.operator_display import OperatorDisplay
 from waldo.cli.support.recording_lines import recording_lines
 from waldo.collect.devices.terminal_keys import HELP
-from waldo.collect.recorder.disk_space import Space
+from waldo.collect.recorder.checks.disk_space import Space
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.robots.diagnostics import ERROR, OK

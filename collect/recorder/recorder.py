@@ -11,8 +11,9 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from waldo.collect.recorder.camera_watch import CameraWatch
-from waldo.collect.recorder.live_quality import LiveQuality
+from waldo.collect.recorder.checks.camera_watch import CameraWatch
+from waldo.collect.recorder.checks.joint_gates import JointGates
+from waldo.collect.recorder.checks.live_quality import LiveQuality
 from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES, StateRate
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
@@ -118,6 +119,8 @@ class Recorder:
         """The rules, applied to the live episode."""
         self.cameras = CameraWatch(self.config.rules)
         """What the cameras show between episodes."""
+        self.joints = JointGates(robot)
+        """Where the joints are between episodes."""
 
     # messages
 
@@ -128,6 +131,9 @@ class Recorder:
         if stream == schema.STATE and self.state is State.IDLE:
             self._rate.add(stamps["header_ns"])
             self.cameras.state(np.asarray(values["position"]))
+            self.joints.state(values["position"], stamps["header_ns"])
+        elif stream == schema.APPLIED:
+            self.joints.applied(values["position"])
         writer = self._writer_of(stream, stamps)
         if writer is not None:
             if stream == schema.STATE:

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from waldo.collect.notice import Notice
-from waldo.collect.recorder.clock_jump import ClockWatch
-from waldo.collect.recorder.disk_space import DiskWatch, Space
+from waldo.collect.recorder.checks.clock_jump import ClockWatch
+from waldo.collect.recorder.checks.disk_space import DiskWatch, Space
+from waldo.collect.recorder.checks.gate import Gate
+from waldo.collect.recorder.checks.intermittent_faults import IntermittentFaults
+from waldo.collect.recorder.checks.stamp_offset import StampWatch, describe
+from waldo.collect.recorder.checks.start_gates import camera_gates, check_gates
+from waldo.collect.recorder.checks.stream_watchdog import StreamChange, StreamWatchdog
 from waldo.collect.recorder.recorder import Recorder, State
-from waldo.collect.recorder.stamp_offset import StampWatch, describe
-from waldo.collect.recorder.start_gates import Gate, camera_gates, check_gates
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
-from waldo.collect.recorder.stream_watchdog import StreamChange, StreamWatchdog
 from waldo.collect.robot_condition import ABSENT, DISCONNECTED, GONE, STATUS_TIMEOUT_S, RobotCondition, robot_condition
 from waldo.collect.status_watch import FIGURE, StatusChange, StatusWatch
 from waldo.datasets import schema
@@ -58,6 +60,8 @@ class RecordingMonitor:
         self._space = Space(float("inf"))
         self._motors, self._components = StatusWatch(), StatusWatch()
         self._readings: Mapping[str, MotorStatus] = {}
+        self._intermittent = IntermittentFaults()
+        self._status_ns = 0
         self._control: ComponentStatus | None = None
         self._control_is_new = False
         self._control_ns = self._checked_ns = monotonic_ns
@@ -108,6 +112,8 @@ class RecordingMonitor:
         ]
         # A motor's temperature is recorded as a stream: without a fault, a change of its text is not an event.
         faults = [change for change in changes if change and (change.level > OK or change.previous_level)]
+        self._intermittent.add(faults)
+        self._status_ns = at_ns
         return self._report_statuses("motor_status", faults)
 
     def components(self, statuses: Mapping[str, ComponentStatus], at_ns: int) -> list[Notice]:
@@ -191,6 +197,8 @@ class RecordingMonitor:
                 motors=self._readings,
             ),
             *camera_gates(self._recorder.cameras),
+            *self._recorder.joints.gates(),
+            *self._intermittent.gates(self._status_ns),
         ]
 
     # checks

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from waldo.collect.recorder.checks.gate import Gate
+from waldo.collect.recorder.checks.start_gates import StartGates
 from waldo.collect.recorder.recorder import Recorder, RecorderError, State
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
-from waldo.collect.recorder.start_gates import Gate, StartGates
 from waldo.collect.recorder.subtask_marks import SubtaskMarks
 from waldo.datasets.reading.following import MIN_LAPSE_S
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from waldo.collect.recorder.disk_space import Space
-from waldo.collect.recorder.start_gates import Gate
+from waldo.collect.recorder.checks.disk_space import Space
+from waldo.collect.recorder.checks.gate import Gate
 from waldo.datasets import schema
 from waldo.datasets.quality.finding import Finding
 from waldo.errors import count

@@ -11,7 +11,7 @@ from rich.text import Text
 from tests.terminal import COLUMNS, Terminal
 from waldo.cli.support.operator_display import letters
 from waldo.cli.support.recording_lines import recording_lines
-from waldo.collect.recorder.disk_space import Space
+from waldo.collect.recorder.checks.disk_space import Space
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 
 PROGRAM = """

@@ -14,7 +14,7 @@ from tests.dashboards import motor_status
 from waldo.collect.console.review import EpisodeReview
 from waldo.collect.console.server import ConsoleServer
 from waldo.collect.console.view import ConsoleView
-from waldo.collect.recorder.disk_space import Space
+from waldo.collect.recorder.checks.disk_space import Space
 from waldo.collect.recorder.status import RecordingStatus, StreamStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.robots.diagnostics import OK, WARN

@@ -22,7 +22,7 @@ from tests.dashboards import motor_status
 from tests.recordings import Script
 from waldo.collect.console.review import EpisodeReview
 from waldo.collect.notice import Notice
-from waldo.collect.recorder.start_gates import Gate
+from waldo.collect.recorder.checks.gate import Gate
 from waldo.collect.robot_condition import RobotCondition
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import Subtask

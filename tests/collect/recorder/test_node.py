@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ from waldo.robots.motor_readings import MotorReadings
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
 DEPTH_MM = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64)
+
+
+@pytest.fixture
+def toy_robot(toy_robot: Robot) -> Robot:
+    """The robot with wide limits: its positions are the numbers of the ticks."""
+    joints = tuple(replace(joint, lower=-1e6, upper=1e6) for joint in toy_robot.joints)
+    return replace(toy_robot, joints=joints)
 
 
 class Shown(OperatorView):

@@ -12,9 +12,9 @@ import pytest
 
 from tests.dashboards import motor_status
 from waldo.collect.notice import Notice
-from waldo.collect.recorder.disk_space import Space
+from waldo.collect.recorder.checks.disk_space import Space
+from waldo.collect.recorder.checks.gate import Gate
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig
-from waldo.collect.recorder.start_gates import Gate
 from waldo.collect.recorder.status import RecordingStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.collect.sessions.plan import PlannedTask, SessionPlan

@@ -1,6 +1,6 @@
 import pytest
 
-from waldo.collect.recorder.stamp_offset import StampWatch, describe
+from waldo.collect.recorder.checks.stamp_offset import StampWatch, describe
 
 SECOND_NS = 1_000_000_000
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from waldo.collect.recorder.camera_watch import CameraWatch
+from waldo.collect.recorder.checks.camera_watch import CameraWatch
 from waldo.datasets import schema
 from waldo.datasets.quality.check import COMMANDS, INTERMITTENT, WINDING
 from waldo.datasets.quality.finding import Finding, problem

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from waldo.collect.recorder.disk_space import FINALIZED_RATIO, RESERVE_BYTES, DiskWatch, Space, remaining_space
+from waldo.collect.recorder.checks.disk_space import FINALIZED_RATIO, RESERVE_BYTES, DiskWatch, Space, remaining_space
 
 MB = 1_000_000
 

@@ -10,12 +10,13 @@ import pytest
 
 from tests.damaged_files import huge_jpeg
 from tests.dashboards import motor_status
-from waldo.collect.recorder.camera_watch import DARK_NS, CameraWatch
-from waldo.collect.recorder.disk_space import Space
+from waldo.collect.recorder.checks.camera_watch import DARK_NS, CameraWatch
+from waldo.collect.recorder.checks.disk_space import Space
+from waldo.collect.recorder.checks.gate import Gate
+from waldo.collect.recorder.checks.start_gates import OVERRIDE_S, StartGates, camera_gates, check_gates
 from waldo.collect.recorder.recorder import Recorder, RecorderError
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
-from waldo.collect.recorder.start_gates import OVERRIDE_S, Gate, StartGates, camera_gates, check_gates
 from waldo.collect.status_watch import StatusChange
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.rules import Rules

@@ -1,6 +1,6 @@
 """A stream that stops is detected once, and so is its return."""
 
-from waldo.collect.recorder.stream_watchdog import StreamWatchdog
+from waldo.collect.recorder.checks.stream_watchdog import StreamWatchdog
 
 MS = 1_000_000
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waldo.collect.recorder.clock_jump import ClockWatch
+from waldo.collect.recorder.checks.clock_jump import ClockWatch
 
 
 def test_a_step_is_detected_once_with_its_sign() -> None:

@@ -6,13 +6,13 @@ No ROS; all times are arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from waldo.collect.recorder.camera_watch import CameraWatch
-from waldo.collect.recorder.disk_space import Space
-from waldo.collect.recorder.stamp_offset import describe
+from waldo.collect.recorder.checks.camera_watch import CameraWatch
+from waldo.collect.recorder.checks.disk_space import Space
+from waldo.collect.recorder.checks.gate import Gate
+from waldo.collect.recorder.checks.stamp_offset import describe
 from waldo.collect.status_watch import StatusChange
 from waldo.datasets import schema
 from waldo.robots.diagnostics import ERROR, MotorStatus
@@ -21,16 +21,6 @@ HEAT_S = 30.0
 """Time to a motor's limit below which an episode would be interrupted by it [s]."""
 OVERRIDE_S = 10.0
 """Time in which a second start overrides the gates that refused the first one [s]."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """Something that is not in order."""
-
-    name: str
-    """What: "stream cameras/front", "camera front", "clock", "disk", "fault elbow_flex", "heat"."""
-    reason: str
-    """Why, and what to do."""
 
 
 def camera_gates(watch: CameraWatch) -> list[Gate]:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.recordings import HEIGHT, START_NS, WIDTH, Script, write
-from waldo.collect.recorder.live_quality import LiveQuality
+from waldo.collect.recorder.checks.live_quality import LiveQuality
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.check import check_episode
 from waldo.datasets.quality.rules import KINDS, Rules
