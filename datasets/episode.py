@@ -40,6 +40,9 @@ type Clock = Literal["header", "receipt", "publish"]
 """Clock of a stamp: the publisher's, the recorder's on receipt, or the middleware's on sending (-1: unknown)."""
 
 
+SUBTASK_MARKS = "subtask_marks"
+"""Attribute of an imported episode with its subtasks: a list of start_s [s] and text."""
+
 SUBTASK = "subtask"
 """Kind of the event that marks the start of a subtask; its text is the subtask."""
 
@@ -127,6 +130,9 @@ class Episode:
         """Its parts, marked while it was recorded or set since, in order of their starts."""
         if self.edits.subtasks is not None:
             return self.edits.subtasks
+        if SUBTASK_MARKS in self.attributes:  # of an import
+            known = self.attributes[SUBTASK_MARKS]
+            return tuple(Subtask(start_s=float(one["start_s"]), text=str(one["text"])) for one in known)
         first = self.span_ns[0]
         marks = [event for event in self.events if event["kind"] == SUBTASK]
         found = [Subtask(start_s=max(0.0, (int(one["at_ns"]) - first) / 1e9), text=str(one["text"])) for one in marks]

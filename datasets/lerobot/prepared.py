@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from waldo.datasets.episode import Episode
+from waldo.datasets.episode import SUBTASK_MARKS, Episode
 from waldo.datasets.lerobot.clips import Clip, make_clip
 from waldo.datasets.lerobot.statistics import Statistics, camera_statistics, column_statistics
 from waldo.datasets.reading.row_config import RowConfig
 from waldo.datasets.reading.rows import Rows, make_rows
 from waldo.datasets.video.histograms import Histogram
 
-FACTS = ("operator", "seed")
+FACTS = ("operator", "seed", "session", "scene", SUBTASK_MARKS)
 """Attributes of an episode that are exported."""
 
 
@@ -73,5 +73,12 @@ def prepare_episode(
         clips=clips,
         statistics=statistics,
         histograms=histograms,
-        facts={"outcome": episode.outcome, **facts},
+        facts={"outcome": episode.outcome, **facts, **_subtasks(episode, rows)},
     )
+
+
+def _subtasks(episode: Episode, rows: Rows) -> dict[str, Any]:
+    """Return the subtasks, with their starts after the first row [s]."""
+    shift_s = (int(rows.instants_ns[0]) - episode.span_ns[0]) / 1e9
+    marks = [{"start_s": max(0.0, round(one.start_s - shift_s, 6)), "text": one.text} for one in episode.subtasks]
+    return {SUBTASK_MARKS: marks} if marks else {}

@@ -208,7 +208,9 @@ export async function showImage(camera, blob) {
     const caption = document.createElement("figcaption");
     figure.append(canvas, caption);
     if (!canvases.size) byId("cameras").replaceChildren();
-    byId("cameras").append(figure);
+    figure.dataset.camera = camera;
+    const next = [...byId("cameras").children].find((other) => other.dataset.camera > camera);
+    byId("cameras").insertBefore(figure, next ?? null);
     entry = { figure, canvas, caption, latency: "" };
     canvases.set(camera, entry);
   }

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.edits import Subtask
 from waldo.datasets.formats.convert import import_dataset
 from waldo.datasets.formats.source import ImportConfig
 from waldo.datasets.formats.target import export_dataset
@@ -118,6 +119,7 @@ def test_outcomes_operators_and_units_survive_export_and_import(record, script, 
     dataset = record(
         script(seconds=0.3), script(seconds=0.3, outcome="failure", seed=4), script(seconds=0.3, outcome="unknown")
     )
+    dataset.set_subtasks(1, [Subtask(start_s=0.0, text="reach"), Subtask(start_s=0.2, text="lift")])
     everything = LeRobotConfig(selection=Selection())
     export_dataset(dataset, tmp_path / "out", everything)
     origin = json.loads((tmp_path / "out/meta/waldo.json").read_text())
@@ -133,6 +135,8 @@ def test_outcomes_operators_and_units_survive_export_and_import(record, script, 
     back = Dataset.open(tmp_path / "back")
     assert [episode.outcome for episode in back.episodes] == ["success", "failure", "unknown"]
     assert [episode.attributes["seed"] for episode in back.episodes] == [0, 4, 0]
+    assert [[one.text for one in episode.subtasks] for episode in back.episodes] == [[], ["reach", "lift"], []]
+    assert back.episodes[1].subtasks[1].start_s == pytest.approx(0.2, abs=0.05)
     # Without waldo's own record the column still distinguishes success from failure.
     (tmp_path / "out/meta/waldo.json").unlink()
     import_dataset(tmp_path / "out", tmp_path / "again", ImportConfig())
