@@ -12,7 +12,7 @@ from waldo import console
 from waldo.web import pairing_display as module
 from waldo.web.pairing import Pairing
 from waldo.web.pairing_display import BLOCKS, PairingDisplay, code
-from waldo.web.roles import Role
+from waldo.web.roles import Role, Visitor
 from waldo.web.security import Security
 
 URL = "https://192.168.1.7:8652/"
@@ -49,6 +49,20 @@ def test_a_key_shows_a_pin_that_pairs(terminal: None, capsys: pytest.CaptureFixt
     assert security.pairing is not None
     assert security.pairing.redeem(found[1] + found[2], "10.0.0.1") is Role.WATCH
     assert not display.press("x")
+
+
+def test_a_fingerprint_and_a_name_are_printed_as_they_are(
+    terminal: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.err.cache_clear()
+    security = Security(loopback=False, pairing=Pairing())
+    PairingDisplay(security, URL)
+    security.on_renewed("12:AB:SA:0A")  # rich knows emoji of these names
+    security.on_paired(Visitor(role=Role.WATCH, address="10.0.0.5", name="[red]:smile:"))
+    printed = capsys.readouterr().err
+    console.err.cache_clear()
+    assert "SHA-256 12:AB:SA:0A" in printed
+    assert "paired: [red]:smile: (10.0.0.5), to watch" in printed
 
 
 def test_without_a_terminal_no_pin_is_made(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,7 +67,8 @@ class PairingDisplay:
             self._print(f"certificate: SHA-256 {self._security.certificate.fingerprint()}")
 
     def _print(self, text: str) -> None:
-        console.err().print(text, markup=False)
+        # Without emoji: rich would replace ":AB:" of a fingerprint by one.
+        console.err().print(text, markup=False, emoji=False)
 
 
 def pair_by_lines(display: PairingDisplay, role: Role = Role.WATCH) -> None:

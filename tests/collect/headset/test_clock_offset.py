@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from waldo.collect.headset.clock_offset import WINDOW, ClockOffset
@@ -58,8 +60,7 @@ def test_a_stamp_is_never_in_the_future() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "page_ms", "received"),
-    [(10, 0.0, 9), (0, 0.0, 60_000 * MS), (0, float("nan"), 5), (0, float("inf"), 5)],
+    ("sent", "page_ms", "received"), [(10, 0.0, 5), (0, 0.0, 2000 * MS), (0, math.nan, 1), (0, math.inf, 1)]
 )
 def test_impossible_round_trips_are_ignored(sent: int, page_ms: float, received: int) -> None:
     offset = ClockOffset()
