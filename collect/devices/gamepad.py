@@ -1,4 +1,7 @@
-"""A gamepad as a teleoperation device, through SDL. The left shoulder button is the dead-man switch."""
+"""A gamepad as a teleoperation device, through SDL. The left shoulder button is the dead-man switch.
+
+It vibrates while a joint that the operator moves is at its limit, and at intervals while a motor is near its heat limit.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,12 @@ SERVICE_BUTTONS: Mapping[int, str] = {0: "start", 1: "stop_motion", 2: "fail", 3
 
 DEAD_ZONE = 0.12
 """Deflections below this are ignored: worn sticks do not return to zero."""
+
+HOT_MARGIN = 0.15
+"""Heat margin below which the gamepad warns, 1 (cool) to 0 (at the limit)."""
+
+HEAT_S, LIMIT_S = 3.0, 0.3
+"""Interval between two warnings of heat, and of a joint's limit [s]."""
 
 GROUP_SIZE = 6
 """Number of joints that the sticks, the cross and the triggers control at a time."""
@@ -64,6 +73,9 @@ class Gamepad:
 
     Options = GamepadOptions
 
+    uses_feedback = True
+    """Observations contain heat margins, outside of simulated time."""
+
     usage = "hold the left shoulder button to move   right shoulder: other joints   A start, Y save, X fail, B STOP"
     """The buttons, for the operator."""
 
@@ -71,6 +83,8 @@ class Gamepad:
         """Initialize for a robot; `options` are those of `GamepadOptions`."""
         self._jog = Jog(robot, build_options(GamepadOptions, options).speed_ratio)
         self._joints = len(robot.joints)
+        self._lower, self._upper = robot.lower, robot.upper
+        self._quiet_s = 0.0
         self._group = 0
         self._pressed: frozenset[int] = frozenset()
         self._joystick: Any = None
@@ -124,7 +138,27 @@ class Gamepad:
         first = self._group * GROUP_SIZE
         size = min(GROUP_SIZE, self._joints - first)
         deflection[first : first + size] = deflections(pad)[:size]
-        return self._jog.step(observation.position, deflection, dt_s)
+        target = self._jog.step(observation.position, deflection, dt_s)
+        self._warn(observation, target, deflection, dt_s)
+        return target
+
+    def _warn(self, observation: Observation, target: Array, deflection: Array, dt_s: float) -> None:
+        """Vibrate at a limit that is pushed against, and near a heat limit."""
+        self._quiet_s -= dt_s
+        if self._quiet_s > 0:
+            return
+        pushed = ((target >= self._upper) & (deflection > 0)) | ((target <= self._lower) & (deflection < 0))
+        if pushed.any():
+            self._quiet_s = LIMIT_S
+            self.vibrate(0.0, 0.6, 0.15)
+        elif any(margin < HOT_MARGIN for margin in observation.heat_margins.values()):
+            self._quiet_s = HEAT_S
+            self.vibrate(0.8, 0.0, 0.4)
+
+    def vibrate(self, low: float, high: float, seconds: float) -> None:
+        """Vibrate with the strengths of both motors, 0 to 1, for a time [s]; a pad without motors does nothing."""
+        if self._joystick is not None:
+            self._joystick.rumble(low, high, round(seconds * 1000))
 
     @property
     def finished(self) -> bool:
