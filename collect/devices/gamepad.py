@@ -1,6 +1,6 @@
 """A gamepad as a teleoperation device, through SDL. The left shoulder button is the dead-man switch.
 
-It vibrates while a joint that the operator moves is at its limit, and at intervals while a motor is near its heat limit.
+It vibrates while the operator pushes a joint against its limit, and at intervals while a motor is near its heat limit.
 """
 
 from __future__ import annotations
@@ -139,7 +139,8 @@ class Gamepad:
         size = min(GROUP_SIZE, self._joints - first)
         deflection[first : first + size] = deflections(pad)[:size]
         target = self._jog.step(observation.position, deflection, dt_s)
-        self._warn(observation, target, deflection, dt_s)
+        if target is not None:
+            self._warn(observation, target, deflection, dt_s)
         return target
 
     def _warn(self, observation: Observation, target: Array, deflection: Array, dt_s: float) -> None:
