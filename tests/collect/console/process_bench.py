@@ -21,9 +21,9 @@ def station(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Return a function that starts a program with a log of its output; all are ended after the test."""
     with contextlib.ExitStack() as stack:
 
-        def start(*args: str) -> subprocess.Popen[bytes]:
-            log = stack.enter_context((tmp_path / f"{args[0]}.log").open("ab"))
-            process = subprocess.Popen([*WALDO, *args], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        def start(*args: str, log: Path | None = None) -> subprocess.Popen[bytes]:
+            output = stack.enter_context((log or tmp_path / f"{args[0]}.log").open("ab"))
+            process = subprocess.Popen([*WALDO, *args], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             stack.callback(end, process)
             return process
 
