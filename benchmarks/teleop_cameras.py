@@ -3,10 +3,10 @@
 Usage: uv run python benchmarks/teleop_cameras.py [--seconds 30] [--rounds 2]
 
 Leader and follower are simulated arms behind the protocol of their STS3215 servos, on pseudo-terminals with the
-transfer times of a 1 Mbit/s bus; one joint of the leader swings. The robot node passes two network cameras of 640x480 through, a
-third one is published by a program of its own, and `waldo operate` receives all three at 30 Hz. waldo runs device and
-robot in one process. The latency is the time since the leader was at the position that the follower is commanded to.
-`lerobot-teleoperate` has no cameras here.
+transfer times of a 1 Mbit/s bus; one joint of the leader swings. The robot node passes two network cameras of 640x480
+through, a third one is published by a program of its own, and `waldo operate` receives all three at 30 Hz. waldo runs
+device and robot in one process. The latency is the time since the leader was at the position that the follower is
+commanded to. `lerobot-teleoperate` has no cameras here.
 """
 
 from __future__ import annotations

@@ -23,12 +23,24 @@ pytestmark = [pytest.mark.usefixtures("ros_domain"), pytest.mark.timeout(600)]
 
 def state(page: PageSocket, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     """Return the first state that is wanted."""
-    deadline = time.monotonic() + 120
+    deadline, found = time.monotonic() + 120, dict[str, Any]()
     while time.monotonic() < deadline:
         message = page.recv()
         if isinstance(message, str) and wanted(found := json.loads(message)):
             return dict(found)
-    raise AssertionError("the state did not arrive")
+    raise AssertionError(f"the state did not arrive: {found}")
+
+
+def is_ready(found: dict[str, Any]) -> bool:
+    """Return whether the robot holds and an episode can be started."""
+    recorder, condition = found["recorder"], found["condition"]
+    return bool(
+        recorder
+        and condition
+        and condition["word"] == "HOLDING"
+        and len(recorder["streams"]) >= 3
+        and not recorder["gates"]
+    )
 
 
 def request(page: PageSocket, name: str) -> None:
@@ -47,7 +59,7 @@ def test_two_robots_do_not_affect_each_other(station: Callable[..., subprocess.P
             url = address(folder / "operate.log").replace("http", "ws")
             pages[name] = stack.enter_context(PageSocket(f"{url}session"))
         for name in names:
-            found = state(pages[name], lambda found: found["recorder"] and len(found["recorder"]["streams"]) >= 3)
+            found = state(pages[name], is_ready)
             assert found["robot"] == name
         request(pages["arm1"], "start")
         state(pages["arm1"], lambda found: found["recorder"]["state"] == "recording")
