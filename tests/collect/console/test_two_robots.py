@@ -34,13 +34,8 @@ def state(page: PageSocket, wanted: Callable[[dict[str, Any]], object]) -> dict[
 def is_ready(found: dict[str, Any]) -> bool:
     """Return whether the robot holds and an episode can be started."""
     recorder, condition = found["recorder"], found["condition"]
-    return bool(
-        recorder
-        and condition
-        and condition["word"] == "HOLDING"
-        and len(recorder["streams"]) >= 3
-        and not recorder["gates"]
-    )
+    is_holding = bool(recorder and condition and condition["word"] == "HOLDING")
+    return is_holding and len(recorder["streams"]) >= 3 and not recorder["gates"]
 
 
 def request(page: PageSocket, name: str) -> None:
