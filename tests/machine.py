@@ -11,11 +11,17 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.shaped_network import Link, ShapedNetwork
 
 GL = "MuJoCo cannot render on this machine: apt-get install libegl1 libgl1-mesa-dri"
 BROWSER = "Chromium or chromedriver is missing: apt-get install chromium chromium-driver"
@@ -23,7 +29,8 @@ FFMPEG = "ffmpeg is missing: apt-get install ffmpeg"
 PROMTOOL = "promtool is missing: run scripts/test, or apt-get install prometheus"
 LINUX = "this test needs Linux"
 INDEX = "uv or the package index cannot be reached: install uv and connect to the network; uv caches what tests need"
-ALLOWED = (GL, BROWSER, FFMPEG, PROMTOOL, LINUX, INDEX)
+NAMESPACES = "network namespaces or TUN devices are not allowed: run as root, or allow user namespaces and /dev/net/tun"
+ALLOWED = (GL, BROWSER, FFMPEG, PROMTOOL, LINUX, INDEX, NAMESPACES)
 """The reasons for which a test may be skipped."""
 
 _skipped: dict[str, str] = {}
@@ -61,6 +68,22 @@ def gl() -> None:
     """Skip the test if MuJoCo cannot render here."""
     if not has_gl():
         pytest.skip(GL)
+
+
+@pytest.fixture(scope="module")
+def shape_network() -> Iterator[Callable[[Link], ShapedNetwork]]:
+    """Return a function that makes shaped networks; skip the test if this machine allows none."""
+    from tests.shaped_network import NamespacesError, shaped_network
+
+    with ExitStack() as stack:
+
+        def shape(link: Link) -> ShapedNetwork:
+            try:
+                return stack.enter_context(shaped_network(link))
+            except NamespacesError:
+                pytest.skip(NAMESPACES)
+
+        yield shape
 
 
 UNREACHABLE = re.compile(r"dns error|error sending request|connection refused|timed out|network is unreachable", re.I)

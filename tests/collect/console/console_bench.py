@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +39,10 @@ class Console:
 
 
 @contextmanager
-def running(security: Security | None = None, review: EpisodeReview | None = None) -> Iterator[Console]:
-    """Serve a console."""
+def running(
+    security: Security | None = None, review: EpisodeReview | None = None, listening: socket.socket | None = None
+) -> Iterator[Console]:
+    """Serve a console, on a socket that listens or on a free port."""
     square = [[0, 0], [100, 0], [100, 100], [0, 100]]
     body = {"width": 100, "height": 100, "parts": [{"joint": "gripper", "points": square}]}
     view = ConsoleView("arm", JOINTS, goal=10, body=body)
@@ -54,7 +57,7 @@ def running(security: Security | None = None, review: EpisodeReview | None = Non
             ),
         }
     )
-    listening = listen("127.0.0.1", 0)
+    listening = listening or listen("127.0.0.1", 0)
     with ConsoleServer(view, listening, security, review):
         yield Console(view, listening.getsockname()[1])
 

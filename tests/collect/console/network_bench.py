@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -37,11 +38,13 @@ class Station:
     folder: Path
     stack: ExitStack
     """Closes the browsers."""
+    host: str = "localhost"
+    """Name of the server in its address."""
 
     @property
     def url(self) -> str:
         """Address of the page."""
-        return f"https://localhost:{self.console.port}"
+        return f"https://{self.host}:{self.console.port}"
 
     @property
     def tls(self) -> ssl.SSLContext:
@@ -66,7 +69,7 @@ class Station:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
         origin: Any = headers.pop("Origin", self.url)
         return PageSocket(
-            f"wss://localhost:{self.console.port}{path}",
+            f"wss://{self.host}:{self.console.port}{path}",
             ssl=self.tls,
             additional_headers=headers,
             origin=origin,
@@ -88,8 +91,17 @@ class Station:
 
 
 @contextmanager
-def station(folder: Path, *, token: str | None = None, names: tuple[str, ...] = ()) -> Iterator[Station]:
-    """Serve a console as on a network; what it keeps is in the folder."""
+def station(
+    folder: Path, *, token: str | None = None, names: tuple[str, ...] = (), listening: socket.socket | None = None
+) -> Iterator[Station]:
+    """Serve a console as on a network; what it keeps is in the folder.
+
+    Args:
+        folder: Of certificate, paired browsers and audit log.
+        token: Token of programs.
+        names: Further names of the server; with a socket of its own, browsers use the first one.
+        listening: A socket that listens; by default one on a free port of the loopback interface.
+    """
     hosts = Hosts(names)
     pairing = Pairing()
     security = Security(
@@ -102,8 +114,8 @@ def station(folder: Path, *, token: str | None = None, names: tuple[str, ...] = 
         certificate=ServerCertificate(certificate=folder / "server.pem", hosts=hosts),
         audit=Audit(folder / "audit.log"),
     )
-    with closing(security.audit), running(security) as console, ExitStack() as stack:
-        yield Station(console, security, pairing, folder, stack)
+    with closing(security.audit), running(security, listening=listening) as console, ExitStack() as stack:
+        yield Station(console, security, pairing, folder, stack, names[0] if listening else "localhost")
 
 
 def states(page: PageSocket, wanted: Any) -> dict[str, Any]:
