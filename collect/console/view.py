@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from waldo.collect.console.battery import BatteryForecast
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.operator_view import OperatorView
 from waldo.collect.recorder.status import RecordingStatus
@@ -98,7 +100,7 @@ class ConsoleView(OperatorView):
     _status: RecordingStatus | None = None
     _condition: RobotCondition | None = None
     _motors: Mapping[str, MotorStatus] = field(default_factory=dict[str, MotorStatus])
-    _battery: float = math.nan
+    _battery: BatteryForecast = field(default_factory=BatteryForecast)
     _position: Array | None = None
     _notices: deque[tuple[int, Notice]] = field(default_factory=lambda: deque(maxlen=NOTICES))
     _count: int = 0
@@ -144,7 +146,7 @@ class ConsoleView(OperatorView):
 
     def battery(self, ratio: float) -> None:
         """Show the charge of the battery, 0 to 1; NaN if it is unknown."""
-        self._battery = ratio
+        self._battery.add(ratio, time.monotonic())
 
     def image(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
         """Show an image of a camera's stream; depth is not shown."""
@@ -264,7 +266,8 @@ class ConsoleView(OperatorView):
             "asking": asking.name if asking else "",
             "condition": None if self._condition is None else asdict(self._condition),
             "recorder": None if self._status is None else _recorder(self._status),
-            "battery": _number(self._battery),
+            "battery": _number(self._battery.ratio),
+            "battery_s": _number(self._battery.remaining_s),
             "heat": [_motor(joint, self._motors[joint]) for joint in self.joints if joint in self._motors],
             "notices": notices,
             "edits": self._edits,

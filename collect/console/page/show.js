@@ -41,8 +41,8 @@ export function show(state) {
   document.title = `${state.condition?.word ?? "…"} · ${state.robot}`;
   showCondition(state.condition);
   showRecorder(state.recorder, state.goal);
-  showHeat(state.heat);
-  showBattery(state.battery);
+  showHeat(state.heat, state.battery_s);
+  showBattery(state.battery, state.battery_s);
   showSession(state.session);
   showNotices(state);
   showRole(state);
@@ -93,12 +93,13 @@ function showRecorder(recorder, goal) {
   }
 }
 
-function showBattery(charge) {
-  setText("battery", charge === null ? "" : `battery ${Math.round(charge * 100)} %`);
+function showBattery(charge, left) {
+  const empty = left === null ? "" : `, empty in ${duration(left)}`;
+  setText("battery", charge === null ? "" : `battery ${Math.round(charge * 100)} %${empty}`);
   byId("battery").className = charge !== null && charge < 0.2 ? "low" : "";
 }
 
-function showHeat(motors) {
+function showHeat(motors, batteryLeft) {
   const rows = motors.map((motor) => {
     const { winding_celsius: winding, limit_celsius: limit, winding_std_kelvin: std } = motor;
     const row = element("tr", "", { level: motor.level });
@@ -123,6 +124,8 @@ function showHeat(motors) {
   const parts = [];
   if (soonest) parts.push(`${name(soonest.joint)} in ${duration(soonest.time_to_limit_seconds)}`);
   if (episodes.length) parts.push(`about ${Math.floor(Math.min(...episodes))} more episodes${rest ? `, then ${duration(rest)} rest` : ""}`);
+  const limit = soonest?.time_to_limit_seconds ?? null;
+  if (batteryLeft !== null && limit !== null) parts.push(`${batteryLeft < limit ? "the battery" : "heat"} ends the session first`);
   setText("heat-summary", parts.join("; ") || "no limit ahead");
 }
 

@@ -227,6 +227,15 @@ def test_the_robot_is_drawn_in_the_colors_of_its_heat(page: webdriver.Chrome, co
     wait(page, lambda: page.execute_script("return document.querySelector('#heat-curves canvas') !== null"))
 
 
+def test_the_page_states_whether_battery_or_heat_ends_the_session(page: webdriver.Chrome, console: Console) -> None:
+    now_s = time.monotonic()
+    for second in range(0, 600, 10):  # half of the charge in an hour
+        console.view._battery.add(0.9 - second / 7200, now_s - 600 + second)
+    console.view.status(status())
+    wait(page, lambda: text(page, "battery").startswith("battery 82 %, empty in 1.6 h"))
+    assert text(page, "heat-summary").endswith("; heat ends the session first")
+
+
 def test_a_review_shows_relabels_deletes_and_marks_an_episode(
     browser: webdriver.Chrome, record: Callable[..., Dataset]
 ) -> None:
