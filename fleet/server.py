@@ -140,7 +140,7 @@ def create_app(site: Site) -> Starlette:
             Middleware(
                 AccessControl,
                 security=site.security,
-                login_page=functools.partial(login_page, PACKAGE),
+                login_page=functools.partial(login_page, "fleet", "waldo fleet"),
             )
         ],
     )

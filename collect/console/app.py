@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
+LOGIN_PAGE = functools.partial(login_page, "console", "waldo operate")
+"""The login form of this application."""
 PACKAGE = "waldo.collect.console"
 """Package with the files of the page."""
 PAGE_FILES: Mapping[str, str] = {
@@ -97,5 +99,9 @@ def create_app(view: ConsoleView, security: Security, review: EpisodeReview | No
             WebSocketRoute(STOP_PATH, stops.serve),
             Route(STOP_PATH, stops.post, methods=["POST"]),
         ],
-        middleware=[Middleware(AccessControl, security=security, login_page=functools.partial(login_page, PACKAGE))],
+        middleware=[
+            Middleware(
+                AccessControl, security=security, login_page=functools.partial(login_page, "console", "waldo operate")
+            )
+        ],
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.websockets import WebSocket
 
+LOGIN_PAGE = functools.partial(login_page, "headset", "waldo teleop headset")
+"""The login form of this application."""
 PACKAGE = "waldo.collect.headset"
 """Package with the files of the page."""
 PAGE_FILES: Mapping[str, str] = {
@@ -107,5 +109,11 @@ def create_app(station: OperatorStation, security: Security) -> Starlette:
             WebSocketRoute(STOP_PATH, stops.serve),
             Route(STOP_PATH, stops.post, methods=["POST"]),
         ],
-        middleware=[Middleware(AccessControl, security=security, login_page=functools.partial(login_page, PACKAGE))],
+        middleware=[
+            Middleware(
+                AccessControl,
+                security=security,
+                login_page=functools.partial(login_page, "headset", "waldo teleop headset"),
+            )
+        ],
     )

@@ -111,7 +111,7 @@ def test_the_login_form_gives_a_cookie_that_opens_every_route(run_site, store, c
     form = running.request("/", Accept="text/html")
     assert form.status == 401
     text = form.read().decode()
-    assert '<form class="login" method="post" action="login" >' in text
+    assert '<form method="post" action="login" >' in text
     assert 'action="pair" hidden>' in text
     answer = log_in(running, "token=s3cret%26more")
     assert (answer.status, answer.headers["Location"]) == (303, "./")

@@ -41,9 +41,9 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 LOGIN, PAIR = "/login", "/pair"
 """Paths to which the forms with the token and with the PIN are sent."""
-SCRIPTS = ("/pair.js", "/stop.js")
-"""Paths of the scripts that all applications share: the first sends the PIN of a scanned code, the other stops."""
-OPEN_PATHS = ("/style.css", "/icon.svg", "/pair.js")
+FILES: Mapping[str, str] = {"/pair.js": "text/javascript", "/stop.js": "text/javascript", "/login.css": "text/css"}
+"""Path -> media type of the files that all applications share: of the login form, and for stops."""
+OPEN_PATHS = ("/style.css", "/icon.svg", "/pair.js", "/login.css")
 """Paths that every visitor may read: the files of the login form."""
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
@@ -113,8 +113,8 @@ class AccessControl:
         visitor = None if response else self._security.visitor(request)
         if response is None and visitor is None and request.url.path not in OPEN_PATHS:
             response = self._unauthorized(request)
-        if response is None and request.url.path in SCRIPTS:
-            response = Response(page_file(PACKAGE, request.url.path[1:]), media_type="text/javascript")
+        if response is None and request.url.path in FILES:
+            response = Response(page_file(PACKAGE, request.url.path[1:]), media_type=FILES[request.url.path])
         if response is None and visitor is not None:
             response = self._browsers.respond(request, visitor)
         if response is not None:

@@ -11,14 +11,16 @@ def page_file(package: str, name: str) -> str:
     return importlib.resources.files(package).joinpath("page", name).read_text("utf-8")
 
 
-def login_page(package: str, message: str, *, pin: bool = False, token: bool = True) -> str:
-    """Return the login form of a package.
+def login_page(title: str, command: str, message: str, *, pin: bool = False, token: bool = True) -> str:
+    """Return the login form, whose colors are those of the application's `style.css`.
 
     Args:
-        package: The package, whose file `login.html` has a form for the PIN and one for the token.
+        title: Name of the application, such as "console".
+        command: The command that serves it.
         message: Why the last login was refused; empty at first.
         pin: Whether browsers are paired by a PIN.
         token: Whether there is a token.
     """
-    text = page_file(package, "login.html").replace("{message}", html.escape(message))
-    return text.replace("{pin}", "" if pin else "hidden").replace("{token}", "" if token else "hidden")
+    text = page_file("waldo.web", "login.html").replace("{title}", title).replace("{command}", command)
+    text = text.replace("{pin}", "" if pin else "hidden").replace("{token}", "" if token else "hidden")
+    return text.replace("{message}", html.escape(message))

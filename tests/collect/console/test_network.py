@@ -259,7 +259,7 @@ def test_without_a_cookie_every_route_is_refused(tmp_path: Path) -> None:
         browser = found.browser()
         for path in ("/", "/page.js", "/browsers", "/browsers/list", "/browsers.js", "/healthz", "/nothing"):
             assert browser.get(path).status_code == 401, path
-        for path in ("/style.css", "/icon.svg", "/pair.js"):
+        for path in ("/style.css", "/icon.svg", "/pair.js", "/login.css"):
             assert browser.get(path).status_code == 200, path
         assert browser.post("/stop").status_code == 401
         for path in ("/session", "/stop"):
