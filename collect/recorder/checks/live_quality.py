@@ -190,9 +190,13 @@ class LiveQuality:
 
     def _end_stretches(self, until_ns: int) -> None:
         """Measure the stretches that have ended by a time."""
-        while self._stretch_ns is not None and self._stretch_ns + int(STRETCH_S * 1e9) <= until_ns:
+        step_ns = int(STRETCH_S * 1e9)
+        while self._stretch_ns is not None and self._stretch_ns + step_ns <= until_ns:
             self._end_stretch(self._stretch_ns)
-            self._stretch_ns += int(STRETCH_S * 1e9)
+            self._stretch_ns += step_ns
+            # A clock that is set forward leaves millions of stretches without a state.
+            later = [stamp for stamp, _ in self._positions[schema.STATE] if stamp >= self._stretch_ns]
+            self._stretch_ns += (min(later, default=until_ns) - self._stretch_ns) // step_ns * step_ns
 
     def _end_stretch(self, start_ns: int) -> None:
         known = {name: _positions(rows) for name, rows in self._positions.items() if rows}

@@ -5,6 +5,7 @@ from tests.recordings import START_NS
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.check import COMMANDS, check_dataset
+from waldo.datasets.quality.motion import measure
 from waldo.datasets.streams import Field, ScalarStream
 
 
@@ -183,3 +184,26 @@ def test_a_robot_that_publishes_no_effort_and_no_applied_command_is_noted(tmp_pa
         ("note", "empty", "joints/sent", "no message was recorded"),
     ]
     assert report.problems == 0
+
+
+def test_a_clock_that_is_set_forward_costs_no_time(locked, streams, robot, monkeypatch):
+    monkeypatch.setattr("waldo.datasets.quality.check.load_robot", lambda name: robot)
+    measured = []
+
+    def measured_once(*args):
+        measured.append(args[3])
+        assert len(measured) < 100
+        return measure(*args)
+
+    monkeypatch.setattr("waldo.datasets.quality.check.measure", measured_once)
+    writer = locked.begin(streams[:1], {}, back_pressure="wait")
+    later_ns = START_NS + 400 * 86_400 * 10**9
+    for start_ns in (START_NS, later_ns):
+        for k in range(300):
+            at, row = start_ns + round(k * 1e9 / 60), np.full(3, 0.02 * k)
+            values = {"position": row, "velocity": row, "effort": row}
+            writer.row("joints/state", values=values, header_ns=at, receipt_ns=at, sequence=-1)
+    writer.save("success", wait=True)
+    (report,) = check_dataset(locked)
+    assert "gap" in {finding.kind for finding in report.findings}
+    assert measured == [START_NS + k * 2 * 10**9 for k in range(3)] + [later_ns, later_ns + 2 * 10**9]

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.recordings import HEIGHT, START_NS, WIDTH, Script, write
 from waldo.collect.recorder.checks.live_quality import LiveQuality
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.quality import motion
 from waldo.datasets.quality.check import check_episode
+from waldo.datasets.quality.motion import Stretch
 from waldo.datasets.quality.rules import KINDS, Rules
 from waldo.robots.description import Robot
 
@@ -164,3 +166,29 @@ def test_a_finding_on_a_mean_ends_and_others_stay(robot: Robot, streams: Any) ->
     assert {one.kind for one in live.look()} == {"gap"}
     live.begin(["joints/state"])
     assert live.look() == []
+
+
+@pytest.mark.parametrize("first_ns", [5_000_000_000, START_NS - 400 * 86_400 * 10**9])
+def test_a_clock_that_is_set_forward_costs_no_time(
+    robot: Robot, streams: Any, monkeypatch: pytest.MonkeyPatch, first_ns: int
+) -> None:
+    rates = {stream.name: stream.rate_hz for stream in streams}
+    live = LiveQuality(robot, Rules(), rate_hz=rates.__getitem__)
+    live.begin(["joints/state"])
+    measured: list[int] = []
+
+    def measure(*args: Any) -> Stretch:
+        measured.append(args[3])
+        assert len(measured) < 100
+        return motion.measure(*args)
+
+    monkeypatch.setattr("waldo.collect.recorder.checks.live_quality.measure", measure)
+    zeros = np.zeros(3)
+    for start_ns in (first_ns, START_NS):
+        for k in range(300):
+            at = start_ns + round(k * 1e9 / 60)
+            values = {"position": zeros + 0.02 * k, "velocity": zeros, "effort": zeros}
+            live.row("joints/state", values, {"header_ns": at, "receipt_ns": at, "sequence": -1})
+    live.look(complete=True)
+    assert len(measured) == 5
+    assert {(at - first_ns) % (2 * 10**9) for at in measured} == {0}
