@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from waldo.collect.sessions.plan import CELL, SESSION, SessionPlan
 from waldo.datasets.dataset import Dataset
+from waldo.errors import WaldoError
 
 
 class Progress:
@@ -24,13 +25,20 @@ class Progress:
         entries = self._dataset.catalog.entries
         for entry in entries:
             if entry.episode not in self._cells:
-                attributes = self._dataset.episode(entry.episode).attributes
-                mine = attributes.get(SESSION) == self._plan.name
-                self._cells[entry.episode] = str(attributes.get(CELL, "")) if mine else ""
+                self._cells[entry.episode] = self._cell_of(entry.episode)
         counted = Counter(
             self._cells[entry.episode] for entry in entries if self._plan.count == "saved" or entry.outcome == "success"
         )
         self.done = {cell.key: counted[cell.key] for cell in self._plan.cells}
+
+    def _cell_of(self, index: int) -> str:
+        """Return the cell of an episode; empty if it is of no cell of this plan, or cannot be read."""
+        try:
+            # Also one that a page deletes meanwhile.
+            attributes = self._dataset.stored_episode(index).attributes
+        except WaldoError:  # `waldo check` reports it
+            return ""
+        return str(attributes.get(CELL, "")) if attributes.get(SESSION) == self._plan.name else ""
 
     def add(self, key: str, outcome: str) -> None:
         """Count an episode that was just saved and is not finalized yet."""

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from waldo.collect.notice import Notice
+from waldo.collect.recorder.checks.start_gates import OVERRIDE_S
 from waldo.collect.recorder.operator_view import OperatorView
 from waldo.collect.recorder.recorder import Recorder
 from waldo.collect.recorder.status import RecordingStatus
@@ -20,13 +21,15 @@ from waldo.collect.sessions.motion import MotionWatch
 from waldo.collect.sessions.plan import Cell, SessionPlan
 from waldo.collect.sessions.progress import Progress
 from waldo.collect.sessions.rest import Rest, propose_rest
-from waldo.robots.diagnostics import OK, WARN, MotorStatus
+from waldo.errors import WaldoError
+from waldo.robots.diagnostics import ERROR, OK, WARN, MotorStatus
 from waldo.typing import Array
 
 SETTLE_S = 0.5
 """Time without motion after which the robot counts as still between two episodes [s]; only then motion starts one."""
-REPEAT_S = 5.0
-"""Time after which a request that was refused is made again, if its condition still holds [s]."""
+REPEAT_S = OVERRIDE_S + 1.0
+"""Time after which a request that was refused is made again, if its condition still holds [s]; a start that is repeated
+earlier would override what refused it."""
 
 
 class RecordingSession(OperatorView):
@@ -55,11 +58,12 @@ class RecordingSession(OperatorView):
         self._saved = recorder.saved
         self._edits = recorder.dataset.edits.nbytes
         self._must_refresh = False
+        self._unread = ""
         self._cell: Cell | None = None
         self._selected = False
         self._recorded: Cell | None = None
         self._reset_until_s = -float("inf")
-        self._requested_s = -float("inf")
+        self._requested_s: dict[str, float] = {}
         self._following = False
         self._ready = False
         self._was_still = False
@@ -87,6 +91,8 @@ class RecordingSession(OperatorView):
         """Follow the recorder: count what was saved, and prepare the next episode."""
         before, self._state = self._state, status.state
         self._seconds, self._ready = status.seconds, not status.gates
+        if status.state != before:
+            self._requested_s.clear()  # it was fulfilled: the next one is another episode's
         if before == "idle" and status.state != "idle":
             self._recorded = self._cell
             self._motion.reset()
@@ -106,11 +112,16 @@ class RecordingSession(OperatorView):
 
     def _refresh(self, pending: int) -> None:
         """Read the dataset again when episodes have been finalized or edited."""
-        edits = self._recorder.dataset.edits
-        if pending or (not self._must_refresh and edits.nbytes == self._edits):
-            return
-        self._must_refresh, self._edits = False, edits.nbytes
-        self.progress.refresh()
+        try:
+            edits = self._recorder.dataset.edits
+            if pending or (not self._must_refresh and edits.nbytes == self._edits):
+                return
+            self._must_refresh, self._edits = False, edits.nbytes
+            self.progress.refresh()
+        except WaldoError as error:  # the recording matters more than the progress
+            if str(error) != self._unread:
+                self._unread = str(error)
+                self._notify(Notice(level=ERROR, text=f"the progress of the session is not up to date: {error}"))
 
     # what it does
 
@@ -135,9 +146,9 @@ class RecordingSession(OperatorView):
         return ()
 
     def _request(self, name: str, now_s: float) -> Sequence[str]:
-        if now_s - self._requested_s < REPEAT_S:
+        if now_s - self._requested_s.get(name, -float("inf")) < REPEAT_S:
             return ()
-        self._requested_s = now_s
+        self._requested_s[name] = now_s
         return (name,)
 
     def _select(self) -> None:
@@ -168,17 +179,19 @@ class RecordingSession(OperatorView):
 
     def state(self) -> dict[str, Any]:
         """Return what a page shows, as JSON."""
-        done = {cell.key: min(self.progress.done.get(cell.key, 0), cell.episodes) for cell in self.plan.cells}
+        # Each is read once: the recorder's thread may replace it meanwhile.
+        counted, upcoming, rest = self.progress.done, self._cell, self._rest
+        done = {cell.key: min(counted.get(cell.key, 0), cell.episodes) for cell in self.plan.cells}
         return {
             "name": self.plan.name,
             "done": sum(done.values()),
             "episodes": self.plan.episodes,
-            "instruction": self._cell.instruction if self._cell else "",
-            "scene": self._cell.scene if self._cell else "",
-            "operator": self._cell.operator if self._cell else "",
+            "instruction": upcoming.instruction if upcoming else "",
+            "scene": upcoming.scene if upcoming else "",
+            "operator": upcoming.operator if upcoming else "",
             "reset_s": max(0.0, self._reset_until_s - self._clock()) if self._state == "idle" else 0.0,
             "start": self.plan.start,
-            "rest": None if self._rest is None else asdict(self._rest),
+            "rest": None if rest is None else asdict(rest),
             "cells": [
                 {"name": cell.key.strip(" /"), "done": done[cell.key], "episodes": cell.episodes}
                 for cell in self.plan.cells

@@ -14,6 +14,7 @@ from tests.dashboards import motor_status
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.checks.disk_space import Space
 from waldo.collect.recorder.checks.gate import Gate
+from waldo.collect.recorder.checks.start_gates import OVERRIDE_S
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig
 from waldo.collect.recorder.status import RecordingStatus
 from waldo.collect.robot_condition import RobotCondition
@@ -201,3 +202,43 @@ def test_a_rest_is_proposed_from_the_forecast(recorder: Recorder) -> None:
     assert [one.text for one in desk.notices if one.text.startswith("rest")] == [
         "rest now for 2 min: a is hot, and no change of the scene comes before"
     ]
+
+
+def test_a_quick_episode_is_stopped_and_the_next_one_started_without_a_pause(recorder: Recorder) -> None:
+    desk = Desk(recorder, replace(PLAN, reset_s=0.0, still_s=0.5))
+    desk.step(1.0)
+    for _ in range(2):
+        assert desk.step(0.2, speed=1.0) == ["start"]
+        recorder.start()
+        desk.show()
+        desk.step(0.5, speed=1.0)
+        assert desk.step(0.6) == ["stop"]
+        recorder.stop()
+        desk.show()
+        recorder.save("success")
+        desk.show()
+        desk.step(SETTLE_S + 0.1)
+
+
+def test_a_repeated_start_never_overrides_what_refused_the_first_one() -> None:
+    assert REPEAT_S > OVERRIDE_S
+
+
+def test_an_episode_that_cannot_be_read_does_not_count_and_stops_nothing(recorder: Recorder) -> None:
+    desk = Desk(recorder, replace(PLAN, start="key", stop="key"))
+    desk.step(0.2)
+    desk.record("success")
+    desk.record("success")
+    (Path(str(recorder.dataset.episode_path(0))) / "zarr.json").write_text("{")
+    assert Desk(recorder, PLAN).session.state()["done"] == 1
+
+
+def test_damaged_edits_are_reported_once_and_stop_nothing(recorder: Recorder) -> None:
+    desk = Desk(recorder, replace(PLAN, start="key", stop="key"))
+    desk.step(0.2)
+    (Path(str(recorder.dataset.path)) / "edits.jsonl").write_text("damaged\n")
+    desk.show()
+    desk.show()
+    (notice,) = [one for one in desk.notices if one.level == ERROR]
+    assert notice.text.startswith("the progress of the session is not up to date: ")
+    assert "line 1 is damaged" in notice.text
