@@ -306,6 +306,8 @@ class Recorder:
         pressure = "wait" if self.config.lockstep else "spill"
         self._writer = self.dataset.begin(streams, {**self._attributes, **self.task}, back_pressure=pressure)
         self.quality.begin(self._in_episode)
+        # What they know ends here: during the episode they receive nothing.
+        self.cameras, self.joints = CameraWatch(self.config.rules), JointGates(self.robot)
         self.state = State.RECORDING
         return f"recording {self.task.get('task', '')}".strip()
 

@@ -417,3 +417,25 @@ def test_the_announced_rate_counts_and_not_the_one_at_which_a_busy_machine_publi
     add_states(recorder, 50.0, rows=60)
     recorder.start()
     assert recorder.rate_hz("joints/state") == recorder.rate_hz("joints/command") == 60.0
+
+
+def test_a_joint_is_apart_from_its_command_only_between_episodes(recorder: Recorder) -> None:
+    rest = recorder.robot.home
+
+    def step(tick: int, apart: float) -> None:
+        kw = {"header_ns": tick * 10**8, "receipt_ns": tick * 10**8, "sequence": -1}
+        recorder.row("joints/sent", values={"position": rest + apart}, **kw)
+        recorder.row("joints/state", values={"position": rest, "velocity": rest, "effort": rest}, **kw)
+
+    for tick in range(1, 70):
+        step(tick, 0.0)
+    step(70, 0.5)
+    recorder.start()
+    for tick in range(71, 100):
+        step(tick, 0.5)
+    recorder.discard()
+    step(100, 0.5)
+    assert recorder.joints.gates() == []
+    for tick in range(101, 113):
+        step(tick, 0.5)
+    assert [gate.name for gate in recorder.joints.gates()] == ["joints"] * len(rest)
