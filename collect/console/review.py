@@ -18,12 +18,16 @@ from waldo.datasets.edits import Subtask
 from waldo.datasets.episode import Episode
 from waldo.datasets.streams import ScalarStream
 from waldo.datasets.video.images import encode_jpeg
-from waldo.errors import InvalidValueError, UnknownNameError
+from waldo.errors import InvalidValueError, UnknownNameError, count
 
 LISTED = 50
 """Number of episodes in the list, the last ones."""
 POINTS = 400
 """Number of points of a curve."""
+MAX_INDEX = 999_999_999
+"""Largest index of an episode that a page may name."""
+MAX_TEXT = 500
+"""Longest instruction of a page [characters]."""
 CHANGES = ("outcome", "task", "deleted", "subtasks")
 """What can be changed of an episode."""
 
@@ -121,8 +125,8 @@ class EpisodeReview:
                     dataset.relabel([index], outcome=value)
                     return f"episode {index} is labeled {value}"
                 case "task":
-                    dataset.relabel([index], task=str(value)[:500])
-                    return f"the instruction of episode {index} is {value!s:.500}"
+                    dataset.relabel([index], task=_text(value))
+                    return f"the instruction of episode {index} is {_text(value)}"
                 case "deleted" if value is True:
                     dataset.delete([index])
                     return f"episode {index} is deleted; it can be restored"
@@ -132,7 +136,7 @@ class EpisodeReview:
                 case "subtasks" if isinstance(value, list):
                     marks = [_subtask(one) for one in value]
                     dataset.set_subtasks(index, marks)
-                    return f"episode {index} has {len(marks)} subtasks"
+                    return f"episode {index} has {count(len(marks), 'subtask')}"
             raise UnknownNameError("change", key, CHANGES)
 
     def _episode(self, index: int, *, fresh: bool = False) -> Episode:
@@ -141,10 +145,18 @@ class EpisodeReview:
         return self._open
 
 
+def _text(value: object) -> str:
+    """Return the text of a page, at most 500 characters."""
+    text = str(value)[:MAX_TEXT]
+    if not text.isprintable():  # lone surrogates, which cannot be stored, are not printable either
+        raise InvalidValueError("text", text, "printable characters")
+    return text
+
+
 def _subtask(value: Any) -> Subtask:
     if not isinstance(value, dict) or not isinstance(value.get("start_s"), int | float):
         raise InvalidValueError("subtask", value, "start_s and text")
-    return Subtask(start_s=float(value["start_s"]), text=str(value.get("text", "")))
+    return Subtask(start_s=float(value["start_s"]), text=_text(value.get("text", "")))
 
 
 def _curves(episode: Episode) -> dict[str, Any]:

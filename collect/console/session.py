@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocketDisconnect
 
-from waldo.collect.console.review import EpisodeReview
+from waldo.collect.console.review import MAX_INDEX, EpisodeReview
 from waldo.collect.console.view import STOP, ConsoleView
 from waldo.errors import WaldoError
 from waldo.web.access import visitor_of
@@ -139,18 +139,18 @@ class Session:
 
     async def _edit(self, message: dict[str, Any]) -> None:
         """Change an episode, if this page operates."""
-        index, change = message.get("episode"), message.get("change")
+        index, change = _index_of(message.get("episode")), message.get("change")
         if self._visitor.role < Role.OPERATE or not self._view.operates(self.number):
             self._reject("only the page that operates changes episodes; take control first", "edit")
-        elif self._review is None or not isinstance(index, float) or not isinstance(change, dict):
+        elif self._review is None or index is None or not isinstance(change, dict):
             self._reject("a message that is not understood was dropped; reload the page", "edit")
         else:
             try:
-                text = await asyncio.to_thread(self._review.edit, int(index), change)
-            except WaldoError as error:
-                self._reject(str(error), "edit")
+                text = await asyncio.to_thread(self._review.edit, index, change)
+            except (WaldoError, OSError) as error:
+                self._reject(f"the episode was not changed: {error}", "edit")
                 return
-            self._audit.record("edit", self._visitor, page=self.number, episode=int(index), change=change)
+            self._audit.record("edit", self._visitor, page=self.number, episode=index, change=change)
             self._view.edited(text)
 
     def _request(self, name: str, sent_s: object) -> None:
@@ -220,6 +220,12 @@ class Session:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._new_image.wait(), SHOWN_TIMEOUT_S)
             self._new_image.clear()
+
+
+def _index_of(value: object) -> int | None:
+    """Return the index of an episode in a message; None if it is none. Every number of a message is a float."""
+    is_index = isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_INDEX
+    return int(value) if isinstance(value, float) and is_index else None
 
 
 def _parsed(text: str | None, max_text: int) -> dict[str, Any]:

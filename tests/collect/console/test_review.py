@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from websockets.sync.client import connect
 from tests.collect.console.console_bench import running
 from tests.recordings import START_NS, Script, numbered_image
 from waldo.collect.console.review import POINTS, EpisodeReview
+from waldo.collect.console.review_routes import READERS
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.edits import Subtask
 from waldo.errors import WaldoError
@@ -72,7 +76,7 @@ def test_what_does_not_exist_is_an_error(review: EpisodeReview, call: tuple[Any,
 def test_changes_are_edits_of_the_dataset(review: EpisodeReview, dataset: Dataset) -> None:
     assert review.edit(0, {"outcome": "failure"}) == "episode 0 is labeled failure"
     assert review.edit(0, {"task": "lift the blue cube"}) == "the instruction of episode 0 is lift the blue cube"
-    assert review.edit(0, {"subtasks": [{"start_s": 0.25, "text": "grasp"}]}) == "episode 0 has 1 subtasks"
+    assert review.edit(0, {"subtasks": [{"start_s": 0.25, "text": "grasp"}]}) == "episode 0 has 1 subtask"
     episode = dataset.episode(0)
     assert (episode.outcome, episode.task) == ("failure", "lift the blue cube")
     assert episode.subtasks == (Subtask(start_s=0.25, text="grasp"),)
@@ -89,6 +93,8 @@ def test_changes_are_edits_of_the_dataset(review: EpisodeReview, dataset: Datase
         {"outcome": "great"},
         {"outcome": None},
         {"task": "  "},
+        {"task": "\ud800"},
+        {"subtasks": [{"start_s": 0.0, "text": "\ud800"}]},
         {"deleted": "yes"},
         {"subtasks": [{"start_s": "soon", "text": "a"}]},
         {"subtasks": [{"start_s": -1.0, "text": "a"}]},
@@ -127,8 +133,70 @@ def test_pages_read_episodes_and_the_one_that_operates_changes_them(review: Epis
             edited = wait_for(operator, lambda state: state["edits"])
             assert edited["notices"][-1]["text"] == "episode 0 is labeled unknown"
             operator.send(json.dumps(change | {"change": {"outcome": "great"}}))
-            assert wait_for(operator, lambda state: state["replies"])["replies"][0].startswith("outcome is 'great'")
+            assert wait_for(operator, lambda state: state["replies"])["replies"][0].startswith(
+                "the episode was not changed: outcome is 'great'"
+            )
         assert dataset.episode(0).outcome == "unknown"
+
+
+@pytest.mark.parametrize("index", ["-1", "x", "9" * 400, "9" * 5000, "\u0663", "1.0", "%00", "nan"])
+def test_an_index_that_is_none_is_not_found(review: EpisodeReview, index: str) -> None:
+    with running(review=review) as console, httpx.Client(base_url=console.url) as client:
+        for path in (f"/episodes/{index}", f"/episodes/{index}/image?camera=front"):
+            assert client.get(path).status_code == 404
+
+
+def test_edits_that_cannot_be_read_are_reported(review: EpisodeReview, dataset: Dataset) -> None:
+    (Path(str(dataset.path)) / "edits.jsonl").write_text("damaged\n")
+    with running(review=review) as console, httpx.Client(base_url=console.url) as client:
+        for path in ("/episodes", "/episodes/0", "/episodes/0/image?camera=front"):
+            found = client.get(path)
+            assert (found.status_code, "line 1 is damaged" in found.text) == (404, True)
+
+
+@pytest.mark.parametrize("index", ["NaN", "Infinity", "1e300", "-1", "0.5", '"0"', "true", "null", "9" * 4000])
+def test_an_edit_of_what_is_no_episode_leaves_the_page_open(
+    review: EpisodeReview, dataset: Dataset, index: str
+) -> None:
+    with running(review=review) as console, connect(f"ws://127.0.0.1:{console.port}/session") as page:
+        page.send(f'{{"kind": "edit", "episode": {index}, "change": {{"outcome": "unknown"}}}}')
+        assert wait_for(page, lambda state: state["replies"])
+    assert [episode.outcome for episode in dataset.episodes] == ["success", "failure"]
+
+
+def test_a_change_that_cannot_be_stored_leaves_the_page_open(
+    review: EpisodeReview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("waldo.datasets.storage.jsonlines.append", full)
+    with running(review=review) as console, connect(f"ws://127.0.0.1:{console.port}/session") as page:
+        page.send('{"kind": "edit", "episode": 0, "change": {"outcome": "unknown"}}')
+        (reply,) = wait_for(page, lambda state: state["replies"])["replies"]
+        assert reply == "the episode was not changed: [Errno 28] No space left on device"
+
+
+def test_a_page_that_reads_many_images_leaves_threads_for_the_cameras(
+    review: EpisodeReview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, readers, most = threading.Lock(), 0, 0
+
+    def jpeg(*_: object) -> bytes:
+        nonlocal readers, most
+        with lock:
+            readers += 1
+            most = max(most, readers)
+        time.sleep(0.05)
+        with lock:
+            readers -= 1
+        return b""
+
+    monkeypatch.setattr(review, "jpeg", jpeg)
+    with running(review=review) as console, ThreadPoolExecutor(20) as pool:
+        address = f"{console.url}episodes/0/image?camera=front"
+        found = list(pool.map(lambda _: httpx.get(address, timeout=60).status_code, range(40)))
+    assert (set(found), most) == ({200}, READERS)
 
 
 def wait_for(page: Any, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
