@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,9 @@ SESSION, CELL, SCENE = "session", "session_cell", "scene"
 
 MAX_CELLS = 10_000
 """Largest number of cells of a plan."""
+
+MAX_EPISODES = 100_000
+"""Largest number of episodes of a plan."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +127,15 @@ class SessionPlan:
         for name in ("reset_s", "still_s", "moving_rad", "max_episode_s"):
             if not (math.isfinite(value := getattr(self, name)) and value >= 0):
                 raise InvalidValueError(name, value, "a finite number that is not negative")
-        keys = [cell.key for cell in self.cells]
-        if len(keys) > MAX_CELLS:
-            raise InvalidValueError("number of cells", len(keys), f"at most {MAX_CELLS}")
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise InvalidValueError("cell", twice, "each operator, instruction and scene once; add up their episodes")
+        cells = len(self.operators) * sum(len(task.instructions) * len(task.scenes) for task in self.tasks)
+        if cells > MAX_CELLS:
+            raise InvalidValueError("number of cells", cells, f"at most {MAX_CELLS}")
+        if self.episodes > MAX_EPISODES:
+            raise InvalidValueError("number of episodes", self.episodes, f"at most {MAX_EPISODES}")
+        repeated = [key for key, times in Counter(cell.key for cell in self.cells).items() if times > 1]
+        if repeated:
+            expected = "each operator, instruction and scene once; add up their episodes"
+            raise InvalidValueError("cell", repeated[0], expected)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

@@ -59,6 +59,9 @@ class RecordingSession(OperatorView):
         self._edits = recorder.dataset.edits.nbytes
         self._must_refresh = False
         self._unread = ""
+        self._counted: Mapping[str, int] | None = None
+        self._upcoming: list[Cell] = []
+        """Cell of each episode that is still to be recorded, for `_counted`."""
         self._cell: Cell | None = None
         self._selected = False
         self._recorded: Cell | None = None
@@ -153,8 +156,10 @@ class RecordingSession(OperatorView):
 
     def _select(self) -> None:
         """Prepare the next episode of the plan."""
-        upcoming = self.plan.upcoming(self.progress.done)
-        cell = upcoming[0] if upcoming else None
+        if self.progress.done is not self._counted:
+            self._counted = self.progress.done
+            self._upcoming = self.plan.upcoming(self._counted)
+        cell = self._upcoming[0] if self._upcoming else None
         if cell is not None:
             # A robot may also publish a task.
             self._recorder.task = cell.attributes(self.plan.name)
@@ -171,7 +176,7 @@ class RecordingSession(OperatorView):
 
     def _propose(self) -> None:
         """Propose a rest, once for each joint and length."""
-        rest = propose_rest(self._motors, self.plan.upcoming(self.progress.done))
+        rest = propose_rest(self._motors, self._upcoming)
         if rest is not None and rest.after == 0 and (self._rest is None or self._rest.after > 0):
             text = f"rest now for {rest.seconds / 60:.0f} min: {rest.joint} is hot, and {rest.reason}"
             self._notify(Notice(level=WARN, text=text, confirmation=True))

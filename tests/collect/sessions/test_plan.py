@@ -103,3 +103,30 @@ def test_what_is_upcoming_completes_the_plan(episodes: list[int], done: list[int
         for cell in plan.upcoming(counted):
             assert missing[cell.key] == max(missing.values())
             missing[cell.key] -= 1
+
+
+def test_a_plan_that_no_session_could_record_is_refused_before_its_cells_are_made() -> None:
+    many = tuple(str(k) for k in range(1000))
+    with pytest.raises(InvalidValueError, match=r"number of cells is 1000000000, expected at most 10000$"):
+        SessionPlan(name="p", operators=many, tasks=(PlannedTask(instructions=many, scenes=many),))
+    with pytest.raises(InvalidValueError, match=r"number of episodes is 1000000, expected at most 100000$"):
+        plan_of(1_000_000)
+    with pytest.raises(InvalidValueError, match=r"cell is ' / lift / ', expected each operator"):
+        SessionPlan(name="p", tasks=(PlannedTask(instructions=("lift", "lift")),))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("instructions: lift", r"instructions in .* line 3 is 'lift', expected a list, such as \[a, b\]$"),
+        ("instructions: [lift]\n    episodes: five", r"episodes in .* line 4 is 'five', expected a whole number$"),
+    ],
+)
+def test_a_value_of_another_kind_is_explained(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(f"name: p\ntasks:\n  - {text}\n")
+    with pytest.raises(InvalidValueError, match=expected):
+        load_file(SessionPlan, path)
+    path.write_text("name: p\ntasks: [lift]\n")
+    with pytest.raises(InvalidValueError, match=r"expected a mapping of keys to values$"):
+        load_file(SessionPlan, path)

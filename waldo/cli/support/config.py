@@ -23,6 +23,15 @@ from waldo.json_file import shown
 MAX_BYTES = 20_000
 """Maximum size of a file [bytes]; all options of a command take a tenth of it, and PyYAML is slow."""
 
+EXPECTED = {
+    "tuple_type": "a list, such as [a, b]",
+    "dataclass_type": "a mapping of keys to values",
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "bool_parsing": "true or false",
+}
+"""Kind of error of pydantic -> the expected value."""
+
 if TYPE_CHECKING:
     from yaml import MappingNode, Node
 
@@ -154,5 +163,7 @@ def _validated(hint: Any, value: Any, name: str) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise InvalidValueError(name, value, reason[:1].lower() + reason[1:]) from error
+        first = error.errors()[0]
+        # In the words of YAML, not of Python.
+        expected = EXPECTED.get(first["type"]) or first["msg"].removeprefix("Input should be ")
+        raise InvalidValueError(name, value, expected[:1].lower() + expected[1:]) from error
