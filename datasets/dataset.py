@@ -61,6 +61,8 @@ MAX_LATENCY_NS = 5_000_000_000
 
 IN_DATASET = "one of the dataset's"
 
+CORRECT_SETUP = "correct the setup, or record into a new folder"
+
 
 class LockRequiredError(WaldoError):
     """An operation that is only allowed while the dataset's lock is held."""
@@ -167,13 +169,17 @@ class Dataset:
 
     def check_resume(self, robot: str, streams: Sequence[Stream]) -> None:
         """Raise IncompatibleError if the robot, the cameras, the joints or the rates differ from the last episode."""
-        found = [] if robot == self.robot else [f"robot: {self.robot} in the dataset, {robot} here"]
+        self.check_robot(robot)
         last = max(self.indices, default=None)
-        if last is not None:
-            found += differences(self.episodes.with_index(last).streams.values(), streams)
+        found = [] if last is None else differences(self.episodes.with_index(last).streams.values(), streams)
         if found:
-            do = "correct the setup, or record into a new folder"
-            raise IncompatibleError(f"{self.path} cannot be continued", found, do)
+            raise IncompatibleError(f"{self.path} cannot be continued", found, CORRECT_SETUP)
+
+    def check_robot(self, robot: str) -> None:
+        """Raise IncompatibleError if the dataset is of another robot."""
+        if robot != self.robot:
+            found = [f"robot: {self.robot} in the dataset, {robot} here"]
+            raise IncompatibleError(f"{self.path} cannot be continued", found, CORRECT_SETUP)
 
     def nominal_rate_hz(self, stream: str) -> float | None:
         """Return the nominal rate of a stream in the last episode [Hz]; None if there is none."""

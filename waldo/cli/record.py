@@ -115,16 +115,19 @@ class Record:
             receipt_stamps=parse_stamps(self.stamps),
             tasks=[parse_task(task) for task in self.task],
         )
-        exists = (self.dataset / "dataset.json").exists()
-        dataset = Dataset.open(self.dataset) if exists else Dataset.create(self.dataset, robot=robot.name)
+        plan = None if self.plan is None else load_file(SessionPlan, self.plan)
+        known = Dataset.open(self.dataset) if (self.dataset / "dataset.json").exists() else None
+        if known is not None:
+            known.check_robot(robot.name)
         config = RecorderConfig(
             codec=self.video,
             crf=self.crf,
             encoder=self.encoder,
             lockstep=self.lockstep,
-            rules=load_rules(self.rules, dataset),
+            rules=load_rules(self.rules, known),
         )
-        plan = None if self.plan is None else load_file(SessionPlan, self.plan)
+        # After the options have been checked: a wrong one leaves no folder.
+        dataset = Dataset.create(self.dataset, robot=robot.name) if known is None else known
         terminal = TerminalView(EXTRA_KEYS, EXTRA_HELP, plan.episodes if plan else self.episodes, on_key)
         with dataset.lock(), open_console(robot) as page:
             for recovered in dataset.recover():

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from waldo.datasets.dataset import Dataset
 
 
-def load_rules(path: Path | None, dataset: Dataset) -> Rules:
-    """Return the rules of a file, by default those in the dataset's folder, if it has any.
+def load_rules(path: Path | None, dataset: Dataset | None) -> Rules:
+    """Return the rules of a file, by default those in the dataset's folder, if there is one and it has any.
 
     Raises:
         FileError: If the file cannot be read or is not a YAML mapping.
@@ -21,7 +21,7 @@ def load_rules(path: Path | None, dataset: Dataset) -> Rules:
         InvalidValueError: If a limit is not a number.
     """
     if path is None:
-        found = dataset.path / FILE
+        found = None if dataset is None else dataset.path / FILE
         if not isinstance(found, Path) or not found.exists():
             return Rules()
         path = found
