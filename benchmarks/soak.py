@@ -139,7 +139,7 @@ class Simulated:
         self.now_ns = 1_700_000_000_000_000_000
         self.recorder = Recorder(dataset, self.robot, {}, RecorderConfig(codec="jpeg", lockstep=True))
         self.monitor = RecordingMonitor(self.recorder, wall_ns=self.now_ns, monotonic_ns=self.now_ns)
-        plan = SessionPlan(name="soak", tasks=(PlannedTask(instructions=("lift", "open"), episodes=10**5),))
+        plan = SessionPlan(name="soak", tasks=(PlannedTask(instructions=("lift", "open"), episodes=10**4),))
         console = ConsoleView("bi_so101", self.robot.joint_names)
         session = RecordingSession(plan, self.recorder, console.notice, lambda: self.now_ns / 1e9)
         console.session = session.state

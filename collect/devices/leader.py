@@ -1,12 +1,17 @@
-"""A leader arm as a device: an arm like the robot's in the operator's hand, read with its torque disabled.
+"""A leader arm as a device: an arm like the robot's in the operator's hand, read with its torque disabled or small.
 
 A leader arm has no dead-man switch. The robot starts to follow once every joint of the leader is close to the robot's,
 and stops following when a joint is far from it. If there is a terminal, the service keys of the other devices work.
+
+With `feel_ratio` the operator feels the robot: while it follows, the leader's motors pull with a fraction of their
+torque towards the robot's measured pose, and thus against the hand that pushes a blocked or loaded robot on. While it
+does not follow, their goal is where the leader is, and they pull nowhere.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +27,9 @@ from waldo.robots.driver import Driver
 from waldo.robots.drivers.options import TypedOptions, build_options, options_class
 from waldo.robots.drivers.parts import PartOptions, make_driver
 from waldo.typing import Array
+
+MAX_FEEL = 0.5
+"""Largest fraction of a leader's torque with which it may pull: a hand is stronger."""
 
 RETRY_S = 1.0
 """Interval between two attempts to reconnect the leader [s]."""
@@ -48,6 +56,14 @@ class LeaderArmOptions(EngageOptions):
     """Name of the leader's description; by default the preset `<robot>_leader`, or else the robot itself."""
     driver: str = "feetech"
     """Name of the leader's driver."""
+    feel_ratio: float = 0.0
+    """Largest torque towards the robot's pose, as a fraction of that of the leader's motors, 0 to 0.5; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Raise InvalidValueError for a torque against which a hand could not move the leader."""
+        EngageOptions.__post_init__(self)
+        if not 0 <= self.feel_ratio <= MAX_FEEL:
+            raise InvalidValueError("feel_ratio", self.feel_ratio, f"0 to {MAX_FEEL}")
 
 
 class Leader:
@@ -102,7 +118,11 @@ class Leader:
         bound = self.engage.release_rad if self.engaged else self.engage.engage_rad
         self.engaged = bool(distance.max() <= bound)
         self._notify(session, distance, dt_s)
+        self.feel(observation.position if self.engaged else None)
         return target if self.engaged else None
+
+    def feel(self, position: Array | None) -> None:
+        """Let the operator feel the robot's pose (joints,) [rad]; None while it does not follow."""
 
     def _angles(self, session: Session, dt_s: float) -> Array | None:
         """Return the leader's angles; None while it is disconnected, which lets the robot hold."""
@@ -173,29 +193,56 @@ class LeaderArm(Leader):
             robot: Description of the robot that follows.
             arm: Description or name of the leader; by default the preset `<robot>_leader`, or else the robot itself.
             driver: Name of the leader's driver.
-            options: Those of `EngageOptions` and of the driver, such as `port`.
+            options: Those of `LeaderArmOptions` and of the driver, such as `port`.
         """
-        own = {name: options.pop(name) for name in ("engage_rad", "release_rad") if name in options}
-        super().__init__(robot, build_options(EngageOptions, own))
+        names = ("engage_rad", "release_rad", "feel_ratio")
+        own = build_options(LeaderArmOptions, {name: options.pop(name) for name in names if name in options})
+        super().__init__(robot, own)
         description = arm if isinstance(arm, Robot) else _leader_of(robot, arm)
-        self._driver: Driver = make_driver(driver, description, {**options, "torque": False})
         self._scale, self._offset = _gripper_scales(robot, description)
+        self._lower, self._upper = description.lower, description.upper
+        self._feels = own.feel_ratio > 0
+        self._goal: Array | None = None
+        torque: dict[str, object] = {"torque": self._feels}
+        if self._feels:
+            description = _weakened(description, own.feel_ratio)
+            torque["on_close"] = "release"
+        self._driver: Driver = make_driver(driver, description, {**options, **torque})
         self._connected = False
 
     def connect(self) -> None:
         """Connect to the leader; raises HardwareError if it is absent."""
+        self._goal = None
         self._driver.connect()
         self._connected = True
 
     def angles(self) -> Array:
         """Return the leader's joint angles, shape (joints,) [rad]."""
-        return self._driver.read().position * self._scale + self._offset
+        position = self._driver.read().position
+        if self._feels:
+            # Without a goal it is free: its goal moves along.
+            goal = position if self._goal is None else (self._goal - self._offset) / self._scale
+            self._driver.write(np.clip(goal, self._lower, self._upper))
+        return position * self._scale + self._offset
+
+    def feel(self, position: Array | None) -> None:
+        """Pull towards the robot's pose from the next cycle on; not at all without one, or with one not finite."""
+        self._goal = position if position is not None and np.isfinite(position).all() else None
 
     def disconnect(self) -> None:
         """Disconnect from the leader."""
         if self._connected:
             self._connected = False
             self._driver.disconnect()
+
+
+def _weakened(robot: Robot, ratio: float) -> Robot:
+    """Return a robot whose drives have a fraction of their motors' torque; descriptions of leaders state none."""
+    joints = tuple(
+        dataclasses.replace(joint, effort=ratio * (joint.motor.peak_torque_nm or joint.effort))
+        for joint in robot.joints
+    )
+    return dataclasses.replace(robot, joints=joints)
 
 
 def _gripper_scales(robot: Robot, leader: Robot) -> tuple[Array, Array]:

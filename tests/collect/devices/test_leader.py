@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,16 @@ from waldo.sim.emulation.feetech import FeetechServos
 
 DT_S = 0.01
 SO101 = load_robot("so101")
+
+
+def until(condition: Callable[[], object]) -> bool:
+    """Return whether a condition holds within a minute: emulated servos have a thread of their own."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 class FixedLeader(Leader):
@@ -156,11 +167,48 @@ def test_a_trigger_moves_the_gripper_over_its_whole_range() -> None:
         np.testing.assert_allclose(closed[:-1], robot.home[:-1], atol=0.01)
         assert closed[-1] == pytest.approx(robot.lower[-1], abs=0.01)
         pose[0] = np.append(emulated.robot.home[:-1], trigger.upper)
-        time.sleep(0.1)
-        assert leader.angles()[-1] == pytest.approx(robot.upper[-1], abs=0.01)
+        assert until(lambda: leader.angles()[-1] == pytest.approx(robot.upper[-1], abs=0.01))
         leader.disconnect()
 
 
 def test_a_leader_with_other_joints_is_refused() -> None:
     with pytest.raises(InvalidValueError, match=r"joints of the leader so101_leader.*as many as vx300s"):
         LeaderArm(load_robot("vx300s"), arm="so101_leader", port="unused")
+
+
+def test_the_operator_feels_the_robot_only_while_it_follows() -> None:
+    """The servos' goals are the robot's pose while it follows, else their own one; their torque is limited."""
+    path = SO101.home + np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.0])
+    arm = EmulatedLeader(load_robot("so101_leader"), lambda seconds: path)
+    with FeetechServos(arm) as servos:
+        leader = LeaderArm(SO101, port=servos.port, feel_ratio=0.1)
+        leader.connect()
+        limits = [servos.at(servo)[0].get(48, 2) for servo in range(1, 7)]
+        session, blocked = RecordingSession(), SO101.home - np.array([0.15, 0.0, 0.0, 0.0, 0.0, 0.0])
+
+        def settles(position: np.ndarray, expected: float) -> bool:
+            """Return whether the goal of the first joint becomes as expected, relative to where the leader is [rad]."""
+            for _ in range(200):
+                leader.step(Observation(stamp_ns=0, position=position, environment={}), session, DT_S)
+                time.sleep(0.005)
+                goal = (servos.at(1)[0].get(42, 2) - servos.at(1)[0].get(56, 2)) * 2 * np.pi / 4096
+                if goal == pytest.approx(expected, abs=0.01):
+                    return True
+            return False
+
+        assert settles(blocked, -0.25)
+        assert leader.engaged
+        leader.keys.press("space")
+        assert settles(SO101.home + np.array([0.9, 0.0, 0.0, 0.0, 0.0, 0.0]), 0.0)
+        assert not leader.engaged
+        assert settles(blocked, -0.25)
+        assert settles(np.full(6, np.nan), 0.0)
+        leader.disconnect()
+        assert until(lambda: not any(servos.at(servo)[0].get(40, 1) for servo in range(1, 7)))
+    assert limits == [100] * 6  # thousandths
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 0.6, float("nan")])
+def test_a_leader_that_a_hand_could_not_move_is_refused(ratio: float) -> None:
+    with pytest.raises(InvalidValueError, match="feel_ratio"):
+        LeaderArm(SO101, port="unused", feel_ratio=ratio)
