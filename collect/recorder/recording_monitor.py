@@ -112,7 +112,7 @@ class RecordingMonitor:
         ]
         # A motor's temperature is recorded as a stream: without a fault, a change of its text is not an event.
         faults = [change for change in changes if change and (change.level > OK or change.previous_level)]
-        self._intermittent.add(faults)
+        self._intermittent.add(statuses, at_ns)
         self._status_ns = at_ns
         return self._report_statuses("motor_status", faults)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from waldo.collect.recorder.checks.gate import Gate
-from waldo.collect.status_watch import StatusChange
-from waldo.robots.diagnostics import WARN
+from waldo.robots.diagnostics import WARN, MotorStatus
 
 WINDOW_NS = 30_000_000_000
 """Time over which faults are counted [ns]."""
@@ -18,19 +17,25 @@ RESPONSE = "no response"
 
 
 class IntermittentFaults:
-    """Counts how often each motor does not answer on its bus."""
+    """Counts how often each motor does not answer on its bus.
+
+    It counts the statuses themselves: their changes are reported with a hold time, so that a motor that does not answer
+    every half second counts as one long fault there.
+    """
 
     def __init__(self) -> None:
         """Initialize without faults."""
         self._at_ns: dict[str, deque[int]] = {}
         self._text: dict[str, str] = {}
+        self._silent: set[str] = set()
 
-    def add(self, changes: Iterable[StatusChange]) -> None:
-        """Add changes of statuses."""
-        for change in changes:
-            if change.level >= WARN and RESPONSE in change.text:
-                self._at_ns.setdefault(change.name, deque(maxlen=100)).append(change.at_ns)
-                self._text[change.name] = change.text
+    def add(self, statuses: Mapping[str, MotorStatus], at_ns: int) -> None:
+        """Add the statuses of the motors at a time [ns]."""
+        silent = {name for name, one in statuses.items() if one.level >= WARN and RESPONSE in one.message}
+        for name in silent - self._silent:
+            self._at_ns.setdefault(name, deque(maxlen=100)).append(at_ns)
+            self._text[name] = statuses[name].message
+        self._silent = silent
 
     def gates(self, now_ns: int) -> list[Gate]:
         """Return a gate for each motor that has often not answered until a time [ns]."""

@@ -439,3 +439,30 @@ def test_a_joint_is_apart_from_its_command_only_between_episodes(recorder: Recor
     for tick in range(101, 113):
         step(tick, 0.5)
     assert [gate.name for gate in recorder.joints.gates()] == ["joints"] * len(rest)
+
+
+def checked(recorder: Recorder, ticks: range, image: Any) -> None:
+    """Add moving states, and a camera with one image, at 10 Hz."""
+    for tick in ticks:
+        kw = {"header_ns": tick * 10**8, "receipt_ns": tick * 10**8, "sequence": -1}
+        position = recorder.robot.home + 0.05 * (tick % 20)
+        recorder.row("joints/state", values={"position": position, "velocity": position, "effort": position}, **kw)
+        recorder.frame("cameras/front", image, **kw)
+
+
+def test_cameras_are_watched_between_episodes(recorder: Recorder) -> None:
+    checked(recorder, range(1, 20), np.full((48, 64, 3), np.arange(64)[:, None] * 3, np.uint8))
+    assert [stream for stream, _ in recorder.cameras.present()] == ["cameras/front"]
+    checked(recorder, range(20, 22), np.zeros((48, 64, 3), np.uint8))
+    assert [text.partition(";")[0] for _, text in recorder.cameras.present()] == ["its image is black"]
+
+
+def test_the_live_episode_is_checked_by_the_rules_and_so_is_the_next_one(recorder: Recorder) -> None:
+    image = np.full((48, 64, 3), np.arange(64)[:, None] * 3, np.uint8)
+    checked(recorder, range(1, 80), image)
+    recorder.start()
+    checked(recorder, range(80, 120), image)
+    assert {(one.kind, one.stream) for one in recorder.quality.look()} >= {("frozen", "cameras/front")}
+    recorder.discard()
+    recorder.start()
+    assert recorder.quality.look() == []

@@ -373,3 +373,40 @@ def test_a_recorder_that_was_paused_reports_itself_and_not_the_cables(recorder: 
     assert notice.text.startswith("the recorder did not run for 4.8 s: messages of that time may be lost or late")
     recorder.save("unknown")
     assert [event["kind"] for event in recorder.dataset.episodes[0].events] == ["recorder_paused"]
+
+
+def test_what_is_not_in_order_before_an_episode_is_that_of_every_check(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    assert monitor.gates() == []
+    for k in range(3):
+        monitor.motors(motors(WARN, "no response"), WALL + k * S)
+        monitor.motors(motors(OK, ""), WALL + k * S + S // 2)
+    stamps = {"header_ns": WALL, "receipt_ns": WALL, "sequence": -1}
+    both = recorder.robot.upper + 0.2
+    recorder.row("joints/state", values={"position": both, "velocity": both, "effort": both}, **stamps)
+    recorder.frame("cameras/front", np.zeros((48, 64, 3), np.uint8), **stamps)
+    assert [gate.name for gate in monitor.gates()] == ["camera front", "calibration", "calibration", "bus a"]
+
+
+def test_a_breach_of_the_rules_is_noticed_once_in_each_episode(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=WALL, monotonic_ns=0)
+    add(recorder, monitor, 0.0)
+
+    def record(first_s: float) -> list[str]:
+        recorder.start()
+        monitor.episode_started(WALL + round(first_s * S))
+        found: list[str] = []
+        for k in range(60):
+            at_s = first_s + k / 10
+            both = np.array([k / 10, 0.0])
+            stamps = {"header_ns": WALL + round(at_s * S), "receipt_ns": WALL + round(at_s * S), "sequence": -1}
+            recorder.row("joints/state", values={"position": both, "velocity": both, "effort": both}, **stamps)
+            recorder.frame("cameras/front", np.full((48, 64, 3), 90, np.uint8), **stamps)
+            found += [one.text for one in monitor.check(WALL + round(at_s * S), round(at_s * S), PLENTY)]
+        recorder.save("failure")
+        return [text.partition(": the")[0] for text in found if text.startswith(("frozen", "dark"))]
+
+    assert sorted(record(1.0)) == sorted(record(10.0)) == ["dark: cameras/front", "frozen: cameras/front"]
+    for episode in recorder.dataset.episodes:
+        noted = [event["finding"] for event in episode.events if event["kind"] == "quality"]
+        assert [kind for kind in noted if kind in ("frozen", "dark")] == ["dark", "frozen"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from waldo.collect.recorder.checks.gate import Gate
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError
 from waldo.collect.recorder.recording_monitor import RecordingMonitor
 from waldo.collect.recorder.requests import RecorderRequests
@@ -164,3 +165,67 @@ def test_a_breach_blocks_a_success_and_nothing_else(tmp_path: Path, toy_robot: R
         assert operator.fail() == "episode_000000.zarr saved as failure"
         record(frozen=False)
         assert operator.save() == "episode_000001.zarr saved as success"
+
+
+@pytest.mark.parametrize("name", ["save", "fail", "keep", "stop"])
+def test_what_was_published_before_the_end_of_an_episode_is_recorded_first(
+    tmp_path: Path, toy_robot: Robot, name: str
+) -> None:
+    recorder = Recorder(Dataset.create(tmp_path / "set", robot="toy"), toy_robot, {}, RecorderConfig(lockstep=True))
+    monitor = RecordingMonitor(recorder, wall_ns=0, monotonic_ns=0, lockstep=True)
+    both = np.zeros(2)
+
+    def state(k: int) -> None:
+        values = {"position": both, "velocity": both, "effort": both}
+        recorder.row("joints/state", values=values, header_ns=k * 10**7, receipt_ns=k * 10**7, sequence=k)
+
+    operator = RecorderRequests(
+        recorder, monitor, expected=lambda: (), drain=lambda: state(9), now_ns=lambda: 9 * 10**7
+    )
+    with recorder.dataset.lock():
+        state(1)
+        operator.start()
+        state(2)
+        operator.actions[name]()
+        recorder.close()
+        assert recorder.dataset.episodes[0].count("joints/state") == 2
+
+
+def test_an_episode_starts_with_its_first_subtask_and_the_faults_that_are_present(
+    tmp_path: Path, toy_robot: Robot
+) -> None:
+    recorder = Recorder(Dataset.create(tmp_path / "set", robot="toy"), toy_robot, {}, RecorderConfig(lockstep=True))
+    recorder.task = {"task": "lift", "subtasks": ["reach", "grasp"]}
+    monitor = RecordingMonitor(recorder, wall_ns=0, monotonic_ns=0, lockstep=True)
+    following = ComponentStatus(component="control", message="following", values={"mode": "following"})
+    monitor.components({"control": following}, 0)
+    operator = RecorderRequests(recorder, monitor, expected=lambda: (), drain=lambda: None, now_ns=lambda: 10**7)
+    both = np.zeros(2)
+    values = {"position": both, "velocity": both, "effort": both}
+    with recorder.dataset.lock():
+        recorder.row("joints/state", values=values, header_ns=10**7, receipt_ns=10**7, sequence=1)
+        operator.start()
+        recorder.row("joints/state", values=values, header_ns=10**7, receipt_ns=10**7, sequence=2)
+        assert operator.mark() == "grasp"
+        operator.fail()
+        episode = recorder.dataset.episodes[0]
+    assert [(one["kind"], one["text"]) for one in episode.events] == [
+        ("control_mode", "following"),
+        ("subtask", "reach"),
+        ("subtask", "grasp"),
+    ]
+    assert [one.text for one in episode.subtasks] == ["reach", "grasp"]
+
+
+def test_an_episode_that_is_open_is_named_before_gates_that_can_be_overridden(recorder: Recorder) -> None:
+    monitor = RecordingMonitor(recorder, wall_ns=0, monotonic_ns=0)
+    operator = RecorderRequests(
+        recorder,
+        monitor,
+        expected=lambda: ("cameras/front",),
+        drain=lambda: None,
+        now_ns=lambda: 0,
+        gates=lambda: [Gate(name="disk", reason="full")],
+    )
+    with pytest.raises(RecorderError, match="no message received yet on joints/state, cameras/front"):
+        operator.start()
