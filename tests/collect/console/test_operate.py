@@ -1,80 +1,20 @@
-"""`waldo operate` with a simulated robot and a scripted operator, driven through the page of a real browser."""
+"""`waldo operate`: pairing by the terminal's PIN, and its options. A session is in test_operate_session.py."""
 
 from __future__ import annotations
 
 import re
 import ssl
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
-from selenium import webdriver
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.keys import Keys
 
-from tests.collect.console.process_bench import WALDO, address, end, station, until
+from tests.collect.console.process_bench import WALDO
 from tests.terminal import Terminal
 from waldo.cli.main import main
-from waldo.datasets.dataset import Dataset
 from waldo.web.tls.certificate import ServerCertificate
 
-__all__ = ["station"]
-
 pytestmark = [pytest.mark.usefixtures("ros_domain"), pytest.mark.timeout(600)]
-
-
-def test_episodes_are_recorded_through_the_page(
-    browser: webdriver.Chrome, station: Callable[..., subprocess.Popen[bytes]], tmp_path: Path
-) -> None:
-    def text(identity: str) -> str:
-        # In one call, since the page is reloaded.
-        script = "return document.getElementById(arguments[0])?.innerText ?? ''"
-        return str(browser.execute_script(script, identity))
-
-    def press(key: str) -> None:
-        ActionChains(browser).send_keys(key).perform()
-
-    def notices() -> list[str]:
-        script = "return [...document.querySelectorAll('#notices li')].map(one => one.innerText)"
-        return [str(one) for one in browser.execute_script(script)]
-
-    station("robot", "so101", "--no-cameras")
-    operate = station("operate", str(tmp_path / "set"), "--port", "0", "--episodes", "3")
-    browser.get(address(tmp_path / "operate.log"))
-    until(lambda: text("word") == "HOLDING")
-    until(lambda: "joints/state" in text("streams") and "motors" in text("streams"))
-    press(Keys.ENTER)
-    until(lambda: text("state") == "RECORDING")
-    # A reload in the middle of an episode loses nothing.
-    browser.refresh()
-    until(lambda: text("state") == "RECORDING" and text("elapsed") >= "0:01")
-    press("0")
-    until(lambda: "1 of 3 saved" in text("counts"))
-    press(Keys.ENTER)
-    until(lambda: text("state") == "RECORDING")
-    until(lambda: text("elapsed") >= "0:02")
-    press("1")
-    until(lambda: "2 of 3 saved" in text("counts"))
-    press(Keys.ENTER)
-    until(lambda: text("state") == "RECORDING")
-    press(Keys.BACKSPACE)
-    until(lambda: text("state") == "IDLE")
-    press("z")
-    until(lambda: any(one.startswith("undo: ") for one in notices()))
-    press(" ")
-    until(lambda: text("word") == "STOPPED")
-    press(Keys.ENTER)
-    until(lambda: any("cannot start: the robot is stopped" in one for one in notices()))
-    press("v")
-    until(lambda: text("word") == "HOLDING")
-    browser.get("about:blank")
-    end(operate)
-    assert operate.returncode == 0
-    (episode,) = Dataset.open(tmp_path / "set").episodes
-    assert episode.outcome == "failure"
-    assert episode.count("joints/state") > 10
 
 
 def test_a_browser_is_paired_by_the_pin_of_the_terminal(tmp_path: Path) -> None:
