@@ -169,7 +169,7 @@ class RecorderNode:
         """Fulfill a request to the recorder; return whether it succeeded, and a text for the operator."""
         try:
             success, text = True, self._requests.actions[name]()
-        except WaldoError as error:
+        except (WaldoError, OSError) as error:  # such as a full disk
             success, text = False, str(error)
         shown = f"{name}: {text}" if success else f"{name} refused: {text}"
         self._view.notice(Notice(level=OK if success else WARN, text=shown, confirmation=True))
@@ -245,8 +245,8 @@ class RecorderNode:
     def _add(self, topic: Topic, message: Any, info: Any) -> None:
         """Record a message. One that does not fit is lost; a journal that cannot be written ends the episode."""
         header_ns = 0 if topic.stream in self._config.receipt_stamps else ros.stamp_to_ns(message.header.stamp)
-        self._notify(self._monitor.received(topic.stream, time.monotonic_ns(), time.time_ns(), header_ns))
         try:
+            self._notify(self._monitor.received(topic.stream, time.monotonic_ns(), time.time_ns(), header_ns))
             self._adapter.add(topic, message, info)
             if topic.stream == schema.MOTORS:
                 at_ns = ros.stamp_to_ns(message.header.stamp)
@@ -290,7 +290,7 @@ class RecorderNode:
     def _on_components(self, message: Any, _info: Any) -> None:
         at_ns = ros.stamp_to_ns(message.header.stamp)
         components = diagnostics.components_from_message(message)
-        self._notify(self._monitor.components(components, at_ns))
+        self._supervise(lambda: self._monitor.components(components, at_ns))
         if CONTROL in components:
             rate_hz = diagnostics.from_text(components[CONTROL].values.get(diagnostics.RATE_KEY, ""))
             self.recorder.announced_hz = rate_hz if rate_hz > 0 else None
@@ -319,6 +319,13 @@ class RecorderNode:
     def _notify(self, notices: list[Notice]) -> None:
         for notice in notices:
             self._view.notice(notice)
+
+    def _supervise(self, look: Callable[[], list[Notice]]) -> None:
+        """Notify of what supervision finds; if its event cannot be written, the episode ends, and not the recorder."""
+        try:
+            self._notify(look())
+        except JournalError as error:
+            self._abandon(error)
 
     def _acknowledge(self) -> None:
         """In lockstep, publish the sequence number of each topic's last received message."""
@@ -353,7 +360,7 @@ class RecorderNode:
                 if now_s >= next_scan_s:
                     self.scan()
                     self._notify(self._surroundings.look(now_s - started_s, self._subscribed, self._offered))
-                    self._notify(self._monitor.check(time.time_ns(), time.monotonic_ns()))
+                    self._supervise(lambda: self._monitor.check(time.time_ns(), time.monotonic_ns()))
                     self._show_condition()
                     # Repeated, because the robot may have missed earlier acknowledgements while it was starting.
                     self._acknowledge()

@@ -306,8 +306,7 @@ class Recorder:
         pressure = "wait" if self.config.lockstep else "spill"
         self._writer = self.dataset.begin(streams, {**self._attributes, **self.task}, back_pressure=pressure)
         self.quality.begin(self._in_episode)
-        # What they know ends here: during the episode they receive nothing.
-        self.cameras, self.joints = CameraWatch(self.config.rules), JointGates(self.robot)
+        self.cameras, self.joints = CameraWatch(self.config.rules), JointGates(self.robot)  # not fed meanwhile
         self.state = State.RECORDING
         return f"recording {self.task.get('task', '')}".strip()
 
@@ -357,7 +356,11 @@ class Recorder:
             A confirmation for the operator.
         """
         writer = self._open_episode("save")
-        path = writer.save(outcome=outcome, reason=reason, wait=self.config.lockstep)
+        try:
+            path = writer.save(outcome=outcome, reason=reason, wait=self.config.lockstep)
+        except Exception:  # its journal stays: the next start recovers it
+            self.abandon()
+            raise
         self._writer, self.state = None, State.IDLE
         self.saved, self.last_outcome = self.saved + 1, outcome
         names = ", ".join(sorted(self._late))

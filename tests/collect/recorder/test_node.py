@@ -29,6 +29,7 @@ from waldo.datasets.dataset import Dataset
 from waldo.datasets.formats.target import export_dataset
 from waldo.datasets.lerobot.format import LeRobotConfig
 from waldo.datasets.quality.check import check_dataset
+from waldo.datasets.recording.journal import JournalError
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
 from waldo.robots.diagnostics import ERROR, OK, RATE_KEY, WARN, ComponentStatus, component_message, to_message
@@ -468,6 +469,52 @@ def test_a_journal_that_cannot_be_written_ends_the_episode_and_is_recovered(
     assert recovered.path is not None
     assert recovered.counts["joints/state"] > 5
     assert [episode.reason for episode in dataset.episodes] == ["interrupted", "interrupted"]
+
+
+@pytest.mark.parametrize("call", ["check", "components"])
+def test_an_event_that_cannot_be_written_ends_the_episode_and_not_the_recorder(
+    tmp_path: Path, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+    from std_srvs.srv import Trigger
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    notices: list[Notice] = []
+    with recording(dataset, toy_robot, view=Shown(notices)) as node, ros.join_graph("robot", "toy") as graph:
+        robot = FakeRobot(graph)
+        robot.wait_for_the_recorder()
+        start = graph.node.create_client(Trigger, "recorder/start")
+        ticks = iter(range(100_000))
+        until(lambda: received(node, 4), lambda: robot.publish(next(ticks)))
+        assert graph.call(start, Trigger.Request(), 120).success
+
+        def fail(*_: Any) -> list[Notice]:
+            raise JournalError(tmp_path, "cannot be written (Input/output error)")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(node._monitor, call, fail)
+            if call == "components":
+                node._on_components(DiagnosticArray(), {})
+            until(lambda: node.recorder.state is State.IDLE, lambda: robot.publish(next(ticks)))
+        until(lambda: received(node, 4), lambda: robot.publish(next(ticks)))
+        assert graph.call(start, Trigger.Request(), 120).success
+        robot.publish(next(ticks))
+    assert len([notice for notice in notices if "the episode ends here" in notice.text]) == 1
+    with dataset.lock():
+        assert len(dataset.recover()) == 1
+
+
+def test_a_request_that_fails_with_the_disk_is_refused(
+    tmp_path: Path, toy_robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    dataset = Dataset.create(tmp_path / "set", robot="toy")
+    notices: list[Notice] = []
+    with recording(dataset, toy_robot, view=Shown(notices)) as node:
+        monkeypatch.setattr(node.recorder, "undo", full)
+        assert node._fulfill("undo") == (False, "[Errno 28] No space left on device")
 
 
 def test_an_episode_of_a_robot_that_does_not_follow_must_be_confirmed(tmp_path: Path, toy_robot: Robot) -> None:

@@ -14,6 +14,7 @@ import pytest
 from waldo.collect.recorder.recorder import Recorder, RecorderConfig, RecorderError, State
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
+from waldo.datasets.recording.journal import JournalError
 from waldo.datasets.streams import Field
 from waldo.errors import WaldoError
 from waldo.robots.description import Robot
@@ -466,3 +467,25 @@ def test_the_live_episode_is_checked_by_the_rules_and_so_is_the_next_one(recorde
     recorder.discard()
     recorder.start()
     assert recorder.quality.look() == []
+
+
+def test_an_episode_that_cannot_be_closed_is_recovered_and_the_next_one_can_start(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed(recorder, range(1, 4))
+    recorder.start()
+    feed(recorder, range(4, 8))
+
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.pwritev", full)
+        with pytest.raises(JournalError, match="No space left on device"):
+            recorder.save("success")
+    feed(recorder, range(8, 10))
+    recorder.start()
+    feed(recorder, range(10, 12))
+    recorder.save("failure")
+    (recovered,) = recorder.dataset.recover()
+    assert recovered.counts["joints/state"] == 4
