@@ -28,12 +28,17 @@ def body_map(robot: Robot) -> dict[str, Any]:
 
     Returns:
         `width` and `height`, and `parts` from the back to the front: `joint`, the name of the joint that moves the link
-        or an empty text, and `points`, its outline as x and y from the top left. Without MuJoCo or the model: no parts.
+        or an empty text, and `points`, its outline as x and y from the top left. No parts without MuJoCo, or if the
+        model cannot be read or lacks a joint: a recording does not depend on its drawing.
     """
     try:
-        mujoco = _mujoco()
-    except ImportError:
+        return _drawing(robot)
+    except (ImportError, ValueError, KeyError):
         return {"width": 1, "height": 1, "parts": []}
+
+
+def _drawing(robot: Robot) -> dict[str, Any]:
+    mujoco = _mujoco()
     model = mujoco.MjModel.from_xml_path(str(robot.mjcf_path))
     data = mujoco.MjData(model)
     for name, position in zip(robot.joint_names, robot.home.tolist(), strict=True):

@@ -258,6 +258,7 @@ class ConsoleView(OperatorView):
             notices = [{"number": number, **asdict(notice)} for number, notice in self._notices]
             operator, asking = self._pages.get(self._operator or 0), self._pages.get(self._asking or 0)
             role = "operator" if page == self._operator else "watcher"
+        motors = self._motors  # the recorder's thread may replace it meanwhile
         return {
             "robot": self.robot,
             "goal": self.goal,
@@ -268,7 +269,7 @@ class ConsoleView(OperatorView):
             "recorder": None if self._status is None else _recorder(self._status),
             "battery": _number(self._battery.ratio),
             "battery_s": _number(self._battery.remaining_s),
-            "heat": [_motor(joint, self._motors[joint]) for joint in self.joints if joint in self._motors],
+            "heat": [_motor(joint, motors[joint]) for joint in self.joints if joint in motors],
             "notices": notices,
             "edits": self._edits,
             "session": None if self.session is None else self.session(),

@@ -174,8 +174,9 @@ def _stretches(episode: Episode, rules: Rules) -> Iterator[Stretch]:
     state, command, applied = (_positions(episode, name) for name in (schema.STATE, *COMMANDS))
     if state is None or not len(state.stamp_ns):
         return
-    if command is not None and command.position.shape[1] != state.position.shape[1]:
-        command = None
+    # Of an import or another writer, which may have commands of other joints.
+    joints = state.position.shape[1]
+    command, applied = (one if one and one.position.shape[1] == joints else None for one in (command, applied))
     step = int(STRETCH_S * 1e9)
     first, last = int(state.stamp_ns[0]), int(state.stamp_ns[-1])
     # A clock that was set forward leaves millions of stretches without a state.

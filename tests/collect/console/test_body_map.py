@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,10 @@ def test_a_robot_is_drawn_in_its_home_position(tmp_path: Path) -> None:
 def test_without_mujoco_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
     assert body_map(load_robot("so101"))["parts"] == []
+
+
+def test_a_robot_whose_model_cannot_be_used_has_no_drawing() -> None:
+    robot = load_robot("so101")
+    other = replace(robot.joints[0], name="other")
+    for unusable in (replace(robot, mjcf="none.xml"), replace(robot, joints=(other, *robot.joints[1:]))):
+        assert body_map(unusable)["parts"] == []

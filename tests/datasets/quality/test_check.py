@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -207,3 +209,18 @@ def test_a_clock_that_is_set_forward_costs_no_time(locked, streams, robot, monke
     (report,) = check_dataset(locked)
     assert "gap" in {finding.kind for finding in report.findings}
     assert measured == [START_NS + k * 2 * 10**9 for k in range(3)] + [later_ns, later_ns + 2 * 10**9]
+
+
+@pytest.mark.parametrize("other", ["joints/command", "joints/sent"])
+def test_commands_of_other_joints_than_the_states_are_no_error(locked, streams, robot, monkeypatch, other):
+    monkeypatch.setattr("waldo.datasets.quality.check.load_robot", lambda name: robot)
+    changed = {other: replace(streams[1], name=other, fields=(Field("position", "rad", ("hip", "knee")),))}
+    chosen = [changed.get(stream.name, stream) for stream in streams[:3]]
+    writer = locked.begin(chosen, {}, back_pressure="wait")
+    for tick in range(300):
+        at, row = START_NS + round(tick * 1e9 / 60), np.sin(tick / 30 + np.arange(3)) * 0.9
+        for stream in chosen:
+            values = {field.name: row[: len(field.labels)] for field in stream.fields}
+            writer.row(stream.name, values=values, header_ns=at, receipt_ns=at, sequence=tick + 1)
+    writer.save("success", wait=True)
+    assert found(*check_dataset(locked)) == []
