@@ -242,3 +242,12 @@ def test_damaged_edits_are_reported_once_and_stop_nothing(recorder: Recorder) ->
     (notice,) = [one for one in desk.notices if one.level == ERROR]
     assert notice.text.startswith("the progress of the session is not up to date: ")
     assert "line 1 is damaged" in notice.text
+
+
+def test_the_motion_that_ended_with_an_episode_starts_no_other_one(recorder: Recorder) -> None:
+    desk = Desk(recorder, replace(PLAN, reset_s=0.0))
+    desk.step(1.0)
+    desk.record("success")  # its last motion was in this instant
+    assert desk.step(0.2, speed=1.0) == []
+    assert desk.step(SETTLE_S + 0.2) == []
+    assert desk.step(0.2, speed=1.0) == ["start"]

@@ -154,3 +154,31 @@ def test_an_override_is_noted_in_the_episode(tmp_path: Path, toy_robot: Robot) -
     (event,) = [one for one in episode.events if one["kind"] == "gate_overridden"]
     assert event["text"] == "heat: elbow reaches its temperature limit in 12 s"
     assert event["gate"] == "heat"
+
+
+def test_an_override_counts_for_one_start() -> None:
+    gates = StartGates(lambda: [Gate(name="disk", reason="full soon")])
+    assert gates.refusal(0.0)[0]
+    assert gates.refusal(1.0)[0] == ""
+    assert gates.refusal(2.0)[0]
+
+
+def test_the_motion_before_an_image_changed_does_not_count() -> None:
+    watch, first = CameraWatch(Rules()), np.repeat(np.arange(64, dtype=np.uint8), 48 * 3).reshape(64, 48, 3)
+    watch.image("cameras/front", first, 0, 0)
+    for position in (0.0, 1.0):
+        watch.state(np.array([position, np.nan if position else 0.0]))
+    watch.image("cameras/front", first + np.uint8(1), 10**8, 0)
+    watch.state(np.zeros(2))
+    watch.image("cameras/front", first + np.uint8(1), 10**9, 0)
+    assert camera_gates(watch) == []
+    watch.state(np.array([0.2, np.nan]))  # an unknown position hides no motion
+    watch.image("cameras/front", first + np.uint8(1), 2 * 10**9, 0)
+    assert len(camera_gates(watch)) == 1
+
+
+def test_the_brightness_is_checked_after_a_clock_was_set_back() -> None:
+    watch, bright = CameraWatch(Rules()), np.repeat(np.arange(64, dtype=np.uint8), 48 * 3).reshape(64, 48, 3)
+    watch.image("cameras/front", bright, 10**12, 0)
+    watch.image("cameras/front", np.zeros_like(bright), 10**9, 0)
+    assert [gate.reason for gate in camera_gates(watch)] == ["its image is black; check its lens cap and exposure"]
