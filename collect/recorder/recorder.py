@@ -133,7 +133,7 @@ class Recorder:
             self.cameras.state(np.asarray(values["position"]))
             self.joints.state(values["position"], stamps["header_ns"])
         elif stream == schema.APPLIED:
-            self.joints.applied(values["position"])
+            self.joints.applied(values["position"], stamps["header_ns"])
         writer = self._writer_of(stream, stamps)
         if writer is not None:
             if stream == schema.STATE:

@@ -18,7 +18,7 @@ from waldo.collect.recorder.recorder import Recorder
 from waldo.collect.recorder.status import RecordingStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.collect.sessions.motion import MotionWatch
-from waldo.collect.sessions.plan import Cell, SessionPlan
+from waldo.collect.sessions.plan import SESSION, Cell, SessionPlan
 from waldo.collect.sessions.progress import Progress
 from waldo.collect.sessions.rest import Rest, propose_rest
 from waldo.errors import WaldoError
@@ -163,6 +163,8 @@ class RecordingSession(OperatorView):
         if cell is not None:
             # A robot may also publish a task.
             self._recorder.task = cell.attributes(self.plan.name)
+        elif self._recorder.task.get(SESSION) == self.plan.name:  # further episodes are of no cell
+            self._recorder.task = {"task": str(self._recorder.task["task"])}
         if cell == self._cell and self._selected:
             return
         self._cell, self._selected = cell, True

@@ -234,7 +234,10 @@ def _movement(episode: Episode, start_ns: int, stop_ns: int) -> float | None:
         return None
     stamps = episode.time_ns(schema.STATE)
     inside = episode.values(schema.STATE, "position")[(stamps >= start_ns) & (stamps <= stop_ns)]
-    return float(np.ptp(inside, axis=0).max()) if len(inside) else 0.0
+    if not len(inside):
+        return 0.0
+    # A joint whose position is not known has not moved.
+    return float(np.nan_to_num(np.fmax.reduce(inside) - np.fmin.reduce(inside)).max())
 
 
 def _commands(episode: Episode, name: str, robot: Robot, rules: Rules) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import pytest
 from waldo.cli.record import Record
 from waldo.datasets.compatibility import IncompatibleError
 from waldo.datasets.dataset import Dataset
-from waldo.errors import FileError, UnknownNameError
+from waldo.errors import ConflictingOptionsError, FileError, UnknownNameError
 
 
 def test_a_wrong_plan_or_rule_leaves_no_folder(tmp_path: Path) -> None:
@@ -26,3 +26,8 @@ def test_a_dataset_of_another_robot_is_refused_at_once(tmp_path: Path) -> None:
     Dataset.create(tmp_path / "set", robot="g1")
     with pytest.raises(IncompatibleError, match="robot: g1 in the dataset, so101 here"):
         Record(dataset=tmp_path / "set", robot="so101").run()
+
+
+def test_the_instructions_are_those_of_the_plan_or_of_the_options(tmp_path: Path) -> None:
+    with pytest.raises(ConflictingOptionsError, match=r"--task.*--plan"):
+        Record(dataset=tmp_path / "set", plan=tmp_path / "plan.yaml", task=("lift the cube",)).run()

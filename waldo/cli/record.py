@@ -13,7 +13,7 @@ import tyro
 
 from waldo import console
 from waldo.datasets.streams import CRF
-from waldo.errors import InvalidValueError, count
+from waldo.errors import ConflictingOptionsError, InvalidValueError, count
 
 if TYPE_CHECKING:
     from waldo.collect.console.view import ConsoleView
@@ -105,6 +105,8 @@ class Record:
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
 
+        if self.plan is not None and self.task:
+            raise ConflictingOptionsError("--task", "--plan", "list the instructions in the plan")
         done = until_signaled()
         robot = load_robot(self.robot)
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}

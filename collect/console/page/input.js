@@ -30,6 +30,8 @@ export function listen({ request, take, give }) {
     if (event.target.closest?.("button") && key === "Enter") return;
     event.preventDefault();
     if (event.repeat) return;
+    // In the review these keys would concern another episode than the one that is shown.
+    if (isOpen() && ["save", "fail", "discard", "undo"].includes(name)) return;
     if (name) request(name);
     else other[key]();
   });

@@ -152,6 +152,7 @@ function showSession(session) {
   byId("session-bar").value = done / episodes;
   const next = instruction ? `Next: ${[instruction, scene, operator].filter(Boolean).join("; ")}` : "The plan is complete.";
   const wait = reset > 0 ? `. Arrange the scene: ${Math.ceil(reset)} s` : start === "motion" ? ". Move to start" : "";
+  setText("scene", [scene, reset > 0 ? `arrange the scene: ${Math.ceil(reset)} s` : ""].filter(Boolean).join(", "));
   setText("session-next", next + (instruction ? wait : ""));
   setText("session-rest", rest ? `Rest ${duration(rest.seconds)} ${rest.after ? `after ${rest.after} episodes` : "now"}`
     + ` for ${name(rest.joint)}: ${rest.reason}` : "");

@@ -67,7 +67,8 @@ class CameraWatch:
             camera.low = camera.high = None
         found: list[Finding] = []
         if camera.low is not None and camera.high is not None:
-            moved = float(np.max(camera.high - camera.low))
+            # A joint whose position is not known has not moved.
+            moved = float(np.nan_to_num(camera.high - camera.low).max())
             frozen = check_frozen(stream, camera.since_ns, at_ns, moved, self._rules, first_ns)
             camera.frozen = frozen is not None
             found += [frozen] if frozen else []

@@ -10,6 +10,6 @@ class Gate:
     """Something that is not in order."""
 
     name: str
-    """Its name: "stream cameras/front", "camera front", "clock", "disk", "fault elbow_flex", "heat", "joints"."""
+    """Its name: "stream cameras/front", "camera front", "clock", "disk", "heat elbow_flex"."""
     reason: str
     """Why, and what to do."""

@@ -54,7 +54,7 @@ def check_gates(
         left_s = motor.values.get("time_to_limit_seconds", np.nan)
         if left_s < HEAT_S:
             text = f"{joint} reaches its temperature limit in {left_s:.0f} s at the present load; let it rest"
-            found.append(Gate(name="heat", reason=text))
+            found.append(Gate(name=f"heat {joint}", reason=text))
     return found
 
 

@@ -439,7 +439,7 @@ def test_a_joint_is_apart_from_its_command_only_between_episodes(recorder: Recor
     assert recorder.joints.gates() == []
     for tick in range(101, 113):
         step(tick, 0.5)
-    assert [gate.name for gate in recorder.joints.gates()] == ["joints"] * len(rest)
+    assert [gate.name for gate in recorder.joints.gates()] == [f"joint {name}" for name in recorder.robot.joint_names]
 
 
 def checked(recorder: Recorder, ticks: range, image: Any) -> None:

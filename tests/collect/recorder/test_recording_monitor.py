@@ -385,7 +385,7 @@ def test_what_is_not_in_order_before_an_episode_is_that_of_every_check(recorder:
     both = recorder.robot.upper + 0.2
     recorder.row("joints/state", values={"position": both, "velocity": both, "effort": both}, **stamps)
     recorder.frame("cameras/front", np.zeros((48, 64, 3), np.uint8), **stamps)
-    assert [gate.name for gate in monitor.gates()] == ["camera front", "calibration", "calibration", "bus a"]
+    assert [gate.name for gate in monitor.gates()] == ["camera front", "calibration a", "calibration b", "bus a"]
 
 
 def test_a_breach_of_the_rules_is_noticed_once_in_each_episode(recorder: Recorder) -> None:

@@ -99,6 +99,7 @@ def test_the_plan_is_followed_until_it_is_complete(recorder: Recorder) -> None:
     assert tasks == ["lift", "open", "lift", "open"]
     assert desk.session.state()["done"] == 4
     assert desk.notices[-1].text == "the plan kitchen is complete: 4 episodes"
+    assert recorder.task == {"task": "open"}  # a further episode is of no cell
     episodes = recorder.dataset.episodes
     assert [episode.attributes["session_cell"] for episode in episodes] == [" / lift / ", " / open / "] * 2
     assert episodes[0].attributes["operator"] == "anna"

@@ -45,7 +45,7 @@ def test_nothing_is_wrong_with_a_robot_that_is_in_order() -> None:
         ),
         (
             {"motors": {"elbow": motor_status(time_to_limit_seconds=12.0)}},
-            "heat",
+            "heat elbow",
             "elbow reaches its temperature limit in 12 s",
         ),
     ],
