@@ -1,10 +1,24 @@
 """The web application of the console: its page, and the WebSockets of each page.
 
 A page opens two. `/session` carries its state as JSON whenever something changes, at most ten times a second, and
-images as binary messages: the length of the camera's name, the name, the time of the image [ns, int64, little-endian],
-and the JPEG. The page acknowledges each image when it has drawn it. The next one of that camera is sent then: a slow
-page shows fewer images, not older ones. The time from the image's stamp to its acknowledgement is the latency that the
-page shows. `/stop` carries stops and nothing else, so that nothing can be queued before one; see `waldo.web.stops`.
+images as binary messages, little-endian:
+
+| type | content |
+|---|---|
+| uint16 | length of the camera's name [bytes] |
+| | the name, UTF-8 |
+| int64 | time of the image [ns] |
+| uint8 | format: 0 JPEG, 1 an access unit of H.264, 2 one that is a key frame |
+| | the JPEG, or the access unit in Annex B; that of a key frame contains its parameter sets |
+
+When it opens, and if its decoder fails, a page states whether it decodes H.264: `{"kind": "decodes", "h264": true}`.
+Cameras that publish H.264 are then passed through to it from a key frame on; to other pages they are sent as JPEG.
+
+The page acknowledges each image when it has drawn it. The next JPEG of that camera is sent then: a slow page shows
+fewer images, not older ones. A page that does not acknowledge H.264 in time is sent none until the next key frame. The
+time from the image's stamp to its acknowledgment is the latency that the page shows.
+
+`/stop` carries stops and nothing else, so that nothing can be queued before one; see `waldo.web.stops`.
 """
 
 from __future__ import annotations
@@ -40,6 +54,7 @@ PAGE_FILES: Mapping[str, str] = {
     "/style.css": "text/css",
     "/page.js": "text/javascript",
     "/show.js": "text/javascript",
+    "/video.js": "text/javascript",
     "/input.js": "text/javascript",
     "/review.js": "text/javascript",
     "/body.js": "text/javascript",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import struct
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocketDisconnect
 
+from waldo.collect.console.image_line import ImageLine
 from waldo.collect.console.review import MAX_INDEX, EpisodeReview
 from waldo.collect.console.view import STOP, ConsoleView
 from waldo.errors import WaldoError
@@ -28,10 +28,6 @@ STATE_S = 0.1
 """Shortest interval between two states [s]."""
 REPEAT_S = 1.0
 """Longest interval between two states [s], by which a page notices that the connection is lost."""
-SHOWN_TIMEOUT_S = 2.0
-"""Time after which an image that was not acknowledged is followed by another one [s]."""
-LATENCIES = 30
-"""Number of images over which the latency is stated."""
 REQUESTS_HZ, REQUESTS_BURST = 20.0, 40
 """Rate of a page's requests [1/s], and how many may come at once; further ones are dropped, except a stop."""
 MESSAGES_HZ, MESSAGES_BURST = 500.0, 1000
@@ -68,12 +64,8 @@ class Session:
         self._socket, self._view, self.number = socket, view, number
         self._review = review
         self._visitor, self._stops, self._audit, self._max_text = visitor_of(socket), stops, audit, max_text
-        self._changed, self._new_image = asyncio.Event(), asyncio.Event()
-        self._sent: dict[str, int] = {}
-        """Camera -> number of the last image that was sent."""
-        self._open: dict[str, tuple[int, float]] = {}
-        """Camera -> stamp of an image that is not acknowledged yet [ns], and the time it was sent [s]."""
-        self._latencies: dict[str, deque[float]] = {}
+        self._changed = asyncio.Event()
+        self._images = ImageLine(socket, view)
         self._replies: deque[str] = deque(maxlen=10)
         self._messages = RateLimit(MESSAGES_HZ, MESSAGES_BURST)
         self._requests = RateLimit(REQUESTS_HZ, REQUESTS_BURST)
@@ -84,12 +76,12 @@ class Session:
 
         def wake(is_image: bool) -> None:
             with contextlib.suppress(RuntimeError):  # the server has been stopped
-                loop.call_soon_threadsafe((self._new_image if is_image else self._changed).set)
+                loop.call_soon_threadsafe((self._images.new if is_image else self._changed).set)
 
         operates = self._visitor.role >= Role.OPERATE
         self._view.open_page(self.number, self._visitor.label, wake, may_operate=operates)
         self._audit.record("opened", self._visitor, page=self.number)
-        sending = [asyncio.create_task(self._send_states()), asyncio.create_task(self._send_images())]
+        sending = [asyncio.create_task(self._send_states()), asyncio.create_task(self._images.send())]
         try:
             with contextlib.suppress(WebSocketDisconnect):
                 await self._receive_all()
@@ -119,9 +111,12 @@ class Session:
         message = _parsed(text, self._max_text)
         kind = message.get("kind")
         if kind == "shown":
-            self._shown(str(message.get("camera")), message.get("stamp_ns"))
+            self._images.shown(str(message.get("camera")), message.get("stamp_ns"))
         elif kind == "request" and message.get("name") == STOP:
             self._stops.stop(self._visitor)
+        elif kind == "decodes":
+            self._images.decodes_h264 = message.get("h264") is True
+            self._images.new.set()
         elif not self._requests.allow():
             self._reject("too many requests; this one was dropped", kind)
         elif kind == "request":
@@ -182,44 +177,18 @@ class Session:
         self._changed.set()
         self._audit.refuse(f"{str(subject)[:40]}: {reason}", visitor=self._visitor, path="/session")
 
-    def _shown(self, camera: str, stamp: object) -> None:
-        expected = self._open.get(camera)
-        if expected is None or str(expected[0]) != stamp:
-            return
-        del self._open[camera]
-        latency_s = time.time() - expected[0] / 1e9
-        self._latencies.setdefault(camera, deque(maxlen=LATENCIES)).append(latency_s)
-        self._new_image.set()
-
     async def _send_states(self) -> None:
         while True:
             state = self._view.state(self.number)
             replies = list(self._replies)
             self._replies.clear()
-            latency = {name: sorted(found)[len(found) // 2] for name, found in self._latencies.items() if found}
-            state |= {"server_s": time.time(), "latency_s": latency, "replies": replies}
+            state |= {"server_s": time.time(), "latency_s": self._images.latency_s(), "replies": replies}
             state |= {"rights": self._visitor.role.word}
             await self._socket.send_text(json.dumps(state, allow_nan=False))
             await asyncio.sleep(STATE_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), REPEAT_S - STATE_S)
             self._changed.clear()
-
-    async def _send_images(self) -> None:
-        while True:
-            for image in self._view.images():
-                open_since = self._open.get(image.camera)
-                is_waiting = open_since is not None and time.monotonic() - open_since[1] < SHOWN_TIMEOUT_S
-                if is_waiting or self._sent.get(image.camera) == image.number:
-                    continue
-                self._sent[image.camera] = image.number
-                self._open[image.camera] = image.stamp_ns, time.monotonic()
-                name = image.camera.encode()
-                head = struct.pack("<H", len(name)) + name + struct.pack("<q", image.stamp_ns)
-                await self._socket.send_bytes(head + await asyncio.to_thread(image.jpeg))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._new_image.wait(), SHOWN_TIMEOUT_S)
-            self._new_image.clear()
 
 
 def _index_of(value: object) -> int | None:

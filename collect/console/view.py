@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from waldo.collect.console.battery import BatteryForecast
+from waldo.collect.console.camera_image import CameraImage
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.operator_view import OperatorView
 from waldo.collect.recorder.status import RecordingStatus
 from waldo.collect.robot_condition import RobotCondition
 from waldo.datasets import schema
+from waldo.datasets.recording.access_units import AccessUnit
 from waldo.robots.cameras.ros_images import Image
 from waldo.robots.diagnostics import OK, MotorStatus
 from waldo.typing import Array
@@ -44,33 +46,10 @@ MOTOR_KEYS = (
 """Quantities of a motor that a page shows."""
 MAX_WAITING = 20
 """Number of requests that may wait for the recorder, beside a stop."""
-QUALITY = 80
-"""JPEG quality of images that a camera does not deliver as JPEG, 1 to 100."""
 NOTICES = 50
 """Number of notices that a page shows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CameraImage:
-    """The newest image of a camera."""
-
-    camera: str
-    """Name of the camera."""
-    image: bytes | Image
-    """JPEG, or pixels (height, width, 3) of red, green and blue."""
-    stamp_ns: int
-    """Time at which it was taken [ns]."""
-    number: int
-    """Number of the camera's images so far."""
-
-    def jpeg(self) -> bytes:
-        """Return the image as JPEG."""
-        if isinstance(self.image, bytes):
-            return self.image
-        import cv2
-
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(self.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-        return data.tobytes()
+UNITS = 150
+"""Number of access units that are kept of a camera that delivers H.264, for pages that are not sent each at once."""
 
 
 @dataclass(slots=True)
@@ -106,6 +85,7 @@ class ConsoleView(OperatorView):
     _count: int = 0
     _edits: int = 0
     _images: dict[str, CameraImage] = field(default_factory=dict[str, CameraImage])
+    _units: dict[str, deque[CameraImage]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=UNITS)))
     _requests: deque[str] = field(default_factory=deque[str])
     _pages: dict[int, _Page] = field(default_factory=dict[int, _Page])
     _operator: int | None = None
@@ -148,7 +128,7 @@ class ConsoleView(OperatorView):
         """Show the charge of the battery, 0 to 1; NaN if it is unknown."""
         self._battery.add(ratio, time.monotonic())
 
-    def image(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
+    def image(self, stream: str, image: bytes | Image | AccessUnit, stamp_ns: int) -> None:
         """Show an image of a camera's stream; depth is not shown."""
         if not stream.startswith(schema.CAMERA_PREFIX):
             return
@@ -156,7 +136,10 @@ class ConsoleView(OperatorView):
         with self._lock:
             before = self._images.get(camera)
             number = 1 if before is None else before.number + 1
-            self._images[camera] = CameraImage(camera=camera, image=image, stamp_ns=stamp_ns, number=number)
+            newest = CameraImage(camera=camera, image=image, stamp_ns=stamp_ns, number=number)
+            self._images[camera] = newest
+            if isinstance(image, AccessUnit):
+                self._units[camera].append(newest)
         self._wake(is_image=True)
 
     def take_requests(self) -> list[str]:
@@ -251,6 +234,11 @@ class ConsoleView(OperatorView):
         """Return the newest image of each camera."""
         with self._lock:
             return list(self._images.values())
+
+    def units(self, camera: str) -> list[CameraImage]:
+        """Return the last images of a camera that delivers H.264, in order."""
+        with self._lock:
+            return list(self._units.get(camera, ()))
 
     def state(self, page: int) -> dict[str, Any]:
         """Return what a page shows, as JSON: unknown numbers are null."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from waldo.collect.console.view import CameraImage
+from waldo.collect.console.camera_image import CameraImage
 from waldo.datasets import schema
 from waldo.robots.cameras.ros_images import Image
 

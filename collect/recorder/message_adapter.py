@@ -19,6 +19,7 @@ from waldo.collect.recorder.publishers import Numbering, Publishers, Start
 from waldo.collect.recorder.recorder import Recorder
 from waldo.collect.recorder.topics import Topic
 from waldo.datasets import schema
+from waldo.datasets.recording.access_units import AccessUnit, AccessUnits
 from waldo.datasets.recording.stamps import Stamps
 from waldo.errors import ImageError
 from waldo.robots import diagnostics
@@ -64,6 +65,7 @@ class MessageAdapter:
         self._command = {name: np.full(len(joints), np.nan) for name in (schema.COMMAND, schema.APPLIED)}
         self._publishers: dict[str, dict[Hashable, Publishers]] = defaultdict(lambda: defaultdict(Publishers))
         self._numbering: dict[str, Numbering] = defaultdict(Numbering)
+        self._units: dict[str, AccessUnits] = defaultdict(AccessUnits)
         self.clock_ns = 0
         """The simulated clock [ns]."""
         self._latest_ns = 0
@@ -96,12 +98,14 @@ class MessageAdapter:
             stamps["header_ns"] = stamps["receipt_ns"]
         # Publishers of different joints of one state have counts of their own.
         part = frozenset(message.name) if stream in schema.JOINT_UNITS else None
-        self._count(topic, part, stamps)
+        missing = self._count(topic, part, stamps)
         if stream == schema.STATE:
             self._add_state(topic, message, stamps)
             return
         if schema.is_camera(stream):
-            image = self._image(topic, message)
+            image = self._image(topic, message, missing)
+            if image is None:
+                return
             self._recorder.frame(stream, image, **self._numbered(stream, stamps))
             # Recorded first: showing it must not cost it.
             self._view.image(stream, image, stamps["header_ns"])
@@ -116,11 +120,11 @@ class MessageAdapter:
         if stream == schema.APPLIED and (source := SOURCE_OF_LABEL.get(message.header.frame_id)) is not None:
             self._recorder.row(schema.CONTROL, values={schema.DEFAULT_FIELD: np.array([float(source)])}, **numbered)
 
-    def _count(self, topic: Topic, part: Hashable, stamps: Stamps) -> None:
-        """Count the message and those that are missing before it."""
+    def _count(self, topic: Topic, part: Hashable, stamps: Stamps) -> int:
+        """Count the message; return the number of those that are missing before it, 1 or more for a new publisher."""
         sequence, parts = stamps["sequence"], self._publishers[topic.stream]
         if sequence <= 0:
-            return
+            return 0
         if part == RELEASE:
             # A release names no joints; it is counted with the commands of its publisher.
             part = next((key for key, one in parts.items() if one.precede(sequence)), next(iter(parts), part))
@@ -133,8 +137,10 @@ class MessageAdapter:
 
         missing, start = parts[part].add(sequence, stamps["receipt_ns"], publishers)
         self._numbering[topic.stream].missing(missing)
-        if start in (Start.RESTARTED, Start.ADDED):
-            self._on_publisher(topic, start)
+        if start not in (Start.RESTARTED, Start.ADDED):
+            return missing
+        self._on_publisher(topic, start)
+        return missing + 1
 
     def _numbered(self, stream: str, stamps: Stamps) -> Stamps:
         """Return stamps with the number under which the message is stored."""
@@ -156,9 +162,14 @@ class MessageAdapter:
             text = f"{topic.name} has {same} publishers of the same joints; stop all but one"
             self._recorder.refuse(topic.stream, text)
 
-    def _image(self, topic: Topic, message: Any) -> bytes | ros_images.Image:
-        """Return a camera's image; a JPEG stays encoded and is decoded on the encoder's thread."""
+    def _image(self, topic: Topic, message: Any, missing: int) -> bytes | ros_images.Image | AccessUnit | None:
+        """Return a camera's image; JPEG and H.264 stay encoded and are decoded on the encoder's thread.
+
+        None is returned for a message of H.264 without a frame.
+        """
         depth = topic.stream.startswith(schema.DEPTH_PREFIX)
+        if not depth and ros_images.is_h264(message):
+            return self._units[topic.stream].add(bytes(message.data), missing)
         if topic.type == schema.IMAGE_TYPE:
             image = ros_images.from_raw(message)
         else:

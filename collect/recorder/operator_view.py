@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from waldo.collect.notice import Notice
 from waldo.collect.recorder.status import RecordingStatus
 from waldo.collect.robot_condition import RobotCondition
+from waldo.datasets.recording.access_units import AccessUnit
 from waldo.robots.cameras.ros_images import Image
 from waldo.robots.diagnostics import MotorStatus
 from waldo.typing import Array
@@ -33,8 +34,8 @@ class OperatorView:
     def battery(self, ratio: float) -> None:
         """Show the charge of the battery, 0 to 1; NaN if it is unknown."""
 
-    def image(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
-        """Show an image of a camera: a JPEG, or pixels (H, W, 3), or depth (H, W)."""
+    def image(self, stream: str, image: bytes | Image | AccessUnit, stamp_ns: int) -> None:
+        """Show an image of a camera: a JPEG, H.264, or pixels (H, W, 3), or depth (H, W)."""
 
     def take_requests(self) -> Sequence[str]:
         """Return the operator's requests since the last call.
@@ -81,7 +82,7 @@ class OperatorViews(OperatorView):
         for view in self._views:
             view.battery(ratio)
 
-    def image(self, stream: str, image: bytes | Image, stamp_ns: int) -> None:
+    def image(self, stream: str, image: bytes | Image | AccessUnit, stamp_ns: int) -> None:
         """Show an image in each view."""
         for view in self._views:
             view.image(stream, image, stamp_ns)

@@ -18,6 +18,8 @@ from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES, StateRate
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.rules import Rules
+from waldo.datasets.recording.access_units import AccessUnit
+from waldo.datasets.recording.live_decoder import key_frame
 from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.recording.writer import EpisodeWriter
 from waldo.datasets.streams import CRF, DepthStream, Field, ScalarStream, Stream, VideoStream
@@ -175,25 +177,29 @@ class Recorder:
             self._streams[name] = ScalarStream(name=name, rate_hz=self.config.rate_hz, fields=fields)
         self.row(name, values={schema.DEFAULT_FIELD: values}, **stamps)
 
-    def frame(self, stream: str, image: bytes | Image, **stamps: Unpack[Stamps]) -> None:
+    def frame(self, stream: str, image: bytes | Image | AccessUnit, **stamps: Unpack[Stamps]) -> None:
         """Add one frame of a camera; the size of the first frame becomes the stream's.
 
         Args:
             stream: `cameras/<name>` or `depth/<name>`.
-            image: A JPEG, uint8 (H, W, 3), or depth uint16 (H, W) [mm].
+            image: A JPEG, H.264, uint8 (H, W, 3), or depth uint16 (H, W) [mm].
             stamps: Times and sequence number.
         """
-        if self._must_check_size(stream, stamps["header_ns"]):
-            pixels = decode_jpeg(image) if isinstance(image, bytes) else image
+        # Of H.264 only key frames are checked: the others are decoded on the encoder's thread.
+        still = key_frame(image) if isinstance(image, AccessUnit) else image
+        if still is not None and self._must_check_size(stream, stamps["header_ns"]):
+            pixels = decode_jpeg(still) if isinstance(still, bytes) else still
             self._streams[stream] = self._image_stream(stream, pixels)
+        if stream not in self._streams:
+            raise ImageError("waits for a key frame, which states its size")
         self._received.add(stream)
         self._refused.pop(stream, None)
         writer = self._writer_of(stream, stamps)
-        if writer is None:
-            self.cameras.image(stream, image, stamps["header_ns"], stamps["header_ns"])
-        else:
+        if writer is not None:
             writer.frame(stream, image=image, **stamps)
-            self.quality.frame(stream, image, stamps)
+            self.quality.frame(stream, still, stamps)
+        elif still is not None:
+            self.cameras.image(stream, still, stamps["header_ns"], stamps["header_ns"])
 
     def report_lost(self, stream: str) -> None:
         """Count a message that was received but could not be decoded as lost."""

@@ -21,20 +21,15 @@ from waldo.datasets.formats.cameras_in import PacketRun
 from waldo.datasets.formats.names import require_regular
 from waldo.datasets.formats.source import SourceError
 from waldo.datasets.video import h264
+from waldo.datasets.video.color import is_stores, rgb_of
 from waldo.datasets.video.h264 import NAL_IDR, NAL_PPS, NAL_SPS, START_CODE, Packet
 from waldo.errors import FileError
 
 LONGEST_GOP = 60
 """Longest group of pictures that is copied [frames]; reading its last frame decodes the whole group."""
 
-BT601 = (2, 5, 6)
-"""FFmpeg's color space numbers that mean BT.601, or unspecified, which the store treats as BT.601."""
-
 SAME_TIME_S = 1e-4
 """Times of frames that differ by at most this are the same [s]."""
-
-FULL_RANGE = 2
-"""FFmpeg's number of the full color range, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,13 +187,8 @@ def kind_of(codec: str, frames: Any) -> Literal["h264", "lossless"] | None:
         return None
     if frames.format.name == "gbrp":
         return "lossless"
-    plain = frames.format.name == "yuv420p" and _is_stores(frames)
+    plain = frames.format.name == "yuv420p" and is_stores(frames)
     return "h264" if plain and frames.width % 2 == frames.height % 2 == 0 else None
-
-
-def _is_stores(frames: Any) -> bool:
-    """Return whether colors are encoded as in the store: BT.601 in limited range."""
-    return frames.color_range != FULL_RANGE and frames.colorspace in BT601
 
 
 def packet_run(
@@ -261,15 +251,6 @@ def _units(sample: bytes, length: int) -> Iterator[bytes]:
             raise ValueError(f"a NAL unit has {size} bytes, but the sample has only {len(sample)}")
         yield unit
         at += length + size
-
-
-def rgb_of(frame: Any) -> NDArray[np.uint8]:
-    """Return a decoded frame as RGB, uint8 of shape (H, W, 3); an unspecified color space is taken for BT.601."""
-    import cv2
-
-    if frame.format.name == "yuv420p" and _is_stores(frame) and frame.width % 2 == frame.height % 2 == 0:
-        return np.asarray(cv2.cvtColor(frame.to_ndarray(), cv2.COLOR_YUV2RGB_I420), np.uint8)
-    return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def probe_packets(codec: str, packet: Packet) -> tuple[Literal["h264", "lossless"] | None, int, int]:

@@ -17,7 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from waldo.datasets.recording.access_units import AccessUnit
 from waldo.datasets.recording.journal import Flag, Journal, Kind
+from waldo.datasets.recording.live_decoder import LiveDecoder
 from waldo.datasets.recording.stamps import Stamps
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
 from waldo.datasets.video import histograms, images
@@ -49,9 +51,17 @@ type Note = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame in the queue of its encoder."""
+    """A frame for its encoder."""
 
     image: Image
+    stamps: Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedFrame:
+    """A frame in the queue of its encoder, which may have to be decoded before."""
+
+    image: Image | AccessUnit
     stamps: Stamps
 
 
@@ -91,11 +101,12 @@ class CameraEncoder:
         """
         self._stream, self._journal, self._index, self._note = stream, journal, index, note
         self._wait = back_pressure == "wait"
-        self._queue: queue.Queue[Frame | None] = queue.Queue(max(2, int(QUEUE_S * stream.rate_hz)))
+        self._queue: queue.Queue[QueuedFrame | None] = queue.Queue(max(2, int(QUEUE_S * stream.rate_hz)))
         self._spill_at = max(1, int(SPILL_S * stream.rate_hz))
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
         self._previous: Image | None = None
+        self._decoder = LiveDecoder()
         self._thread = threading.Thread(target=self._run, name=f"encode {stream.name}", daemon=True)
         self._thread.start()
 
@@ -104,7 +115,7 @@ class CameraEncoder:
         """Number of frames in the queue."""
         return self._queue.qsize()
 
-    def put(self, frame: Frame) -> bool:
+    def put(self, frame: QueuedFrame) -> bool:
         """Queue a frame and return True, or return False if the queue is full; raise the error of a failed encoder."""
         if self._error is not None:
             raise self._error
@@ -144,9 +155,23 @@ class CameraEncoder:
     def _next(self) -> Frame | None:
         """Return the next frame; None after the last one."""
         while (frame := self._queue.get()) is not None:
-            if not self._abandoned.is_set():
-                return frame
+            if not self._abandoned.is_set() and (decoded := self._decoded(frame)) is not None:
+                return decoded
         return None
+
+    def _decoded(self, frame: QueuedFrame) -> Frame | None:
+        """Return a frame without H.264; None for one that cannot be decoded, whose loss is recorded."""
+        if not isinstance(frame.image, AccessUnit):
+            return Frame(frame.image, frame.stamps)
+        try:
+            rgb = self._decoder.decode(frame.image)
+            if rgb.shape != self._stream.frame_shape:
+                found, expected = rgb.shape, self._stream.frame_shape
+                raise ImageError(f"an image of {found[1]}x{found[0]}, expected {expected[1]}x{expected[0]}")
+        except ImageError as error:
+            self._drop(frame, str(error))
+            return None
+        return Frame(rgb, frame.stamps)
 
     # JPEG and depth: one frame per chunk
 
@@ -244,7 +269,7 @@ class CameraEncoder:
         counts = histograms.histogram(rgb).tobytes()
         self._journal.append(Kind.HISTOGRAM, stream=self._index, payload=counts, **frame.stamps)
 
-    def _drop(self, frame: Frame, reason: str) -> None:
+    def _drop(self, frame: Frame | QueuedFrame, reason: str) -> None:
         """Record the loss of a frame that cannot be stored."""
         LOG.error("%s: dropped frame %d: %s", self._stream.name, frame.stamps["sequence"], reason)
         self._journal.append(Kind.DROPPED, stream=self._index, **frame.stamps)

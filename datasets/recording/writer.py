@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waldo.datasets.recording.encoding import BackPressure, CameraEncoder, Frame, Image
+from waldo.datasets.recording.access_units import AccessUnit
+from waldo.datasets.recording.encoding import BackPressure, CameraEncoder, Image, QueuedFrame
 from waldo.datasets.recording.finalize import finalize
 from waldo.datasets.recording.journal import Flag, Journal, Kind
 from waldo.datasets.recording.loss import LossCounter
@@ -119,7 +120,14 @@ class EpisodeWriter:
         self._losses[stream].add(sequence)
 
     def frame(
-        self, stream: str, *, header_ns: int, receipt_ns: int, sequence: int, image: Image, publish_ns: int = -1
+        self,
+        stream: str,
+        *,
+        header_ns: int,
+        receipt_ns: int,
+        sequence: int,
+        image: Image | AccessUnit,
+        publish_ns: int = -1,
     ) -> bool:
         """Queue one frame for encoding and return whether it was accepted; with "spill" this never blocks.
 
@@ -131,7 +139,7 @@ class EpisodeWriter:
             receipt_ns: When the message was received [ns since the epoch].
             sequence: The publisher's sequence number; -1 if it does not count.
             image: uint8 (H, W, 3), uint16 (H, W) for a depth stream, or a JPEG, which a jpeg stream stores unchanged
-                and the encoder's thread decodes for other streams.
+                and the encoder's thread decodes for other streams, or H.264, which that thread decodes.
             publish_ns: When the middleware sent the message [ns since the epoch]; -1 if unknown.
         """
         description = self._image_stream(stream)
@@ -139,8 +147,8 @@ class EpisodeWriter:
         stamps = Stamps(header_ns=header_ns, receipt_ns=receipt_ns, publish_ns=publish_ns, sequence=sequence)
         self._losses[stream].add(sequence)
         # The caller may overwrite its buffer before the frame is encoded.
-        owned = image if isinstance(image, bytes) else image.copy()
-        if self._cameras[stream].put(Frame(owned, stamps)):
+        owned = image if isinstance(image, bytes | AccessUnit) else image.copy()
+        if self._cameras[stream].put(QueuedFrame(owned, stamps)):
             self._counts[stream] += 1
             self._dropping.discard(stream)
             return True
@@ -328,11 +336,12 @@ def _messages(number: int) -> str:
     return count(number, "message")
 
 
-def _check_image(stream: ImageStream, image: Image) -> None:
-    """Raise InvalidValueError for pixels of another dtype or shape; JPEGs are checked when they are decoded."""
-    if isinstance(image, bytes):
+def _check_image(stream: ImageStream, image: Image | AccessUnit) -> None:
+    """Raise InvalidValueError for pixels of another dtype or shape; others are checked when they are decoded."""
+    if isinstance(image, bytes | AccessUnit):
         if isinstance(stream, DepthStream):
-            raise InvalidValueError(f"a frame of {stream.name}", "a JPEG", f"uint16 {stream.frame_shape}")
+            found = "a JPEG" if isinstance(image, bytes) else "H.264"
+            raise InvalidValueError(f"a frame of {stream.name}", found, f"uint16 {stream.frame_shape}")
         return
     dtype = np.dtype(np.uint16) if isinstance(stream, DepthStream) else np.dtype(np.uint8)
     if image.dtype != dtype or image.shape != stream.frame_shape:

@@ -85,6 +85,11 @@ def from_compressed(message: Any) -> bytes | NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
+def is_h264(message: Any) -> bool:
+    """Return whether a CompressedImage contains one access unit of H.264, with the format "h264" of any case."""
+    return not hasattr(message, "encoding") and message.format.strip().lower() == "h264"
+
+
 def is_compressed_depth(message: Any) -> bool:
     """Return whether a message is a `compressedDepth` image, with a format such as "32FC1; compressedDepth png"."""
     return not hasattr(message, "encoding") and "compressedDepth" in message.format

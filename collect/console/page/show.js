@@ -201,8 +201,8 @@ function showRole({ role, operator, asking }) {
   for (const button of document.querySelectorAll("#requests button")) button.disabled = !operates;
 }
 
-export async function showImage(camera, blob) {
-  const image = await createImageBitmap(blob);
+// Draws an image, which is a bitmap or a frame of a video, and closes it.
+export function showImage(camera, image, width = image.width, height = image.height) {
   let entry = canvases.get(camera);
   if (!entry) {
     const figure = element("figure", "", {}, "camera");
@@ -219,7 +219,7 @@ export async function showImage(camera, blob) {
     canvases.set(camera, entry);
   }
   const { canvas } = entry;
-  if (canvas.width !== image.width || canvas.height !== image.height) [canvas.width, canvas.height] = [image.width, image.height];
+  if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   canvas.getContext("2d").drawImage(image, 0, 0);
   image.close();
   entry.at = performance.now();

@@ -102,9 +102,11 @@ class LiveQuality:
         if stream == schema.STATE:
             self._add_state(stamps["header_ns"], position)
 
-    def frame(self, stream: str, image: bytes | Image, stamps: Stamps) -> None:
-        """Add an image of a camera that is recorded."""
+    def frame(self, stream: str, image: bytes | Image | None, stamps: Stamps) -> None:
+        """Add an image of a camera that is recorded; None for one of H.264 that is not a key frame."""
         self._add_times(stream, stamps)
+        if image is None:
+            return
         for found in self._cameras.image(stream, image, stamps["header_ns"], self._first_ns or stamps["header_ns"]):
             self._keep(found)
 

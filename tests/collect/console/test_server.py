@@ -43,7 +43,7 @@ def image(page: ClientConnection) -> tuple[str, int, bytes]:
         pass
     (length,) = struct.unpack_from("<H", message)
     (stamp_ns,) = struct.unpack_from("<q", message, 2 + length)
-    return message[2 : 2 + length].decode(), stamp_ns, message[10 + length :]
+    return message[2 : 2 + length].decode(), stamp_ns, message[11 + length :]
 
 
 def request(page: ClientConnection, name: str, age_s: float = 0.0) -> None:
