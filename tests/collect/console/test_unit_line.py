@@ -78,7 +78,7 @@ def test_images_that_are_not_kept_any_more_end_the_sequence() -> None:
     line.take(images[:1], 0.0)
     assert numbers(line.take(images[:3], 0.0)) == [1, 2]
     line.confirm(1002)
-    # Numbers 3 to 11 are gone, and with them what the rest of their group needs.
+    # Numbers 3 to 11 are no longer kept, and the rest of their group needs them.
     assert line.take(images[12:18], 0.1) == []
     assert numbers(line.take(images[12:33], 0.2)) == [30, 31, 32]
 

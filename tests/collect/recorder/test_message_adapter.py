@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.h264_camera import encode, gray
 from waldo.collect.recorder.message_adapter import MessageAdapter
 from waldo.collect.recorder.topics import Topic
 from waldo.datasets import schema
@@ -237,6 +238,42 @@ def test_a_jpeg_is_passed_on_encoded_and_a_raw_image_as_pixels(recorder: RowList
     (front, first, _), (side, second, _) = recorder.rows
     assert (front, first, side) == ("cameras/front", jpeg, "cameras/side")
     np.testing.assert_array_equal(second, PIXELS)
+
+
+def test_h264_waits_for_a_key_frame_and_takes_no_number_for_what_is_refused(recorder: RowList) -> None:
+    adapter, topic = MessageAdapter(recorder), Topic("cameras/front", "/c/h264", schema.COMPRESSED_IMAGE_TYPE)
+    data = encode([gray(10 * k) for k in range(20)], gop=5)
+
+    def add(number: int) -> None:
+        message = SimpleNamespace(header=header(number), format="H264", data=data[number])
+        adapter.add(topic, message, INFO | {"publication_sequence_number": 7 + number})
+
+    for number in (3, 4):
+        with pytest.raises(ImageError, match="waits for a key frame"):
+            add(number)
+    for number in (5, 6):
+        add(number)
+    # 7 is lost on its way, and 8 and 9 need it.
+    for number in (8, 9):
+        with pytest.raises(ImageError, match="1 lost before this message"):
+            add(number)
+    for number in (10, 11):
+        add(number)
+    assert [image.data for _, image, _ in recorder.rows] == [data[5], data[6], data[10], data[11]]
+    # One gap: that of the message which never arrived.
+    sequences = [stamps["sequence"] for _, _, stamps in recorder.rows]
+    assert np.diff(sequences).tolist() == [1, 2, 1]
+
+
+def test_a_restarted_publisher_of_h264_starts_with_a_key_frame(recorder: RowList) -> None:
+    adapter, topic = MessageAdapter(recorder), Topic("cameras/front", "/c/h264", schema.COMPRESSED_IMAGE_TYPE)
+    data = encode([gray(10 * k) for k in range(10)], gop=5)
+    for number in range(3):
+        message = SimpleNamespace(header=header(number), format="h264", data=data[number])
+        adapter.add(topic, message, INFO | {"publication_sequence_number": 7 + number})
+    message = SimpleNamespace(header=header(3), format="h264", data=data[3])
+    with pytest.raises(ImageError, match="waits for a key frame"):
+        adapter.add(topic, message, INFO | {"publication_sequence_number": 1})
 
 
 def test_depth_is_decoded_in_both_transports(recorder: RowList) -> None:
