@@ -44,10 +44,8 @@ class UnitLine:
         if self._open and now_s - self._open[0][1] > BEHIND_S:
             self._follows = False
         new = [image for image in images if image.number > self._last]
-        if not self._follows:
-            new = self._from_key_frame(new, now_s)
-        elif new and new[0].number != self._last + 1:
-            self._follows = False  # more images have arrived than are kept
+        # Of a page that is sent nothing for long, not all images since are kept.
+        if not self._follows or (new and new[0].number != self._last + 1):
             new = self._from_key_frame(new, now_s)
         if new:
             self._follows, self._last = True, new[-1].number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from waldo.robots.cameras.ros_images import Image
 
 if TYPE_CHECKING:
     from waldo.ros import Graph
+
+LOG = logging.getLogger("waldo.collect")
 
 LOOK_S = 1.0
 """Interval at which new cameras are looked for [s]."""
@@ -31,6 +34,7 @@ class CameraFeed:
         """
         self._graph, self._show = graph, show
         self._subscribed: set[str] = set()
+        self._skipped: set[str] = set()
         self._looked_s = float("-inf")
 
     def look(self, now_s: float | None = None) -> None:
@@ -54,7 +58,16 @@ class CameraFeed:
 
         def on_message(message: Any, info: Any) -> None:
             del info
+            if ros_images.is_h264(message):
+                self._skip(topic)
+                return
             self._show(topic.stream, convert(message), ros.stamp_to_ns(message.header.stamp))
 
         self._graph.subscribe(ros.message_type(topic.type), topic.name, on_message, qos)
         self._subscribed.add(topic.stream)
+
+    def _skip(self, topic: Topic) -> None:
+        """Log, once, that a camera is not shown."""
+        if topic.stream not in self._skipped:
+            self._skipped.add(topic.stream)
+            LOG.warning("%s publishes H.264, which is not shown while teleoperating; publish JPEG as well", topic.name)

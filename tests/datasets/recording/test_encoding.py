@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from waldo.datasets.recording.encoding import CameraEncoder, Frame, encoder_of, unspill
+from tests.h264_camera import encode, gray
+from waldo.datasets.recording.access_units import AccessUnits
+from waldo.datasets.recording.encoding import CameraEncoder, QueuedFrame, encoder_of, unspill
 from waldo.datasets.recording.journal import Flag, Journal, JournalReader, Kind
 from waldo.datasets.streams import DepthStream, ImageStream, VideoStream
 from waldo.datasets.video import images
@@ -40,7 +42,7 @@ class Camera:
     def put(self, image: Any) -> bool:
         self.sequence += 1
         stamps = {"header_ns": self.sequence, "receipt_ns": 10 + self.sequence, "sequence": self.sequence}
-        return self.encoder.put(Frame(image, stamps))  # type: ignore[arg-type]
+        return self.encoder.put(QueuedFrame(image, stamps))  # type: ignore[arg-type]
 
     def records(self) -> list[tuple[Kind, int, int]]:
         """Finish and return kind, flags and sequence number of the journal's records."""
@@ -251,3 +253,13 @@ def test_encoder_has_the_settings_of_its_stream() -> None:
     assert context.framerate == 15
     assert encoder_of(H264)._context.name == "libx264"
     assert encoder_of(H264)._context.options["crf"] == "21"
+
+
+def test_h264_is_decoded_for_any_codec_and_another_size_is_dropped(camera: Callable[..., Camera]) -> None:
+    found = camera(VideoStream(name="cameras/front", width=64, height=48, rate_hz=20.0, codec="lossless"))
+    units = AccessUnits()
+    for data in (*encode([gray(50), gray(90)], gop=2), *encode([gray(50, 32, 32)]), *encode([gray(200)])):
+        assert found.put(units.add(data))
+    kinds = [kind for kind, _, _ in found.records()]
+    assert (kinds.count(Kind.FRAME), kinds.count(Kind.DROPPED)) == (3, 1)
+    assert [text for _, text, _ in found.notes] == ["cameras/front: an image of 32x32, expected 64x48"]
