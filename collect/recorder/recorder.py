@@ -15,6 +15,7 @@ from waldo.collect.recorder.checks.camera_watch import CameraWatch
 from waldo.collect.recorder.checks.joint_gates import JointGates
 from waldo.collect.recorder.checks.live_quality import LiveQuality
 from waldo.collect.recorder.state_rate import MIN_RATE_SAMPLES, StateRate
+from waldo.collect.recorder.topics import without_hint
 from waldo.datasets import schema
 from waldo.datasets.dataset import Dataset
 from waldo.datasets.quality.rules import Rules
@@ -322,12 +323,12 @@ class Recorder:
             raise RecorderError(f"cannot start: an episode is {self.state.value}; save, fail or discard it first")
         for name in (schema.STATE, *expected):
             if name in self._refused:
-                raise RecorderError(f"cannot start: {self._refused[name]}{_without_hint([name])}")
+                raise RecorderError(f"cannot start: {self._refused[name]}{without_hint([name])}")
         silent = [name for name in (schema.STATE, *expected) if name not in {*self._received, *COMMANDS}]
         if silent:
             raise RecorderError(
                 f"cannot start: no message received yet on {', '.join(dict.fromkeys(silent))}; "
-                f"check that the robot and its cameras are publishing{_without_hint(silent)}"
+                f"check that the robot and its cameras are publishing{without_hint(silent)}"
             )
 
     def _set_rate(self) -> None:
@@ -398,9 +399,3 @@ class Recorder:
         if self._writer is None:
             raise RecorderError(f"cannot {request}: no episode is being recorded; start one first")
         return self._writer
-
-
-def _without_hint(streams: Sequence[str]) -> str:
-    """Return how to record without the cameras among streams; empty if there is none."""
-    cameras = [schema.camera_name(name) for name in streams if schema.is_camera(name)]
-    return f"; to record without: --without {' '.join(cameras)}" if cameras else ""

@@ -85,3 +85,9 @@ def find_cameras(offered: Mapping[str, Sequence[str]], namespace: str, named: Ma
                 found.append(Topic(stream, base + transport, message_type))
                 break
     return found
+
+
+def without_hint(streams: Sequence[str]) -> str:
+    """Return how to record without the cameras among streams; empty if there is none."""
+    cameras = [schema.camera_name(name) for name in streams if schema.is_camera(name)]
+    return f"; to record without: --without {' '.join(cameras)}" if cameras else ""
