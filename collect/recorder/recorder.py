@@ -300,8 +300,7 @@ class Recorder:
         """
         self.check_start(expected)
         self._set_rate()
-        # States of an episode are not part of the next measurement: the pause between would count as a slow rate.
-        self._rate.clear()
+        self._rate.clear()  # the pause until the next measurement would count as a slow rate
         # A simulation that waits for the operator has not applied a command yet.
         present = {*self._received, *COMMANDS, *([schema.CONTROL] if self.config.lockstep else [])}
         streams = [stream for name, stream in self._streams.items() if name in present]

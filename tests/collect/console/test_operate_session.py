@@ -128,6 +128,7 @@ def test_a_session_of_ten_episodes(
     operate = station("operate", str(tmp_path / "set"), "--port", "0", *options, *camera)
     page = Page(browser)
     browser.get(address(tmp_path / "operate.log"))
+    until(lambda: {"joints/state", "motors"} <= {one.split()[0] for one in page.listed("#streams li")})
     # A gate names the black camera, and prevents the start.
     until(lambda: any("camera front: its image is black" in one for one in page.listed("#gates li")))
     page.press(Keys.ENTER)
