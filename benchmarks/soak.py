@@ -99,7 +99,7 @@ def real(minutes: float, folder: Path) -> tuple[list[list[str]], Dataset]:
     programs = {"waldo robot": start("robot", "so101", "--task", "pick")}
     programs["waldo operate"] = start("operate", str(folder / "set"), "--port", str(PORT))
     time.sleep(10)
-    script = ("--script.task", "pick", "--script.episodes", "100000")
+    script = ("--task", "pick", "--episodes", "100000")
     programs["waldo teleop"] = start("teleop", "script", *script)
     browser = open_page()
     memory = {name: Memory() for name in programs}
@@ -107,6 +107,9 @@ def real(minutes: float, folder: Path) -> tuple[list[list[str]], Dataset]:
     try:
         while (seconds := time.monotonic() - begun) < 60 * minutes:
             for name, program in programs.items():
+                if program.poll() is not None:
+                    log = folder / f"{name.split()[1]}.log"
+                    raise SystemExit(f"{name} has ended; its output:\n{log.read_text()[-2000:]}")
                 memory[name].add(seconds, psutil.Process(program.pid))
             time.sleep(SAMPLE_S)
     finally:
