@@ -115,8 +115,6 @@ def create_app(view: ConsoleView, security: Security, review: EpisodeReview | No
             Route(STOP_PATH, stops.post, methods=["POST"]),
         ],
         middleware=[
-            Middleware(
-                AccessControl, security=security, login_page=functools.partial(login_page, "console", "waldo operate")
-            )
+            Middleware(AccessControl, security=security, login_page=LOGIN_PAGE),
         ],
     )

@@ -12,11 +12,11 @@ import logging
 import struct
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from waldo.collect.console.camera_image import CameraImage
 from waldo.collect.console.unit_line import UnitLine
-from waldo.collect.console.view import ConsoleView
 from waldo.datasets.recording.access_units import AccessUnit
 from waldo.datasets.recording.live_decoder import LiveDecoder
 from waldo.errors import ImageError
@@ -37,12 +37,24 @@ JPEG, H264, H264_KEY = 0, 1, 2
 class ImageLine:
     """The images of one page."""
 
-    def __init__(self, socket: WebSocket, view: ConsoleView) -> None:
-        """Send a view's images over an accepted WebSocket."""
-        self._socket, self._view = socket, view
+    def __init__(
+        self,
+        socket: WebSocket,
+        images: Callable[[], Sequence[CameraImage]],
+        units: Callable[[str], Sequence[CameraImage]] | None = None,
+    ) -> None:
+        """Initialize.
+
+        Args:
+            socket: An accepted WebSocket.
+            images: Returns the newest image of each camera.
+            units: Returns the last access units of a camera, for a page that may decode H.264 itself; by default it is
+                sent JPEGs.
+        """
+        self._socket, self._newest, self._last_units = socket, images, units
         self.new = asyncio.Event()
         """Set when there may be something to send."""
-        self.decodes_h264: bool | None = None
+        self.decodes_h264: bool | None = None if units else False
         """Whether the page decodes H.264; None as long as it has not stated that, and is sent none."""
         self._sent: dict[str, int] = {}
         """Camera -> number of the last JPEG that was sent."""
@@ -56,32 +68,33 @@ class ImageLine:
         """Return the median latency of each camera's last images, from the stamp to the acknowledgment [s]."""
         return {name: sorted(found)[len(found) // 2] for name, found in self._latencies.items() if found}
 
-    def shown(self, camera: str, stamp: object) -> None:
-        """Note that the page has drawn an image.
+    def shown(self, camera: str, stamp: object) -> int | None:
+        """Note that the page has drawn an image; return its time [ns], or None if it is not awaited.
 
         Args:
             camera: Its camera.
             stamp: Its time [ns], as a text: JavaScript's numbers are too small for it.
         """
         if not isinstance(stamp, str) or not stamp.isascii() or not stamp.isdecimal() or len(stamp) > 19:
-            return
+            return None
         stamp_ns = int(stamp)
         expected = self._open.get(camera)
         if expected is not None and expected[0] == stamp_ns:
             del self._open[camera]
         elif camera not in self._units or not self._units[camera].confirm(stamp_ns):
-            return
+            return None
         self._latencies[camera].append(time.time() - stamp_ns / 1e9)
         self.new.set()
+        return stamp_ns
 
     async def send(self) -> None:
         """Send images until the page is closed."""
         while True:
-            for image in self._view.images():
+            for image in self._newest():
                 if not isinstance(image.image, AccessUnit):
                     await self._send_jpeg(image)
-                elif self.decodes_h264:
-                    for unit in self._units[image.camera].take(self._view.units(image.camera), time.monotonic()):
+                elif self.decodes_h264 and self._last_units is not None:
+                    for unit in self._units[image.camera].take(self._last_units(image.camera), time.monotonic()):
                         await self._send_unit(unit)
                 elif self.decodes_h264 is not None:
                     await self._send_jpeg(image)

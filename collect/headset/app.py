@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
+import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from waldo.collect.headset.operator import OperatorStation
 from waldo.collect.headset.pose_message import MAX_BYTES
-from waldo.collect.headset.session import MAX_TEXT, HeadsetSession, ImageLine
+from waldo.collect.headset.session import MAX_TEXT, HeadsetSession, ImageSession
 from waldo.web.access import AccessControl, visitor_of
 from waldo.web.page_files import login_page, page_file
 from waldo.web.security import Security
@@ -54,7 +54,7 @@ def create_app(station: OperatorStation, security: Security) -> Starlette:
         station: What its pages share with the device.
         security: Who may do what.
     """
-    numbers, pages = itertools.count(1), set[int]()
+    pages = set[int]()
     wakes = set[asyncio.Event]()
     stops = StopLine(station.stop, security.audit, limit=2 * MAX_PAGES)
 
@@ -73,7 +73,8 @@ def create_app(station: OperatorStation, security: Security) -> Starlette:
     async def session(socket: WebSocket) -> None:
         if await refused(socket, len(pages)):
             return
-        number = next(numbers)
+        # Random: a page proves with it, on its other connection, that the images that it has drawn are its own.
+        number = secrets.randbelow(2**52)
         pages.add(number)
         try:
             await socket.send_json({"kind": "page", "number": number})
@@ -84,18 +85,18 @@ def create_app(station: OperatorStation, security: Security) -> Starlette:
     async def images(socket: WebSocket) -> None:
         if await refused(socket, len(wakes)):
             return
-        wake, loop = asyncio.Event(), asyncio.get_running_loop()
+        line, loop = ImageSession(socket, station), asyncio.get_running_loop()
 
         def wake_all() -> None:
             with contextlib.suppress(RuntimeError):  # the server has been stopped
                 loop.call_soon_threadsafe(lambda: [one.set() for one in wakes])
 
-        wakes.add(wake)
+        wakes.add(line.new)
         station.video.on_image = wake_all
         try:
-            await ImageLine(socket, station, wake).run()
+            await line.run()
         finally:
-            wakes.discard(wake)
+            wakes.discard(line.new)
 
     async def health(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -110,10 +111,6 @@ def create_app(station: OperatorStation, security: Security) -> Starlette:
             Route(STOP_PATH, stops.post, methods=["POST"]),
         ],
         middleware=[
-            Middleware(
-                AccessControl,
-                security=security,
-                login_page=functools.partial(login_page, "headset", "waldo teleop headset"),
-            )
+            Middleware(AccessControl, security=security, login_page=LOGIN_PAGE),
         ],
     )

@@ -10,12 +10,11 @@ import asyncio
 import contextlib
 import json
 import math
-import struct
-import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.websockets import WebSocketDisconnect
 
+from waldo.collect.console.image_line import ImageLine
 from waldo.collect.headset.clock_offset import ClockOffset
 from waldo.collect.headset.operator import OperatorStation
 from waldo.collect.headset.pose_message import PoseMessageError, parse_pose_message
@@ -43,8 +42,6 @@ TOO_MANY = 4429
 """Code with which the WebSocket of a page that sends too much is closed."""
 MAX_TEXT = 2048
 """Largest text message of a page [characters]."""
-SHOWN_TIMEOUT_S = 1.0
-"""Time after which an image that was not acknowledged is followed by another one [s]."""
 
 
 class HeadsetSession:
@@ -171,20 +168,19 @@ class HeadsetSession:
             await asyncio.sleep(FIRST_ROUND_TRIP_S if number <= FIRST_ROUND_TRIPS else ROUND_TRIP_S)
 
 
-class ImageLine:
-    """The images of a page; each is sent once the one before it is drawn, so that a slow page shows no old ones."""
+class ImageSession:
+    """The images of a page, on a connection of their own."""
 
-    def __init__(self, socket: WebSocket, station: OperatorStation, wake: asyncio.Event) -> None:
-        """Serve an accepted WebSocket; `wake` is set when there may be a new image."""
-        self._socket, self._station, self._wake = socket, station, wake
-        self._sent: dict[str, int] = {}
-        self._open: dict[str, tuple[int, float]] = {}
-        """Camera -> stamp of an image that is not drawn yet [ns], and when it was sent [s]."""
-        self._page = 0
+    def __init__(self, socket: WebSocket, station: OperatorStation) -> None:
+        """Serve an accepted WebSocket."""
+        self._socket, self._station = socket, station
+        self._line = ImageLine(socket, station.video.images)
+        self.new = self._line.new
+        """Set when there may be a new image."""
 
     async def run(self) -> None:
         """Serve the page until it is closed."""
-        task = asyncio.create_task(self._send())
+        task = asyncio.create_task(self._line.send())
         try:
             with contextlib.suppress(WebSocketDisconnect):
                 while (message := await self._socket.receive())["type"] == "websocket.receive":
@@ -194,31 +190,11 @@ class ImageLine:
             await asyncio.gather(task, return_exceptions=True)
 
     def _drawn(self, message: dict[str, Any]) -> None:
-        """Note an image that the page has drawn; it ages the video only if the page operates."""
+        """Note an image that the page has drawn; it counts as seen by the operator only if the page operates."""
         camera, page = str(message.get("camera")), message.get("page")
-        expected = self._open.get(camera)
-        if expected is None or str(expected[0]) != message.get("stamp_ns"):
-            return
-        del self._open[camera]
-        if isinstance(page, float) and page < 2**53 and self._station.operates(int(page)):
-            self._station.video.draw(camera, expected[0])
-        self._wake.set()
-
-    async def _send(self) -> None:
-        while True:
-            for image in self._station.video.images():
-                waiting = self._open.get(image.camera)
-                is_waiting = waiting is not None and time.monotonic() - waiting[1] < SHOWN_TIMEOUT_S
-                if is_waiting or self._sent.get(image.camera) == image.number:
-                    continue
-                self._sent[image.camera] = image.number
-                self._open[image.camera] = image.stamp_ns, time.monotonic()
-                name = image.camera.encode()
-                head = struct.pack("<H", len(name)) + name + struct.pack("<q", image.stamp_ns)
-                await self._socket.send_bytes(head + await asyncio.to_thread(image.jpeg))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), SHOWN_TIMEOUT_S)
-            self._wake.clear()
+        stamp_ns = self._line.shown(camera, message.get("stamp_ns"))
+        if stamp_ns is not None and isinstance(page, float) and page < 2**53 and self._station.operates(int(page)):
+            self._station.video.draw(camera, stamp_ns)
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -23,7 +23,8 @@ export class Cameras {
     const length = view.getUint16(0, true);
     const camera = new TextDecoder().decode(new Uint8Array(data, 2, length));
     const stamp = String(view.getBigInt64(2 + length, true));
-    const bitmap = await createImageBitmap(new Blob([data.slice(10 + length)], { type: "image/jpeg" }));
+    // A byte with the format follows, which is JPEG here.
+    const bitmap = await createImageBitmap(new Blob([data.slice(11 + length)], { type: "image/jpeg" }));
     const former = this.images.get(camera);
     former?.bitmap.close();
     const number = (former?.number ?? 0) + 1;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import ssl
 import time
@@ -215,6 +216,16 @@ def test_an_image_counts_once_the_operating_page_has_drawn_it(server: HeadsetSer
             drawn(line, number + 1, server.station.video.images()[0].stamp_ns)
             assert (server.station.video.ages_s(time.time_ns())["front"] < 60) == (claimed == number)
         assert set(ages) == {"front"}
+
+
+def test_the_number_of_a_page_cannot_be_guessed(server: HeadsetServer) -> None:
+    """Another page that knew it could confirm images, so that a video that stands still would count as seen."""
+    numbers: list[int] = []
+    for _ in range(3):
+        with opened(server) as socket:
+            numbers.append(json.loads(socket.recv(60))["number"])
+    assert min(abs(a - b) for a, b in itertools.combinations(numbers, 2)) > 2**20
+    assert max(numbers) < 2**53  # which JavaScript represents
 
 
 def test_vibrations_are_limited_and_sent_to_the_operator(server: HeadsetServer) -> None:
