@@ -65,8 +65,10 @@ class Session:
         self._review = review
         self._visitor, self._stops, self._audit, self._max_text = visitor_of(socket), stops, audit, max_text
         self._changed = asyncio.Event()
-        self._images = ImageLine(socket, view)
+        self._images = ImageLine(socket, view.images, view.units)
         self._replies: deque[str] = deque(maxlen=10)
+        self._edits: list[asyncio.Task[None]] = []
+        self._edit_lock = asyncio.Lock()
         self._messages = RateLimit(MESSAGES_HZ, MESSAGES_BURST)
         self._requests = RateLimit(REQUESTS_HZ, REQUESTS_BURST)
 
@@ -90,14 +92,16 @@ class Session:
             self._audit.record("closed", self._visitor, page=self.number)
             for task in sending:
                 task.cancel()
-            # Sending to a page that has just been closed fails.
-            await asyncio.gather(*sending, return_exceptions=True)
+            # Sending to a page that has just been closed fails; its changes are completed.
+            await asyncio.gather(*sending, *self._edits, return_exceptions=True)
 
     async def _receive_all(self) -> None:
         """Receive messages until the page is closed, or sends too many."""
         while (message := await self._socket.receive())["type"] == "websocket.receive":
             if (edit := self._receive(message.get("text"))) is not None:
-                await self._edit(edit)
+                # Beside this loop: a slow disk must not delay a stop that follows.
+                self._edits.append(asyncio.create_task(self._edit(edit)))
+                self._edits = [one for one in self._edits if not one.done()]
             if not self._messages.allow():
                 self._audit.refuse("too many messages", visitor=self._visitor, path="/session")
                 await self._socket.close(TOO_MANY, "too many messages")
@@ -141,7 +145,8 @@ class Session:
             self._reject("a message that is not understood was dropped; reload the page", "edit")
         else:
             try:
-                text = await asyncio.to_thread(self._review.edit, index, change)
+                async with self._edit_lock:  # in the order in which they were made
+                    text = await asyncio.to_thread(self._review.edit, index, change)
             except (WaldoError, OSError) as error:
                 self._reject(f"the episode was not changed: {error}", "edit")
                 return

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from tests.collect.console.console_bench import running
+from tests.collect.console.console_bench import requests, running
 from tests.recordings import START_NS, Script, numbered_image
 from waldo.collect.console.review import POINTS, EpisodeReview
 from waldo.collect.console.review_routes import READERS
@@ -197,6 +197,41 @@ def test_a_page_that_reads_many_images_leaves_threads_for_the_cameras(
         address = f"{console.url}episodes/0/image?camera=front"
         found = list(pool.map(lambda _: httpx.get(address, timeout=60).status_code, range(40)))
     assert (set(found), most) == ({200}, READERS)
+
+
+def test_a_change_that_takes_long_delays_no_stop(review: EpisodeReview, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page whose own connection for stops is lost sends them over this one."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def edit(index: int, change: object) -> str:
+        begun.set()
+        assert ended.wait(60)
+        return "edited"
+
+    monkeypatch.setattr(review, "edit", edit)
+    with running(review=review) as console, connect(f"ws://127.0.0.1:{console.port}/session") as page:
+        page.send(json.dumps({"kind": "edit", "episode": 0, "change": {"outcome": "unknown"}}))
+        assert begun.wait(60)
+        page.send(json.dumps({"kind": "request", "name": "stop_motion"}))
+        assert requests(console, 1) == ["stop_motion"]
+        ended.set()
+        assert wait_for(page, lambda state: state["edits"])["notices"][-1]["text"] == "edited"
+
+
+def test_changes_are_made_in_their_order(review: EpisodeReview, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def edit(index: int, change: dict[str, str]) -> str:
+        time.sleep(0.2 if not made else 0.0)  # the first one takes longer than those after it
+        made.append(change["task"])
+        return "edited"
+
+    monkeypatch.setattr(review, "edit", edit)
+    with running(review=review) as console, connect(f"ws://127.0.0.1:{console.port}/session") as page:
+        for task in "abc":
+            page.send(json.dumps({"kind": "edit", "episode": 0, "change": {"task": task}}))
+        wait_for(page, lambda state: state["edits"] == 3)
+    assert made == ["a", "b", "c"]
 
 
 def wait_for(page: Any, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
