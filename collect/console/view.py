@@ -24,7 +24,6 @@ from waldo.datasets import schema
 from waldo.datasets.recording.access_units import AccessUnit
 from waldo.robots.cameras.ros_images import Image
 from waldo.robots.diagnostics import OK, MotorStatus
-from waldo.typing import Array
 
 STOP = "stop_motion"
 """The request that every page may make."""
@@ -80,7 +79,6 @@ class ConsoleView(OperatorView):
     _condition: RobotCondition | None = None
     _motors: Mapping[str, MotorStatus] = field(default_factory=dict[str, MotorStatus])
     _battery: BatteryForecast = field(default_factory=BatteryForecast)
-    _position: Array | None = None
     _notices: deque[tuple[int, Notice]] = field(default_factory=lambda: deque(maxlen=NOTICES))
     _count: int = 0
     _edits: int = 0
@@ -120,13 +118,10 @@ class ConsoleView(OperatorView):
         """Show the motors' readings."""
         self._motors = motors
 
-    def positions(self, position: Array) -> None:
-        """Show the joints' positions, shape (joints,) [rad or m]."""
-        self._position = position
-
     def battery(self, ratio: float) -> None:
         """Show the charge of the battery, 0 to 1; NaN if it is unknown."""
-        self._battery.add(ratio, time.monotonic())
+        with self._lock:
+            self._battery.add(ratio, time.monotonic())
 
     def image(self, stream: str, image: bytes | Image | AccessUnit, stamp_ns: int) -> None:
         """Show an image of a camera's stream; depth is not shown."""
@@ -246,6 +241,7 @@ class ConsoleView(OperatorView):
             notices = [{"number": number, **asdict(notice)} for number, notice in self._notices]
             operator, asking = self._pages.get(self._operator or 0), self._pages.get(self._asking or 0)
             role = "operator" if page == self._operator else "watcher"
+            charge, remaining_s = self._battery.ratio, self._battery.remaining_s
         motors = self._motors  # the recorder's thread may replace it meanwhile
         return {
             "robot": self.robot,
@@ -255,8 +251,8 @@ class ConsoleView(OperatorView):
             "asking": asking.name if asking else "",
             "condition": None if self._condition is None else asdict(self._condition),
             "recorder": None if self._status is None else _recorder(self._status),
-            "battery": _number(self._battery.ratio),
-            "battery_s": _number(self._battery.remaining_s),
+            "battery": _number(charge),
+            "battery_s": _number(remaining_s),
             "heat": [_motor(joint, motors[joint]) for joint in self.joints if joint in motors],
             "notices": notices,
             "edits": self._edits,
