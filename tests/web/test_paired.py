@@ -104,3 +104,22 @@ def test_a_damaged_file_lets_no_browser_in(tmp_path: Path, content: str) -> None
     path.write_text(content)
     with pytest.raises(FileError):
         PairedBrowsers(path)
+
+
+def test_a_paired_browser_is_known_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must be able to stop the robot; only the time of its last request is not saved."""
+    now_s = [1000.0]
+    browsers = PairedBrowsers(tmp_path / "browsers.json", clock=lambda: now_s[0])
+    made, secret = browsers.add("Quest", Role.OPERATE)
+    tried: list[Path] = []
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        tried.append(path)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_atomic", fail)
+    now_s[0] += SAVE_EVERY_S + 1
+    found = browsers.find(secret)
+    assert found is not None
+    assert found.browser == made.browser
+    assert tried

@@ -5,6 +5,7 @@ A browser holds a random secret in a cookie. The file has only its SHA-256, so t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -95,7 +96,9 @@ class PairedBrowsers:
                 return None
             self._browsers[found.digest] = found = replace(found, seen_s=now_s)
             if now_s - self._saved_s >= SAVE_EVERY_S:
-                self._save()
+                # On a full disk, too, a paired browser must be able to stop the robot.
+                with contextlib.suppress(OSError):
+                    self._save()
         return found
 
     def revoke(self, browser: str) -> PairedBrowser | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import socket
 import threading
 from collections.abc import Callable, Collection
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import uvicorn
 
+from waldo.errors import WaldoError
 from waldo.web.connection import Connection
 from waldo.web.security import Security
 from waldo.web.tls.certificate import CHECK_S
@@ -19,6 +21,8 @@ from waldo.web.tls.handshakes import Handshakes
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+LOG = logging.getLogger("waldo.web")
 
 TICK_S = 0.1
 """Interval at which uvicorn calls `on_tick` [s]."""
@@ -77,8 +81,11 @@ class WebServer(uvicorn.Server):
 
     def _renew(self) -> None:
         certificate = self._security.certificate
-        if certificate is not None and certificate.renew():
-            self._security.on_renewed(certificate.fingerprint())
+        try:
+            if certificate is not None and certificate.renew():
+                self._security.on_renewed(certificate.fingerprint())
+        except (OSError, WaldoError) as error:  # on a full disk the server keeps the old one
+            LOG.error("the certificate cannot be renewed: %s", error)
 
 
 class ServerThread:
