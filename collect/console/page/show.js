@@ -1,6 +1,6 @@
 // What the page shows of a state.
 
-import { colorBody } from "./body.js";
+import { colorBody, heatRatio } from "./body.js";
 import { Curves, History } from "./curves.js";
 
 const STALE_MS = 500; // Age of a camera's image from which it is marked.
@@ -101,11 +101,11 @@ function showBattery(charge, left) {
 
 function showHeat(motors, batteryLeft) {
   const rows = motors.map((motor) => {
-    const { winding_celsius: winding, limit_celsius: limit, winding_std_kelvin: std } = motor;
+    const { winding_celsius: winding, winding_std_kelvin: std } = motor;
     const row = element("tr", "", { level: motor.level });
     const bar = element("span", "", {}, "bar");
     const fill = document.createElement("i");
-    if (winding !== null && limit) fill.style.width = `${Math.max(0, Math.min(100, ((winding - 20) / (limit - 20)) * 100))}%`;
+    fill.style.width = `${100 * Math.max(0, Math.min(1, heatRatio(motor) ?? 0))}%`;
     bar.append(fill);
     const temperature = element("td", "");
     const text = winding === null ? "unknown" : `${winding.toFixed(0)}${std ? ` ± ${std.toFixed(0)}` : ""} °C`;
