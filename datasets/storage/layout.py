@@ -4,6 +4,7 @@
 
     dataset.json            {"format": "waldo-dataset", "schema_version": 1, "robot": "so101"}
     lock                    held by the recorder (flock); contains its name
+    rules.yaml              optional: the rules of its episodes' quality; see quality/rules.py
     edits.jsonl             changes to episodes: deleted, relabeled ...; see edits.py
     catalog.jsonl           one line per episode, derived from the episodes; see catalog.py
     episode_000000.zarr/    a finished episode; never modified
