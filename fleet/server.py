@@ -23,7 +23,7 @@ from waldo.fleet.feed import Feed, encode
 from waldo.fleet.metrics import FleetCollector, metrics_text
 from waldo.fleet.serialization import fleet_parts
 from waldo.web.access import AccessControl, require
-from waldo.web.page_files import login_page, page_file
+from waldo.web.page_files import login_page, page_routes
 from waldo.web.roles import Role
 from waldo.web.security import Security
 from waldo.web.server import WebServer
@@ -89,10 +89,6 @@ def create_app(site: Site) -> Starlette:
     feed = Feed(site.store, site.clock, site.error, site.stopping)
     collector = FleetCollector(site.store, clock=site.clock, epoch=site.epoch, site=site.name)
 
-    async def page(request: Request) -> Response:
-        name = request.url.path.lstrip("/") or "index.html"
-        return Response(page_file(PACKAGE, name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
-
     async def robots(_: Request) -> Response:
         now = site.clock()
         document = await encode(fleet_parts(site.store.robots(now), now, site.error()))
@@ -129,7 +125,7 @@ def create_app(site: Site) -> Starlette:
 
     return Starlette(
         routes=[
-            *(Route(path, page) for path in ("/", *PAGE_FILES)),
+            *page_routes(PACKAGE, PAGE_FILES),
             Route("/api/robots", robots),
             Route("/api/robots/{name:path}", forget, methods=["DELETE"]),
             Route("/events", stream),

@@ -38,7 +38,7 @@ from waldo.collect.console.review_routes import review_routes
 from waldo.collect.console.session import Session
 from waldo.collect.console.view import STOP, ConsoleView
 from waldo.web.access import AccessControl, visitor_of
-from waldo.web.page_files import login_page, page_file
+from waldo.web.page_files import login_page, page_routes
 from waldo.web.security import Security
 from waldo.web.stops import STOP_PATH, StopLine
 
@@ -81,10 +81,6 @@ def create_app(view: ConsoleView, security: Security, review: EpisodeReview | No
     numbers, pages = itertools.count(1), set[int]()
     stops = StopLine(lambda: view.request(0, STOP, 0.0), security.audit, limit=2 * MAX_PAGES)
 
-    async def page(request: Request) -> Response:
-        name = request.url.path.lstrip("/") or "index.html"
-        return Response(page_file(PACKAGE, name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
-
     async def session(socket: WebSocket) -> None:
         if len(pages) >= MAX_PAGES:
             security.audit.refuse("too many pages", visitor=visitor_of(socket), path="/session")
@@ -106,7 +102,7 @@ def create_app(view: ConsoleView, security: Security, review: EpisodeReview | No
 
     return Starlette(
         routes=[
-            *(Route(path, page) for path in ("/", *PAGE_FILES)),
+            *page_routes(PACKAGE, PAGE_FILES),
             Route("/healthz", health),
             Route("/body.json", body),
             *(review_routes(review) if review is not None else []),

@@ -18,7 +18,7 @@ from waldo.collect.headset.operator import OperatorStation
 from waldo.collect.headset.pose_message import MAX_BYTES
 from waldo.collect.headset.session import MAX_TEXT, HeadsetSession, ImageSession
 from waldo.web.access import AccessControl, visitor_of
-from waldo.web.page_files import login_page, page_file
+from waldo.web.page_files import login_page, page_routes
 from waldo.web.security import Security
 from waldo.web.stops import STOP_PATH, StopLine
 
@@ -57,10 +57,6 @@ def create_app(station: OperatorStation, security: Security) -> Starlette:
     pages = set[int]()
     wakes = set[asyncio.Event]()
     stops = StopLine(station.stop, security.audit, limit=2 * MAX_PAGES)
-
-    async def page(request: Request) -> Response:
-        name = request.url.path.lstrip("/") or "index.html"
-        return Response(page_file(PACKAGE, name), media_type=PAGE_FILES.get(request.url.path, "text/html"))
 
     async def refused(socket: WebSocket, count: int) -> bool:
         if count < MAX_PAGES:
@@ -103,7 +99,7 @@ def create_app(station: OperatorStation, security: Security) -> Starlette:
 
     return Starlette(
         routes=[
-            *(Route(path, page) for path in ("/", *PAGE_FILES)),
+            *page_routes(PACKAGE, PAGE_FILES),
             Route("/healthz", health),
             WebSocketRoute("/session", session),
             WebSocketRoute("/images", images),

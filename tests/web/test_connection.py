@@ -21,7 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.sync.client import connect as websocket
 
-from waldo.web.connection import Connection
+from waldo.web.connections.http_connection import Connection
 from waldo.web.listening import listen
 
 LIMIT = 3

@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 
 from waldo.web.browsers import BrowserPages
 from waldo.web.hosts import host_of
-from waldo.web.page_files import page_file
+from waldo.web.page_files import page_file, reload_source
 from waldo.web.pairing import PairingError
 from waldo.web.roles import Role, Visitor
 from waldo.web.security import Security, is_encrypted, session_of
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECURITY_HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": (
+        f"default-src 'self'; script-src 'self' {reload_source()}; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # with no-referrer, the origin of a form would be null
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -9,12 +9,12 @@ import socket
 import threading
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
 
 from waldo.errors import WaldoError
-from waldo.web.connection import Connection
+from waldo.web.connections.http_connection import Connection
 from waldo.web.security import Security
 from waldo.web.tls.certificate import CHECK_S
 from waldo.web.tls.handshakes import Handshakes
@@ -55,7 +55,12 @@ class WebServer(uvicorn.Server):
             Connection, max_connections=max_connections, per_network=per_network, urgent=urgent
         )
         protocol: Any = Handshakes(security.certificate.context, make) if security.certificate else make
-        sockets: Literal["none", "websockets-sansio"] = "none" if max_message is None else "websockets-sansio"
+        sockets: Any = "none"
+        if max_message is not None:
+            # Imported here because the dashboards, which have no WebSockets, do not depend on the library.
+            from waldo.web.connections.socket_connection import SocketConnection
+
+            sockets = SocketConnection
         super().__init__(
             uvicorn.Config(
                 app,

@@ -1,0 +1,1 @@
+"""The connections of a server: uvicorn's protocols with deadlines and limits."""
