@@ -25,7 +25,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -262,6 +262,9 @@ def _namespace() -> int:
 
 def _device(address: str) -> int:
     """Create a TUN device with an address in this namespace; return its file descriptor."""
+    # An IPv6 address would be ready a second later: for Chromium a change of the network, which drops connections.
+    with suppress(OSError):
+        Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"tun0", IFF_TUN | IFF_NO_PI))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
