@@ -6,6 +6,7 @@ camera) are kept; those on a mean (rate, jitter, delay) are valid until the next
 
 from __future__ import annotations
 
+import logging
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -34,6 +35,8 @@ from waldo.datasets.recording.stamps import Stamps
 from waldo.robots.cameras.ros_images import Image
 from waldo.robots.description import Robot
 from waldo.typing import Array
+
+LOG = logging.getLogger("waldo.collect")
 
 LOOK_S = 10.0
 """Length of the last part of the episode over which timing is checked while it is recorded [s]."""
@@ -87,11 +90,31 @@ class LiveQuality:
         self._found: dict[tuple[str, str], Finding] = {}
         self._passing: list[Finding] = []
         self._first_ns: int | None = None
+        self._has_failed = False
 
     # what is recorded
 
     def row(self, stream: str, values: Mapping[str, Array], stamps: Stamps) -> None:
         """Add a row that is recorded."""
+        self._attempt(lambda: self._row(stream, values, stamps))
+
+    def frame(self, stream: str, image: bytes | Image | None, stamps: Stamps) -> None:
+        """Add an image of a camera that is recorded; None for one of H.264 that is not a key frame."""
+        self._attempt(lambda: self._frame(stream, image, stamps))
+
+    def _attempt(self, check: Callable[[], object]) -> None:
+        """Run a check. If it fails, a finding reports it: an error in a rule must not cost what is recorded."""
+        if self._has_failed:
+            return
+        try:
+            check()
+        except Exception as error:
+            self._has_failed = True
+            LOG.exception("the live check of this episode failed")
+            text = f"the live check failed and has ended for this episode ({error!r}); run waldo check"
+            self._keep(problem("live_check", "", text))
+
+    def _row(self, stream: str, values: Mapping[str, Array], stamps: Stamps) -> None:
         self._add_times(stream, stamps)
         if stream == schema.MOTORS and WINDING in values:
             self._peaks_c = np.fmax(self._peaks_c, np.where(np.isfinite(values[WINDING]), values[WINDING], -np.inf))
@@ -102,8 +125,7 @@ class LiveQuality:
         if stream == schema.STATE:
             self._add_state(stamps["header_ns"], position)
 
-    def frame(self, stream: str, image: bytes | Image | None, stamps: Stamps) -> None:
-        """Add an image of a camera that is recorded; None for one of H.264 that is not a key frame."""
+    def _frame(self, stream: str, image: bytes | Image | None, stamps: Stamps) -> None:
         self._add_times(stream, stamps)
         if image is None:
             return
@@ -114,9 +136,13 @@ class LiveQuality:
 
     def look(self, *, complete: bool = False) -> list[Finding]:
         """Return what was found so far: of a complete episode, what `waldo check` will find."""
+        self._passing = []
+        self._attempt(lambda: self._look(complete))
+        return [*self._found.values(), *self._passing]
+
+    def _look(self, complete: bool) -> None:
         if complete:
             self._end()
-        self._passing = []
         for name, times in self._times.items():
             self._check_stream(name, times, complete=complete)
         self._passing += check_motion(self._stretches, self.rules)
@@ -124,7 +150,6 @@ class LiveQuality:
             schema.MOTORS, self._peaks_c.tolist(), self._robot.joint_names, self._robot.joints, self.rules
         ):
             self._keep(found)
-        return [*self._found.values(), *self._passing]
 
     def _end(self) -> None:
         """Measure what has not been measured yet."""

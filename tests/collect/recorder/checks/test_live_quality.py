@@ -192,3 +192,30 @@ def test_a_clock_that_is_set_forward_costs_no_time(
     live.look(complete=True)
     assert len(measured) == 5
     assert {(at - first_ns) % (2 * 10**9) for at in measured} == {0}
+
+
+@pytest.mark.parametrize("function", ["measure", "check_times", "brightness"])
+def test_an_error_in_a_check_is_a_finding_and_costs_no_recording(
+    robot: Robot, streams: Any, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """The recorder calls it for each message; `waldo check` reads the record in any case."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("of a rule")
+
+    module = "camera_watch" if function == "brightness" else "live_quality"
+    monkeypatch.setattr(f"waldo.collect.recorder.checks.{module}.{function}", fail)
+    live = LiveQuality(robot, Rules(block=("gap",)), rate_hz=lambda _: 60.0)
+    for episode in range(2):
+        live.begin(["joints/state", "cameras/front"])
+        for k in range(400):
+            at = START_NS + round(k * 1e9 / 60)
+            stamps: Any = {"header_ns": at, "receipt_ns": at, "sequence": -1}
+            values = {"position": np.zeros(3), "velocity": np.zeros(3), "effort": np.zeros(3)}
+            live.row("joints/state", values, stamps)
+            live.frame("cameras/front", np.full((4, 4, 3), k % 250, np.uint8), stamps)
+        live.look()
+        (found,) = [one for one in live.look() if one.kind == "live_check"]
+        assert "ZeroDivisionError('of a rule')" in found.text, episode
+        assert "waldo check" in found.text
+        assert live.blocking() == []
