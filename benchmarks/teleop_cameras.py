@@ -2,18 +2,17 @@
 
 Usage: uv run python benchmarks/teleop_cameras.py [--seconds 30] [--rounds 2]
 
-Leader and follower are simulated arms behind the protocol of their STS3215 servos, on pseudo-terminals with the
-transfer times of a 1 Mbit/s bus; one joint of the leader swings. The robot node passes two network cameras of 640x480
-through, a third one is published by a program of its own, and `waldo operate` receives all three at 30 Hz. waldo runs
-device and robot in one process. The latency is the time since the leader was at the position that the follower is
-commanded to. `lerobot-teleoperate` has no cameras here.
+Leader and follower are simulated arms in processes of their own, behind the protocol of their STS3215 servos, on
+pseudo-terminals with the transfer times of a 1 Mbit/s bus; one joint of the leader swings. The robot node decodes and
+publishes two network cameras of 640x480, a third one is published by a program of its own, and `waldo operate`
+receives all three at 30 Hz. waldo runs device and robot in one process. The latency is the time since the leader was
+at the position that the follower is commanded to. `lerobot-teleoperate` has no cameras here.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -23,19 +22,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from teleop_serial import START_TIMEOUT_S, Moves, latencies_ms
+from emulated_arms import Arms, calibrate, emulated_arms
+from teleop_serial import START_TIMEOUT_S, latencies_ms
 from workload import print_table
 
-from waldo.robots.description import load_robot
-from waldo.robots.drivers import calibration
-from waldo.robots.drivers.feetech import FeetechDriver
-from waldo.sim.emulation.emulated_joints import EmulatedJoints
-from waldo.sim.emulation.emulated_leader import EmulatedLeader
-from waldo.sim.emulation.feetech import FeetechServos
 from waldo.sim.emulation.mjpeg import MjpegServer
 from waldo.typing import Array
 
@@ -81,23 +74,22 @@ def running(commands: Sequence[Sequence[str]], folder: Path) -> Iterator[list[su
                 program.kill()
 
 
-def measure(hand: Moves, goals: list[Any], seconds: float, log: Path) -> tuple[float, Array]:
+def measure(arms: Arms, seconds: float, log: Path) -> tuple[float, Array]:
     """Return the rate of the commands [Hz] and the latencies [ms] while the leader swings."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while len(goals) < 50:
+    while len(arms.goals()) < 50:
         if time.monotonic() > deadline:
             raise SystemExit(f"no commands arrive; the output of the robot:\n{log.read_text()[-3000:]}")
         time.sleep(0.1)
     time.sleep(3)
-    goals.clear()
-    hand.begin("swing")
+    arms.begin("swing")
     time.sleep(seconds)
-    found, track = list(goals), list(hand.track)
-    hand.begin("")
+    found, track = arms.goals(), arms.track()
+    arms.begin("")
     at = [stamp for stamp, _ in found]
     if len(at) < 2:
         raise SystemExit(f"the robot does not follow; its output:\n{log.read_text()[-3000:]}")
-    return (len(at) - 1) / (at[-1] - at[0]) * 1e9, latencies_ms(track, found)  # type: ignore[arg-type]
+    return (len(at) - 1) / (at[-1] - at[0]) * 1e9, latencies_ms(track, found)
 
 
 def serve_cameras(server: MjpegServer, ended: threading.Event) -> None:
@@ -118,34 +110,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="number of rounds")
     args = parser.parse_args()
     os.environ |= {"ROS_DOMAIN_ID": DOMAIN, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "HF_HUB_OFFLINE": "1"}
-    robot, plant = load_robot("so101"), EmulatedJoints(load_robot("so101"))
-    hand, ended = Moves(robot.home.copy(), random.Random(0)), threading.Event()
+    ended = threading.Event()
     with (
         tempfile.TemporaryDirectory() as name,
-        FeetechServos(EmulatedLeader(load_robot("so101_leader"), hand)) as leader,
-        FeetechServos(plant) as follower,
+        emulated_arms() as arms,
         MjpegServer(["front", "wrist"]) as server,
     ):
         folder = Path(name)
         threading.Thread(target=serve_cameras, args=(server, ended), daemon=True).start()
-        for servos in (leader, follower):
-            reader = FeetechDriver(robot, port=servos.port, torque=False)
-            reader.open()
-            calibration.save(folder / "bench.json", robot.joint_names, reader.stored())
-            reader.disconnect()
+        calibrate(arms, folder / "bench.json")
         waldo = [sys.executable, "-m", "waldo"]
-        device = ["--device=leader", "--device-option", f"port={leader.port}", f"--rate={RATE_HZ}"]
+        device = ["--device=leader", "--device-option", f"port={arms.leader_port}", f"--rate={RATE_HZ}"]
         state = f"--heat-state={folder}/heat.json"
         cameras = [f"--camera={one}={server.urls[one]}" for one in ("front", "wrist")]
-        serial = [*waldo, "robot", "so101", "--driver=feetech", f"--port={follower.port}", state]
+        serial = [*waldo, "robot", "so101", "--driver=feetech", f"--port={arms.follower_port}", state]
         beside = [
             [*waldo, "operate", str(folder / "set"), "--port=8655"],
             [sys.executable, "-c", THIRD],
         ]
         script = str(Path(sys.executable).with_name("lerobot-teleoperate"))
         lerobot = [
-            *(script, "--robot.type=so101_follower", f"--robot.port={follower.port}", "--robot.id=bench"),
-            *(f"--robot.calibration_dir={folder}", "--teleop.type=so101_leader", f"--teleop.port={leader.port}"),
+            *(script, "--robot.type=so101_follower", f"--robot.port={arms.follower_port}", "--robot.id=bench"),
+            *(f"--robot.calibration_dir={folder}", "--teleop.type=so101_leader", f"--teleop.port={arms.leader_port}"),
             *("--teleop.id=bench", f"--teleop.calibration_dir={folder}", f"--fps={RATE_HZ}"),
         ]
         programs: dict[str, list[list[str]]] = {
@@ -156,16 +142,10 @@ def main() -> None:
         results: dict[str, list[tuple[float, Array]]] = {title: [] for title in programs}
         for _ in range(args.rounds):
             for title, commands in programs.items():
-                with plant.lock:
-                    plant.place(plant.robot.home)
-                    follower.lay_down()
-                follower.goals.clear()
-                hand.begin("")
+                arms.prepare()
                 log = folder / "program0.log"
                 with running(commands, folder):
-                    follower.log = True
-                    results[title].append(measure(hand, follower.goals, args.seconds, log))
-                    follower.log = False
+                    results[title].append(measure(arms, args.seconds, log))
         ended.set()
     rows: list[list[str]] = []
     for title, found in results.items():

@@ -2,7 +2,8 @@
 
 Usage: uv run python benchmarks/teleop_serial.py [--seconds 30] [--rounds 2] [--programs lerobot]
 
-Both arms are emulated STS3215 servos on pseudo-terminals with the transfer times of a 1 Mbit/s bus. First, one joint of
+Both arms are emulated, each in a process of its own: STS3215 servos on a pseudo-terminal with the transfer times of a
+1 Mbit/s bus. First, one joint of
 the leader swings; the latency is the time since the leader was at the position that the follower is commanded to,
 measured while the leader moves faster than half its maximum speed. Then the joint makes steps at random times; the
 response time is the time until nine tenths of a step have been commanded. waldo runs as two ROS nodes with the safety
@@ -14,75 +15,28 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import psutil
+from emulated_arms import JOINT, STEP_RAD, SWING_HZ, SWING_RAD, Arms, Goals, Track, calibrate, emulated_arms
 from workload import print_table
 
 from waldo import console
-from waldo.robots.description import load_robot
-from waldo.robots.drivers import calibration
-from waldo.robots.drivers.feetech import FeetechDriver
-from waldo.sim.emulation.emulated_joints import EmulatedJoints
-from waldo.sim.emulation.emulated_leader import EmulatedLeader
-from waldo.sim.emulation.feetech import FeetechServos
 from waldo.typing import Array
 
-JOINT = 0
-"""Index of the joint that moves: shoulder_pan, which gravity does not load."""
-SWING_RAD, SWING_HZ = 0.4, 0.5
-"""Amplitude and frequency of the swing; its maximum speed is 1.3 rad/s."""
 SETTLE_S = 1.0
 """Time after the start of the swing that is not measured [s]."""
-STEP_RAD = 0.06
-"""Size of a step: 39 counts."""
 START_TIMEOUT_S = 120.0
 """Timeout for the first goal of the follower [s]."""
-
-
-@dataclass
-class Moves:
-    """A motion of the leader, a swing or steps, with a record of its positions."""
-
-    home: Array
-    rng: random.Random
-    kind: str = ""
-    """"swing", "step", or empty while the leader stands still."""
-    track: list[tuple[int, float]] = field(default_factory=list)
-    """(time.monotonic_ns [ns], offset from home [rad]); of steps, only their starts."""
-    _next_s: float = 0.0
-    _started_s: float = 0.0
-
-    def begin(self, kind: str) -> None:
-        """Start another motion."""
-        self.track, self._started_s, self._next_s = [], time.monotonic(), 0.0
-        self.kind = kind
-
-    def __call__(self, seconds: float) -> Array:
-        """Return the leader's position, shape (joints,) [rad]."""
-        offset = 0.0
-        if self.kind == "swing":
-            offset = SWING_RAD * np.sin(2 * np.pi * SWING_HZ * (time.monotonic() - self._started_s))
-            self.track.append((time.monotonic_ns(), offset))
-        elif self.kind == "step":
-            if seconds >= self._next_s:
-                last = self.track[-1][1] if self.track else 0.0
-                self.track.append((time.monotonic_ns(), 0.0 if last else STEP_RAD))
-                self._next_s = seconds + self.rng.uniform(0.25, 0.45)
-            offset = self.track[-1][1]
-        position = self.home.copy()
-        position[JOINT] += offset
-        return position
 
 
 @dataclass(frozen=True)
@@ -98,15 +52,12 @@ class Result:
     """Processor seconds per second, of all its processes."""
 
 
-type Goals = Sequence[tuple[int, tuple[int, ...]]]
-
-
 def columns(goals: Goals) -> tuple[Array, Array]:
     """Return the times of goals [ns] and the joint's angles up to a constant [rad], each of shape (goals,)."""
     return np.array([at for at, _ in goals], dtype=float), np.array([g[JOINT] for _, g in goals]) * 2 * np.pi / 4096
 
 
-def latencies_ms(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
+def latencies_ms(track: Track, goals: Goals) -> Array:
     """Return the time since the swinging leader was at each goal, shape (goals,) [ms]."""
     times, angles = columns(goals)
     led_at, led = (np.array(column, dtype=float) for column in zip(*track, strict=True))
@@ -128,7 +79,7 @@ def latencies_ms(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
     return np.array(found)
 
 
-def responses_ms(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
+def responses_ms(track: Track, goals: Goals) -> Array:
     """Return the time from each step until nine tenths of it were commanded [ms]; incomplete steps are omitted."""
     times, angles = columns(goals)
     found: list[float] = []
@@ -146,20 +97,12 @@ def responses_ms(track: Sequence[tuple[int, float]], goals: Goals) -> Array:
 def run(
     name: str,
     commands: Sequence[Sequence[str]],
-    follower: FeetechServos,
-    plant: EmulatedJoints,
-    hand: Moves,
+    arms: Arms,
     seconds: float,
     environment: dict[str, str],
 ) -> Result:
     """Run a program for a while and return its measurements."""
-    # The previous program may have disabled the torque.
-    with plant.lock:
-        plant.place(plant.robot.home)
-        follower.lay_down()
-    follower.goals.clear()
-    hand.begin("")
-    follower.log = True
+    arms.prepare()
     processes = [
         subprocess.Popen(words, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for words in commands
@@ -174,7 +117,7 @@ def run(
     for thread in drains:
         thread.start()
     deadline = time.monotonic() + START_TIMEOUT_S
-    while len(follower.goals) < 20:
+    while len(arms.goals()) < 20:
         if time.monotonic() > deadline or any(process.poll() is not None for process in processes):
             for process in processes:
                 process.kill()
@@ -185,19 +128,17 @@ def run(
     time.sleep(3)
     used = [psutil.Process(process.pid) for process in processes]
     before = sum(sum(p.cpu_times()[:2]) for p in used)
-    goals: dict[str, list[tuple[int, tuple[int, ...]]]] = {}
-    tracks: dict[str, list[tuple[int, float]]] = {}
+    goals: dict[str, Goals] = {}
+    tracks: dict[str, Track] = {}
     started = time.monotonic()
     for kind in ("swing", "step"):
-        follower.goals.clear()
-        hand.begin(kind)
+        arms.begin(kind)
         time.sleep(seconds / 2)
-        goals[kind], tracks[kind] = list(follower.goals), list(hand.track)
-        hand.begin("")
+        goals[kind], tracks[kind] = arms.goals(), arms.track()
+        arms.begin("")
         time.sleep(0.5)
     elapsed_s = time.monotonic() - started
     cpu = sum(sum(p.cpu_times()[:2]) for p in used) - before
-    follower.log = False
     for process in processes:
         process.send_signal(2)
     for process in processes:
@@ -226,41 +167,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="number of rounds")
     parser.add_argument("--programs", default="", help="only programs whose name contains this text")
     args = parser.parse_args()
-    robot = load_robot("so101")
-    hand = Moves(robot.home.copy(), random.Random(0))
-    plant = EmulatedJoints(robot)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        FeetechServos(EmulatedLeader(load_robot("so101_leader"), hand)) as leader,
-        FeetechServos(plant) as follower,
-    ):
-        for servos in (leader, follower):
-            reader = FeetechDriver(robot, port=servos.port, torque=False)
-            reader.open()
-            calibration.save(Path(folder) / "bench.json", robot.joint_names, reader.stored())
-            reader.disconnect()
+    with tempfile.TemporaryDirectory() as folder, emulated_arms() as arms:
+        calibrate(arms, Path(folder) / "bench.json")
         waldo = [sys.executable, "-m", "waldo"]
         environment = {"ROS_DOMAIN_ID": "91", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "HF_HUB_OFFLINE": "1"}
         programs: dict[str, list[list[str]]] = {}
         for rate in (100, 200):
             state = f"--heat-state={folder}/heat.json"
             programs[f"waldo, {rate} Hz"] = [
-                [*waldo, "robot", "so101", "--driver=feetech", f"--port={follower.port}", f"--rate={rate}", state],
-                [*waldo, "teleop", "leader", f"--port={leader.port}", f"--rate={rate}"],
+                [*waldo, "robot", "so101", "--driver=feetech", f"--port={arms.follower_port}", f"--rate={rate}", state],
+                [*waldo, "teleop", "leader", f"--port={arms.leader_port}", f"--rate={rate}"],
             ]
             programs[f"waldo in one process, {rate} Hz"] = [
-                [
-                    *(*waldo, "robot", "so101", "--driver=feetech", f"--port={follower.port}", f"--rate={rate}", state),
-                    *("--device=leader", "--device-option", f"port={leader.port}"),
-                ]
+                [*programs[f"waldo, {rate} Hz"][0], "--device=leader", "--device-option", f"port={arms.leader_port}"]
             ]
         script = str(Path(sys.executable).with_name("lerobot-teleoperate"))
         for rate in (100, 200):
             programs[f"lerobot-teleoperate, {rate} Hz"] = [
                 [
-                    *(script, "--robot.type=so101_follower", f"--robot.port={follower.port}", "--robot.id=bench"),
+                    *(script, "--robot.type=so101_follower", f"--robot.port={arms.follower_port}", "--robot.id=bench"),
                     *(f"--robot.calibration_dir={folder}", "--teleop.type=so101_leader"),
-                    *(f"--teleop.port={leader.port}", "--teleop.id=bench", f"--teleop.calibration_dir={folder}"),
+                    *(f"--teleop.port={arms.leader_port}", "--teleop.id=bench", f"--teleop.calibration_dir={folder}"),
                     f"--fps={rate}",
                 ]
             ]
@@ -268,7 +195,7 @@ def main() -> None:
         results: dict[str, list[Result]] = {name: [] for name in programs}
         for _ in range(args.rounds):
             for name, commands in programs.items():
-                results[name].append(run(name, commands, follower, plant, hand, args.seconds, environment))
+                results[name].append(run(name, commands, arms, args.seconds, environment))
                 last = results[name][-1]
                 console.err().print(f"{name}: {last.rate_hz:.1f} Hz, latency {np.median(last.latency_ms):.1f} ms")
     rows: list[list[str]] = []

@@ -96,7 +96,7 @@ class Frame:
             bgr = None
         if bgr is None:
             raise ValueError(f"frame of camera {self.camera} is not a valid JPEG")
-        return np.asarray(bgr[..., ::-1], dtype=np.uint8)
+        return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 @runtime_checkable

@@ -69,7 +69,12 @@ def from_raw(message: Any) -> Image:
         return np.repeat(pixels, 3, axis=2)
     color = pixels[..., :3]
     swapped = message.encoding.startswith("bgr") or message.encoding == "8UC3"  # OpenCV's order
-    return np.ascontiguousarray(color[..., ::-1] if swapped else color)
+    contiguous = np.ascontiguousarray(color)
+    if not swapped:
+        return contiguous
+    import cv2
+
+    return np.asarray(cv2.cvtColor(contiguous, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def from_compressed(message: Any) -> bytes | NDArray[np.uint8]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("waldo.ros")
 
-MIN_SPIN_S = 0.001
+MIN_SPIN_S = 0.0002
 """Shortest time for which `Graph.spin_for` runs callbacks [s]."""
 
 EXECUTOR_S = 0.05
