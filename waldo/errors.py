@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class WaldoError(Exception):
@@ -78,8 +78,13 @@ class InvalidValueError(ConfigError):
 
     def __init__(self, key: str, found: object, expected: str, do: str = "") -> None:
         """Build the message from the option's name, the value found, the expected values and what to do."""
-        self.key = key
-        super().__init__(f"{key} is {found!r}, expected {expected}" + (f"; {do}" if do else ""))
+        self.key, self._rest = key, f"is {found!r}, expected {expected}" + (f"; {do}" if do else "")
+        super().__init__(f"{key} {self._rest}")
+
+    def at(self, place: str) -> Self:
+        """Return this error with the place of the value, such as "in plan.yaml line 3"."""
+        self.args = (f"{self.key} {place} {self._rest}",)
+        return self
 
 
 class ConflictingOptionsError(ConfigError):

@@ -56,16 +56,16 @@ def test_the_cells_are_all_combinations(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("tasks: []\nname: a\n", InvalidValueError, "tasks"),
+        ("name: a\ntasks: []\n", InvalidValueError, r"^tasks in .*plan\.yaml line 2 is \(\), expected one or more"),
         ("name: a\n", FileError, r"lacks the key tasks \(line 1\); add it: The tasks\."),
         ("tasks: [{instructions: [a]}]\n", FileError, "lacks the key name"),
         ("name: a\ntasks:\n  - instruction: [a]\n", UnknownNameError, "line 3"),
         ("name: a\ntasks:\n  - episodes: 2\n", FileError, r"lacks the key instructions \(line 3\)"),
-        ("name: a\ntasks:\n  - instructions: []\n", InvalidValueError, "instructions"),
-        ("name: a\ntasks:\n  - {instructions: [a], episodes: 0}\n", InvalidValueError, "episodes"),
-        ("name: a\ntasks: [{instructions: [a, a]}]\n", InvalidValueError, "cell"),
+        ("name: a\ntasks:\n  - instructions: []\n", InvalidValueError, "^instructions in .* line 3"),
+        ("name: a\ntasks:\n  - {instructions: [a], episodes: 0}\n", InvalidValueError, "^episodes in .* line 3"),
+        ("\nname: a\ntasks: [{instructions: [a, a]}]\n", InvalidValueError, "^cell in .* line 2"),
         ("name: a\nstart: later\ntasks: [{instructions: [a]}]\n", InvalidValueError, "start in .* line 2"),
-        ("name: a\nreset_s: -1\ntasks: [{instructions: [a]}]\n", InvalidValueError, "reset_s"),
+        ("name: a\nreset_s: -1\ntasks: [{instructions: [a]}]\n", InvalidValueError, "^reset_s in .* line 2 is -1.0"),
         ("name: a\ntasks: [lift]\n", WaldoError, "tasks in .* line 2"),
     ],
 )

@@ -133,7 +133,11 @@ def _construct[T](
             raise FileError(path, f"lacks the key {field.name} (line {line})", f"add it: {_summary(kind, field.name)}")
         if required and field.name not in found:
             found[field.name] = tyro.MISSING
-    return kind(**found)
+    try:
+        return kind(**found)
+    except InvalidValueError as error:
+        key = nodes[error.key][0] if error.key in nodes else node
+        raise error.at(f"in {path} line {1 if key is None else key.start_mark.line + 1}") from None
 
 
 def _summary(kind: type, name: str) -> str:
