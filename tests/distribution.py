@@ -1,4 +1,4 @@
-"""How pytest-xdist distributes the tests over processes (`pytest -n auto`): by file, long ones first."""
+"""How pytest-xdist distributes the tests over processes (`scripts/test`): by file, long ones first."""
 
 from __future__ import annotations
 
