@@ -18,11 +18,16 @@ RADIUS_M = 0.008
 INDEX: Mapping[Side, int] = {"left": 0, "right": 1}
 """Number of a hand's input source."""
 
+HAND = {"hasGrip": True, "hasHand": True, "hasGamepad": False, "jointSequence": list(JOINT_NAMES)}
+TOUCH = {"handedness": "none", "targetRayMode": "screen", "profiles": ["generic-touchscreen"], "hasGrip": False}
+FINGERS = 2
+"""Fingers on the screen of a phone, at most."""
+
 START = """
-const [recording, done] = arguments;
+const [recording, space, done] = arguments;
 const device = window.device;
-device.activeSession.requestReferenceSpace("local-floor").then((floor) => {
-  window.player = device.createActionPlayer(floor, recording, { playbackRate: 1e-9 });
+device.activeSession.requestReferenceSpace(space).then((origin) => {
+  window.player = device.createActionPlayer(origin, recording, { playbackRate: 1e-9 });
   window.player.play();
   done(window.player.playing);
 });
@@ -43,7 +48,12 @@ def recording(frames: Sequence[Mapping[Side, TrackedHand]], head: np.ndarray) ->
     return {"schema": schema, "frames": [_frame(k, hands, head) for k, hands in enumerate(frames)]}
 
 
-HAND = {"hasGrip": True, "hasHand": True, "hasGamepad": False, "jointSequence": list(JOINT_NAMES)}
+def phone_recording(frames: Sequence[tuple[np.ndarray, int]]) -> dict[str, Any]:
+    """Return the recording of a phone: of each frame its pose (4, 4) [m] and the number of fingers on its screen."""
+    schema = [(index, {**TOUCH, "hasHand": False, "hasGamepad": False}) for index in range(FINGERS)]
+    touches = [[index, *_place(np.eye(4))] for index in range(FINGERS)]
+    rows = [[1000 * k / RATE_HZ, *_place(pose), *touches[:number]] for k, (pose, number) in enumerate(frames)]
+    return {"schema": schema, "frames": rows}
 
 
 def _frame(number: int, hands: Mapping[Side, TrackedHand], head: np.ndarray) -> list[Any]:
@@ -65,11 +75,11 @@ def _place(pose: np.ndarray) -> list[float]:
 class Replay:
     """A recording that the page replays frame by frame."""
 
-    def __init__(self, headset: EmulatedHeadset, recorded: Mapping[str, Any]) -> None:
-        """Load a recording in the headset's session, and replay its first frame."""
+    def __init__(self, headset: EmulatedHeadset, recorded: Mapping[str, Any], space: str = "local-floor") -> None:
+        """Load a recording in the headset's session, in a reference space, and replay its first frame."""
         self._headset = headset
         self._number = 0
-        assert headset.browser.execute_async_script(START, recorded)
+        assert headset.browser.execute_async_script(START, recorded, space)
 
     def next(self) -> None:
         """Replay the next frame."""
