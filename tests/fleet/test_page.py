@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -240,8 +241,10 @@ def test_all_readings_lists_every_quantity_of_the_server(page) -> None:
     wait_until(page, lambda: len(cards(page)) == 2)
     idle = page.find_element(By.XPATH, "//article[.//h2='idle']")
     idle.find_element(By.CSS_SELECTOR, ".readings summary").click()
-    rows = idle.find_elements(By.CSS_SELECTOR, ".readings tbody tr")
     quantities = motor_readings.MOTOR_QUANTITIES
+    rows: list[Any] = []
+    # The details open with an event, in which they are filled.
+    wait_until(page, lambda: rows.extend(idle.find_elements(By.CSS_SELECTOR, ".readings tbody tr")) or rows)
     assert [row.get_attribute("data-key") for row in rows] == [one.key for one in quantities]
     shown = {
         row.get_attribute("data-key"): [cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows
