@@ -101,12 +101,13 @@ class Record:
         from waldo.collect.sessions.plan import SessionPlan
         from waldo.collect.sessions.session import RecordingSession
         from waldo.datasets.dataset import Dataset
-        from waldo.process import until_signaled
+        from waldo.process import limit_arenas, until_signaled
         from waldo.robots.description import load_robot
         from waldo.ros import join_graph
 
         if self.plan is not None and self.task:
             raise ConflictingOptionsError("--task", "--plan", "list the instructions in the plan")
+        limit_arenas()
         done = until_signaled()
         robot = load_robot(self.robot)
         attributes = {"robot": robot.name, "operator": self.operator, "software": f"waldo {__version__}"}
