@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class Arms:
         self.leader_port, self.follower_port = str(leader.recv()), str(follower.recv())
 
     def prepare(self) -> None:
-        """Put the follower to its home, which the program before may have left without torque, and log its goals."""
+        """Put the follower to its home: the program before may have left it without torque."""
         self._ask(self._leader, "begin", "")
         self._ask(self._follower, "prepare", None)
 
@@ -123,7 +124,7 @@ def emulated_arms() -> Iterator[Arms]:
             worker.join(30)
 
 
-def calibrate(arms: Arms, path: Any) -> None:
+def calibrate(arms: Arms, path: Path) -> None:
     """Save the calibration that both arms have in their servos as a file of LeRobot."""
     robot = load_robot("so101")
     for port in (arms.leader_port, arms.follower_port):

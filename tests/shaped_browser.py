@@ -57,7 +57,3 @@ def log_in(browser: webdriver.Chrome, url: str, token: str, application: str) ->
     cookie = {"name": name, "value": value, "domain": urlsplit(url).hostname, "path": "/", "secure": True}
     browser.execute_cdp_cmd("Network.setCookie", cookie)
     browser.get(url)
-    # On a lossy link the server's deadline of a handshake may pass; then an operator loads the page again.
-    status = "return performance.getEntriesByType('navigation')[0]?.responseStatus ?? 0"
-    while browser.execute_script(status) != 200:
-        browser.get(url)

@@ -147,8 +147,9 @@ class Session:
             try:
                 async with self._edit_lock:  # in the order in which they were made
                     text = await asyncio.to_thread(self._review.edit, index, change)
-            except (WaldoError, OSError) as error:
-                self._reject(f"the episode was not changed: {error}", "edit")
+            except Exception as error:  # whatever it is, the operator must know that nothing was changed
+                text = str(error) if isinstance(error, WaldoError | OSError) else repr(error)
+                self._reject(f"the episode was not changed: {text}", "edit")
                 return
             self._audit.record("edit", self._visitor, page=self.number, episode=index, change=change)
             self._view.edited(text)

@@ -1,7 +1,6 @@
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -242,9 +241,9 @@ def test_all_readings_lists_every_quantity_of_the_server(page) -> None:
     idle = page.find_element(By.XPATH, "//article[.//h2='idle']")
     idle.find_element(By.CSS_SELECTOR, ".readings summary").click()
     quantities = motor_readings.MOTOR_QUANTITIES
-    rows: list[Any] = []
     # The details open with an event, in which they are filled.
-    wait_until(page, lambda: rows.extend(idle.find_elements(By.CSS_SELECTOR, ".readings tbody tr")) or rows)
+    wait_until(page, lambda: idle.find_elements(By.CSS_SELECTOR, ".readings tbody tr"))
+    rows = idle.find_elements(By.CSS_SELECTOR, ".readings tbody tr")
     assert [row.get_attribute("data-key") for row in rows] == [one.key for one in quantities]
     shown = {
         row.get_attribute("data-key"): [cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows

@@ -218,6 +218,17 @@ def test_a_change_that_takes_long_delays_no_stop(review: EpisodeReview, monkeypa
         assert wait_for(page, lambda state: state["edits"])["notices"][-1]["text"] == "edited"
 
 
+def test_a_change_that_fails_unexpectedly_is_reported(review: EpisodeReview, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit(index: int, change: object) -> str:
+        raise ZeroDivisionError("of an edit")
+
+    monkeypatch.setattr(review, "edit", edit)
+    with running(review=review) as console, connect(f"ws://127.0.0.1:{console.port}/session") as page:
+        page.send(json.dumps({"kind": "edit", "episode": 0, "change": {"outcome": "unknown"}}))
+        replies = wait_for(page, lambda state: state["replies"])["replies"]
+        assert "the episode was not changed: ZeroDivisionError('of an edit')" in str(replies)
+
+
 def test_changes_are_made_in_their_order(review: EpisodeReview, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
 

@@ -53,10 +53,7 @@ def opened(browser: webdriver.Chrome, server: HeadsetServer) -> Iterator[Callabl
 
 def enabled(headset: EmulatedHeadset) -> list[str]:
     """Return the buttons that can start a session."""
-    script = (
-        "return [...document.querySelectorAll('.start button')].filter((one) => !one.disabled).map((one) => one.id)"
-    )
-    return list(headset.run(script))
+    return list(headset.run("return [...document.querySelectorAll('.start button:enabled')].map((one) => one.id)"))
 
 
 def sample(server: HeadsetServer, headset: EmulatedHeadset, wanted: Callable[[Tracking], Any]) -> Tracking:
