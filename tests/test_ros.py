@@ -154,3 +154,23 @@ def test_every_callback_is_guarded() -> None:
                 if isinstance(node, ast.Attribute) and node.attr in CREATE:
                     found.append(str(path.relative_to(ROOT)))
     assert set(found) == {"waldo/ros/__init__.py"}
+
+
+def test_a_caller_that_is_late_receives_all_that_is_waiting(
+    graphs: tuple[ros.Graph, ros.Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control loop that is always late must not fall behind its messages."""
+    from rclpy.duration import Duration
+    from std_msgs.msg import UInt64
+
+    here, there = graphs
+    received: list[int] = []
+    here.subscribe(UInt64, "topic", lambda message: received.append(message.data), ros.stream_qos(10))
+    publisher = there.node.create_publisher(UInt64, "topic", ros.stream_qos(10))
+    there.spin_until(lambda: publisher.get_subscription_count() == 1, 60)
+    for value in range(5):
+        publisher.publish(UInt64(data=value))
+    assert publisher.wait_for_all_acked(Duration(seconds=60))
+    monkeypatch.setattr(ros, "LATE_SPIN_S", 60.0)  # on a busy machine, too
+    here.spin_for(-1.0)
+    assert received == list(range(5))

@@ -22,6 +22,14 @@ def test_a_wrong_plan_or_rule_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+def test_the_arenas_are_limited_before_there_are_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr("waldo.process.limit_arenas", lambda: called.append("limit_arenas"))
+    with pytest.raises(UnknownNameError):
+        Record(dataset=tmp_path / "set", robot="none").run()
+    assert called
+
+
 def test_a_dataset_of_another_robot_is_refused_at_once(tmp_path: Path) -> None:
     Dataset.create(tmp_path / "set", robot="g1")
     with pytest.raises(IncompatibleError, match="robot: g1 in the dataset, so101 here"):

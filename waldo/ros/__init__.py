@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("waldo.ros")
 
-MIN_SPIN_S = 0.0002
-"""Shortest time for which `Graph.spin_for` runs callbacks [s]."""
+LATE_SPIN_S = 0.001
+"""Longest time for which `Graph.spin_for` runs the callbacks of waiting messages if its caller is late [s]."""
 
 EXECUTOR_S = 0.05
 """Longest interval between two calls of rclpy's executor, while messages arrive without a pause [s]."""
@@ -202,10 +202,12 @@ class Graph:
             self.on_failure(name, error)
 
     def spin_for(self, seconds: float) -> None:
-        """Run callbacks for `seconds` of wall time; for at least MIN_SPIN_S, also when the caller is late."""
-        deadline = time.monotonic() + max(seconds, MIN_SPIN_S)
-        while (remaining := deadline - time.monotonic()) > 0:
-            self.spin_once(remaining)
+        """Run callbacks for `seconds` of wall time; if the caller is late, briefly those of what is waiting."""
+        start = time.monotonic()
+        deadline, latest = start + seconds, start + LATE_SPIN_S
+        self.spin_once(max(0.0, seconds))
+        while (now := time.monotonic()) < deadline or (now < latest and self._take()):
+            self.spin_once(max(0.0, deadline - now))
 
     def spin_once(self, timeout_s: float = 0.1) -> None:
         """Run the callback of one message of each topic, or of one service; wait for at most `timeout_s` of wall time.

@@ -23,8 +23,6 @@ from waldo.train.serving.server import PolicyServer
 START_S, MOVED_S = 120.0, 60.0
 FPS, SPEED = 20.0, 0.3
 """Actions per second, and the speed at which the policy moves a joint [rad/s]."""
-STILL = 30
-"""Number of states in half a second."""
 MOVED_RAD = 0.15
 
 
@@ -88,11 +86,6 @@ def options_of(kind: str, folder: Path, stack: ExitStack) -> tuple[str, ...]:
     return ("so101", "--driver", "lerobot", "--port", port, *words)
 
 
-def is_still(positions: Sequence[Sequence[float]]) -> bool:
-    """Return whether no joint has moved in the last half second."""
-    return len(positions) >= STILL and bool(np.ptp(np.array(positions[-STILL:]), axis=0).max() < 0.01)
-
-
 @pytest.mark.usefixtures("ros_domain")
 @pytest.mark.parametrize("kind", ["so101", "g1", "feetech", "lerobot"])
 def test_the_same_command_drives_each_kind_of_robot(kind: str, tmp_path: Path) -> None:
@@ -110,9 +103,7 @@ def test_the_same_command_drives_each_kind_of_robot(kind: str, tmp_path: Path) -
         graph.subscribe(JointState, "joint_commands_sent", lambda m: sources.append(m.header.frame_id), qos)
         assert graph.spin_until(lambda: bool(positions) or node.poll() is not None, START_S)
         assert node.poll() is None, node.stderr and node.stderr.read()
-        # On a busy machine an arm sags before the last servo's torque is on, and then returns to where it was.
-        assert graph.spin_until(lambda: is_still(positions), START_S)
-        first = list(positions[-1])
+        first = list(positions[0])
         run = stack.enter_context(command("run", "--server", url, "--robot", name, "--task", "wave"))
         moved = graph.spin_until(lambda: positions[-1][-2] - first[-2] > MOVED_RAD or run.poll() is not None, MOVED_S)
         if not moved:
